@@ -1,0 +1,23 @@
+"""The ledger of calls: every answer that was paid for."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, func, select
+
+from db.bulk import upsert
+from db.runs import table
+from db.tables import CallRecord
+
+CALL_COLUMNS = tuple(c.name for c in CallRecord.__table__.columns if c.name != "created_at")
+
+
+def find(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMapping]:
+    """Return the calls of these identities that were answered, by any run."""
+    query = select(*CallRecord.__table__.c).where(CallRecord.identity == func.any(list(identities)))
+    return connection.execute(query).mappings().all()
+
+
+def save(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
+    """Store answers in the order of CALL_COLUMNS; the first answer to a question stands."""
+    return upsert(connection, table(CallRecord), CALL_COLUMNS, rows)

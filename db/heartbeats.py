@@ -1,0 +1,38 @@
+"""Workers saying that they live."""
+
+from sqlalchemy import Connection, text
+
+
+def beat(connection: Connection, worker: str, queue: str, host: str, finished: int) -> None:
+    """Record that a worker is alive and has finished so many shards since it started."""
+    connection.execute(
+        text("""
+            INSERT INTO worker (worker, queue, host, finished) VALUES (:worker, :queue, :host, :n)
+            ON CONFLICT (worker) DO UPDATE SET heartbeat_at = now(), finished = EXCLUDED.finished
+        """),
+        {"worker": worker, "queue": queue, "host": host, "n": finished},
+    )
+
+
+def leave(connection: Connection, worker: str) -> None:
+    """Take a worker off the list when it stops."""
+    connection.execute(text("DELETE FROM worker WHERE worker = :worker"), {"worker": worker})
+
+
+def alive(connection: Connection, queue: str, within_s: float = 60) -> int:
+    """Return how many workers of a queue were heard of lately, by the database's clock."""
+    query = text("""
+        SELECT count(*) FROM worker
+        WHERE queue = :queue AND heartbeat_at > now() - :within * interval '1 second'
+    """)
+    return int(connection.execute(query, {"queue": queue, "within": within_s}).scalar_one())
+
+
+def heard_lately(connection: Connection, worker: str, within_s: float) -> bool:
+    """Return whether this worker was heard of in the last seconds."""
+    query = text("""
+        SELECT count(*) FROM worker
+        WHERE worker = :worker AND heartbeat_at > now() - :within * interval '1 second'
+    """)
+    found = connection.execute(query, {"worker": worker, "within": within_s}).scalar_one()
+    return int(found) > 0

@@ -1,0 +1,100 @@
+"""Counters, rates and spending, kept in the transaction of the result they count."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, RowMapping, text
+
+
+def count_shard(connection: Connection, shard_id: int) -> None:
+    """Count a finished shard: a neuron has failed if it did in this stage or in one before.
+
+    Counters are changed last in a transaction, because the shards of a layer share them.
+    """
+    row = connection.execute(_COUNT_SHARD, {"shard": shard_id}).mappings().one()
+    connection.execute(_COUNT, row)
+    connection.execute(_COUNT_MINUTE, row)
+
+
+_COUNT_SHARD = text("""
+    UPDATE shard SET failed = found.n, done = weight - found.n
+    FROM (
+        SELECT count(DISTINCT failure.neuron) AS n
+        FROM shard AS this LEFT JOIN failure
+          ON failure.run_id = this.run_id AND failure.layer = this.layer
+         AND failure.neuron >= this.start AND failure.neuron < this.stop
+         AND array_position(ARRAY['explain', 'simulate', 'score'], failure.stage)
+          <= array_position(ARRAY['explain', 'simulate', 'score'], this.stage)
+        WHERE this.id = :shard) AS found
+    WHERE shard.id = :shard
+    RETURNING run_id AS run, stage, CASE stage WHEN 'collect' THEN -1 ELSE layer END AS layer,
+              done, failed
+""")
+
+_COUNT = text("""
+    UPDATE progress SET done = done + :done, failed = failed + :failed,
+           last_result_at = clock_timestamp()
+    WHERE run_id = :run AND stage = :stage AND layer = :layer
+""")
+
+_COUNT_MINUTE = text("""
+    INSERT INTO throughput (run_id, stage, minute, finished)
+    VALUES (:run, :stage, date_trunc('minute', clock_timestamp()),
+            CAST(:done AS int) + CAST(:failed AS int))
+    ON CONFLICT (run_id, stage, minute)
+    DO UPDATE SET finished = throughput.finished + EXCLUDED.finished
+""")
+
+
+def add_spend(connection: Connection, run_id: int, rows: Sequence[dict[str, object]]) -> None:
+    """Add calls to what the run paid.
+
+    Each row has stage, model, calls, prompt_tokens, cached_tokens, completion_tokens, usd and
+    wasted_usd.
+    """
+    for row in sorted(rows, key=lambda r: (str(r["stage"]), str(r["model"]))):  # no deadlocks
+        connection.execute(
+            text("""
+                INSERT INTO spend VALUES (:run, :stage, :model, :calls, :prompt_tokens,
+                    :cached_tokens, :completion_tokens, :usd, :wasted_usd)
+                ON CONFLICT (run_id, stage, model) DO UPDATE SET
+                    calls = spend.calls + EXCLUDED.calls,
+                    prompt_tokens = spend.prompt_tokens + EXCLUDED.prompt_tokens,
+                    cached_tokens = spend.cached_tokens + EXCLUDED.cached_tokens,
+                    completion_tokens = spend.completion_tokens + EXCLUDED.completion_tokens,
+                    usd = spend.usd + EXCLUDED.usd,
+                    wasted_usd = spend.wasted_usd + EXCLUDED.wasted_usd
+            """),
+            {"run": run_id, **row},
+        )
+
+
+def spent(connection: Connection, run_id: int) -> float:
+    """Return what the run paid so far, in USD."""
+    query = text("SELECT coalesce(sum(usd + wasted_usd), 0) FROM spend WHERE run_id = :run")
+    return float(connection.execute(query, {"run": run_id}).scalar_one())
+
+
+def stages(connection: Connection, run: str) -> Sequence[RowMapping]:
+    """Return the view run_progress of one run, in the order of the stages."""
+    return _view(connection, "run_progress", run, "stage_order")
+
+
+def costs(connection: Connection, run: str) -> Sequence[RowMapping]:
+    """Return the view run_cost of one run."""
+    return _view(connection, "run_cost", run, "stage, model")
+
+
+def failures(connection: Connection, run: str) -> Sequence[RowMapping]:
+    """Return the view failure_summary of one run, the most frequent class first."""
+    return _view(connection, "failure_summary", run, "n DESC, stage, class")
+
+
+def workers(connection: Connection) -> Sequence[RowMapping]:
+    """Return the view worker_status."""
+    query = text("SELECT * FROM worker_status ORDER BY worker")
+    return connection.execute(query).mappings().all()
+
+
+def _view(connection: Connection, view: str, run: str, order: str) -> Sequence[RowMapping]:
+    query = f"SELECT * FROM {view} WHERE run = :run ORDER BY {order}"  # noqa: S608  (constants)
+    return connection.execute(text(query), {"run": run}).mappings().all()

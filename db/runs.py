@@ -1,0 +1,196 @@
+"""Runs and their corpora: creating, finding, pausing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, RowMapping, func, insert, select, text, update
+
+from db.bulk import upsert
+from db.tables import Base, Corpus, Excerpt, Neuron, Progress, Run, Shard, Token, Vocabulary
+
+EXCERPT_COLUMNS = ("corpus_id", "excerpt", "document", "position", "tokens")
+SHARD_COLUMNS = ("run_id", "stage", "step", "layer", "start", "stop", "weight", "state")
+
+
+def find(connection: Connection, name: str) -> RowMapping | None:
+    """Return the run of this name, if there is one."""
+    return connection.execute(select(*Run.__table__.c).where(Run.name == name)).mappings().first()
+
+
+def get(connection: Connection, run_id: int) -> RowMapping:
+    """Return a run.
+
+    Raises:
+        LookupError: There is none with this id.
+    """
+    found = connection.execute(select(*Run.__table__.c).where(Run.id == run_id)).mappings().first()
+    if found is None:
+        raise LookupError(f"there is no run with id {run_id}")
+    return found
+
+
+def latest(connection: Connection) -> RowMapping | None:
+    """Return the run that was created last."""
+    query = select(*Run.__table__.c).order_by(Run.id.desc()).limit(1)
+    return connection.execute(query).mappings().first()
+
+
+def create(connection: Connection, values: Mapping[str, Any]) -> int:
+    """Store a run and return its id."""
+    statement = insert(Run).values(**values).returning(Run.id)
+    return int(connection.execute(statement).scalar_one())
+
+
+def save_vocabulary(connection: Connection, digest: str, texts: Sequence[str]) -> int:
+    """Store a tokenizer's tokens, unless they are stored, and return the vocabulary's id."""
+    found = connection.scalar(select(Vocabulary.id).where(Vocabulary.digest == digest))
+    if found is not None:
+        return int(found)
+    values = {"digest": digest, "n_tokens": len(texts)}
+    statement = insert(Vocabulary).values(values).returning(Vocabulary.id)
+    vocabulary_id = int(connection.execute(statement).scalar_one())
+    rows = ((vocabulary_id, token, value) for token, value in enumerate(texts))
+    upsert(connection, table(Token), ("vocabulary_id", "token", "text"), rows)
+    return vocabulary_id
+
+
+def save_corpus(
+    connection: Connection, values: Mapping[str, Any], excerpts: Iterable[tuple[str, int, bytes]]
+) -> int:
+    """Store excerpts (document, position, tokens), unless they are stored; return the corpus id."""
+    found = connection.scalar(select(Corpus.id).where(Corpus.digest == values["digest"]))
+    if found is not None:
+        return int(found)
+    statement = insert(Corpus).values(**values).returning(Corpus.id)
+    corpus_id = int(connection.execute(statement).scalar_one())
+    rows = ((corpus_id, number, *excerpt) for number, excerpt in enumerate(excerpts))
+    upsert(connection, table(Excerpt), EXCERPT_COLUMNS, rows)
+    return corpus_id
+
+
+def save_plan(
+    connection: Connection,
+    run_id: int,
+    *,
+    neurons: Iterable[tuple[int, int]],
+    shards: Iterable[Sequence[Any]],
+    totals: Iterable[tuple[str, int, int]],
+) -> None:
+    """Store what a run is made of: its neurons, its shards, and what each stage adds up to.
+
+    Shards are (stage, step, layer, start, stop, weight, state); totals are (stage, layer, total).
+    """
+    columns = ("run_id", "layer", "neuron")
+    upsert(connection, table(Neuron), columns, ((run_id, *neuron) for neuron in neurons))
+    rows = [dict(zip(SHARD_COLUMNS, (run_id, *shard), strict=True)) for shard in shards]
+    connection.execute(insert(Shard), rows)
+    upsert(
+        connection,
+        table(Progress),
+        ("run_id", "stage", "layer", "total"),
+        ((run_id, *total) for total in totals),
+    )
+
+
+def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
+    """Pause a running run. The first reason stands. Return whether it was running."""
+    statement = (
+        update(Run)
+        .where(Run.id == run_id, Run.state == "running")
+        .values(state="paused", pause_cause=cause, pause_reason=reason)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def resume(connection: Connection, run_id: int) -> None:
+    """Let a run go on."""
+    connection.execute(
+        update(Run)
+        .where(Run.id == run_id)
+        .values(state="running", pause_cause=None, pause_reason=None, finished_at=None)
+    )
+
+
+def finish(connection: Connection, run_id: int) -> None:
+    """Mark a run as done."""
+    connection.execute(
+        update(Run)
+        .where(Run.id == run_id, Run.state == "running")
+        .values(state="done", finished_at=func.now())
+    )
+
+
+def update_limits(connection: Connection, run_id: int, config: Mapping[str, Any]) -> None:
+    """Take over a configuration that differs in what may change: limits, prices, timeouts."""
+    connection.execute(update(Run).where(Run.id == run_id).values(config=config))
+
+
+def set_budget(connection: Connection, run_id: int, usd: float | None) -> None:
+    """Change what a run may spend, in USD; None is no limit."""
+    connection.execute(update(Run).where(Run.id == run_id).values(budget_usd=usd))
+
+
+def neurons_in(
+    connection: Connection, run_id: int, layer: int, start: int = 0, stop: int = 2**31 - 1
+) -> list[int]:
+    """Return the run's neurons of a layer in a range, in order."""
+    query = (
+        select(Neuron.neuron)
+        .where(Neuron.run_id == run_id, Neuron.layer == layer)
+        .where(Neuron.neuron >= start, Neuron.neuron < stop)
+        .order_by(Neuron.neuron)
+    )
+    return list(connection.scalars(query))
+
+
+def layers_of(connection: Connection, run_id: int) -> list[int]:
+    """Return the layers that the run is about, in order."""
+    query = select(Neuron.layer).where(Neuron.run_id == run_id).distinct().order_by(Neuron.layer)
+    return list(connection.scalars(query))
+
+
+def excerpts_between(
+    connection: Connection, corpus_id: int, start: int, stop: int
+) -> Sequence[Row[tuple[int, bytes]]]:
+    """Return (excerpt, tokens as int32 bytes) of a range of excerpts, in order."""
+    query = (
+        select(Excerpt.excerpt, Excerpt.tokens)
+        .where(Excerpt.corpus_id == corpus_id)
+        .where(Excerpt.excerpt >= start, Excerpt.excerpt < stop)
+        .order_by(Excerpt.excerpt)
+    )
+    return connection.execute(query).all()
+
+
+def excerpts_named(
+    connection: Connection, corpus_id: int, numbers: Sequence[int]
+) -> dict[int, bytes]:
+    """Return the tokens, as int32 bytes, of these excerpts."""
+    query = select(Excerpt.excerpt, Excerpt.tokens).where(
+        Excerpt.corpus_id == corpus_id, Excerpt.excerpt == func.any(list(numbers))
+    )
+    return {number: tokens for number, tokens in connection.execute(query)}
+
+
+def corpus(connection: Connection, corpus_id: int) -> RowMapping:
+    """Return a corpus."""
+    query = select(*Corpus.__table__.c).where(Corpus.id == corpus_id)
+    return connection.execute(query).mappings().one()
+
+
+def token_texts(connection: Connection, vocabulary_id: int) -> list[str]:
+    """Return the text of every token of a vocabulary, by token."""
+    query = select(Token.text).where(Token.vocabulary_id == vocabulary_id).order_by(Token.token)
+    return list(connection.scalars(query))
+
+
+def schema_version(connection: Connection) -> str | None:
+    """Return the migration that the database is at; None when it was never migrated."""
+    if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    return connection.scalar(text("SELECT version_num FROM alembic_version"))
+
+
+def table(model: type[Base]) -> Any:
+    """Return the table behind a mapped class, typed loosely as SQLAlchemy does."""
+    return model.__table__

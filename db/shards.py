@@ -1,0 +1,224 @@
+"""Who does which part of a run: claims with a lease and a fencing token.
+
+A shard goes waiting -> ready -> queued -> leased -> done. `queued` and `leased` last until
+`lease_until` by the database's clock; a shard past it is ready again, whatever became of the
+message or the worker. Every claim raises the shard's token, and results are accepted under the
+latest token only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, RowMapping, text
+
+MAX_ATTEMPTS = 5  # claims without a result after which a shard is parked instead of tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to a shard, until its lease runs out."""
+
+    shard_id: int
+    run_id: int
+    stage: str
+    step: str
+    layer: int
+    start: int
+    stop: int
+    weight: int
+    token: int
+    attempts: int
+
+
+def claim(connection: Connection, shard_id: int, worker: str, lease_s: float) -> Claim | None:
+    """Take a shard that nobody works on, in a run that is running. Return None if there is none."""
+    row = connection.execute(_CLAIM, {"shard": shard_id, "worker": worker, "lease": lease_s})
+    found = row.mappings().first()
+    return None if found is None else Claim(**found)
+
+
+_CLAIM = text("""
+    UPDATE shard SET state = 'leased', token = shard.token + 1, attempts = attempts + 1,
+           worker = :worker, lease_until = now() + :lease * interval '1 second'
+    FROM run
+    WHERE shard.id = :shard AND shard.run_id = run.id AND run.state = 'running'
+      AND (shard.state IN ('ready', 'queued')
+           OR shard.state = 'leased' AND shard.lease_until < now())
+    RETURNING shard.id AS shard_id, run_id, stage, step, layer, start, stop, weight, token, attempts
+""")
+
+
+def renew(connection: Connection, claims: Sequence[Claim], lease_s: float) -> set[int]:
+    """Prolong leases. Return the ids of the shards that are still the caller's."""
+    held = connection.execute(
+        text("""
+            UPDATE shard SET lease_until = now() + :lease * interval '1 second'
+            FROM unnest(CAST(:ids AS bigint[]), CAST(:tokens AS int[])) AS mine (id, token)
+            WHERE shard.id = mine.id AND shard.token = mine.token AND shard.state = 'leased'
+            RETURNING shard.id
+        """),
+        {
+            "lease": lease_s,
+            "ids": [c.shard_id for c in claims],
+            "tokens": [c.token for c in claims],
+        },
+    )
+    return set(held.scalars())
+
+
+def finish(connection: Connection, held: Claim) -> bool:
+    """Mark a shard as done, if its claim still stands. Holds the row until the commit."""
+    return _leave(connection, held, "state = 'done', lease_until = NULL, error = NULL")
+
+
+def release(connection: Connection, held: Claim) -> bool:
+    """Give a shard back untried, as when the worker is told to stop."""
+    change = "state = 'ready', attempts = attempts - 1, lease_until = NULL, worker = NULL"
+    return _leave(connection, held, change)
+
+
+def fail(connection: Connection, held: Claim, error: str) -> bool:
+    """Give a shard back after an error; it is tried again up to MAX_ATTEMPTS times."""
+    change = "state = 'ready', lease_until = NULL, error = :error"
+    return _leave(connection, held, change, error=error[:2000])
+
+
+def _leave(connection: Connection, held: Claim, change: str, **values: str) -> bool:
+    statement = text(
+        f"UPDATE shard SET {change} WHERE id = :id AND token = :token AND state = 'leased'"  # noqa: S608  (constants of this module)
+    )
+    found = connection.execute(statement, {"id": held.shard_id, "token": held.token, **values})
+    return found.rowcount == 1
+
+
+def sweep(connection: Connection, run_id: int) -> int:
+    """Make shards ready again whose message or worker is gone. Return how many."""
+    return connection.execute(
+        text("""
+            UPDATE shard SET state = 'ready', worker = NULL, lease_until = NULL
+            WHERE run_id = :run AND state IN ('queued', 'leased') AND lease_until < now()
+        """),
+        {"run": run_id},
+    ).rowcount
+
+
+def exhausted(connection: Connection, run_id: int) -> Sequence[RowMapping]:
+    """Return the shards that were claimed so often that trying again is no use, and lock them."""
+    query = text("""
+        SELECT id, stage, step, layer, start, stop, attempts, error FROM shard
+        WHERE run_id = :run AND state = 'ready' AND attempts >= :most FOR UPDATE SKIP LOCKED
+    """)
+    found = connection.execute(query, {"run": run_id, "most": MAX_ATTEMPTS})
+    return found.mappings().all()
+
+
+def give_up(connection: Connection, shard: RowMapping) -> None:
+    """Finish an exhausted shard of neurons: those without a result fail, with its last error."""
+    connection.execute(_FAIL_NEURONS, dict(shard))
+    connection.execute(text("UPDATE shard SET state = 'done' WHERE id = :id"), {"id": shard["id"]})
+
+
+_FAIL_NEURONS = text("""
+    INSERT INTO failure (run_id, stage, layer, neuron, failure_class, message, attempts)
+    SELECT run_id, shard.stage, layer, neuron, 'error',
+           coalesce(shard.error, 'its workers died'), shard.attempts
+    FROM shard JOIN neuron USING (run_id, layer)
+    WHERE shard.id = :id AND neuron >= shard.start AND neuron < shard.stop
+      AND NOT EXISTS (
+        SELECT FROM explanation
+        WHERE shard.stage = 'explain' AND explanation.run_id = neuron.run_id
+          AND explanation.layer = neuron.layer AND explanation.neuron = neuron.neuron)
+      AND NOT EXISTS (
+        SELECT FROM score
+        WHERE score.run_id = neuron.run_id AND score.layer = neuron.layer
+          AND score.neuron = neuron.neuron)
+    ON CONFLICT DO NOTHING
+""")
+
+
+def forgive(connection: Connection, run_id: int) -> None:
+    """Let exhausted shards be tried again, as after a person has mended something."""
+    query = "UPDATE shard SET attempts = 0 WHERE run_id = :run AND state = 'ready'"
+    connection.execute(text(query), {"run": run_id})
+
+
+def queue(
+    connection: Connection, run_id: int, stages: Sequence[str], limit: int, lease_s: float
+) -> list[tuple[int, str]]:
+    """Mark up to `limit` ready shards as queued and return their (id, stage); later stages first.
+
+    Later stages come first so that neurons are finished rather than begun. Two dispatchers never
+    get the same shard.
+    """
+    rows = connection.execute(
+        text("""
+            UPDATE shard SET state = 'queued', lease_until = now() + :lease * interval '1 second'
+            WHERE id IN (
+                SELECT id FROM shard
+                WHERE run_id = :run AND state = 'ready' AND stage = ANY(:stages)
+                ORDER BY array_position(CAST(:stages AS text[]), stage), id
+                LIMIT :limit FOR UPDATE SKIP LOCKED)
+            RETURNING id, stage
+        """),
+        {"run": run_id, "stages": list(stages), "limit": limit, "lease": lease_s},
+    )
+    return sorted((shard_id, stage) for shard_id, stage in rows)
+
+
+def count_open(connection: Connection, run_id: int) -> dict[tuple[str, str], int]:
+    """Return how many shards are ready, queued or leased, by (stage, state)."""
+    rows = connection.execute(
+        text("""
+            SELECT stage, state, count(*) FROM shard
+            WHERE run_id = :run AND state IN ('ready', 'queued', 'leased') GROUP BY 1, 2
+        """),
+        {"run": run_id},
+    )
+    return {(stage, state): n for stage, state, n in rows}
+
+
+def unfinished(connection: Connection, run_id: int) -> int:
+    """Return how many shards are not done."""
+    query = "SELECT count(*) FROM shard WHERE run_id = :run AND state <> 'done'"
+    return int(connection.execute(text(query), {"run": run_id}).scalar_one())
+
+
+def open_ready(connection: Connection, run_id: int) -> int:
+    """Make the shards ready whose predecessors are done. Return how many.
+
+    Within collect the steps follow each other: every shard of a step waits for all of the step
+    before. Between the stages there is no barrier: the neurons of a shard move on together, as
+    soon as their layer is collected.
+    """
+    steps = connection.execute(_OPEN_COLLECT, {"run": run_id}).rowcount
+    first = connection.execute(_OPEN_EXPLAIN, {"run": run_id}).rowcount
+    later = connection.execute(_OPEN_LATER, {"run": run_id}).rowcount
+    return steps + first + later
+
+
+COLLECT_STEPS = ("reference", "boundaries", "read", "select", "lookup")
+
+_OPEN_COLLECT = text(f"""
+    UPDATE shard SET state = 'ready'
+    WHERE run_id = :run AND stage = 'collect' AND state = 'waiting' AND NOT EXISTS (
+        SELECT FROM shard AS before
+        WHERE before.run_id = :run AND before.stage = 'collect' AND before.state <> 'done'
+          AND array_position(ARRAY{list(COLLECT_STEPS)!r}, before.step)
+            < array_position(ARRAY{list(COLLECT_STEPS)!r}, shard.step))
+""")  # noqa: S608  (a constant)
+
+_OPEN_EXPLAIN = text("""
+    UPDATE shard SET state = 'ready'
+    WHERE run_id = :run AND stage = 'explain' AND state = 'waiting' AND NOT EXISTS (
+        SELECT FROM shard AS before
+        WHERE before.run_id = :run AND before.stage = 'collect' AND before.state <> 'done'
+          AND (before.layer = shard.layer OR before.layer = -1))
+""")
+
+_OPEN_LATER = text("""
+    UPDATE shard SET state = 'ready' FROM shard AS before
+    WHERE shard.run_id = :run AND shard.state = 'waiting' AND before.run_id = :run
+      AND before.layer = shard.layer AND before.start = shard.start
+      AND before.state = 'done'
+      AND (before.stage, shard.stage) IN (('explain', 'simulate'), ('simulate', 'score'))
+""")

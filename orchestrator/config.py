@@ -1,0 +1,54 @@
+"""Reading a run's TOML file."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from orchestrator.errors import InputError
+from worker.run_config import RunConfig
+
+DEMO = Path(__file__).parent / "demo.toml"
+
+
+def read_config(path: Path) -> RunConfig:
+    """Return the configuration in a file.
+
+    Raises:
+        InputError: The file cannot be read, is no TOML, or holds a key or value that is wrong.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no TOML: {error}") from error
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{path}: {_line(e)}" for e in error.errors())) from error
+
+
+def _line(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part != "list[constrained-int]")
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return a line for each key that differs between two frozen configurations."""
+    lines = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key}: {old!r} -> {new!r}")
+    return lines

@@ -1,0 +1,100 @@
+"""Cutting documents into excerpts: contiguous tokens that never cross a document's boundary."""
+
+import hashlib
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from orchestrator.errors import InputError
+
+_AT_ONCE = 256  # documents tokenised together
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Tokens of one document from `position` on, as int32 bytes."""
+
+    document: str
+    position: int
+    tokens: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CutCorpus:
+    """Excerpts in the order in which a run numbers them, and what they were cut from."""
+
+    excerpts: list[Excerpt]
+    n_documents: int
+    n_documents_too_short: int
+    n_windows: int
+
+    @property
+    def digest(self) -> str:
+        """A name for the corpus, by its content."""
+        found = hashlib.sha256()
+        for excerpt in self.excerpts:
+            found.update(f"{excerpt.document}\0{excerpt.position}\0".encode())
+            found.update(excerpt.tokens)
+        return found.hexdigest()
+
+
+def cut_excerpts(
+    documents: Iterable[tuple[str, str]],
+    tokenizer: Tokenizer,
+    *,
+    n_excerpts: int,
+    n_tokens: int,
+    seed: int,
+    on_document: Callable[[], None] = lambda: None,
+) -> CutCorpus:
+    """Choose `n_excerpts` of all windows of `n_tokens`, at random by seed, in a random order.
+
+    Each document is cut into windows that follow each other; what is left at its end, and documents
+    shorter than a window, are dropped. Holds no more than the chosen excerpts in memory.
+
+    Raises:
+        InputError: The documents hold fewer windows than excerpts are asked for.
+    """
+    best: list[tuple[int, int, Excerpt]] = []
+    n_documents = n_short = n_windows = 0
+    for document, tokens in _tokenised(documents, tokenizer):
+        n_documents += 1
+        n_short += len(tokens) < n_tokens
+        on_document()
+        for position in range(0, len(tokens) - n_tokens + 1, n_tokens):
+            n_windows += 1
+            priority = _priority(seed, document, position)
+            window = np.array(tokens[position : position + n_tokens], np.int32).tobytes()
+            entry = (-priority, -n_windows, Excerpt(document, position, window))
+            (heapq.heappush if len(best) < n_excerpts else heapq.heappushpop)(best, entry)
+    if n_windows < n_excerpts:
+        raise InputError(_too_small(n_excerpts, n_tokens, n_windows, n_documents))
+    return CutCorpus([e for *_, e in sorted(best, reverse=True)], n_documents, n_short, n_windows)
+
+
+def _too_small(n_excerpts: int, n_tokens: int, n_windows: int, n_documents: int) -> str:
+    if n_documents == 0:
+        return "corpus.source holds no document"
+    return (
+        f"corpus.excerpts = {n_excerpts} is too many: the {n_documents} documents of corpus.source "
+        f"hold {n_windows} excerpts of {n_tokens} tokens"
+    )
+
+
+def _tokenised(
+    documents: Iterable[tuple[str, str]], tokenizer: Tokenizer
+) -> Iterator[tuple[str, list[int]]]:
+    remaining = iter(documents)
+    while batch := list(islice(remaining, _AT_ONCE)):
+        encoded = tokenizer.encode_batch([t for _, t in batch], add_special_tokens=False)
+        for (document, _), encoding in zip(batch, encoded, strict=True):
+            yield document, encoding.ids
+
+
+def _priority(seed: int, document: str, position: int) -> int:
+    text = f"{seed}\0{document}\0{position}".encode("utf-8", errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())

@@ -1,0 +1,82 @@
+"""The corpus source `python-docs`: the English that every Python carries with it.
+
+Source files are parsed, never imported, so reading them runs nothing and needs no network.
+"""
+
+import ast
+import builtins
+import inspect
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from pydoc_data.topics import topics
+from types import ModuleType
+
+_LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "turtledemo",
+             "pydoc_data", "__pycache__", "encodings", "idle_test", "_sysconfigdata"}  # fmt: skip
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def documents() -> Iterator[tuple[str, str]]:
+    """Yield (document id, text): the language topics, then the docstrings of each module.
+
+    The order and the ids depend on the running Python's version only.
+    """
+    for name in sorted(topics):
+        yield f"topics:{name}", topics[name].strip()
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(root.rglob("*.py")):
+        relative = path.relative_to(root)
+        if not _LEFT_OUT.intersection(relative.parts):
+            yield from _source_document(path, ".".join(relative.with_suffix("").parts))
+    for name in sorted({*sys.builtin_module_names, "builtins"}):
+        text = "\n\n".join(_builtin_docstrings(name))
+        if text:
+            yield f"builtin:{name}", _ADDRESS.sub("", text)
+
+
+def _source_document(path: Path, module: str) -> Iterator[tuple[str, str]]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # a template or a test of the compiler, not a module
+        return
+    text = "\n\n".join(_docstrings(tree, module))
+    if text:
+        yield f"docstring:{module}", text
+
+
+def _docstrings(node: ast.AST, name: str) -> Iterator[str]:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    if isinstance(node, documented) and (text := ast.get_docstring(node)):
+        yield f"{name}{_arguments(node)}\n\n{text}"
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _docstrings(child, f"{name}.{child.name}")
+
+
+def _arguments(node: ast.AST) -> str:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return f"({ast.unparse(node.args)})"
+    return ""
+
+
+def _builtin_docstrings(name: str) -> Iterator[str]:
+    module = builtins if name == "builtins" else _loaded(name)
+    if module is None:
+        return
+    for attribute in sorted(vars(module)):
+        member = getattr(module, attribute)
+        if not attribute.startswith("_") and (inspect.isbuiltin(member) or inspect.isclass(member)):
+            text = inspect.getdoc(member)
+            if text:
+                yield f"{name}.{attribute}\n\n{text}"
+
+
+def _loaded(name: str) -> ModuleType | None:
+    try:
+        return import_module(name)
+    except ImportError:
+        return None

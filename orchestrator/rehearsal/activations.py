@@ -1,0 +1,50 @@
+"""Numbers for a simulated neuron, drawn from the token they stand on."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from orchestrator.rehearsal.draws import draw, uniform
+
+ZERO_SHARE = 0.7
+_POSITION_LINE = re.compile(r"^[ \t]*(\d+):[ \t]?(.*)$", re.MULTILINE)
+
+
+def tokens_by_position(text: str) -> dict[str, str]:
+    """Return the tokens of the lines "position: token", by position as it is written there."""
+    return dict(_POSITION_LINE.findall(text))
+
+
+@lru_cache(maxsize=65536)
+def activation(seed: int, token: str, levels: tuple[int, ...]) -> int:
+    """Return the level of a token: the lowest for seven tokens in ten, any other for the rest.
+
+    Args:
+        seed: Of the server.
+        token: Any text; the same text always has the same level.
+        levels: What is allowed, ascending.
+    """
+    if len(levels) == 1 or uniform(seed, "zero", token) < ZERO_SHARE:
+        return levels[0]
+    return levels[1 + draw(seed, "level", token) % (len(levels) - 1)]
+
+
+def activations(seed: int, tokens: Sequence[str], levels: tuple[int, ...]) -> list[int]:
+    """Return the levels of some tokens, never all the same if there are two of both."""
+    values = [activation(seed, token, levels) for token in tokens]
+    if len(set(values)) > 1 or len(values) < 2 or len(levels) < 2:
+        return values
+    # A constant simulation has no correlation with anything, so one token has to stand out.
+    return _with_one_token_apart(seed, tokens, values, levels)
+
+
+def _with_one_token_apart(
+    seed: int, tokens: Sequence[str], values: list[int], levels: tuple[int, ...]
+) -> list[int]:
+    others = [level for level in levels if level != values[0]]
+    apart = min(tokens, key=lambda token: draw(seed, "apart", token))
+    other = others[draw(seed, "other", apart) % len(others)]
+    if all(token == apart for token in tokens):
+        return [other, *values[1:]]
+    pairs = zip(tokens, values, strict=True)
+    return [other if token == apart else value for token, value in pairs]

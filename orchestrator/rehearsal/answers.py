@@ -1,0 +1,97 @@
+"""What the rehearsal server says: words that follow from the seed and the question alone."""
+
+import re
+
+import orjson
+
+from orchestrator.rehearsal.activations import activation, tokens_by_position
+from orchestrator.rehearsal.draws import draw
+from orchestrator.rehearsal.faults import ContentFault
+from orchestrator.rehearsal.questions import CHARACTERS_PER_TOKEN, Question
+from orchestrator.rehearsal.replies import Answer
+from orchestrator.rehearsal.schemas import SchemaFiller
+
+OPENING = "rehearsal answer, not a language model:"
+ACTIVATION_LEVELS = tuple(range(11))
+
+_TOKEN_LINE = re.compile(r"^(.*)\t(\d+(?:\.\d+)?)[ \t]*$", re.MULTILINE)
+_SHOWN_CHARACTERS = 40
+_KINDS = ("formal", "plain", "hurried", "patient", "spoken", "printed", "early", "late")
+_SUBJECTS = ("harbour", "orchard", "railway", "weather", "kitchen", "garden", "market", "theatre")
+_TEXTS = ("stories", "letters", "reports", "notes", "lists", "songs", "questions", "replies")
+
+
+def answer(question: Question, seed: int) -> Answer:
+    """Return the answer to a question.
+
+    Raises:
+        ApiError: 400 where the schema asked for cannot be filled.
+    """
+    return _within_limit(_text(question, seed), question.max_tokens)
+
+
+def spoilt(good: Answer, fault: ContentFault, question: Question, seed: int) -> Answer:
+    """Return what comes instead of a good answer where a fault strikes."""
+    text = good.text
+    match fault:
+        case "refusal":
+            return Answer(content=None, refusal="rehearsal refusal, made up: it will not say")
+        case "empty":
+            return Answer(content="")
+        case "truncated":
+            return Answer(content=text[: len(text) // 2], finish_reason="length")
+        case "malformed":
+            return _within_limit(_malformed(question, text, seed), question.max_tokens)
+
+
+def strongest_token(text: str) -> str | None:
+    """Return the token of the line "token<TAB>number" with the largest number, the first of equals.
+
+    None if there is no such line.
+    """
+    lines: list[tuple[str, str]] = _TOKEN_LINE.findall(text)
+    return max(lines, key=lambda line: float(line[1]))[0] if lines else None
+
+
+def _text(question: Question, seed: int) -> str:
+    if question.answer_form == "json_schema":
+        tokens = tokens_by_position(question.last_user_text)
+        filler = SchemaFiller(seed, question.digest, tokens)
+        return orjson.dumps(filler.fill(question.schema)).decode()
+    if question.answer_form == "json_object":
+        return orjson.dumps({"explanation": _explanation(question, seed)}).decode()
+    if question.max_tokens == 1 and question.top_logprobs is not None:
+        return _single_activation(question, seed)
+    return _explanation(question, seed)
+
+
+def _single_activation(question: Question, seed: int) -> str:
+    """Answer with one number: one token with its alternatives is how single activations are asked.
+
+    The last line of the question stands for the token.
+    """
+    line = question.last_user_text.rstrip().rpartition("\n")[2]
+    return str(activation(seed, line, ACTIVATION_LEVELS))
+
+
+def _explanation(question: Question, seed: int) -> str:
+    kind, subject, text = (
+        words[draw(seed, question.digest, index) % len(words)]
+        for index, words in enumerate((_KINDS, _SUBJECTS, _TEXTS))
+    )
+    token = strongest_token(question.last_user_text)
+    shown = "none, as none was shown," if token is None else repr(token[:_SHOWN_CHARACTERS])
+    return f"{OPENING} tokens like {shown} in {kind} {subject} {text}"
+
+
+def _malformed(question: Question, text: str, seed: int) -> str:
+    variants = ['{"rehearsal": "not what was asked']
+    if question.answer_form != "text":
+        variants = [text[: len(text) // 2], '{"rehearsal":"not what was asked"}', f"{OPENING} no"]
+    return variants[draw(seed, "malformed", question.digest) % len(variants)]
+
+
+def _within_limit(text: str, max_tokens: int | None) -> Answer:
+    if max_tokens is None or len(text) <= max_tokens * CHARACTERS_PER_TOKEN:
+        return Answer(content=text)
+    return Answer(content=text[: max_tokens * CHARACTERS_PER_TOKEN], finish_reason="length")

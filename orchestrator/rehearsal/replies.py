@@ -1,0 +1,121 @@
+"""The shapes of what goes back over the wire."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+NOTICE = "rehearsal server of neurogloss, not a language model"
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP response, and how long it is held back."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+    delay_s: float = 0.0
+
+
+class ApiError(Exception):
+    """A reply other than 200, in the shape the OpenAI API gives its errors."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.type = type
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
+
+    def body(self) -> bytes:
+        return orjson.dumps(
+            {
+                "error": {
+                    "message": f"{self.message} [{NOTICE}]",
+                    "type": self.type,
+                    "code": self.code,
+                    "param": self.param,
+                }
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the assistant says; `content` is None where it refuses."""
+
+    content: str | None
+    refusal: str | None = None
+    finish_reason: FinishReason = "stop"
+
+    @property
+    def text(self) -> str:
+        """What is paid for."""
+        return self.content or self.refusal or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    prompt_tokens: int
+    cached_tokens: int
+    """Those of the prompt tokens that a prefix cache held."""
+    completion_tokens: int
+
+
+def completion_body(
+    *,
+    request_id: str,
+    model: str,
+    answer: Answer,
+    usage: Usage,
+    logprobs: list[dict[str, Any]] | None,
+) -> bytes:
+    """Return a chat completion as JSON.
+
+    `created` is always 0: the same question gets the same bytes, today and tomorrow.
+    """
+    choice = {
+        "index": 0,
+        "message": {
+            "role": "assistant",
+            "content": answer.content,
+            "refusal": answer.refusal,
+        },
+        "logprobs": None if logprobs is None else {"content": logprobs, "refusal": None},
+        "finish_reason": answer.finish_reason,
+    }
+    return orjson.dumps(
+        {
+            "id": request_id,
+            "object": "chat.completion",
+            "created": 0,
+            "model": model,
+            "system_fingerprint": NOTICE,
+            "choices": [choice],
+            "usage": _usage(usage),
+        }
+    )
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }

@@ -1,0 +1,180 @@
+"""From the bytes of a request to the reply: keys, limits, credit, faults, answers, account."""
+
+import hmac
+import math
+
+from orchestrator.rehearsal.account import Account, Stats
+from orchestrator.rehearsal.answers import answer, spoilt
+from orchestrator.rehearsal.draws import draw, uniform
+from orchestrator.rehearsal.faults import Faults, TransportFault
+from orchestrator.rehearsal.limits import RateLimits
+from orchestrator.rehearsal.logprobs import logprobs_of
+from orchestrator.rehearsal.options import RehearsalOptions
+from orchestrator.rehearsal.prefixes import PrefixCache
+from orchestrator.rehearsal.questions import Question, count_tokens, read_question
+from orchestrator.rehearsal.replies import Answer, ApiError, Reply, Usage, completion_body
+
+RETRY_AFTER_S = 1.0
+"""What the fault rate_limit asks for."""
+
+
+class Dropped(Exception):
+    """The connection is to be closed without a reply."""
+
+
+class Rehearsal:
+    """Decides on each request at once and by itself; waiting and sending is the server's."""
+
+    def __init__(self, options: RehearsalOptions) -> None:
+        self._options = options
+        self._faults = Faults(options.faults, options.seed)
+        self._limits = RateLimits(options.requests_per_minute, options.tokens_per_minute)
+        self._prefixes = PrefixCache()
+        self._account = Account(
+            input_price=options.input_price,
+            cached_input_price=options.cached_input_price,
+            output_price=options.output_price,
+        )
+
+    def stats(self) -> Stats:
+        return self._account.stats()
+
+    def check_key(self, authorization: str) -> None:
+        """Check an Authorization header.
+
+        Raises:
+            ApiError: 401 if it does not hold the key.
+        """
+        if self._options.api_key is None:
+            return
+        expected = f"Bearer {self._options.api_key}"
+        if not hmac.compare_digest(authorization.encode(), expected.encode()):
+            raise ApiError(401, "incorrect API key provided", code="invalid_api_key")
+
+    def reply(self, body: bytes, authorization: str, now: float) -> Reply:
+        """Return the reply to a request for a chat completion.
+
+        Args:
+            body: Of the request, as it came.
+            authorization: The header of that name; empty if there was none.
+            now: Seconds of a clock that does not go back.
+
+        Raises:
+            Dropped: If a fault says so.
+        """
+        self._account.request(now)
+        try:
+            question, good = self._admit(body, authorization)
+        except ApiError as error:
+            self._account.rejected(error.status)
+            return self._error_reply(error, now)
+        try:
+            return self._answer(question, good, now)
+        except ApiError as error:
+            return self._error_reply(error, now)
+
+    def _admit(self, body: bytes, authorization: str) -> tuple[Question, Answer]:
+        self.check_key(authorization)
+        question = read_question(body, self._options.models)
+        return question, answer(question, self._options.seed)
+
+    def _answer(self, question: Question, good: Answer, now: float) -> Reply:
+        digest = question.digest
+        fault = self._faults.content(digest, self._account.replies(digest))
+        spoken = spoilt(good, fault, question, self._options.seed) if fault else good
+        completion_tokens = count_tokens(spoken.text)
+        tokens = count_tokens(question.prompt) + completion_tokens
+        self._refuse_without_credit()
+        self._refuse_over_limit(tokens, now)
+        seen = self._account.seen(digest)
+        self._fail(digest, seen, now)
+        self._limits.take(tokens, now)
+        usage = Usage(
+            prompt_tokens=tokens - completion_tokens,
+            cached_tokens=self._prefixes.cached_tokens(question.model, question.prompt),
+            completion_tokens=completion_tokens,
+        )
+        self._account.answered(digest, usage, fault)
+        return self._completion(question, spoken, usage, seen, now)
+
+    def _refuse_without_credit(self) -> None:
+        credit = self._options.credit_usd
+        if credit is not None and self._account.usd >= credit:
+            self._account.refused("credit")
+            raise ApiError(
+                429,
+                "You exceeded your current quota: the credit of this rehearsal is spent",
+                type="insufficient_quota",
+                code="insufficient_quota",
+            )
+
+    def _refuse_over_limit(self, tokens: int, now: float) -> None:
+        if wait := self._limits.wait(tokens, now):
+            self._account.refused(wait.kind)
+            raise ApiError(
+                429,
+                f"rate limit reached for {wait.kind} per minute, "
+                f"try again in {wait.seconds * 1000:.0f} ms",
+                type=wait.kind,
+                code="rate_limit_exceeded",
+                retry_after=wait.seconds,
+            )
+
+    def _fail(self, digest: bytes, seen: int, now: float) -> None:
+        fault = self._faults.transport(digest, seen)
+        if fault is None:
+            return
+        self._account.failed(digest, fault)
+        self._limits.take(0, now)  # a request that fails counts towards requests per minute
+        if fault == "drop":
+            raise Dropped
+        raise _fault_error(fault, draw(self._options.seed, "status", digest, seen))
+
+    def _completion(
+        self, question: Question, spoken: Answer, usage: Usage, seen: int, now: float
+    ) -> Reply:
+        seed, digest = self._options.seed, question.digest
+        logprobs = None
+        if question.top_logprobs is not None:
+            logprobs = logprobs_of(spoken.content or "", question.top_logprobs, seed, digest)
+        request_id = f"chatcmpl-rehearsal-{digest.hex()[:24]}"
+        body = completion_body(
+            request_id=request_id,
+            model=question.model,
+            answer=spoken,
+            usage=usage,
+            logprobs=logprobs,
+        )
+        return Reply(200, body, self._limits.headers(now), delay_s=self._delay(digest, seen))
+
+    def _delay(self, digest: bytes, seen: int) -> float:
+        options = self._options
+        jitter = options.latency_jitter_ms * uniform(options.seed, "latency", digest, seen)
+        seconds = (options.latency_ms + jitter) / 1000
+        if self._faults.is_slow(digest, seen):
+            self._account.slowed()
+            seconds += options.slow_seconds
+        return seconds
+
+    def _error_reply(self, error: ApiError, now: float) -> Reply:
+        headers = self._limits.headers(now)
+        if error.retry_after is not None:
+            headers["retry-after"] = str(math.ceil(error.retry_after))
+            headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
+        if error.status == 502:
+            page = f"<html><body><h1>502 Bad Gateway</h1>{error.message}</body></html>"
+            return Reply(502, page.encode(), headers, content_type="text/html")
+        return Reply(error.status, error.body(), headers)
+
+
+def _fault_error(fault: TransportFault, chance: int) -> ApiError:
+    if fault == "server_error":
+        status = (500, 502, 503)[chance % 3]
+        return ApiError(status, "server error of the rehearsal", type="server_error")
+    return ApiError(
+        429,
+        "rate limit of the rehearsal, without cause",
+        type="requests",
+        code="rate_limit_exceeded",
+        retry_after=RETRY_AFTER_S if fault == "rate_limit" else None,
+    )

@@ -1,0 +1,55 @@
+"""The Celery application: queues, delivery, and what a worker process does when it starts.
+
+A message is a hint that carries a shard's id. Postgres says what is to be done, so a message that
+is lost, doubled or late costs time at most: nothing here retries, and no result is kept.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+
+VISIBILITY_TIMEOUT_S = 3600  # far above the longest task; the shard's lease brings it back sooner
+
+app = Celery("worker", broker=os.environ.get("REDIS_URL", "memory://"), include=["worker.tasks"])
+app.conf.update(
+    task_acks_late=True,
+    task_ignore_result=True,
+    task_store_errors_even_if_ignored=False,
+    task_serializer="json",
+    accept_content=["json"],
+    task_routes={"worker.collect": {"queue": "gpu"}, "worker.*": {"queue": "api"}},
+    worker_prefetch_multiplier=1,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        "visibility_timeout": VISIBILITY_TIMEOUT_S,
+        "socket_timeout": 30,
+        "socket_keepalive": True,
+    },
+)
+
+
+@worker_ready.connect
+def _start(sender: Any, **_: Any) -> None:
+    from worker import process  # only workers have a process; importing the app opens nothing
+
+    queues = sorted(queue.name for queue in sender.task_consumer.queues)
+    process.start(name=sender.hostname, queue=",".join(queues))
+
+
+@worker_shutting_down.connect
+def _stopping(**_: Any) -> None:
+    from worker import process
+
+    process.stop_soon()
+
+
+@worker_shutdown.connect
+def _stopped(**_: Any) -> None:
+    from worker import process
+
+    process.stop()

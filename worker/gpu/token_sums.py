@@ -1,0 +1,40 @@
+"""Sums of activations by token, from which the lookup tables are made."""
+
+import numpy as np
+import torch
+from transformers import GPT2Model
+
+from worker.gpu.subject import forward, on_activations
+from worker.neurons.records import FloatArray, IntArray
+
+
+class TokenSums:
+    """Running sums for some layers over any number of batches.
+
+    Memory is 8 bytes for each token of the vocabulary and neuron of the layers.
+    """
+
+    def __init__(self, model: GPT2Model, layers: list[int]) -> None:
+        width = model.config.n_inner or 4 * model.config.n_embd
+        size = (model.config.vocab_size, width)
+        self._model, self._layers = model, layers
+        self._sums = {
+            layer: torch.zeros(size, dtype=torch.float64, device=model.device) for layer in layers
+        }
+        self._counts = np.zeros(model.config.vocab_size, dtype=np.int64)
+        self._tokens = torch.empty(0)
+
+    def add(self, tokens: IntArray) -> None:
+        """Add one batch of excerpts, int32 (batch, excerpt_tokens)."""
+        self._tokens = torch.from_numpy(tokens.astype(np.int64)).to(self._model.device)
+        self._counts += np.bincount(tokens.ravel(), minlength=len(self._counts))
+        with on_activations(self._model, self._layers, self._keep):
+            forward(self._model, self._tokens)
+
+    def _keep(self, layer: int, activations: torch.Tensor) -> None:
+        rounded = activations.to(torch.float16).nan_to_num(0.0, 0.0, 0.0).to(torch.float64)
+        self._sums[layer].index_add_(0, self._tokens.flatten(), rounded.flatten(0, 1))
+
+    def of_layer(self, layer: int) -> tuple[FloatArray, IntArray]:
+        """Return sums, float64 (vocabulary, d_mlp), and counts, int64 (vocabulary,)."""
+        return self._sums[layer].cpu().numpy(), self._counts

@@ -1,0 +1,38 @@
+"""Which records are shown to the explainer and which are scored.
+
+The splits interleave, as in the code that OpenAI released, so that each holds records of every
+rank. `train` is shown to the explainer, `valid` is scored.
+"""
+
+from enum import StrEnum
+
+
+class Split(StrEnum):
+    TRAIN = "train"
+    CALIBRATION = "calibration"
+    VALID = "valid"
+    TEST = "test"
+
+
+TOP_SPLITS = (Split.TRAIN, Split.CALIBRATION, Split.VALID, Split.TEST)
+RANDOM_SPLITS = (Split.CALIBRATION, Split.VALID, Split.TEST)
+
+
+def top_slice(split: Split, per_split: int) -> slice:
+    """Return where a split stands among the top records: `train` of 5 is ranks 0, 4, 8, 12, 16."""
+    return _slice(TOP_SPLITS, split, per_split)
+
+
+def random_slice(split: Split, per_split: int) -> slice:
+    """Return where a split stands among the random records.
+
+    Raises:
+        ValueError: The split is `train`, which has no random records.
+    """
+    return _slice(RANDOM_SPLITS, split, per_split)
+
+
+def _slice(splits: tuple[Split, ...], split: Split, per_split: int) -> slice:
+    if split not in splits:
+        raise ValueError(f"no records are in split {split}; there are {', '.join(splits)}")
+    return slice(splits.index(split), per_split * len(splits), len(splits))

@@ -1,0 +1,172 @@
+"""The frozen configuration of a run: what its TOML file may say, and the defaults.
+
+Every key is checked here, by name, before anything is started. Unknown keys, wrong types and
+impossible values are refused.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from worker.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
+
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class Section(BaseModel):
+    """A table of the TOML file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Subject(Section):
+    """What is explained: a hub id, a local folder in Hugging Face format, or `demo`."""
+
+    model: str = "demo"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class CorpusSource(Section):
+    """What the subject reads: a hub data set, a file or folder of .txt / .jsonl, `python-docs`."""
+
+    source: str = "python-docs"
+    excerpts: Positive = 50_000
+    excerpt_tokens: Annotated[int, Field(ge=2, le=1024)] = 64
+    seed: NotNegative = 0
+
+
+class RecordCounts(Section):
+    """What is kept for each neuron."""
+
+    top: Positive = 20
+    random: Positive = 20
+    per_quantile: NotNegative = 5
+
+
+class Neurons(Section):
+    """Which neurons: all, or some layers, or a seeded sample of each layer."""
+
+    layers: Literal["all"] | list[NotNegative] = "all"
+    per_layer: Literal["all"] | Positive = "all"
+
+
+class Explainer(Section):
+    """Who explains. `lookup` names the tokens of highest mean activation, without any call."""
+
+    kind: Literal["llm", "lookup"] = "llm"
+    endpoint: str = "openai"
+    model: str = "gpt-4o-mini"
+
+
+class Simulator(Section):
+    """Who simulates. `json` asks a chat model for one integer a token under a strict schema."""
+
+    kind: Literal["auto", "json", "lookup"] = "auto"
+    endpoint: str = "openai"
+    model: str = "gpt-4o-mini"
+
+
+class Scoring(Section):
+    """How many records of the valid split are simulated and scored."""
+
+    top: Positive = 5
+    random: Positive = 5
+
+
+class Prices(Section):
+    """USD per million tokens."""
+
+    input: Amount
+    output: Amount
+    cached_input: Amount | None = None
+
+
+class EndpointConfig(Section):
+    """An OpenAI-compatible API with its limits; the key is read from the environment, by name."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    max_in_flight: Positive = 64
+    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    prices: dict[str, Prices] = {}
+
+
+class Budget(Section):
+    """What the run may spend; it pauses when the amount is reached."""
+
+    usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class Shards(Section):
+    """How much one task does: excerpts read at a time, and neurons of a layer."""
+
+    excerpts: Positive = 512
+    neurons: Positive = 64
+
+
+class RunConfig(Section):
+    """One run, whole."""
+
+    name: Name
+    subject: Subject = Subject()
+    corpus: CorpusSource = CorpusSource()
+    records: RecordCounts = RecordCounts()
+    neurons: Neurons = Neurons()
+    explainer: Explainer = Explainer()
+    simulator: Simulator = Simulator()
+    scoring: Scoring = Scoring()
+    endpoints: dict[str, EndpointConfig] = {}
+    budget: Budget = Budget()
+    shards: Shards = Shards()
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        for kind, splits in (("top", TOP_SPLITS), ("random", RANDOM_SPLITS)):
+            wanted, kept = getattr(self.scoring, kind), getattr(self.records, kind)
+            if wanted * len(splits) > kept:
+                raise ValueError(
+                    f"scoring.{kind} = {wanted} needs records.{kind} = {wanted * len(splits)} or "
+                    f"more, because the records are dealt to {len(splits)} splits; it is {kept}"
+                )
+        least = self.records.top + self.records.random
+        if self.corpus.excerpts < least:
+            raise ValueError(
+                f"corpus.excerpts = {self.corpus.excerpts} is too few: records.top = "
+                f"{self.records.top} and records.random = {self.records.random} need {least}"
+            )
+        for role in ("explainer", "simulator"):
+            part = getattr(self, role)
+            if part.kind != "lookup" and part.endpoint not in self.endpoints:
+                known = ", ".join(sorted(self.endpoints)) or "none"
+                raise ValueError(
+                    f"{role}.endpoint = {part.endpoint!r} is not defined: add a table "
+                    f"[endpoints.{part.endpoint}] (there: {known})"
+                )
+        return self
+
+    @property
+    def needs_lookup(self) -> bool:
+        """Whether anyone in the run reads the token lookup tables."""
+        return "lookup" in (self.explainer.kind, self.simulator.kind)
+
+    def frozen(self) -> dict[str, object]:
+        """Return what identifies the run: all but limits and budget, which may change."""
+        values = self.model_dump(mode="json")
+        values.pop("budget")
+        values["endpoints"] = {
+            name: {"base_url": endpoint["base_url"]}
+            for name, endpoint in values["endpoints"].items()
+        }
+        return values
+
+    def digest(self) -> str:
+        """Return a hash of what identifies the run."""
+        text = json.dumps(self.frozen(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,12 @@
+"""Tasks as the orchestrator sends them: by name, so that it needs neither torch nor a model."""
+
+from celery.canvas import Signature
+
+from worker.app import app
+
+QUEUES = {"collect": "gpu", "explain": "api", "simulate": "api", "score": "api"}
+
+
+def of_stage(stage: str, shard_id: int) -> Signature:
+    """Return the task that does a shard of a stage."""
+    return app.signature(f"worker.{stage}", args=(shard_id,), queue=QUEUES[stage])

@@ -1,0 +1,134 @@
+"""Explain: one sentence about what makes a neuron fire."""
+
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, RowMapping
+
+from db import records, results
+from db.session import transaction
+from worker.api.calls import Answer, Call
+from worker.errors import Malformed, RowError
+from worker.neurons.lookup import EXPLANATION_TOKENS, explain_by_lookup
+from worker.neurons.prompts import (
+    EXPLANATION_MAX_TOKENS,
+    clean_explanation,
+    explanation_messages,
+)
+from worker.neurons.records import ActivationRecord
+from worker.neurons.splits import Split, top_slice
+from worker.shard_work import ShardWork
+from worker.stages.calls import ask, failure_row
+from worker.stages.scored_records import activations_of, tokens_of
+from worker.stages.vocabulary import texts_of
+
+
+def explain(work: ShardWork) -> None:
+    """Explain the neurons of a shard that have no explanation yet.
+
+    Neurons that never fire are passed over: the score stage gives the reason.
+    """
+    by_kind = {"llm": _explain_by_calls, "lookup": _explain_by_lookup}
+    explanations, failures = by_kind[work.config.explainer.kind](work)
+    with work.handing_in() as connection:
+        results.save_explanations(connection, explanations)
+        results.save_failures(connection, failures)
+
+
+Rows = list[tuple[Any, ...]]
+
+
+def _explain_by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
+    run_id, layer = work.claim.run_id, work.claim.layer
+    with transaction(work.engine) as connection:
+        texts = texts_of(connection, work)
+        tables = records.token_means(connection, *work.neuron_range)
+        wanted = {row["neuron"] for row in _unexplained(work, connection)}
+    rows = []
+    for table in tables:
+        if table["neuron"] in wanted:
+            tokens = table["top_tokens"][:EXPLANATION_TOKENS]
+            means = _means_of(table, tokens)
+            text = explain_by_lookup([texts[token] for token in tokens], means)
+            rows.append((run_id, layer, table["neuron"], text, "lookup", None))
+    return rows, []
+
+
+def _means_of(table: RowMapping, tokens: list[int]) -> list[float]:
+    means = dict(
+        zip(
+            np.frombuffer(table["tokens"], np.int32).tolist(),
+            np.frombuffer(table["means"], np.float32).tolist(),
+            strict=True,
+        )
+    )
+    return [means[token] for token in tokens]
+
+
+def _explain_by_calls(work: ShardWork) -> tuple[Rows, Rows]:
+    run_id, layer, start, stop = work.neuron_range
+    with transaction(work.engine) as connection:
+        retries = results.retries(connection, run_id, "explain", layer, start, stop)
+        rows = _unexplained(work, connection)
+        shown = [_train_records(connection, work, row) for row in rows]
+    calls = [
+        _call(work, records_, retries.get(row["neuron"], 0))
+        for row, records_ in zip(rows, shown, strict=True)
+    ]
+    explanations, failures = [], []
+    answers = ask(work, work.config.explainer.endpoint, calls)
+    for row, answer in zip(rows, answers, strict=True):
+        outcome = _parse(answer)
+        if isinstance(outcome, RowError):
+            failures.append(failure_row(work, row["neuron"], outcome))
+        else:
+            identity, text = outcome
+            explainer = work.config.explainer.model
+            explanations.append((run_id, layer, row["neuron"], text, explainer, identity))
+    return explanations, failures
+
+
+def _unexplained(work: ShardWork, connection: Connection) -> list[RowMapping]:
+    run_id, layer, start, stop = work.neuron_range
+    stored = set(results.explanations(connection, *work.neuron_range))
+    stored |= results.failed(connection, run_id, ("explain",), layer, start, stop)
+    return [
+        row
+        for row in records.load(connection, *work.neuron_range)
+        if row["neuron"] not in stored and row["undefined_reason"] is None
+    ]
+
+
+def _train_records(
+    connection: Connection, work: ShardWork, row: RowMapping
+) -> list[ActivationRecord]:
+    places = row["top_records"][top_slice(Split.TRAIN, work.config.scoring.top)]
+    texts = texts_of(connection, work)
+    tokens = tokens_of(connection, work, [row["excerpts"][place] for place in places])
+    activations = activations_of(row)[places]
+    return [
+        ActivationRecord(tuple(texts[t] for t in ids), tuple(values))
+        for ids, values in zip(tokens.tolist(), activations.tolist(), strict=True)
+    ]
+
+
+def _call(work: ShardWork, shown: list[ActivationRecord], sample: int) -> Call:
+    highest = max(max(record.activations) for record in shown)
+    model = work.config.explainer.model
+    body = {
+        "model": model,
+        "messages": explanation_messages(shown, highest),
+        "max_tokens": EXPLANATION_MAX_TOKENS,
+        "temperature": 1.0,
+        "top_p": 1.0,
+    }
+    return Call(purpose="explain", model=model, body=body, sample=sample)
+
+
+def _parse(answer: Answer | RowError) -> tuple[bytes, str] | RowError:
+    if isinstance(answer, RowError):
+        return answer
+    text = clean_explanation(answer.text)
+    if not text:
+        return Malformed("the explanation is empty", answer.attempts, answer.request_id)
+    return answer.identity, text

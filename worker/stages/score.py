@@ -1,0 +1,53 @@
+"""Score: how well the simulations of a neuron match its true activations."""
+
+import numpy as np
+
+from db import results
+from db.session import transaction
+from worker.neurons.scoring import NeuronScore, score_neuron
+from worker.shard_work import ShardWork
+from worker.stages.scored_records import ScoredRecords, scored_records
+
+
+def score(work: ShardWork) -> None:
+    """Score the neurons of a shard that have no score yet. Makes no calls.
+
+    A neuron that failed before has no score, and counts as failed here too.
+    """
+    run_id, layer, start, stop = work.neuron_range
+    with transaction(work.engine) as connection:
+        stored = results.scored(connection, *work.neuron_range)
+        failed = results.failed(connection, run_id, ("explain", "simulate"), layer, start, stop)
+        simulated = results.simulations(connection, *work.neuron_range)
+        wanted = [
+            scored
+            for scored in scored_records(connection, work, layer, start, stop)
+            if scored.neuron not in stored | failed
+        ]
+    rows = []
+    for scored in wanted:
+        found = _score(scored, simulated.get(scored.neuron, {}))
+        rows.append(
+            (
+                run_id,
+                layer,
+                scored.neuron,
+                found.score,
+                found.score_top,
+                found.score_random,
+                found.rsquared,
+                found.absolute_dev_explained,
+                found.undefined_reason,
+            )
+        )
+    with work.handing_in() as connection:
+        results.save_scores(connection, rows)
+
+
+def _score(scored: ScoredRecords, simulated: dict[int, bytes]) -> NeuronScore:
+    if scored.undefined_reason is not None:
+        return NeuronScore(None, None, None, None, None, scored.undefined_reason)
+    expected = np.stack(
+        [np.frombuffer(simulated[excerpt], np.float16) for excerpt in scored.excerpts.tolist()]
+    )
+    return score_neuron(scored.true, expected, scored.n_top)

@@ -12,7 +12,9 @@ from worker.run_config import RunConfig
 NEURON_STAGES = ("explain", "simulate", "score")
 LOOKUP_BYTES = 2 << 30  # what the lookup tables of one shard's layers may take in a worker
 
-ShardRow = tuple[str, str, int, int, int, int, str]  # stage, step, layer, start, stop, weight, state
+ShardRow = tuple[
+    str, str, int, int, int, int, str
+]  # stage, step, layer, start, stop, weight, state
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Postgres:
             ServiceError: The wheel is not installed, or the server did not start.
         """
         make_private_folder(self.folder, self.account)
-        self._server.start(self._prepare, self._has_database)
+        self._server.start(self._prepare, self._answers)
 
     def stop(self) -> bool:
         """Stop the server; return False if it was not running."""
@@ -65,9 +65,10 @@ class Postgres:
         """Return the command that starts the server, with the data ready for it."""
         if not self._data.exists():
             self._initialize()
-        # No process of an earlier server is left, so its mark is stale. Its number may be another
-        # process's by now, and Postgres would take that one for a running server.
+        # No process of an earlier server is left, so its marks are stale. Their process id may be
+        # another's by now, or a zombie's, and Postgres would take that for a running server.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
+        (self.sockets / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
         command = [str(_binary("postgres")), "-D", str(self._data)]
         for name, value in self._settings().items():
             command += ["-c", f"{name}={value}"]
@@ -110,8 +111,8 @@ class Postgres:
             raise ServiceError(with_last_lines(message, self._server.log))
         unfinished.rename(self._data)
 
-    def _has_database(self) -> bool:
-        """Return whether the server answers; it has the database then."""
+    def _answers(self) -> bool:
+        """Return whether the server takes queries, with the database made if it was missing."""
         engine = create_engine(
             self._url("postgres"), poolclass=NullPool, isolation_level="AUTOCOMMIT"
         )

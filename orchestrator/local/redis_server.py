@@ -6,8 +6,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
 from orchestrator.local.account import Account, command_as, make_private_folder
 from orchestrator.local.binaries import bundled_binary
@@ -71,8 +73,8 @@ class RedisServer:
         }
 
     def _answers(self) -> bool:
-        # The client's own retries would take seconds for a socket that is not there yet.
-        with Redis(unix_socket_path=str(self._socket), socket_timeout=5, retry=None) as client:
+        once = Retry(NoBackoff(), 0)  # the caller asks again, and sooner than the client would
+        with Redis(unix_socket_path=str(self._socket), socket_timeout=5, retry=once) as client:
             try:
                 return bool(client.ping())
             except (RedisConnectionError, RedisTimeoutError):

@@ -1,0 +1,144 @@
+"""The workers of a run on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from orchestrator.local.errors import WorkerCrashed, with_last_lines
+from worker.parent_watch import PARENT_FD
+
+CRASHES = 5
+CRASH_SECONDS = 60.0
+
+
+def worker_command(kind: str, name: str) -> list[str]:
+    """Return the command line of one worker of the queue `kind`: `gpu` or `api`."""
+    return [sys.executable, "-m", "orchestrator", "worker", kind, "--name", name]
+
+
+class LocalWorkers:
+    """Child processes that run Celery workers, for as long as the context is open.
+
+    They are out of reach of the terminal's Ctrl-C: what interrupts the command ends them through
+    it. They end with it too when it is killed, provided that they call
+    `worker.parent_watch.exit_with_parent`.
+
+    Args:
+        gpu: How many workers take from the queue `gpu`.
+        api: How many take from the queue `api`.
+        env: Environment variables that they get beside those of this process.
+        log_folder: Where each appends its output, to `gpu-1.log` and so on. Made if missing.
+        command: Command line for a kind and a name.
+        grace: Seconds from SIGTERM to SIGKILL when the context closes.
+    """
+
+    def __init__(
+        self,
+        *,
+        gpu: int,
+        api: int,
+        env: Mapping[str, str],
+        log_folder: Path,
+        command: Callable[[str, str], list[str]] = worker_command,
+        grace: float = 20.0,
+    ) -> None:
+        counts = {"gpu": gpu, "api": api}
+        self._kinds = {f"{kind}-{i + 1}": kind for kind in counts for i in range(counts[kind])}
+        self._env = env
+        self._log_folder = log_folder
+        self._command = command
+        self._grace = grace
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._deaths: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=CRASHES))
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._log_folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as opened:
+            # Neither end is inherited by default; only the read end is passed to the workers.
+            self._parent_end, write_end = os.pipe()
+            opened.callback(os.close, write_end)
+            opened.callback(os.close, self._parent_end)
+            opened.callback(self._stop_all)
+            for name in self._kinds:
+                self._start(name)
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def ensure_alive(self) -> list[str]:
+        """Start the workers that have died again; return a line about each of them.
+
+        Raises:
+            WorkerCrashed: One of them died `CRASHES` times within `CRASH_SECONDS`.
+        """
+        return [self._restart(name) for name, child in self._children.items() if _has_ended(child)]
+
+    def _start(self, name: str) -> None:
+        with self._log(name).open("ab") as log:
+            self._children[name] = subprocess.Popen(
+                self._command(self._kinds[name], name),
+                env={**os.environ, **self._env, PARENT_FD: str(self._parent_end)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(self._parent_end,),
+            )
+
+    def _restart(self, name: str) -> str:
+        code = self._children[name].returncode
+        deaths = self._deaths[name]
+        deaths.append(time.monotonic())
+        if len(deaths) == CRASHES and deaths[-1] - deaths[0] < CRASH_SECONDS:
+            reason = f"{name} died {CRASHES} times within {CRASH_SECONDS:.0f} s (exit code {code})"
+            raise WorkerCrashed(with_last_lines(reason, self._log(name)))
+        self._start(name)
+        return f"{name} died (exit code {code}): restarted"
+
+    def _stop_all(self) -> None:
+        for child in self._children.values():
+            child.terminate()
+        try:
+            self._wait_for_all()
+        finally:  # a second Ctrl-C cuts the wait short
+            for child in self._children.values():
+                _kill_group(child)
+                child.wait()
+
+    def _wait_for_all(self) -> None:
+        deadline = time.monotonic() + self._grace
+        for child in self._children.values():
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.0, deadline - time.monotonic()))
+
+    def _log(self, name: str) -> Path:
+        return self._log_folder / f"{name}.log"
+
+
+def _has_ended(child: subprocess.Popen[bytes]) -> bool:
+    """Return whether `child` has ended; if so, what it left of its pool is ended as well."""
+    if child.poll() is None:
+        return False
+    _kill_group(child)
+    return True
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)

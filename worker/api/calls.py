@@ -1,0 +1,74 @@
+"""What is asked of a language model, and what comes back."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+CHARACTERS_PER_TOKEN = 4  # of English; tiktoken would need a download at start
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question. `sample` asks the same body once more, after a person's `retry`."""
+
+    purpose: str
+    model: str
+    body: Mapping[str, Any]
+    path: str = "/chat/completions"
+    sample: int = 0
+
+    def identity(self, base_url: str) -> bytes:
+        """Return the hash of everything that can change the answer."""
+        asked = {
+            "base_url": base_url.rstrip("/"),
+            "path": self.path,
+            "body": dict(self.body),
+            "sample": self.sample,
+        }
+        return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
+
+    @property
+    def prompt_tokens(self) -> int:
+        """An estimate from the length of the messages, as the limits of hosted APIs use too."""
+        return math.ceil(len(orjson.dumps(self.body.get("messages"))) / CHARACTERS_PER_TOKEN)
+
+    @property
+    def max_completion_tokens(self) -> int:
+        """What the answer may be long at most."""
+        return int(self.body.get("max_completion_tokens") or self.body.get("max_tokens") or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, as it is stored. `reused` says that it was stored before it was asked for."""
+
+    identity: bytes
+    purpose: str
+    endpoint: str
+    model: str
+    text: str
+    finish_reason: str | None
+    refusal: str | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    usd: float
+    wasted_usd: float
+    attempts: int
+    latency_ms: int
+    request_id: str | None
+    reused: bool = False
+
+
+class Ledger(Protocol):
+    """Where answers are kept. Called from threads."""
+
+    def find(self, identities: Sequence[bytes]) -> dict[bytes, Answer]:
+        """Return the answers that are stored."""
+
+    def save(self, answers: Sequence[Answer]) -> None:
+        """Store answers; they are committed when it returns."""

@@ -27,19 +27,20 @@ START = (
 )
 
 
-@pytest.fixture
-def home(tmp_path):
-    yield tmp_path / "home"
-    stop_services(tmp_path / "home")
-
-
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
-    """A home folder whose services run all the time; for tests that do not stop them."""
+    """A home folder with data, which takes a second to make; its services may run or not."""
     home = tmp_path_factory.mktemp("started") / "home"
     start_services(home)
     yield home
     stop_services(home)
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home folder that is yet to be made."""
+    yield tmp_path / "home"
+    stop_services(tmp_path / "home")
 
 
 def query(urls, statement):
@@ -124,12 +125,13 @@ def test_services_do_not_run_as_root_and_let_nobody_else_in(started):
         assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_services_outlive_a_command_that_is_interrupted_and_killed(home):
-    command = start_command(home)
+def test_services_outlive_the_command_and_the_interrupt_of_its_terminal(started):
+    stop_services(started)
+    command = start_command(started)
     assert command.wait(timeout=60) == 0
     with pytest.raises(ProcessLookupError):  # the group that a terminal would interrupt is empty
         os.killpg(command.pid, signal.SIGINT)
-    assert services_running(home) == {"postgres": True, "redis": True}
+    assert services_running(started) == {"postgres": True, "redis": True}
 
 
 def test_two_commands_that_start_at_once_share_one_server_of_each(home):
@@ -141,37 +143,40 @@ def test_two_commands_that_start_at_once_share_one_server_of_each(home):
     assert query(start_services(home), "SELECT 1") == 1
 
 
-def test_servers_killed_outright_start_again_with_their_data(home):
-    urls = start_services(home)
+def test_servers_killed_outright_start_again_with_their_data(started):
+    urls = start_services(started)
     query(urls, "CREATE TABLE kept AS SELECT 42 AS answer")
     with redis_client(urls) as client:
         client.set("kept", "42")
         time.sleep(1.1)  # the append-only file is synced every second
     for service in ("postgres", "redis"):
-        os.kill(server_pid(home, service), signal.SIGKILL)
-    assert start_services(home) == urls
+        os.kill(server_pid(started, service), signal.SIGKILL)
+    assert start_services(started) == urls
     assert query(urls, "SELECT answer FROM kept") == 42
     with redis_client(urls) as client:
         assert client.get("kept") == "42"
 
 
-def test_a_stale_mark_that_names_a_living_process_does_not_hinder_the_start(home):
-    start_services(home)
-    stop_services(home)
-    mark = home / "postgres" / "data" / "postmaster.pid"
+def test_a_stale_mark_that_names_a_living_process_does_not_hinder_the_start(started):
+    start_services(started)
+    stop_services(started)
+    mark = started / "postgres" / "data" / "postmaster.pid"
     mark.write_text(f"{os.getppid()}\n{mark.parent}\n1\n5432\n\n\n\n")
-    assert query(start_services(home), "SELECT 1") == 1
+    assert query(start_services(started), "SELECT 1") == 1
 
 
-def test_stop_names_what_it_stopped_and_leaves_nothing_running(home):
-    assert stop_services(home) == []
+def test_stop_names_what_it_stopped_and_leaves_nothing_running(started):
+    start_services(started)
+    assert stop_services(started) == ["redis", "postgres"]
+    assert services_running(started) == {"postgres": False, "redis": False}
+    assert not socket_folder(started).exists()
+    assert stop_services(started) == []
+
+
+def test_to_ask_or_stop_where_nothing_ever_ran_makes_nothing(home):
     assert services_running(home) == {"postgres": False, "redis": False}
+    assert stop_services(home) == []
     assert not home.exists()
-    start_services(home)
-    assert stop_services(home) == ["redis", "postgres"]
-    assert services_running(home) == {"postgres": False, "redis": False}
-    assert not socket_folder(home).exists()
-    assert stop_services(home) == []
 
 
 @pytest.mark.parametrize(
@@ -201,13 +206,14 @@ def test_sockets_of_a_long_path_are_in_a_folder_of_its_own():
 
 
 def test_a_server_that_does_not_start_says_why_and_where_to_look(home):
-    start_services(home)
-    stop_services(home)
+    home.mkdir()
+    for folder in (home / "postgres", home / "postgres" / "data"):
+        make_private_folder(folder, server_account(home))
     (home / "postgres" / "data" / "PG_VERSION").write_text("12\n")
     with pytest.raises(ServiceError, match="Postgres did not start") as caught:
         start_services(home)
     assert str(home / "postgres" / "server.log") in str(caught.value)
-    assert "initialized by PostgreSQL version 12" in str(caught.value)
+    assert "postgresql.conf" in str(caught.value)
     assert services_running(home) == {"postgres": False, "redis": False}
 
 

@@ -50,7 +50,7 @@ def upsert(
     cursor.execute(
         f"CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608  (names of our own tables)
     )
-    cursor.copy_expert(  # type: ignore[attr-defined]  # psycopg2's, behind SQLAlchemy's protocol
+    cursor.copy_expert(
         f"COPY {staging} ({names}) FROM STDIN (FORMAT binary)", encode_rows(table, columns, rows)
     )
     cursor.execute(

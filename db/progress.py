@@ -10,7 +10,7 @@ def count_shard(connection: Connection, shard_id: int) -> None:
 
     Counters are changed last in a transaction, because the shards of a layer share them.
     """
-    row = connection.execute(_COUNT_SHARD, {"shard": shard_id}).mappings().one()
+    row = dict(connection.execute(_COUNT_SHARD, {"shard": shard_id}).mappings().one())
     connection.execute(_COUNT, row)
     connection.execute(_COUNT_MINUTE, row)
 

@@ -151,7 +151,7 @@ def layers_of(connection: Connection, run_id: int) -> list[int]:
 
 def excerpts_between(
     connection: Connection, corpus_id: int, start: int, stop: int
-) -> Sequence[Row[tuple[int, bytes]]]:
+) -> Sequence[Row[int, bytes]]:
     """Return (excerpt, tokens as int32 bytes) of a range of excerpts, in order."""
     query = (
         select(Excerpt.excerpt, Excerpt.tokens)
@@ -188,7 +188,8 @@ def schema_version(connection: Connection) -> str | None:
     """Return the migration that the database is at; None when it was never migrated."""
     if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
-    return connection.scalar(text("SELECT version_num FROM alembic_version"))
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 def table(model: type[Base]) -> Any:

@@ -36,7 +36,7 @@ def _line(error: Any) -> str:
         return f"unknown key {key}"
     if error["type"] == "missing":
         return f"{key} is missing"
-    message = error["msg"].removeprefix("Value error, ")
+    message: str = error["msg"].removeprefix("Value error, ")
     if not key:
         return message
     return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from db import records, results, runs
 from db.session import transaction
 
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]  # what SQLAlchemy's RowMapping is to its reader
 
 
 def plain(text: str) -> str:

@@ -7,6 +7,7 @@ validation loss has improved, so that it may be stopped at any time.
 """
 
 import argparse
+import itertools
 import math
 import random
 import time
@@ -43,8 +44,8 @@ the whole job can be tried in minutes without a download; it is not a useful lan
 | unigram entropy | {unigram:.3f} |
 
 Trained for {steps:,} steps of {batch} windows of {window} tokens, {minutes:.0f} minutes on 2 CPU
-cores, seed {seed}; {train_tokens:,} training tokens, {valid_tokens:,} validation tokens. Weights are
-stored as float16.
+cores, seed {seed}; {train_tokens:,} training tokens, {valid_tokens:,} validation tokens. Weights
+are stored as float16.
 """
 
 
@@ -92,7 +93,9 @@ def validation_loss(model: GPT2LMHeadModel, documents: list[list[int]]) -> float
 
 def baselines(train: list[list[int]], valid: list[list[int]]) -> tuple[float, float]:
     """Return the unigram entropy of the validation tokens and the loss of a bigram model."""
-    counts = torch.bincount(torch.tensor(sum(valid, [])), minlength=VOCABULARY).double()
+    counts = torch.bincount(
+        torch.tensor([*itertools.chain.from_iterable(valid)]), minlength=VOCABULARY
+    ).double()
     shares = counts[counts > 0] / counts.sum()
     pairs = torch.full((VOCABULARY, VOCABULARY), 0.01)
     for tokens in train:

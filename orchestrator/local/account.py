@@ -73,8 +73,10 @@ def command_as(account: Account, command: list[str], paths: Iterable[Path]) -> l
     switch = [setpriv, f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
     if not all(account.can_reach(path) for path in (Path(command[0]), *paths)):
         # The home or the virtual environment lies in a folder closed to others, such as /root.
-        # Opening that folder would outlive us; this capability ends with the server.
+        # Opening that folder would outlive us; this capability ends with the server. Without the
+        # bit, access(2) would leave it out of account, by which Postgres looks for its own binary.
         switch += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        switch += ["--securebits=+no_setuid_fixup"]
     return [*switch, "--", *command]
 
 

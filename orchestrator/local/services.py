@@ -117,12 +117,11 @@ def _home_lock(home: Path, *, create: bool = False) -> Iterator[Path]:
     try:
         if create:
             folder.mkdir(parents=True, exist_ok=True)
-        lock = server_account(folder).open_to_append(folder / "services.lock")
+        with server_account(folder).open_to_append(folder / "services.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
     except OSError as error:
         raise ServiceError(
-            f"the home folder {folder} cannot be used: {error.strerror} ({error.filename}); "
+            f"the home folder {folder} cannot be used: {error}; "
             "set NEUROGLOSS_HOME to a folder of your own"
         ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder

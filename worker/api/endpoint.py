@@ -37,5 +37,5 @@ class Endpoint:
     timeout_s: float = 120.0
 
     def price(self, model: str) -> Price:
-        """Return a model's price; a model without one costs nothing, as on a server of one's own."""
+        """Return a model's price; without one it costs nothing, as on an own server."""
         return self.prices.get(model, FREE)

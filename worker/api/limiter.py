@@ -42,7 +42,8 @@ end
 if wait > 0 then return tostring(wait) end
 for i = 1, 2 do
   if free[i] then
-    redis.call('HSET', KEYS[i], 'level', tostring(free[i] - tonumber(ARGV[i + 2])), 'at', tostring(now))
+    local left = free[i] - tonumber(ARGV[i + 2])
+    redis.call('HSET', KEYS[i], 'level', tostring(left), 'at', tostring(now))
     redis.call('EXPIRE', KEYS[i], 600)
   end
 end

@@ -33,7 +33,9 @@ def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
         )
     except (OSError, ValueError) as error:
         raise CannotCollect(f"subject.model = {model!r} cannot be loaded: {error}") from error
-    return subject.eval().requires_grad_(False).to(best_device())
+    subject.requires_grad_(False).train(False)
+    torch.nn.Module.to(subject, best_device())  # transformers wraps its own out of its types
+    return subject
 
 
 def best_device() -> torch.device:

@@ -113,17 +113,10 @@ def simulation_messages(explanation: str, tokens: Sequence[str]) -> list[Message
     """Return the messages that ask what a neuron of this explanation does on these tokens."""
     messages = [{"role": "system", "content": _SIMULATOR}]
     for example in EXAMPLES:
-        record = example.records[0]
-        messages.append(
-            _message("user", _simulation_question(example.explanation, record_tokens(record)))
-        )
+        shown = [token for token, _ in example.records[0]]
+        messages.append(_message("user", _simulation_question(example.explanation, shown)))
         messages.append(_message("assistant", _simulation_answer(example)))
     return [*messages, _message("user", _simulation_question(explanation, tokens))]
-
-
-def record_tokens(record: Tokens) -> list[str]:
-    """Return the tokens of an example's record."""
-    return [token for token, _ in record]
 
 
 def _simulation_question(explanation: str, tokens: Sequence[str]) -> str:

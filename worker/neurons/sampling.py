@@ -55,7 +55,8 @@ def random_excerpts(keys: IntArray, n_excerpts: int, count: int) -> IntArray:
         int64 of shape (n_neurons, min(count, n_excerpts)), in the order drawn.
     """
     half = max(1, ((n_excerpts - 1).bit_length() + 1) // 2)
-    drawn = np.broadcast_to(np.arange(min(count, n_excerpts)), (len(keys), min(count, n_excerpts)))
+    count = min(count, n_excerpts)
+    drawn: IntArray = np.broadcast_to(np.arange(count), (len(keys), count))
     drawn = _permute(drawn, keys[:, None], half)
     while (outside := drawn >= n_excerpts).any():
         drawn = np.where(outside, _permute(drawn, keys[:, None], half), drawn)

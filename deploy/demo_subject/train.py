@@ -40,7 +40,7 @@ the whole job can be tried in minutes without a download; it is not a useful lan
 | | nats a token, on held-out documents |
 |---|---|
 | **validation loss** | **{loss:.3f}** |
-| bigram model, add-one smoothing | {bigram:.3f} |
+| bigram model, add-0.01 smoothing | {bigram:.3f} |
 | unigram entropy | {unigram:.3f} |
 
 Trained for {steps:,} steps of {batch} windows of {window} tokens, {minutes:.0f} minutes on 2 CPU

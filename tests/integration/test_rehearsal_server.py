@@ -371,7 +371,12 @@ def test_account_stays_when_the_server_has_stopped():
 def test_server_stops_though_answers_are_still_held_back():
     with RehearsalServer(RehearsalOptions(latency_ms=60_000)) as server:
         client = httpx.Client(base_url=server.base_url)
-        asking = threading.Thread(target=lambda: pytest.raises(httpx.HTTPError, ask, client))
+
+        def ask_in_vain():
+            with pytest.raises(httpx.HTTPError):
+                ask(client)
+
+        asking = threading.Thread(target=ask_in_vain)
         asking.start()
         while server.stats()["requests"] == 0:
             time.sleep(0.01)

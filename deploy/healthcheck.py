@@ -1,0 +1,57 @@
+"""Exits 0 if this container does its work: `python deploy/healthcheck.py worker NAME | loop`.
+
+`worker NAME`: the worker's heartbeat in Postgres is fresh.
+`loop`: no lease of a run that is running ran out a while ago, as the dispatch loop takes each back.
+"""
+
+import os
+import socket
+import sys
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from db import heartbeats
+from db.session import make_engine, transaction
+from worker.settings import with_driver
+
+HEARD_WITHIN_S = 60.0  # a worker says so every 30 s or more often
+OVERDUE_S = 60.0  # the loop comes round several times a second
+
+
+def is_heard(connection: Connection, name: str) -> bool:
+    """Return whether the worker `name` of this host was heard of lately."""
+    return heartbeats.heard_lately(connection, f"{name}@{socket.gethostname()}", HEARD_WITHIN_S)
+
+
+def is_looping(connection: Connection) -> bool:
+    """Return whether no shard of a running run is overdue."""
+    query = text("""
+        SELECT count(*) FROM shard JOIN run ON run.id = shard.run_id
+        WHERE run.state = 'running' AND shard.state IN ('queued', 'leased')
+          AND lease_until < now() - :overdue * interval '1 second'
+    """)
+    return int(connection.execute(query, {"overdue": OVERDUE_S}).scalar_one()) == 0
+
+
+def main(arguments: list[str]) -> int:
+    """Check what the arguments name; a line on standard error says what is wrong."""
+    engine = make_engine(with_driver(os.environ["DATABASE_URL"]), pool_size=1)
+    try:
+        with transaction(engine) as connection:
+            match arguments:
+                case ["worker", name]:
+                    well, trouble = is_heard(connection, name), f"{name}: no recent heartbeat"
+                case ["loop"]:
+                    well, trouble = is_looping(connection), "leases ran out and stay so"
+                case _:
+                    well, trouble = False, f"usage: {__doc__}"
+    except SQLAlchemyError as error:
+        well, trouble = False, f"Postgres: {error}"
+    if not well:
+        print(trouble, file=sys.stderr)
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

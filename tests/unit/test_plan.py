@@ -1,0 +1,69 @@
+import pytest
+
+from orchestrator.plan import make_plan
+from orchestrator.subject import Shape
+from worker.neurons.selection import n_reference
+from worker.run_config import RunConfig
+
+SMALL = Shape(n_layers=3, neurons_per_layer=100, n_positions=64, vocab_size=50)
+GPT2_XL = Shape(n_layers=48, neurons_per_layer=6400, n_positions=1024, vocab_size=50257)
+
+
+def config(**changes):
+    lookup = {"kind": "lookup"}
+    return RunConfig.model_validate(
+        {"name": "x", "explainer": lookup, "simulator": lookup, **changes}
+    )
+
+
+def shards_of(plan, stage, step=""):
+    return [shard for shard in plan.shards if shard[:2] == (stage, step)]
+
+
+@pytest.mark.parametrize("stage", ["explain", "simulate", "score"])
+@pytest.mark.parametrize("per_layer", ["all", 17])
+def test_shards_hold_every_neuron_once(stage, per_layer):
+    plan = make_plan(config(neurons={"per_layer": per_layer}), SMALL)
+    held = [
+        (layer, neuron)
+        for _, _, layer, start, stop, _, _ in shards_of(plan, stage)
+        for neuron in plan.neurons[layer]
+        if start <= neuron < stop
+    ]
+    assert sorted(held) == sorted(plan.neuron_rows())
+    assert sum(shard[5] for shard in shards_of(plan, stage)) == plan.n_neurons
+
+
+def test_every_excerpt_is_read_once():
+    plan = make_plan(config(corpus={"excerpts": 3000}), SMALL)
+    read = shards_of(plan, "collect", "reference") + shards_of(plan, "collect", "read")
+    covered = [excerpt for shard in read for excerpt in range(shard[3], shard[4])]
+    assert covered == list(range(3000))
+    assert shards_of(plan, "collect", "reference")[-1][4] == n_reference(3000)
+
+
+def test_totals_are_the_weights_of_the_shards():
+    plan = make_plan(config(), SMALL)
+    totals = plan.totals()
+    for stage in ("collect", "explain", "simulate", "score"):
+        weights = sum(shard[5] for shard in plan.shards if shard[0] == stage)
+        assert sum(total for found, _, total in totals if found == stage) == weights
+
+
+def test_a_sample_of_neurons_is_seeded_and_distinct():
+    first = make_plan(config(neurons={"layers": [1], "per_layer": 10}), SMALL).neurons
+    assert first == make_plan(config(neurons={"layers": [1], "per_layer": 10}), SMALL).neurons
+    assert list(first) == [1]
+    assert len(set(first[1])) == 10
+
+
+def test_without_lookup_nothing_is_read_twice():
+    endpoints = {"openai": {"base_url": "https://api.test/v1"}}
+    plan = make_plan(RunConfig.model_validate({"name": "x", "endpoints": endpoints}), SMALL)
+    assert shards_of(plan, "collect", "lookup") == []
+
+
+def test_gpt2_xl_is_planned_whole():
+    plan = make_plan(config(), GPT2_XL)
+    assert plan.n_neurons == 307_200
+    assert len(shards_of(plan, "explain")) == 4800

@@ -97,11 +97,17 @@ class CallEngine:
     def close(self) -> None:
         """Close the connections and end the thread."""
         if self._thread.is_alive():
-            if self._http is not None:
-                asyncio.run_coroutine_threadsafe(self._http.aclose(), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._disconnect(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
+
+    async def _disconnect(self) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+        await self._limiter.close()
+        await asyncio.sleep(0.05)  # transports close a turn of the loop after their connections
 
     async def _run(
         self,
@@ -155,6 +161,9 @@ class CallEngine:
             return outcome
         except RowError as error:
             return error
+        except RunError as error:
+            writer.halted = error
+            raise
 
     async def _ask(
         self,
@@ -168,6 +177,8 @@ class CallEngine:
             return writer.known[identity]
         price = self._endpoint.price(call.model)
         async with self._slots:
+            if writer.halted is not None:
+                raise writer.halted
             if reserve is not None:
                 reserve(price.cost(call.prompt_tokens, 0, call.max_completion_tokens))
             started = time.monotonic()
@@ -311,6 +322,7 @@ class _Writer:
     def __init__(self, ledger: Ledger, known: dict[bytes, Answer]) -> None:
         self._ledger = ledger
         self.known = known
+        self.halted: RunError | None = None  # nothing is sent any more
         self._queue: asyncio.Queue[tuple[Answer, asyncio.Future[None]] | None] = asyncio.Queue()
 
     async def store(self, answer: Answer) -> None:

@@ -71,6 +71,9 @@ class Limiter(Protocol):
     async def penalize(self, seconds: float) -> None:
         """Let nobody send anything for so long."""
 
+    async def close(self) -> None:
+        """Close what it holds open."""
+
 
 class RedisLimiter:
     """One endpoint, key and model, over all processes."""
@@ -118,6 +121,10 @@ class RedisLimiter:
             await self._penalize(keys=[self._keys[2]], args=[seconds])
         except RedisError as error:
             log.warning("limits cannot be written: %s", error)
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        await self._redis.aclose()
 
 
 def limiter_for(endpoint: Endpoint, model: str, redis_url: str) -> RedisLimiter:

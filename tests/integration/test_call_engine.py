@@ -1,0 +1,189 @@
+import threading
+import time
+
+import pytest
+
+from orchestrator.rehearsal.faults import FaultRates
+from orchestrator.rehearsal.options import RehearsalOptions
+from orchestrator.rehearsal.server import RehearsalServer
+from worker.api.calls import Call
+from worker.api.endpoint import Endpoint, Price
+from worker.api.engine import CallEngine, EndpointUnreachable
+from worker.api.limiter import limiter_for
+from worker.errors import BadCredentials, BudgetReached, Interrupted, NoCredit, RowError, Truncated
+
+KEY = "sk-test-0123456789"
+
+
+class MemoryLedger:
+    """Keeps answers for one test."""
+
+    def __init__(self):
+        self.answers = {}
+
+    def find(self, identities):
+        return {i: self.answers[i] for i in identities if i in self.answers}
+
+    def save(self, answers):
+        self.answers |= {answer.identity: answer for answer in answers}
+
+
+def calls(n, **body):
+    return [
+        Call(
+            purpose="explain",
+            model="rehearsal",
+            body={
+                "model": "rehearsal",
+                "messages": [{"role": "user", "content": f"question {number}\n a\t3"}],
+                "max_tokens": 60,
+                **body,
+            },
+        )
+        for number in range(n)
+    ]
+
+
+@pytest.fixture
+def ask(services):
+    """Return a function that runs calls against a rehearsal server."""
+    engines = []
+
+    def ask(server, questions, ledger=None, key=KEY, limits=None, **options):
+        endpoint = Endpoint(
+            name=f"e{time.monotonic_ns()}",
+            base_url=server if isinstance(server, str) else server.base_url,
+            api_key=key,
+            max_in_flight=16,
+            prices={"rehearsal": Price(input=0.15, output=0.6)},
+            **(limits or {}),
+        )
+        limiter = limiter_for(endpoint, "rehearsal", services.redis_url)
+        engine = CallEngine(endpoint, limiter, ledger or MemoryLedger(), longest_wait_s=0.05)
+        engines.append(engine)
+        return engine.run(questions, **options)
+
+    yield ask
+    for engine in engines:
+        engine.close()
+
+
+def test_answers_come_in_the_order_of_the_calls(ask):
+    with RehearsalServer(RehearsalOptions(latency_jitter_ms=20, api_key=KEY)) as server:
+        first = ask(server, calls(20))
+        again = ask(server, calls(20)[::-1])
+    assert [a.text for a in first] == [a.text for a in again][::-1]
+    assert all(a.usd > 0 for a in first)
+
+
+def test_a_stored_answer_is_not_asked_for_again(ask):
+    ledger = MemoryLedger()
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        ask(server, calls(10), ledger)
+        ask(server, calls(12), ledger)
+        assert server.stats()["requests"] == 12
+
+
+def test_the_same_question_is_asked_once(ask):
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        answers = ask(server, calls(1) * 5)
+        assert server.stats()["requests"] == 1
+    assert len({a.text for a in answers}) == 1
+
+
+def test_faults_are_outlived_and_nothing_is_paid_twice(ask):
+    faults = FaultRates(rate_limit_bare=0.05, server_error=0.1, drop=0.05)
+    with RehearsalServer(RehearsalOptions(api_key=KEY, faults=faults)) as server:
+        answers = ask(server, calls(60))
+        stats = server.stats()
+    assert not [a for a in answers if isinstance(a, RowError)]
+    assert stats["repeated_questions"] == 0
+    assert stats["requests"] > 60
+
+
+def test_a_refusal_fails_its_row_alone(ask):
+    options = RehearsalOptions(api_key=KEY, faults=FaultRates(refusal=0.3))
+    with RehearsalServer(options) as server:
+        answers = ask(server, calls(30))
+    kinds = {getattr(a, "failure_class", "answer") for a in answers}
+    assert kinds == {"answer", "refused"}
+
+
+def test_a_truncated_answer_is_asked_once_more_with_more_room(ask):
+    ledger = MemoryLedger()
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        (answer,) = ask(server, calls(1, max_tokens=3), ledger)
+        (again,) = ask(server, calls(1, max_tokens=3), ledger)
+        assert server.stats()["requests"] == 2
+    assert isinstance(answer, Truncated)
+    assert isinstance(again, Truncated)
+    assert len(ledger.answers) == 2
+
+
+def test_a_wrong_key_stops_everything_and_is_not_shown(ask):
+    with RehearsalServer(RehearsalOptions(api_key="another")) as server:
+        with pytest.raises(BadCredentials) as caught:
+            ask(server, calls(200))
+        assert server.stats()["requests"] <= 16 + 1
+    assert KEY not in str(caught.value)
+
+
+def test_credit_that_ends_stops_everything_and_keeps_what_was_paid(ask):
+    ledger = MemoryLedger()
+    with RehearsalServer(RehearsalOptions(api_key=KEY, credit_usd=0.0005)) as server:
+        with pytest.raises(NoCredit):
+            ask(server, calls(300), ledger)
+        stats = server.stats()
+    assert 0 <= stats["answered"] - len(ledger.answers) <= 16
+
+
+def test_an_endpoint_that_is_not_there_stops_the_run(ask):
+    with pytest.raises(EndpointUnreachable):
+        ask("http://127.0.0.1:9/v1", calls(30))
+
+
+def test_a_budget_stops_before_the_call(ask):
+    left = [5]
+
+    def reserve(usd):
+        assert usd > 0
+        left[0] -= 1
+        if left[0] < 0:
+            raise BudgetReached("no more")
+
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        with pytest.raises(BudgetReached):
+            ask(server, calls(50), reserve=reserve)
+        assert server.stats()["requests"] <= 5
+
+
+def test_an_answer_that_cannot_be_stored_is_not_handed_out(ask):
+    class Broken(MemoryLedger):
+        def save(self, answers):
+            raise OSError("disk full")
+
+    with (
+        RehearsalServer(RehearsalOptions(api_key=KEY)) as server,
+        pytest.raises(OSError, match="disk full"),
+    ):
+        ask(server, calls(3), Broken())
+
+
+def test_a_stopped_worker_sends_no_more_and_stores_what_was_under_way(ask):
+    stop, ledger = threading.Event(), MemoryLedger()
+    with RehearsalServer(RehearsalOptions(latency_ms=200, api_key=KEY)) as server:
+        threading.Timer(0.3, stop.set).start()
+        with pytest.raises(Interrupted):
+            ask(server, calls(2000), ledger, stop=stop)
+        stats = server.stats()
+    assert 0 < len(ledger.answers) < 2000
+    assert stats["answered"] - len(ledger.answers) <= 16
+
+
+def test_the_limit_is_used_and_not_exceeded(ask):
+    limits = {"requests_per_minute": 3000}
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        started = time.monotonic()
+        ask(server, calls(200), limits=limits)
+        seconds = time.monotonic() - started
+    assert seconds > (200 - 50) / 50 * 0.9  # a burst of one second, then 50 a second

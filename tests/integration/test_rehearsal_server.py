@@ -89,8 +89,9 @@ def test_completion_has_the_shape_and_the_headers_of_the_openai_api(start):
     }
     headers = response.headers
     assert headers["x-ratelimit-limit-requests"] == "6000"
-    assert headers["x-ratelimit-remaining-requests"] == "99"
-    assert int(headers["x-ratelimit-remaining-tokens"]) == 10_000 - reply["usage"]["total_tokens"]
+    assert headers["x-ratelimit-remaining-requests"] in {"98", "99"}  # it refills meanwhile
+    left = 10_000 - reply["usage"]["total_tokens"]
+    assert int(headers["x-ratelimit-remaining-tokens"]) in {left - 1, left}
     assert headers["x-request-id"] != ask(client).headers["x-request-id"]
     assert int(headers["openai-processing-ms"]) >= 0
 

@@ -17,7 +17,7 @@ def make_engine(url: str, pool_size: int = 2) -> Engine:
         pool_size=pool_size,
         max_overflow=8,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10},
+        connect_args={"connect_timeout": 10, "client_encoding": "utf8"},
     )
 
 

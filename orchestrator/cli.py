@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,12 @@ from orchestrator.local.workers import LocalWorkers
 from orchestrator.rehearsal.faults import FaultRates
 from orchestrator.rehearsal.options import RehearsalOptions
 from orchestrator.rehearsal.server import serve
-from orchestrator.surroundings import find_surroundings, home_folder, open_database
+from orchestrator.surroundings import (
+    Surroundings,
+    find_surroundings,
+    home_folder,
+    open_database,
+)
 from worker.app import app
 from worker.run_config import RunConfig
 from worker.settings import with_driver
@@ -104,14 +110,10 @@ def _run(config: RunConfig, local_workers: dict[str, int] | None) -> int:
     app.conf.broker_url = surroundings.settings.redis_url
     run_id = _launch(console, engine, config, shape)
     counts = local_workers or ({} if surroundings.home is None else {"gpu": 1, "api": 1})
-    logs = (surroundings.home or home_folder()) / "logs"
     started = time.monotonic()
     try:
         if _state(engine, run_id) == "running":
-            env = surroundings.worker_env()
-            with LocalWorkers(
-                gpu=counts.get("gpu", 0), api=counts.get("api", 0), env=env, log_folder=logs
-            ) as workers:
+            with _local_workers(surroundings, counts) as workers:
                 follow(console, engine, surroundings, run_id, config.name, workers)
     except KeyboardInterrupt:
         console.print("\ninterrupted: the same command goes on from here")
@@ -128,6 +130,18 @@ def _run(config: RunConfig, local_workers: dict[str, int] | None) -> int:
             highlight=False,
         )
     return code
+
+
+def _local_workers(
+    surroundings: Surroundings, counts: dict[str, int]
+) -> AbstractContextManager[LocalWorkers | None]:
+    if not any(counts.values()):
+        return nullcontext()
+    return LocalWorkers(
+        **counts,
+        env=surroundings.worker_env(),
+        log_folder=(surroundings.home or home_folder()) / "logs",
+    )
 
 
 def _launch(console: Console, engine: Engine, config: RunConfig, shape: Any) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 BURST_S = 1.0
+_ROUNDING_S = 1e-6
 
 
 class ContinuousLimit:
@@ -21,14 +22,15 @@ class ContinuousLimit:
     def wait(self, amount: float, now: float) -> float:
         """Return the seconds until `amount` may pass; 0 if it may now."""
         takes = amount / self._per_second
-        return max(0.0, self._owed(now) + takes - max(BURST_S, takes))
+        wait = self._owed(now) + takes - max(BURST_S, takes)
+        return wait if wait > _ROUNDING_S else 0.0
 
     def take(self, amount: float, now: float) -> None:
         self._paid_until = now + self._owed(now) + amount / self._per_second
 
     def remaining(self, now: float) -> int:
         """Return how much may pass at once now."""
-        return max(0, int((BURST_S - self._owed(now)) * self._per_second))
+        return max(0, int((BURST_S - self._owed(now) + _ROUNDING_S) * self._per_second))
 
     def reset_ms(self, now: float) -> int:
         """Return the milliseconds until nothing is owed."""

@@ -138,7 +138,8 @@ def _local_workers(
     if not any(counts.values()):
         return nullcontext()
     return LocalWorkers(
-        **counts,
+        gpu=counts.get("gpu", 0),
+        api=counts.get("api", 0),
         env=surroundings.worker_env(),
         log_folder=(surroundings.home or home_folder()) / "logs",
     )
@@ -367,7 +368,7 @@ def migrate() -> None:
 @cli.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Check what a run needs: services, schema, torch."""
+    """Check what a run needs: services, schema, workers."""
     surroundings = find_surroundings()
     engine = open_database(surroundings)
     with transaction(engine) as connection:

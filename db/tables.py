@@ -304,7 +304,12 @@ class Explanation(Base):
 
 
 class Simulation(Base):
-    """What the simulator expects of a neuron on one excerpt: float16 (excerpt_tokens,)."""
+    """What the simulator expects of a neuron on one excerpt: float16 (excerpt_tokens,).
+
+    `distribution` is float16 (excerpt_tokens, 11): the probability that the simulator gave to each
+    of the numbers 0 to 10; what a row lacks to 1 went to other tokens. NULL where the simulator
+    only names a number.
+    """
 
     __tablename__ = "simulation"
 
@@ -313,6 +318,7 @@ class Simulation(Base):
     neuron: Mapped[int] = mapped_column(primary_key=True)
     excerpt: Mapped[int] = mapped_column(primary_key=True)
     expected_activations: Mapped[bytes]
+    distribution: Mapped[bytes | None]
     activation_scale: Mapped[str]
     simulator: Mapped[str]
     call: Mapped[bytes | None]
@@ -365,7 +371,10 @@ class Retry(Base):
 
 
 class CallRecord(Base):
-    """An answer that was paid for, under the hash of everything that can change it."""
+    """An answer that was paid for, under the hash of everything that can change it.
+
+    `distributions` is what is kept of its log probabilities: see `worker.neurons.distributions`.
+    """
 
     __tablename__ = "call"
 
@@ -377,6 +386,7 @@ class CallRecord(Base):
     text: Mapped[str]
     finish_reason: Mapped[str | None]
     refusal: Mapped[str | None]
+    distributions: Mapped[bytes | None]
     prompt_tokens: Mapped[int]
     cached_tokens: Mapped[int]
     completion_tokens: Mapped[int]

@@ -44,7 +44,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, as it is stored. `reused` says that it was stored before it was asked for."""
+    """One answer, as it is stored.
+
+    `distributions` is what is kept of its log probabilities. `reused` says that the answer was
+    stored before it was asked for.
+    """
 
     identity: bytes
     purpose: str
@@ -53,6 +57,7 @@ class Answer:
     text: str
     finish_reason: str | None
     refusal: str | None
+    distributions: bytes | None
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int

@@ -24,7 +24,7 @@ from tenacity import (
 from worker.api.calls import Answer, Call, Ledger
 from worker.api.endpoint import Endpoint
 from worker.api.limiter import Limiter
-from worker.api.responses import WrongTokenLimit, check, choice_of
+from worker.api.responses import Reading, WrongTokenLimit, check, read_completion
 from worker.errors import (
     Interrupted,
     RateLimited,
@@ -182,24 +182,21 @@ class CallEngine:
             if reserve is not None:
                 reserve(price.cost(call.prompt_tokens, 0, call.max_completion_tokens))
             started = time.monotonic()
-            content, request_id, attempts = await self._persist(call)
-            choice, usage = choice_of(content)
-            message = choice["message"]
-            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            counts = int(usage.get("prompt_tokens") or 0), int(cached)
-            completion = int(usage.get("completion_tokens") or 0)
+            reading, request_id, attempts = await self._persist(call)
+            usage = reading.prompt_tokens, reading.cached_tokens, reading.completion_tokens
             answer = Answer(
                 identity=identity,
                 purpose=call.purpose,
                 endpoint=self._endpoint.name,
                 model=call.model,
-                text=message.get("content") or "",
-                finish_reason=choice.get("finish_reason"),
-                refusal=message.get("refusal"),
-                prompt_tokens=counts[0],
-                cached_tokens=counts[1],
-                completion_tokens=completion,
-                usd=price.cost(*counts, completion),
+                text=reading.text,
+                finish_reason=reading.finish_reason,
+                refusal=reading.refusal,
+                distributions=reading.distributions,
+                prompt_tokens=reading.prompt_tokens,
+                cached_tokens=reading.cached_tokens,
+                completion_tokens=reading.completion_tokens,
+                usd=price.cost(*usage),
                 wasted_usd=0.0,
                 attempts=attempts,
                 latency_ms=round(1000 * (time.monotonic() - started)),
@@ -208,8 +205,8 @@ class CallEngine:
             await writer.store(answer)
         return answer
 
-    async def _persist(self, call: Call) -> tuple[bytes, str | None, int]:
-        """Send until an answer comes; return its body, request id, and the number of attempts."""
+    async def _persist(self, call: Call) -> tuple[Reading, str | None, int]:
+        """Send until an answer comes; return it, its request id, and the number of attempts."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(ServiceUnavailable),
             wait=wait_random_exponential(multiplier=0.5, max=self._longest_wait_s),
@@ -219,7 +216,7 @@ class CallEngine:
         try:
             async for attempt in retrying:
                 with attempt:
-                    content, request_id = await self._send(call)
+                    reading, request_id = await self._send(call)
                     number = attempt.retry_state.attempt_number
         except ServiceUnavailable as error:
             self._unavailable += 1
@@ -227,9 +224,9 @@ class CallEngine:
                 raise EndpointUnreachable(f"{self._endpoint.name}: {error}") from error
             raise Unavailable(str(error), ATTEMPTS) from error
         self._reached = True
-        return content, request_id, number
+        return reading, request_id, number
 
-    async def _send(self, call: Call) -> tuple[bytes, str | None]:
+    async def _send(self, call: Call) -> tuple[Reading, str | None]:
         """Send once, waiting for the limits; being refused for the rate spends no attempt."""
         deadline = time.monotonic() + RATE_LIMIT_PATIENCE_S
         reserved = call.prompt_tokens + call.max_completion_tokens
@@ -237,7 +234,7 @@ class CallEngine:
             await self._limiter.take(reserved)
             try:
                 response = await self._post(call)
-                choice_of(response.content)
+                reading = read_completion(response.content)
             except RateLimited as error:
                 await self._limiter.penalize(error.retry_after)
                 if time.monotonic() > deadline:
@@ -248,10 +245,9 @@ class CallEngine:
                     raise
                 self._renamed.add(call.model)
                 continue
-            used = (orjson.loads(response.content).get("usage") or {}).get("total_tokens")
-            if used:
-                await self._limiter.refund(reserved - int(used))
-            return response.content, response.headers.get("x-request-id")
+            if used := reading.prompt_tokens + reading.completion_tokens:
+                await self._limiter.refund(reserved - used)
+            return reading, response.headers.get("x-request-id")
 
     async def _post(self, call: Call) -> httpx.Response:
         assert self._http is not None

@@ -1,7 +1,7 @@
 """Reading what an OpenAI-compatible API answers, and what its errors mean."""
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import httpx
 import orjson
@@ -96,8 +96,24 @@ def _seconds(text: str) -> float | None:
     return total if digits else None
 
 
-def choice_of(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the first choice and the usage of a successful answer.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a completion says, as far as it is stored.
+
+    `distributions` is what is kept of its log probabilities, packed; None where none were asked.
+    """
+
+    text: str
+    finish_reason: str | None
+    refusal: str | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    distributions: bytes | None = None
+
+
+def read_completion(content: bytes) -> Reading:
+    """Read the first choice and the usage of a successful chat completion.
 
     Raises:
         ServiceUnavailable: The body is cut off, or is no completion.
@@ -105,8 +121,14 @@ def choice_of(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         body = orjson.loads(content)
         choice, usage = body["choices"][0], body.get("usage") or {}
-        if not isinstance(choice["message"], dict):
-            raise TypeError("message")
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+        message = choice["message"]
+        return Reading(
+            text=message.get("content") or "",
+            finish_reason=choice.get("finish_reason"),
+            refusal=message.get("refusal"),
+            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            cached_tokens=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
+            completion_tokens=int(usage.get("completion_tokens") or 0),
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise ServiceUnavailable(f"the answer is no completion: {content[:80]!r}") from error
-    return choice, usage

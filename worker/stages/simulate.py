@@ -143,4 +143,4 @@ def _row(
 ) -> tuple[Any, ...]:
     expected = values.astype(np.float16).tobytes()
     place = (work.claim.run_id, work.claim.layer, neuron, excerpt)
-    return (*place, expected, scale, simulator, call)
+    return (*place, expected, None, scale, simulator, call)

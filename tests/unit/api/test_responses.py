@@ -3,7 +3,7 @@ import pytest
 
 from worker.api.calls import Call
 from worker.api.endpoint import Price
-from worker.api.responses import WrongTokenLimit, check, choice_of, retry_after
+from worker.api.responses import WrongTokenLimit, check, read_completion, retry_after
 from worker.errors import (
     BadCredentials,
     NoCredit,
@@ -78,7 +78,7 @@ def test_how_long_to_wait(headers, seconds):
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"choices": []}', b'{"choices": [{}]}'])
 def test_a_body_that_is_no_completion_may_be_asked_again(body):
     with pytest.raises(ServiceUnavailable):
-        choice_of(body)
+        read_completion(body)
 
 
 def test_cached_tokens_have_a_price_of_their_own():

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from orchestrator.rehearsal.activations import activations
 from orchestrator.rehearsal.draws import draw, uniform
@@ -76,7 +79,7 @@ class SchemaFiller:
         properties = schema.get("properties", {})
         if missing := [name for name in schema.get("required", []) if name not in properties]:
             raise _unsupported(place, f"required properties without a schema: {missing}")
-        if levels := _activation_levels(properties):
+        if levels := _activation_levels(orjson.dumps(properties)):
             tokens = [self.tokens.get(position, position) for position in properties]
             return dict(zip(properties, activations(self.seed, tokens, levels), strict=True))
         return {name: self.fill(inner, f"{place}.{name}") for name, inner in properties.items()}
@@ -100,8 +103,10 @@ class SchemaFiller:
         return float(min(max(value, low), high))
 
 
-def _activation_levels(properties: dict[str, Any]) -> tuple[int, ...] | None:
+@lru_cache(maxsize=1024)
+def _activation_levels(properties_json: bytes) -> tuple[int, ...] | None:
     """Return the levels of a simulation, ascending; None if this is not the schema of one."""
+    properties = orjson.loads(properties_json)
     if list(properties) != [str(position) for position in range(len(properties))]:
         return None
     enums = [schema.get("enum") for schema in properties.values() if isinstance(schema, dict)]

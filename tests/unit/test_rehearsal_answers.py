@@ -135,8 +135,9 @@ def test_answer_over_the_limit_is_cut_and_says_so():
     assert answer(question(RECORD, max_tokens=100), seed=0).finish_reason == "stop"
 
 
+json_integers = st.integers(-(2**63), 2**63 - 1)  # what fits 64 bits, as in a parsed body
 scalars = st.one_of(
-    st.builds(lambda values: {"enum": values}, st.lists(st.integers(), min_size=1, max_size=5)),
+    st.builds(lambda values: {"enum": values}, st.lists(json_integers, min_size=1, max_size=5)),
     st.builds(
         lambda low, size: {"type": "integer", "minimum": low, "maximum": low + size},
         st.integers(-50, 50),

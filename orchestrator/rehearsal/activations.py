@@ -11,9 +11,24 @@ _TOKENS_KEPT = 65_536
 _POSITION_LINE = re.compile(r"^[ \t]*(\d+):[ \t]?(.*)$", re.MULTILINE)
 
 
-def tokens_by_position(text: str) -> dict[str, str]:
-    """Return the tokens of the lines "position: token", by position as it is written there."""
-    return dict(_POSITION_LINE.findall(text))
+def shown_texts(text: str) -> list[dict[str, str]]:
+    """Return the texts of a question, whose lines are "position: token".
+
+    Each is a mapping from position, as it is written there, to token. A position that was named
+    already begins the next text.
+    """
+    texts: list[dict[str, str]] = []
+    for position, token in _POSITION_LINE.findall(text):
+        if not texts or position in texts[-1]:
+            texts.append({})
+        texts[-1][position] = token
+    return texts
+
+
+def last_token(text: str) -> str | None:
+    """Return the token of a last line "position: token"; None if that is no such line."""
+    match = _POSITION_LINE.fullmatch(text.rpartition("\n")[2])
+    return match[2] if match else None
 
 
 def activation(seed: int, token: str, levels: tuple[int, ...]) -> int:

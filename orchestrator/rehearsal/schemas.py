@@ -1,7 +1,7 @@
 """Filling a JSON schema with something that is valid for it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -23,8 +23,11 @@ _KEYWORDS: dict[str, type | tuple[type, ...]] = {
     "const": object,
     "minimum": (int, float),
     "maximum": (int, float),
+    "$ref": str,
+    "$defs": dict,
 }
 _ANNOTATIONS = frozenset({"$schema", "$id", "title", "description", "default", "examples"})
+_DEEPEST = 20
 _WORDS = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "heath", "iris")
 
 
@@ -39,8 +42,14 @@ class SchemaFiller:
     seed: int
     digest: bytes
     """Of the question."""
-    tokens: dict[str, str]
-    """Tokens by position, for simulations; a position that is missing stands for itself."""
+    texts: Sequence[Mapping[str, str]] = ()
+    """Tokens by position, for simulations; a position that is missing stands for itself.
+
+    Text n belongs to the property "n", if that holds a simulation, and text 0 to a schema that is
+    one itself.
+    """
+    definitions: Mapping[str, Any] = field(default_factory=dict)
+    """What `$ref` refers to."""
 
     def fill(self, schema: dict[str, Any], place: str = "schema") -> Any:
         """Return a value for the schema.
@@ -49,6 +58,8 @@ class SchemaFiller:
             ApiError: 400 where the schema uses what this cannot honour.
         """
         _refuse_keywords(schema, place)
+        if "$ref" in schema:
+            return self.fill(self._definition(schema["$ref"], place), place)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
@@ -72,6 +83,12 @@ class SchemaFiller:
                 return None
         raise _unsupported(place, f"type {kind!r}")
 
+    def _definition(self, reference: str, place: str) -> dict[str, Any]:
+        found = self.definitions.get(reference.removeprefix("#/$defs/"))
+        if not isinstance(found, dict) or "$ref" in found or place.count(".") > _DEEPEST:
+            raise _unsupported(place, f"$ref: {reference!r}")
+        return found
+
     def _choose(self, options: Sequence[Any], place: str) -> Any:
         return options[draw(self.seed, self.digest, place) % len(options)]
 
@@ -80,9 +97,15 @@ class SchemaFiller:
         if missing := [name for name in schema.get("required", []) if name not in properties]:
             raise _unsupported(place, f"required properties without a schema: {missing}")
         if levels := _activation_levels(orjson.dumps(properties)):
-            tokens = [self.tokens.get(position, position) for position in properties]
+            shown = self._text_at(place)
+            tokens = [shown.get(position, position) for position in properties]
             return dict(zip(properties, activations(self.seed, tokens, levels), strict=True))
         return {name: self.fill(inner, f"{place}.{name}") for name, inner in properties.items()}
+
+    def _text_at(self, place: str) -> Mapping[str, str]:
+        name = place.rpartition(".")[2]
+        number = int(name) if name.isdecimal() else 0
+        return self.texts[number] if number < len(self.texts) else {}
 
     def _array(self, schema: dict[str, Any], place: str) -> list[Any]:
         if "items" not in schema:

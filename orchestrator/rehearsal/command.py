@@ -113,6 +113,6 @@ def _options(
             line_failures=batch_line_failures,
             max_enqueued_tokens=batch_enqueued_tokens,
         ),
-        api_key=os.environ.get("REHEARSAL_API_KEY"),
+        api_key=os.environ.get("REHEARSAL_API_KEY") or None,
         **plain,
     )

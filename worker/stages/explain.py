@@ -18,7 +18,7 @@ from worker.neurons.prompts import (
 from worker.neurons.records import ActivationRecord
 from worker.neurons.splits import Split, top_slice
 from worker.shard_work import ShardWork
-from worker.stages.calls import ask, failure_row
+from worker.stages.calls import ask_and_read, failure_row
 from worker.stages.scored_records import activations_of, tokens_of
 from worker.stages.vocabulary import texts_of
 
@@ -76,9 +76,8 @@ def _explain_by_calls(work: ShardWork) -> tuple[Rows, Rows]:
         for row, records_ in zip(rows, shown, strict=True)
     ]
     explanations, failures = [], []
-    answers = ask(work, work.config.explainer.endpoint, calls)
-    for row, answer in zip(rows, answers, strict=True):
-        outcome = _parse(answer)
+    outcomes = ask_and_read(work, work.config.explainer.endpoint, calls, _read)
+    for row, outcome in zip(rows, outcomes, strict=True):
         if isinstance(outcome, RowError):
             failures.append(failure_row(work, row["neuron"], outcome))
         else:
@@ -125,10 +124,8 @@ def _call(work: ShardWork, shown: list[ActivationRecord], sample: int) -> Call:
     return Call(purpose="explain", model=model, body=body, sample=sample)
 
 
-def _parse(answer: Answer | RowError) -> tuple[bytes, str] | RowError:
-    if isinstance(answer, RowError):
-        return answer
+def _read(place: int, answer: Answer) -> tuple[bytes, str]:
     text = clean_explanation(answer.text)
     if not text:
-        return Malformed("the explanation is empty", answer.attempts, answer.request_id)
+        raise Malformed("the explanation is empty")
     return answer.identity, text

@@ -17,7 +17,7 @@ from worker.neurons.prompts import (
 from worker.neurons.records import FloatArray
 from worker.neurons.simulation import parse_simulation
 from worker.shard_work import ShardWork
-from worker.stages.calls import ask, failure_row
+from worker.stages.calls import ask_and_read, failure_row
 from worker.stages.scored_records import ScoredRecords, scored_records
 from worker.stages.vocabulary import texts_of
 
@@ -75,11 +75,15 @@ def _by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
 def _by_calls(work: ShardWork) -> tuple[Rows, Rows]:
     wanted, stored = _wanted(work)
     questions = _questions(work, wanted, stored)
-    answers = ask(work, work.config.simulator.endpoint, [call for *_, call in questions])
+
+    def read(place: int, answer: Answer) -> tuple[bytes, FloatArray]:
+        return answer.identity, parse_simulation(answer.text, questions[place][2])
+
+    calls = [call for *_, call in questions]
+    outcomes = ask_and_read(work, work.config.simulator.endpoint, calls, read)
     simulations: Rows = []
     failures: dict[int, tuple[Any, ...]] = {}
-    for (neuron, excerpt, n_tokens, _), answer in zip(questions, answers, strict=True):
-        outcome = _parse(answer, n_tokens)
+    for (neuron, excerpt, *_), outcome in zip(questions, outcomes, strict=True):
         if isinstance(outcome, RowError):
             failures.setdefault(neuron, failure_row(work, neuron, outcome))
         else:
@@ -121,15 +125,6 @@ def _call(work: ShardWork, explanation: str, tokens: list[str], sample: int) -> 
         "response_format": simulation_response_format(len(tokens)),
     }
     return Call(purpose="simulate", model=model, body=body, sample=sample)
-
-
-def _parse(answer: Answer | RowError, n_tokens: int) -> tuple[bytes, FloatArray] | RowError:
-    if isinstance(answer, RowError):
-        return answer
-    try:
-        return answer.identity, parse_simulation(answer.text, n_tokens)
-    except RowError as error:
-        return type(error)(error.reason, answer.attempts, answer.request_id)
 
 
 def _row(

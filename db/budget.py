@@ -17,9 +17,7 @@ class Held(NamedTuple):
     limit: float | None
 
 
-def hold(
-    connection: Connection, run_id: int, process: str, *, out: float, wanted: float
-) -> Held:
+def hold(connection: Connection, run_id: int, process: str, *, out: float, wanted: float) -> Held:
     """Set aside `out` and at least `wanted` of a run's budget for a process, in place of before.
 
     Where `wanted` is more than is left, `out` alone is set aside. Processes that ask at once wait

@@ -76,10 +76,10 @@ class Budget:
         self._paid += paid
 
     async def _ask(self, usd: float) -> None:
-        idle, self._paid = self._calls_out == 0, 0.0
-        held = await asyncio.to_thread(self._store.hold, self._out, usd)
+        out, idle, self._paid = self._out, self._calls_out == 0, 0.0
+        held = await asyncio.to_thread(self._store.hold, out, usd)
         self._left = held.usd - self._out - self._paid
-        if self._left >= usd:
+        if held.usd >= out + usd:
             return
         if idle and held.elsewhere <= 0:
             raise BudgetReached(

@@ -108,9 +108,7 @@ class CallEngine:
     ) -> dict[bytes, Answer | RowError]:
         account.budget.renew()
         channel = self._channel(endpoint, next(iter(questions.values())).model)
-        asking = Asking(
-            endpoint, channel, account, self._writer, self._asked, self._longest_wait_s
-        )
+        asking = Asking(endpoint, channel, account, self._writer, self._asked, self._longest_wait_s)
         return await asking.run(questions, stop)
 
     def _channel(self, endpoint: Endpoint, model: str) -> Channel:

@@ -33,9 +33,10 @@ local time = redis.call('TIME')
 local now = time[1] - 1.7e9 + time[2] / 1e6  -- JSON keeps 14 digits: with these, microseconds
 local state = cjson.decode(redis.call('GET', KEYS[1]) or '{}')
 
--- In flight elsewhere: of this model, and of all models of the endpoint.
-local of_model = {in_flight = 0, demand = ask.in_flight + ask.waiting}
-local of_all = {in_flight = 0, demand = ask.in_flight + ask.waiting}
+-- In flight elsewhere, of this model and of all models of the endpoint, and the demand of everyone.
+local my_demand = ask.in_flight + ask.waiting
+local of_model = {in_flight = 0, demand = my_demand}
+local of_all = {in_flight = 0, demand = my_demand}
 local found = redis.call('HGETALL', KEYS[2])
 for i = 1, #found, 2 do
   local other = cjson.decode(found[i + 1])
@@ -95,11 +96,11 @@ end
 
 -- Grant from the front of the queue. What is larger than the burst waits for a full bucket.
 local blocked_until = math.max(state.blocked_until or 0, now + ask.blocked_s)
-local share = function(most, of) return math.ceil(most * (ask.in_flight + ask.waiting) / of.demand) end
-local slots = math.min(
-  math.floor(limit) - of_model.in_flight, ask.max_in_flight - of_all.in_flight,
-  math.max(1, share(math.floor(limit), of_model)), math.max(1, share(ask.max_in_flight, of_all)))
-slots = slots - ask.in_flight
+local slots = math.huge
+for sum, most in pairs({[of_model] = math.floor(limit), [of_all] = ask.max_in_flight}) do
+  local share = math.max(1, math.ceil(most * my_demand / sum.demand))
+  slots = math.min(slots, math.min(share, most - sum.in_flight) - ask.in_flight)
+end
 local granted, wait = 0, math.max(0, blocked_until - now)
 local short = function(kind, amount)
   if rate[kind] == 0 then return 0 end

@@ -65,7 +65,7 @@ class PostgresLedger:
         with transaction(self._engine) as connection:
             for row in calls.waste(connection, identities):
                 moved = {"usd": -row["usd"], "wasted_usd": row["usd"]}
-                progress.add_spend(connection, row["run_id"], [_NOTHING | row | moved])
+                progress.add_spend(connection, row["run_id"], [_NOTHING | dict(row) | moved])
 
     def _row(self, answer: Answer) -> tuple[Any, ...]:
         return tuple(

@@ -3,7 +3,7 @@
 import atexit
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from worker.api.budget import Budget
 from worker.api.calls import Answer, Call
 from worker.api.endpoint import Endpoint, Price
 from worker.api.engine import CallEngine
-from worker.errors import BadCredentials, Interrupted, Malformed, RowError
+from worker.errors import BadCredentials, Interrupted, RowError
 from worker.run_config import RunConfig
 from worker.shard_work import ShardWork
 from worker.stages.ledger import PostgresLedger, RunBudget, RunState
@@ -44,9 +44,9 @@ def ask_and_read(
     work: ShardWork,
     endpoint: str,
     questions: Sequence[Call],
-    read: Callable[[int, Answer], T],
-) -> list[T | RowError]:
-    """Return what `read` makes of the answer to each call, or why there is nothing to read.
+    read: Callable[[Sequence[Answer | RowError]], tuple[T, Collection[int]]],
+) -> T:
+    """Return what `read` makes of the answers to all calls.
 
     What cannot be read is asked once more, also at temperature 0, where hosted models do not repeat
     themselves exactly. What the first answer cost is counted as wasted then.
@@ -55,31 +55,23 @@ def ask_and_read(
         work: The shard.
         endpoint: Its name in the configuration.
         questions: Of one model.
-        read: Takes the place of a call and its answer. May raise Malformed.
+        read: Takes the answers in the order of the calls, and returns what it makes of them and the
+            places of those that do not hold what was asked for.
 
     Raises:
         RunError: The whole run is affected, and paused.
         Interrupted: The worker was told to stop, or the run was paused.
     """
     answers = ask(work, endpoint, questions)
-    outcomes = [_read(place, answer, read) for place, answer in enumerate(answers)]
-    unread = [place for place, found in enumerate(outcomes) if isinstance(found, Malformed)]
+    found, unread = read(answers)
     if unread:
         useless = [a.identity for place in unread if isinstance(a := answers[place], Answer)]
         PostgresLedger(work.engine, work.claim.run_id).waste(useless)
         again = ask(work, endpoint, [replace(questions[place], again=1) for place in unread])
         for place, answer in zip(unread, again, strict=True):
-            outcomes[place] = _read(place, answer, read)
-    return outcomes
-
-
-def _read(place: int, answer: Answer | RowError, read: Callable[[int, Answer], T]) -> T | RowError:
-    if isinstance(answer, RowError):
-        return answer
-    try:
-        return read(place, answer)
-    except RowError as error:
-        return type(error)(error.reason, answer.attempts, answer.request_id)
+            answers[place] = answer
+        found, _ = read(answers)
+    return found
 
 
 def failure_row(work: ShardWork, neuron: int, error: RowError) -> tuple[Any, ...]:

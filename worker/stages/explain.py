@@ -1,5 +1,6 @@
 """Explain: one sentence about what makes a neuron fire."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ def explain(work: ShardWork) -> None:
 
 
 Rows = list[tuple[Any, ...]]
+Outcome = tuple[bytes, str] | RowError
 
 
 def _explain_by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
@@ -124,8 +126,15 @@ def _call(work: ShardWork, shown: list[ActivationRecord], sample: int) -> Call:
     return Call(purpose="explain", model=model, body=body, sample=sample)
 
 
-def _read(place: int, answer: Answer) -> tuple[bytes, str]:
+def _read(answers: Sequence[Answer | RowError]) -> tuple[list[Outcome], list[int]]:
+    found = [_parse(answer) for answer in answers]
+    return found, [i for i, outcome in enumerate(found) if isinstance(outcome, Malformed)]
+
+
+def _parse(answer: Answer | RowError) -> Outcome:
+    if isinstance(answer, RowError):
+        return answer
     text = clean_explanation(answer.text)
     if not text:
-        raise Malformed("the explanation is empty")
+        return Malformed("the explanation is empty", answer.attempts, answer.request_id)
     return answer.identity, text

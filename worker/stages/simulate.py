@@ -1,5 +1,6 @@
 """Simulate: what a neuron would do on its scored records, if its explanation were all of it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from db import records, results
 from db.session import transaction
 from worker.api.calls import Answer, Call
-from worker.errors import RowError
+from worker.errors import Malformed, RowError
 from worker.neurons.lookup import LookupTable, simulate_by_lookup
 from worker.neurons.prompts import (
     simulation_max_tokens,
@@ -22,6 +23,7 @@ from worker.stages.scored_records import ScoredRecords, scored_records
 from worker.stages.vocabulary import texts_of
 
 Rows = list[tuple[Any, ...]]
+Outcome = tuple[bytes, FloatArray] | RowError
 
 
 def simulate(work: ShardWork) -> None:
@@ -75,11 +77,13 @@ def _by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
 def _by_calls(work: ShardWork) -> tuple[Rows, Rows]:
     wanted, stored = _wanted(work)
     questions = _questions(work, wanted, stored)
-
-    def read(place: int, answer: Answer) -> tuple[bytes, FloatArray]:
-        return answer.identity, parse_simulation(answer.text, questions[place][2])
-
     calls = [call for *_, call in questions]
+
+    def read(answers: Sequence[Answer | RowError]) -> tuple[list[Outcome], list[int]]:
+        asked = zip(answers, questions, strict=True)
+        found = [_parse(answer, n_tokens) for answer, (_, _, n_tokens, _) in asked]
+        return found, [i for i, outcome in enumerate(found) if isinstance(outcome, Malformed)]
+
     outcomes = ask_and_read(work, work.config.simulator.endpoint, calls, read)
     simulations: Rows = []
     failures: dict[int, tuple[Any, ...]] = {}
@@ -125,6 +129,15 @@ def _call(work: ShardWork, explanation: str, tokens: list[str], sample: int) -> 
         "response_format": simulation_response_format(len(tokens)),
     }
     return Call(purpose="simulate", model=model, body=body, sample=sample)
+
+
+def _parse(answer: Answer | RowError, n_tokens: int) -> Outcome:
+    if isinstance(answer, RowError):
+        return answer
+    try:
+        return answer.identity, parse_simulation(answer.text, n_tokens)
+    except RowError as error:
+        return type(error)(error.reason, answer.attempts, answer.request_id)
 
 
 def _row(

@@ -414,6 +414,17 @@ class Spend(Base):
     wasted_usd: Mapped[float]
 
 
+class BudgetHold(Base):
+    """What a worker process has set aside of a run's budget, for calls it has not paid yet."""
+
+    __tablename__ = "budget_hold"
+
+    run_id: Mapped[int] = _run_key()
+    process: Mapped[str] = mapped_column(primary_key=True)
+    usd: Mapped[float]
+    expires_at: Mapped[datetime]
+
+
 class Worker(Base):
     """A worker process and when it last said that it lives."""
 

@@ -14,6 +14,7 @@ WorkerError
 │   ├── BadCredentials
 │   ├── NoCredit
 │   ├── UnknownModel
+│   ├── EndpointUnreachable  call after call has got no answer to its last attempt
 │   ├── BudgetReached
 │   └── CannotCollect       the subject model or its corpus cannot be read on a worker
 ├── LeaseLost               another worker has the shard now; what was computed is dropped
@@ -118,6 +119,12 @@ class UnknownModel(RunError):
     """The endpoint does not know the model or the path."""
 
     cause = "model"
+
+
+class EndpointUnreachable(RunError):
+    """Call after call has got no answer to its last attempt."""
+
+    cause = "endpoint"
 
 
 class BudgetReached(RunError):

@@ -1,5 +1,6 @@
 """Simulate: what a neuron would do on its scored records, if its explanation were all of it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from db import records, results
 from db.session import transaction
 from worker.api.calls import Answer, Call
-from worker.errors import RowError
+from worker.errors import Malformed, RowError
 from worker.neurons.lookup import LookupTable, simulate_by_lookup
 from worker.neurons.prompts import (
     simulation_max_tokens,
@@ -17,11 +18,12 @@ from worker.neurons.prompts import (
 from worker.neurons.records import FloatArray
 from worker.neurons.simulation import parse_simulation
 from worker.shard_work import ShardWork
-from worker.stages.calls import ask, failure_row
+from worker.stages.calls import ask_and_read, failure_row
 from worker.stages.scored_records import ScoredRecords, scored_records
 from worker.stages.vocabulary import texts_of
 
 Rows = list[tuple[Any, ...]]
+Outcome = tuple[bytes, FloatArray] | RowError
 
 
 def simulate(work: ShardWork) -> None:
@@ -75,11 +77,17 @@ def _by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
 def _by_calls(work: ShardWork) -> tuple[Rows, Rows]:
     wanted, stored = _wanted(work)
     questions = _questions(work, wanted, stored)
-    answers = ask(work, work.config.simulator.endpoint, [call for *_, call in questions])
+    calls = [call for *_, call in questions]
+
+    def read(answers: Sequence[Answer | RowError]) -> tuple[list[Outcome], list[int]]:
+        asked = zip(answers, questions, strict=True)
+        found = [_parse(answer, n_tokens) for answer, (_, _, n_tokens, _) in asked]
+        return found, [i for i, outcome in enumerate(found) if isinstance(outcome, Malformed)]
+
+    outcomes = ask_and_read(work, work.config.simulator.endpoint, calls, read)
     simulations: Rows = []
     failures: dict[int, tuple[Any, ...]] = {}
-    for (neuron, excerpt, n_tokens, _), answer in zip(questions, answers, strict=True):
-        outcome = _parse(answer, n_tokens)
+    for (neuron, excerpt, *_), outcome in zip(questions, outcomes, strict=True):
         if isinstance(outcome, RowError):
             failures.setdefault(neuron, failure_row(work, neuron, outcome))
         else:
@@ -123,7 +131,7 @@ def _call(work: ShardWork, explanation: str, tokens: list[str], sample: int) -> 
     return Call(purpose="simulate", model=model, body=body, sample=sample)
 
 
-def _parse(answer: Answer | RowError, n_tokens: int) -> tuple[bytes, FloatArray] | RowError:
+def _parse(answer: Answer | RowError, n_tokens: int) -> Outcome:
     if isinstance(answer, RowError):
         return answer
     try:

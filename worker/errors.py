@@ -14,6 +14,7 @@ WorkerError
 │   ├── BadCredentials
 │   ├── NoCredit
 │   ├── UnknownModel
+│   ├── UnsuitableModel     the model lacks what its part in the run needs
 │   ├── BudgetReached
 │   └── CannotCollect       the subject model or its corpus cannot be read on a worker
 ├── LeaseLost               another worker has the shard now; what was computed is dropped
@@ -116,6 +117,12 @@ class NoCredit(RunError):
 
 class UnknownModel(RunError):
     """The endpoint does not know the model or the path."""
+
+    cause = "model"
+
+
+class UnsuitableModel(RunError):
+    """The model, or its endpoint, cannot do what the run needs of it."""
 
     cause = "model"
 

@@ -8,7 +8,8 @@ import asyncio
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -22,9 +23,10 @@ from tenacity import (
 )
 
 from worker.api.calls import Answer, Call, Ledger
+from worker.api.dialect import Dialect
 from worker.api.endpoint import Endpoint
 from worker.api.limiter import Limiter
-from worker.api.responses import Reading, WrongTokenLimit, check, read_completion
+from worker.api.responses import Reading, UnsupportedParameter, check, read_completion
 from worker.errors import (
     Interrupted,
     RateLimited,
@@ -61,7 +63,7 @@ class CallEngine:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="calls")
         self._started = threading.Lock()
         self._http: httpx.AsyncClient | None = None
-        self._renamed: set[str] = set()  # models that want max_completion_tokens
+        self._dialects: defaultdict[str, Dialect] = defaultdict(Dialect)  # by model
         self._reached = False
         self._unavailable = 0
 
@@ -230,33 +232,30 @@ class CallEngine:
         """Send once, waiting for the limits; being refused for the rate spends no attempt."""
         deadline = time.monotonic() + RATE_LIMIT_PATIENCE_S
         reserved = call.prompt_tokens + call.max_completion_tokens
+        dialect = self._dialects[call.model]
         while True:
             await self._limiter.take(reserved)
             try:
-                response = await self._post(call)
-                reading = read_completion(response.content)
+                body = dialect.adapt(call.body)
+                response = await self._post(call.path, body)
+                reading = read_completion(response.content, body)
             except RateLimited as error:
                 await self._limiter.penalize(error.retry_after)
                 if time.monotonic() > deadline:
                     raise Unavailable(str(error)) from error
                 continue
-            except WrongTokenLimit:
-                if call.model in self._renamed:
-                    raise
-                self._renamed.add(call.model)
+            except UnsupportedParameter as error:
+                dialect.learn(error, body, call.model)
                 continue
             if used := reading.prompt_tokens + reading.completion_tokens:
                 await self._limiter.refund(reserved - used)
             return reading, response.headers.get("x-request-id")
 
-    async def _post(self, call: Call) -> httpx.Response:
+    async def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         assert self._http is not None
-        body = dict(call.body)
-        if call.model in self._renamed and "max_tokens" in body:
-            body["max_completion_tokens"] = body.pop("max_tokens")
         try:
             response = await self._http.post(
-                call.path.lstrip("/"),
+                path.lstrip("/"),
                 content=orjson.dumps(body),
                 headers={"Content-Type": "application/json"},
             )

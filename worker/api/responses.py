@@ -198,7 +198,9 @@ def _of_chat(choice: Mapping[str, Any], body: object, asked: object) -> Said:
     return text, message.get("refusal"), places
 
 
-def _of_prompt(choice: Mapping[str, Any], body: Mapping[str, Any], asked: Mapping[str, Any]) -> Said:
+def _of_prompt(
+    choice: Mapping[str, Any], body: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Said:
     prompt = asked["prompt"]
     text = choice["text"].removeprefix(prompt) if asked.get("echo") else choice["text"]
     return text, None, prompt_places(choice, body, prompt)

@@ -5,6 +5,7 @@ can serve it from their prompt caches. A change here changes the identity of eve
 """
 
 from collections.abc import Iterable, Sequence
+
 from worker.neurons.few_shot import EXAMPLES, Tokens
 from worker.neurons.records import ActivationRecord, normalize
 

@@ -11,7 +11,6 @@ from worker.neurons.simulators.json_object import JsonSimulator
 from worker.neurons.simulators.token_by_token import TokenByTokenSimulator
 
 
-
 @dataclass(frozen=True, slots=True)
 class SimulatorChoice:
     """What was found out about an endpoint and is frozen with the run that asks it.
@@ -25,6 +24,11 @@ class SimulatorChoice:
     top_logprobs: int = 20
     prompt_logprobs: bool = False
     reason: str = "configured"
+
+    @classmethod
+    def configured(cls, kind: str) -> Self:
+        """Return what a configuration says by itself; `auto` is `json` where nothing was asked."""
+        return cls("json" if kind == "auto" else kind)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -23,6 +23,7 @@ _SYSTEM = (
     "finds nothing, to 10, where it finds exactly what it looks for. Most activations are 0. "
     r"Answer with the integer alone. In tokens, \n stands for a line break and \t for a tab."
 )
+_FIRST_TOKEN = 2  # line of a question
 _SHOWN_UNTIL = (8, 3, 6)  # of each example: its last token is the one asked about
 
 
@@ -38,9 +39,8 @@ class TokenByTokenSimulator:
         """Return a question for each token of the record."""
         (tokens,) = records
         lines = _lines(explanation, tokens)
-        return [
-            Question(CHAT, self._body(lines[: place + 2])) for place, _ in enumerate(tokens, start=1)
-        ]
+        until = range(_FIRST_TOKEN + 1, len(lines) + 1)
+        return [Question(CHAT, self._body(lines[:end])) for end in until]
 
     def _body(self, lines: Sequence[str]) -> dict[str, object]:
         return {

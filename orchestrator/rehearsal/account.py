@@ -1,10 +1,12 @@
 """What the rehearsal server did and what it would have cost."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TypedDict
 
 from orchestrator.rehearsal.replies import Usage
 
+BATCH_PRICE_FACTOR = 0.5
 _REPEATED_SHOWN = 100
 
 
@@ -35,7 +37,11 @@ class Stats(TypedDict):
     repeated_bodies: dict[str, int]
     """How often each of these was answered, by SHA-256 of the body; the first hundred."""
     max_requests_per_second: int
-    """In a second of the server's clock."""
+    """In a second of the server's clock; lines of batches do not count."""
+    batches: int
+    """Batches that were created, failed ones too."""
+    batch_lines: int
+    """Lines of batches that were attempted. They are among the requests."""
 
 
 class Account:
@@ -45,6 +51,9 @@ class Account:
         self, *, input_price: float, cached_input_price: float, output_price: float
     ) -> None:
         self._prices = (input_price, cached_input_price, output_price)
+        self._batch_tokens: Counter[str] = Counter()
+        self._batches = 0
+        self._batch_lines = 0
         self._requests = 0
         self._refused: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
@@ -60,14 +69,8 @@ class Account:
     @property
     def usd(self) -> float:
         """What all answers cost so far."""
-        input_price, cached_input_price, output_price = self._prices
-        cached = self._tokens["cached"]
-        micro_usd = (
-            (self._tokens["prompt"] - cached) * input_price
-            + cached * cached_input_price
-            + self._tokens["completion"] * output_price
-        )
-        return micro_usd / 1_000_000
+        online = self._tokens - self._batch_tokens
+        return self._price(online) + BATCH_PRICE_FACTOR * self._price(self._batch_tokens)
 
     def replies(self, digest: bytes) -> int:
         """Return how many answers a body got, of use or not."""
@@ -83,6 +86,13 @@ class Account:
         self._second = (int(now), count + 1 if second == int(now) else 1)
         self._busiest = max(self._busiest, self._second[1])
 
+    def batch(self) -> None:
+        self._batches += 1
+
+    def batch_line(self) -> None:
+        self._requests += 1
+        self._batch_lines += 1
+
     def refused(self, reason: str) -> None:
         self._refused[reason] += 1
 
@@ -97,11 +107,18 @@ class Account:
     def slowed(self) -> None:
         self._faults["slow"] += 1
 
-    def answered(self, digest: bytes, usage: Usage, fault: str | None) -> None:
+    def answered(
+        self, digest: bytes, usage: Usage, fault: str | None, *, in_batch: bool = False
+    ) -> None:
         """Count an answer and what it costs; `fault` names what makes it useless."""
-        self._tokens["prompt"] += usage.prompt_tokens
-        self._tokens["cached"] += usage.cached_tokens
-        self._tokens["completion"] += usage.completion_tokens
+        tokens = {
+            "prompt": usage.prompt_tokens,
+            "cached": usage.cached_tokens,
+            "completion": usage.completion_tokens,
+        }
+        self._tokens.update(tokens)
+        if in_batch:
+            self._batch_tokens.update(tokens)
         if fault:
             self._faults[fault] += 1
             self._spoilt[digest] += 1
@@ -109,6 +126,15 @@ class Account:
         self._answered[digest] = self._answered.get(digest, 0) + 1
         if self._answered[digest] > 1:
             self._repeated[digest] = self._answered[digest]
+
+    def _price(self, tokens: Mapping[str, int]) -> float:
+        input_price, cached_input_price, output_price = self._prices
+        micro_usd = (
+            (tokens["prompt"] - tokens["cached"]) * input_price
+            + tokens["cached"] * cached_input_price
+            + tokens["completion"] * output_price
+        )
+        return micro_usd / 1_000_000
 
     def stats(self) -> Stats:
         repeated = sum(self._repeated.values()) - len(self._repeated)
@@ -129,4 +155,6 @@ class Account:
             repeated_questions=repeated,
             repeated_bodies={digest.hex(): count for digest, count in shown},
             max_requests_per_second=self._busiest,
+            batches=self._batches,
+            batch_lines=self._batch_lines,
         )

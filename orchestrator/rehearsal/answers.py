@@ -31,7 +31,10 @@ def answer(question: Question, seed: int) -> Answer:
 
 
 def spoilt(good: Answer, fault: ContentFault, question: Question, seed: int) -> Answer:
-    """Return what comes instead of a good answer where a fault strikes."""
+    """Return what comes instead of a good answer where a fault strikes.
+
+    Where the fault makes no sense for such an answer, the good one comes.
+    """
     text = good.text
     match fault:
         case "refusal":
@@ -42,6 +45,8 @@ def spoilt(good: Answer, fault: ContentFault, question: Question, seed: int) -> 
             return Answer(content=text[: len(text) // 2], finish_reason="length")
         case "malformed":
             return _within_limit(_malformed(question, text, seed), question.max_tokens)
+        case "position_missing" | "position_added":
+            return _with_another_length(good, fault == "position_added")
 
 
 def strongest_token(text: str) -> str | None:
@@ -59,10 +64,12 @@ def _text(question: Question, seed: int) -> str:
         filler = SchemaFiller(seed, question.digest, tokens)
         return orjson.dumps(filler.fill(question.schema)).decode()
     if question.answer_form == "json_object":
-        return orjson.dumps({"explanation": _explanation(question, seed)}).decode()
+        return orjson.dumps(
+            {"explanation": explanation(question.digest, question.last_user_text, seed)}
+        ).decode()
     if question.max_tokens == 1 and question.top_logprobs is not None:
         return _single_activation(question, seed)
-    return _explanation(question, seed)
+    return explanation(question.digest, question.last_user_text, seed)
 
 
 def _single_activation(question: Question, seed: int) -> str:
@@ -74,14 +81,15 @@ def _single_activation(question: Question, seed: int) -> str:
     return str(activation(seed, line, ACTIVATION_LEVELS))
 
 
-def _explanation(question: Question, seed: int) -> str:
-    kind, subject, text = (
-        words[draw(seed, question.digest, index) % len(words)]
+def explanation(digest: bytes, text: str, seed: int) -> str:
+    """Return one line about the strongest token of a text. `digest`: of the whole question."""
+    kind, subject, place = (
+        words[draw(seed, digest, index) % len(words)]
         for index, words in enumerate((_KINDS, _SUBJECTS, _TEXTS))
     )
-    token = strongest_token(question.last_user_text)
+    token = strongest_token(text)
     shown = "none, as none was shown," if token is None else repr(token[:_SHOWN_CHARACTERS])
-    return f"{OPENING} tokens like {shown} in {kind} {subject} {text}"
+    return f"{OPENING} tokens like {shown} in {kind} {subject} {place}"
 
 
 def _malformed(question: Question, text: str, seed: int) -> str:
@@ -89,6 +97,21 @@ def _malformed(question: Question, text: str, seed: int) -> str:
     if question.answer_form != "text":
         variants = [text[: len(text) // 2], '{"rehearsal":"not what was asked"}', f"{OPENING} no"]
     return variants[draw(seed, "malformed", question.digest) % len(variants)]
+
+
+def _with_another_length(good: Answer, longer: bool) -> Answer:
+    """Return a simulation with a position more or less; any other answer as it is."""
+    try:
+        values = orjson.loads(good.text)
+    except orjson.JSONDecodeError:
+        return good
+    if not isinstance(values, dict) or list(values) != [str(n) for n in range(len(values))]:
+        return good
+    if longer:
+        values[str(len(values))] = 0
+    else:
+        values.popitem()
+    return Answer(content=orjson.dumps(values).decode())
 
 
 def _within_limit(text: str, max_tokens: int | None) -> Answer:

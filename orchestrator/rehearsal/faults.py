@@ -1,20 +1,18 @@
 """The faults a rehearsal meets on purpose, and which of them strikes when."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Final, Literal
+from typing import Final, Literal, Self, get_args
 
 from orchestrator.rehearsal.draws import uniform
 
 TransportFault = Literal["rate_limit", "rate_limit_bare", "server_error", "drop"]
-ContentFault = Literal["malformed", "truncated", "refusal", "empty"]
+ContentFault = Literal[
+    "malformed", "truncated", "refusal", "empty", "position_missing", "position_added"
+]
 
-TRANSPORT_FAULTS: Final[tuple[TransportFault, ...]] = (
-    "rate_limit",
-    "rate_limit_bare",
-    "server_error",
-    "drop",
-)
-CONTENT_FAULTS: Final[tuple[ContentFault, ...]] = ("malformed", "truncated", "refusal", "empty")
+TRANSPORT_FAULTS: Final[tuple[TransportFault, ...]] = get_args(TransportFault)
+CONTENT_FAULTS: Final[tuple[ContentFault, ...]] = get_args(ContentFault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +20,7 @@ class FaultRates:
     """How often each fault strikes: probabilities from 0 to 1.
 
     The first four leave the question without an answer and are free. The next one only delays
-    it. The last four are answers that are paid for and of no use.
+    it. The last six are answers that are paid for and of no use.
     """
 
     rate_limit: float = 0.0
@@ -43,6 +41,23 @@ class FaultRates:
     """No content, and `refusal` set on the message."""
     empty: float = 0.0
     """Content of no characters."""
+    position_missing: float = 0.0
+    """A simulation of fewer tokens than were asked for; other answers stay whole."""
+    position_added: float = 0.0
+    """A simulation of more."""
+
+    @classmethod
+    def named(cls, rates: Iterable[tuple[str, float]]) -> Self:
+        """Make rates from pairs of kind and rate; of the same kind twice, the last counts.
+
+        Raises:
+            ValueError: If there is no such kind, or a rate is impossible.
+        """
+        known = [field.name for field in fields(cls)]
+        chosen = dict(rates)
+        if unknown := [kind for kind in chosen if kind not in known]:
+            raise ValueError(f"faults: {unknown[0]!r} is none of {', '.join(known)}")
+        return cls(**chosen)
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):

@@ -32,19 +32,22 @@ def logprobs_of(text: str, top: int, seed: int, digest: bytes) -> list[dict[str,
     ]
 
 
-def _entry(match: re.Match[str], top: int, point: float) -> dict[str, Any]:
-    token = match[0]
-    ranked = _around(int(token), point) if match["value"] else [(token, _CERTAIN)]
-    return {**_token(*ranked[0]), "top_logprobs": [_token(*pair) for pair in ranked[:top]]}
+def levels_around(said: int, point: float) -> list[tuple[str, float]]:
+    """Return all levels with their log probabilities, the likeliest, `said`, first.
 
-
-def _around(said: int, point: float) -> list[tuple[str, float]]:
-    """Return the levels with their log probabilities, the likeliest, `said`, first."""
+    `point`, from 0 to 1, is how unsure the distribution is.
+    """
     decay = 0.2 + 0.6 * point
     weights = {level: decay ** abs(level - said) for level in _LEVELS}
     log_total = math.log(sum(weights.values()))
     ranked = sorted(weights, key=lambda level: (-weights[level], level))
     return [(str(level), math.log(weights[level]) - log_total) for level in ranked]
+
+
+def _entry(match: re.Match[str], top: int, point: float) -> dict[str, Any]:
+    token = match[0]
+    ranked = levels_around(int(token), point) if match["value"] else [(token, _CERTAIN)]
+    return {**_token(*ranked[0]), "top_logprobs": [_token(*pair) for pair in ranked[:top]]}
 
 
 def _token(token: str, logprob: float) -> dict[str, Any]:

@@ -2,7 +2,34 @@
 
 from dataclasses import dataclass, field
 
+from orchestrator.rehearsal.capabilities import EVERYTHING, Capabilities
 from orchestrator.rehearsal.faults import FaultRates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOptions:
+    """How batches go."""
+
+    seconds: float = 2.0
+    """How long one takes; 0 is as fast as it can."""
+    expiries: int = 0
+    """So many batches, the first ones, expire when half of their lines are answered."""
+    line_failures: float = 0.0
+    """Share of lines that come back with an error; sent again, a line draws anew."""
+    max_lines: int = 50_000
+    max_bytes: int = 200 * 1024**2
+    max_enqueued_tokens: int | None = None
+    """A batch that would exceed this, with all that are under way, fails after its creation."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.line_failures <= 1:
+            raise ValueError(f"line_failures: {self.line_failures} is not from 0 to 1")
+        for name in ("seconds", "expiries"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is negative")
+        for name in ("max_lines", "max_bytes", "max_enqueued_tokens"):
+            if (limit := getattr(self, name)) is not None and limit < 1:
+                raise ValueError(f"{name}: {limit} lets no batch through, use 1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +50,7 @@ class RehearsalOptions:
     """Prompt and completion tokens that are used, not those that max_tokens would allow."""
     api_key: str | None = field(default=None, repr=False)
     faults: FaultRates = field(default_factory=FaultRates)
+    capabilities: Capabilities = EVERYTHING
     credit_usd: float | None = None
     """Once this much is spent, every question gets 429 insufficient_quota."""
     models: tuple[str, ...] = ("rehearsal",)
@@ -30,6 +58,7 @@ class RehearsalOptions:
     input_price: float = 0.15
     cached_input_price: float = 0.075
     output_price: float = 0.60
+    batches: BatchOptions = field(default_factory=BatchOptions)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

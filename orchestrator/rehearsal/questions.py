@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
+from orchestrator.rehearsal.capabilities import EVERYTHING, Capabilities
+from orchestrator.rehearsal.refusals import bad_request, refuse_unknown_model, refuse_unsupported
 from orchestrator.rehearsal.replies import ApiError
 
 CHARACTERS_PER_TOKEN = 4
@@ -35,28 +37,27 @@ class Question:
     """Alternatives asked for at each token; None if no log probabilities are wanted."""
 
 
-def read_question(body: bytes, models: tuple[str, ...]) -> Question:
+def read_question(
+    body: bytes, models: tuple[str, ...], capabilities: Capabilities = EVERYTHING
+) -> Question:
     """Read a request body.
 
     Args:
         body: JSON, as it came.
         models: Names that exist; empty if any does.
+        capabilities: What is offered.
 
     Raises:
-        ApiError: 400 for what no API would take, 404 for an unknown model.
+        ApiError: 400 for what this server does not do, 404 for an unknown model.
     """
     try:
         request = _Request.model_validate_json(body)
     except ValidationError as error:
-        raise _bad_request(error) from error
-    _refuse_unsupported(request)
-    if models and request.model not in models:
-        raise ApiError(
-            404,
-            f"the model `{request.model}` does not exist here; there is {', '.join(models)}",
-            code="model_not_found",
-            param="model",
-        )
+        raise bad_request(error) from error
+    refuse_unsupported(n=request.n, stream=request.stream)
+    _refuse_missing_schema(request)
+    refuse_unknown_model(request.model, models)
+    _refuse_missing_features(request, capabilities)
     return _question(body, request)
 
 
@@ -116,13 +117,10 @@ class _Request(BaseModel):
     top_logprobs: int = Field(default=0, ge=0, le=20)
     n: int | None = None
     stream: bool | None = None
+    temperature: float | None = None
 
 
-def _refuse_unsupported(request: _Request) -> None:
-    if request.n not in (None, 1):
-        raise ApiError(400, "n: the rehearsal server gives one answer, use 1", param="n")
-    if request.stream:
-        raise ApiError(400, "stream: the rehearsal server does not stream", param="stream")
+def _refuse_missing_schema(request: _Request) -> None:
     form = request.response_format
     if form.type == "json_schema" and form.json_schema is None:
         raise ApiError(
@@ -130,9 +128,13 @@ def _refuse_unsupported(request: _Request) -> None:
         )
 
 
-def _bad_request(error: ValidationError) -> ApiError:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "json_invalid":
-        return ApiError(400, f"the body is not JSON: {first['msg']}")
-    param = ".".join(str(part) for part in first["loc"])
-    return ApiError(400, f"{param}: {first['msg']}", param=param)
+def _refuse_missing_features(request: _Request, capabilities: Capabilities) -> None:
+    if request.response_format.type == "json_schema":
+        capabilities.require("json_schema", "response_format")
+    if request.logprobs:
+        capabilities.require_logprobs(request.top_logprobs, "top_logprobs")
+    capabilities.refuse_as_reasoning_model(
+        max_tokens=request.max_tokens is not None,
+        logprobs=bool(request.logprobs),
+        temperature=request.temperature,
+    )

@@ -107,12 +107,13 @@ def completion_body(
             "model": model,
             "system_fingerprint": NOTICE,
             "choices": [choice],
-            "usage": _usage(usage),
+            "usage": usage_body(usage),
         }
     )
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def usage_body(usage: Usage) -> dict[str, Any]:
+    """Return the `usage` of a completion."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

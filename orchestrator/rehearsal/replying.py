@@ -2,20 +2,28 @@
 
 import hmac
 import math
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from orchestrator.rehearsal.account import Account, Stats
-from orchestrator.rehearsal.answers import answer, spoilt
+from orchestrator.rehearsal.chat import read_chat
+from orchestrator.rehearsal.completions import read_completion
 from orchestrator.rehearsal.draws import draw, uniform
+from orchestrator.rehearsal.exchanges import Exchange, Spoken
 from orchestrator.rehearsal.faults import Faults, TransportFault
 from orchestrator.rehearsal.limits import RateLimits
-from orchestrator.rehearsal.logprobs import logprobs_of
 from orchestrator.rehearsal.options import RehearsalOptions
 from orchestrator.rehearsal.prefixes import PrefixCache
-from orchestrator.rehearsal.questions import Question, count_tokens, read_question
-from orchestrator.rehearsal.replies import Answer, ApiError, Reply, Usage, completion_body
+from orchestrator.rehearsal.replies import ApiError, Reply, Usage
 
+CHAT: Final = "/v1/chat/completions"
+COMPLETIONS: Final = "/v1/completions"
 RETRY_AFTER_S = 1.0
 """What the fault rate_limit asks for."""
+_READERS: Final[Mapping[str, Callable[[bytes, RehearsalOptions], Exchange]]] = {
+    CHAT: read_chat,
+    COMPLETIONS: read_completion,
+}
 
 
 class Dropped(Exception):
@@ -39,6 +47,9 @@ class Rehearsal:
     def stats(self) -> Stats:
         return self._account.stats()
 
+    def count_batch(self) -> None:
+        self._account.batch()
+
     def check_key(self, authorization: str) -> None:
         """Check an Authorization header.
 
@@ -51,51 +62,80 @@ class Rehearsal:
         if not hmac.compare_digest(authorization.encode(), expected.encode()):
             raise ApiError(401, "incorrect API key provided", code="invalid_api_key")
 
-    def reply(self, body: bytes, authorization: str, now: float) -> Reply:
-        """Return the reply to a request for a chat completion.
+    def reply(self, body: bytes, authorization: str, now: float, path: str = CHAT) -> Reply:
+        """Return the reply to a request for a completion.
 
         Args:
             body: Of the request, as it came.
             authorization: The header of that name; empty if there was none.
             now: Seconds of a clock that does not go back.
+            path: Of the request: CHAT or COMPLETIONS.
 
         Raises:
             Dropped: If a fault says so.
         """
         self._account.request(now)
         try:
-            question, good = self._admit(body, authorization)
+            self.check_key(authorization)
+            exchange = _READERS[path](body, self._options)
         except ApiError as error:
             self._account.rejected(error.status)
             return self._error_reply(error, now)
         try:
-            return self._answer(question, good, now)
+            return self._answer(exchange, now)
         except ApiError as error:
             return self._error_reply(error, now)
 
-    def _admit(self, body: bytes, authorization: str) -> tuple[Question, Answer]:
-        self.check_key(authorization)
-        question = read_question(body, self._options.models)
-        return question, answer(question, self._options.seed)
+    def batch_reply(self, body: bytes, path: str) -> Reply:
+        """Return the reply to a line of a batch: no limits, half the price, faults of its own."""
+        self._account.batch_line()
+        try:
+            exchange = _READERS[path](body, self._options)
+        except ApiError as error:
+            self._account.rejected(error.status)
+            return Reply(error.status, error.body())
+        try:
+            self._refuse_without_credit()
+            self._fail_line(exchange.digest)
+        except ApiError as error:
+            return Reply(error.status, error.body())
+        spoken = self._speak(exchange)
+        usage = self._use(exchange, spoken)
+        self._account.answered(exchange.digest, usage, spoken.fault, in_batch=True)
+        return Reply(200, spoken.to_json(usage))
 
-    def _answer(self, question: Question, good: Answer, now: float) -> Reply:
-        digest = question.digest
-        fault = self._faults.content(digest, self._account.replies(digest))
-        spoken = spoilt(good, fault, question, self._options.seed) if fault else good
-        completion_tokens = count_tokens(spoken.text)
-        tokens = count_tokens(question.prompt) + completion_tokens
+    def _fail_line(self, digest: bytes) -> None:
+        seed, seen = self._options.seed, self._account.seen(digest)
+        if uniform(seed, "line", digest, seen) < self._options.batches.line_failures:
+            self._account.failed(digest, "batch_line")
+            chance = draw(seed, "status", digest, seen)
+            raise _fault_error("rate_limit_bare" if chance % 4 == 3 else "server_error", chance)
+
+    def _speak(self, exchange: Exchange) -> Spoken:
+        replies = self._account.replies(exchange.digest)
+        return exchange.speak(self._faults.content(exchange.digest, replies))
+
+    def _use(self, exchange: Exchange, spoken: Spoken) -> Usage:
+        cached = self._prefixes.cached_tokens(exchange.model, exchange.prompt)
+        return Usage(
+            prompt_tokens=exchange.prompt_tokens,
+            cached_tokens=min(cached, exchange.prompt_tokens),
+            completion_tokens=spoken.completion_tokens,
+        )
+
+    def _answer(self, exchange: Exchange, now: float) -> Reply:
+        digest = exchange.digest
+        spoken = self._speak(exchange)
+        tokens = exchange.prompt_tokens + spoken.completion_tokens
         self._refuse_without_credit()
         self._refuse_over_limit(tokens, now)
         seen = self._account.seen(digest)
         self._fail(digest, seen, now)
         self._limits.take(tokens, now)
-        usage = Usage(
-            prompt_tokens=tokens - completion_tokens,
-            cached_tokens=self._prefixes.cached_tokens(question.model, question.prompt),
-            completion_tokens=completion_tokens,
-        )
-        self._account.answered(digest, usage, fault)
-        return self._completion(question, spoken, usage, seen, now)
+        usage = self._use(exchange, spoken)
+        self._account.answered(digest, usage, spoken.fault)
+        headers, delay_s = self._limits.headers(now), self._delay(digest, seen)
+        return Reply(200, spoken.to_json(usage), headers, delay_s=delay_s)
 
     def _refuse_without_credit(self) -> None:
         credit = self._options.credit_usd
@@ -129,23 +169,6 @@ class Rehearsal:
         if fault == "drop":
             raise Dropped
         raise _fault_error(fault, draw(self._options.seed, "status", digest, seen))
-
-    def _completion(
-        self, question: Question, spoken: Answer, usage: Usage, seen: int, now: float
-    ) -> Reply:
-        seed, digest = self._options.seed, question.digest
-        logprobs = None
-        if question.top_logprobs is not None:
-            logprobs = logprobs_of(spoken.content or "", question.top_logprobs, seed, digest)
-        request_id = f"chatcmpl-rehearsal-{digest.hex()[:24]}"
-        body = completion_body(
-            request_id=request_id,
-            model=question.model,
-            answer=spoken,
-            usage=usage,
-            logprobs=logprobs,
-        )
-        return Reply(200, body, self._limits.headers(now), delay_s=self._delay(digest, seen))
 
     def _delay(self, digest: bytes, seen: int) -> float:
         options = self._options

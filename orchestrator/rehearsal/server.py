@@ -18,9 +18,10 @@ import orjson
 from aiohttp import web
 
 from orchestrator.rehearsal.account import Stats
+from orchestrator.rehearsal.batch_routes import BatchRoutes
 from orchestrator.rehearsal.options import RehearsalOptions
 from orchestrator.rehearsal.replies import NOTICE, ApiError
-from orchestrator.rehearsal.replying import Dropped, Rehearsal
+from orchestrator.rehearsal.replying import CHAT, COMPLETIONS, Dropped, Rehearsal
 
 _REHEARSAL: Final = web.AppKey("rehearsal", Rehearsal)
 _LARGEST_BODY = 16 * 1024**2
@@ -32,6 +33,9 @@ _FRONT_PAGE = f"""This is the {NOTICE}.
 What it answers is made up from a seed and the request, and says nothing about any neuron.
 
 POST /v1/chat/completions
+POST /v1/completions
+POST /v1/files, GET and DELETE /v1/files/ID, GET /v1/files/ID/content
+POST and GET /v1/batches, GET /v1/batches/ID, POST /v1/batches/ID/cancel
 GET  /v1/models
 GET  /health
 GET  /rehearsal/stats
@@ -51,7 +55,9 @@ def create_app(options: RehearsalOptions) -> web.Application:
     app.router.add_get("/health", endpoints.health)
     app.router.add_get("/rehearsal/stats", endpoints.stats)
     app.router.add_get("/v1/models", endpoints.models)
-    app.router.add_post("/v1/chat/completions", endpoints.chat)
+    app.router.add_post(CHAT, endpoints.complete)
+    app.router.add_post(COMPLETIONS, endpoints.complete)
+    BatchRoutes(rehearsal, options).add_to(app)
     return app
 
 
@@ -124,12 +130,13 @@ class _Endpoints:
         self._models = options.models or ("rehearsal",)
         self._count = 0
 
-    async def chat(self, request: web.Request) -> web.Response:
+    async def complete(self, request: web.Request) -> web.Response:
         body = await request.read()
         started = time.monotonic()
         self._count += 1
         try:
-            reply = self._rehearsal.reply(body, request.headers.get("Authorization", ""), started)
+            authorization = request.headers.get("Authorization", "")
+            reply = self._rehearsal.reply(body, authorization, started, request.path)
         except Dropped:
             _hang_up(request)
             return web.Response()

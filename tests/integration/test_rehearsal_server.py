@@ -179,8 +179,8 @@ def test_unknown_parameters_are_ignored(start):
 
 def test_unknown_path_and_wrong_method_are_answered_in_json(start):
     _, client = start()
-    assert error(client.post("/completions", json={}))["type"] == "invalid_request_error"
-    assert client.post("/completions", json={}).status_code == 404
+    assert error(client.post("/embeddings", json={}))["type"] == "invalid_request_error"
+    assert client.post("/embeddings", json={}).status_code == 404
     assert client.get("/chat/completions").status_code == 405
 
 
@@ -253,9 +253,14 @@ def test_dropped_request_gets_no_reply_and_costs_nothing(start):
     assert (stats["faults"], stats["usd"]) == ({"drop": 1}, 0)
 
 
-@pytest.mark.parametrize("response_format", [{"type": "text"}, JSON_SCHEMA])
-def test_spoilt_answers_are_not_what_was_asked_but_paid_for(start, response_format):
-    for fault in CONTENT_FAULTS:
+SPOILT_TEXTS = ("malformed", "truncated", "refusal", "empty")
+
+
+@pytest.mark.parametrize(
+    ("response_format", "faults"), [({"type": "text"}, SPOILT_TEXTS), (JSON_SCHEMA, CONTENT_FAULTS)]
+)
+def test_spoilt_answers_are_not_what_was_asked_but_paid_for(start, response_format, faults):
+    for fault in faults:
         server, client = start(faults=FaultRates(**{fault: 1}))
         choice = ask(client, response_format=response_format).json()["choices"][0]
         text = choice["message"]["content"]
@@ -270,12 +275,22 @@ def test_spoilt_answers_are_not_what_was_asked_but_paid_for(start, response_form
             case "malformed":
                 assert choice["finish_reason"] == "stop"
                 assert not text.startswith("rehearsal answer, not a language model: tokens")
+            case "position_missing":
+                assert list(json.loads(text)) == SCHEMA["required"][:-1]
+            case "position_added":
+                assert list(json.loads(text)) == [*SCHEMA["required"], "64"]
         if fault != "refusal" and response_format is JSON_SCHEMA:
             assert not is_simulation(text)
         stats = server.stats()
         assert stats["faults"] == {fault: 1}
         assert (stats["answered"], stats["prompt_tokens"]) == (0, 5)
         assert stats["usd"] > 0
+
+
+def test_fault_that_cannot_strike_an_answer_leaves_it_good(start):
+    server, client = start(faults=FaultRates(position_missing=1))
+    assert content(ask(client)).startswith("rehearsal answer, not a language model: tokens")
+    assert (server.stats()["faults"], server.stats()["answered"]) == ({}, 1)
 
 
 def is_simulation(text):

@@ -14,6 +14,7 @@ WorkerError
 │   ├── BadCredentials
 │   ├── NoCredit
 │   ├── UnknownModel
+│   ├── EndpointUnreachable  call after call has got no answer to its last attempt
 │   ├── UnsuitableModel     the model lacks what its part in the run needs
 │   ├── BudgetReached
 │   └── CannotCollect       the subject model or its corpus cannot be read on a worker
@@ -119,6 +120,12 @@ class UnknownModel(RunError):
     """The endpoint does not know the model or the path."""
 
     cause = "model"
+
+
+class EndpointUnreachable(RunError):
+    """Call after call has got no answer to its last attempt."""
+
+    cause = "endpoint"
 
 
 class UnsuitableModel(RunError):

@@ -9,7 +9,7 @@ from orchestrator.rehearsal.draws import draw
 from orchestrator.rehearsal.faults import ContentFault
 from orchestrator.rehearsal.questions import CHARACTERS_PER_TOKEN, Question
 from orchestrator.rehearsal.replies import Answer
-from orchestrator.rehearsal.schemas import SchemaFiller
+from orchestrator.rehearsal.schemas import SchemaFiller, with_definitions
 
 OPENING = "rehearsal answer, not a language model:"
 ACTIVATION_LEVELS = tuple(range(11))
@@ -62,7 +62,7 @@ def _text(question: Question, seed: int) -> str:
     if question.answer_form == "json_schema":
         tokens = tokens_by_position(question.last_user_text)
         filler = SchemaFiller(seed, question.digest, tokens)
-        return orjson.dumps(filler.fill(question.schema)).decode()
+        return orjson.dumps(filler.fill(with_definitions(question.schema))).decode()
     if question.answer_form == "json_object":
         return orjson.dumps(
             {"explanation": explanation(question.digest, question.last_user_text, seed)}

@@ -100,6 +100,29 @@ class SchemaFiller:
         return float(min(max(value, low), high))
 
 
+def with_definitions(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with its definitions in place of the references to them.
+
+    Raises:
+        ApiError: 400 where a reference leads nowhere. References in definitions are left, and
+            refused by `fill`.
+    """
+    definitions = schema.get("$defs", {})
+
+    def resolved(inner: Any) -> Any:
+        if not isinstance(inner, dict):
+            return inner
+        if "$ref" not in inner:
+            return {key: resolved(value) for key, value in inner.items()}
+        name = str(inner["$ref"]).removeprefix("#/$defs/")
+        if not isinstance(definitions, dict) or name not in definitions:
+            raise _unsupported("schema", f"$ref: {inner['$ref']!r}")
+        return definitions[name]
+
+    found: dict[str, Any] = resolved({k: v for k, v in schema.items() if k != "$defs"})
+    return found
+
+
 def _activation_levels(properties: dict[str, Any]) -> tuple[int, ...] | None:
     """Return the levels of a simulation, ascending; None if this is not the schema of one."""
     if list(properties) != [str(position) for position in range(len(properties))]:

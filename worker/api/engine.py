@@ -28,6 +28,7 @@ from worker.api.endpoint import Endpoint
 from worker.api.limiter import Limiter
 from worker.api.responses import Reading, UnsupportedParameter, check, read_completion
 from worker.errors import (
+    EndpointUnreachable,
     Interrupted,
     RateLimited,
     Refused,
@@ -43,12 +44,6 @@ RATE_LIMIT_PATIENCE_S = 900.0
 STOP_GRACE_S = 5.0
 _BATCH = 64
 _BATCH_WAIT_S = 0.02
-
-
-class EndpointUnreachable(RunError):
-    """No call has ever reached the endpoint."""
-
-    cause = "endpoint"
 
 
 class CallEngine:

@@ -5,6 +5,7 @@ can serve it from their prompt caches. A change here changes the identity of eve
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from worker.neurons.few_shot import EXAMPLES, Tokens
 from worker.neurons.records import ActivationRecord, normalize
@@ -22,6 +23,21 @@ _EXPLAINER = (
     "in one short sentence what the neuron looks for. Generalise; do not list the tokens. In "
     r"tokens, \n stands for a line break and \t for a tab."
 )
+
+
+def explanation_body(records: Sequence[ActivationRecord]) -> dict[str, Any]:
+    """Return the body, but for the model, of the question what a neuron does.
+
+    Args:
+        records: What it did, the records of its train split. Their highest activation becomes 10.
+    """
+    highest = max(max(record.activations) for record in records)
+    return {
+        "messages": explanation_messages(records, highest),
+        "max_tokens": EXPLANATION_MAX_TOKENS,
+        "temperature": 1.0,
+        "top_p": 1.0,
+    }
 
 
 def explanation_messages(

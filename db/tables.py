@@ -103,7 +103,11 @@ class Excerpt(Base):
 
 
 class Run(Base):
-    """One frozen configuration over a set of neurons."""
+    """One frozen configuration over a set of neurons.
+
+    `simulator` is how the simulator was found to be asked when the run was created; NULL where
+    the configuration says it.
+    """
 
     __tablename__ = "run"
     __table_args__ = (
@@ -121,6 +125,7 @@ class Run(Base):
     pause_cause: Mapped[str | None]
     pause_reason: Mapped[str | None]
     budget_usd: Mapped[float | None]
+    simulator: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     finished_at: Mapped[datetime | None]
 
@@ -308,7 +313,7 @@ class Simulation(Base):
 
     `distribution` is float16 (excerpt_tokens, 11): the probability that the simulator gave to each
     of the numbers 0 to 10; what a row lacks to 1 went to other tokens. NULL where the simulator
-    only names a number.
+    only names a number. `call` is the call that it was read from, or the first of them.
     """
 
     __tablename__ = "simulation"

@@ -1,6 +1,5 @@
 """The command `neurogloss`."""
 
-import json
 import logging
 import os
 import sys
@@ -20,6 +19,9 @@ from db import migrate as schema
 from db import progress, results, retry, runs
 from db.session import transaction
 from orchestrator import show
+from orchestrator.commands.doctor import doctor
+from orchestrator.commands.estimate import estimate
+from orchestrator.commands.printing import json_option, print_json
 from orchestrator.config import DEMO, read_config
 from orchestrator.errors import InputError
 from orchestrator.follow import follow, outcome
@@ -35,10 +37,9 @@ from orchestrator.surroundings import (
     open_database,
 )
 from worker.app import app
+from worker.errors import RunError
 from worker.run_config import RunConfig
 from worker.settings import with_driver
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -60,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (InputError, ServiceError, WorkerCrashed) as error:
         click.echo(f"neurogloss: {error}", err=True)
         sys.exit(2)
+    except RunError as error:
+        click.echo(f"neurogloss: {error.cause}: {error}", err=True)
+        sys.exit(4)
 
 
 class _LocalCounts(click.ParamType[dict[str, int]]):
@@ -89,7 +93,7 @@ def run(config: Path, local_workers: dict[str, int] | None) -> None:
     """Start the run that CONFIG describes, or resume it, and follow it to its end.
 
     Exit code 0: every neuron is scored. 2: something in the input is wrong. 3: it ended with
-    failures. 4: it is paused.
+    failures. 4: it is paused, or an endpoint does not let it begin.
     """
     sys.exit(_run(read_config(config), local_workers))
 
@@ -107,10 +111,13 @@ def _run(config: RunConfig, local_workers: dict[str, int] | None) -> int:
     engine = open_database(surroundings)
     app.conf.broker_url = surroundings.settings.redis_url
     run_id = _launch(console, engine, config, shape)
+    if chosen := _row(engine, run_id)["simulator"]:
+        line = f"simulator {chosen['kind']}: {show.plain(chosen['reason'])}"
+        console.print(line, markup=False, highlight=False)
     counts = local_workers or ({} if surroundings.home is None else {"gpu": 1, "api": 1})
     started = time.monotonic()
     try:
-        if _state(engine, run_id) == "running":
+        if _row(engine, run_id)["state"] == "running":
             with _local_workers(surroundings, counts) as workers:
                 follow(console, engine, surroundings, run_id, config.name, workers)
     except KeyboardInterrupt:
@@ -156,9 +163,9 @@ def _launch(console: Console, engine: Engine, config: RunConfig, shape: Any) -> 
         return create_or_resume(engine, config, shape, on_document)
 
 
-def _state(engine: Engine, run_id: int) -> str:
+def _row(engine: Engine, run_id: int) -> RowMapping:
     with transaction(engine) as connection:
-        return str(runs.get(connection, run_id)["state"])
+        return runs.get(connection, run_id)
 
 
 def _open() -> Engine:
@@ -171,16 +178,6 @@ def _find(engine: Engine, name: str | None) -> RowMapping:
     if found is None:
         raise InputError("there is no run yet" if name is None else f"there is no run {name!r}")
     return found
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, default=_plain, indent=2))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    return float(value) if hasattr(value, "as_tuple") else str(value)
 
 
 @cli.command()
@@ -198,7 +195,7 @@ def status(name: str | None, watch: bool, as_json: bool) -> None:
         state = {key: found[key] for key in ("state", "pause_cause", "pause_reason")}
         stages, costs, failures = ([dict(row) for row in rows] for rows in parts)
         values = {"stages": stages, "cost": costs, "failures": failures, "workers": workers}
-        _print_json({"run": found["name"], **state, **values})
+        print_json({"run": found["name"], **state, **values})
         return
     console = Console()
     if watch:
@@ -243,7 +240,7 @@ def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: b
     if row is None:
         raise InputError(f"run {found['name']!r} has no neuron {neuron} in layer {layer}")
     if as_json:
-        _print_json(dict(row))
+        print_json(dict(row))
     else:
         Console().print(show.neuron_page(engine, found["id"], row, n_records))
 
@@ -260,7 +257,7 @@ def search(words: str, name: str | None, limit: int, as_json: bool) -> None:
     with transaction(engine) as connection:
         rows = results.search(connection, found["name"], words, limit)
     if as_json:
-        _print_json([dict(row) for row in rows])
+        print_json([dict(row) for row in rows])
     else:
         Console().print(show.best_table(rows))
 
@@ -279,7 +276,7 @@ def sql(query: str, as_json: bool) -> None:
     except DBAPIError as error:
         raise InputError(f"the query failed: {str(error.orig).strip()}") from error
     if as_json:
-        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
     for line in (columns, *rows):
         click.echo("\t".join(show.plain(str(value)) for value in line))
@@ -363,33 +360,11 @@ def migrate() -> None:
     click.echo(f"the database is at schema {schema.head()}")
 
 
-@cli.command()
-@json_option
-def doctor(as_json: bool) -> None:
-    """Check what a run needs: services, schema, workers."""
-    surroundings = find_surroundings()
-    engine = open_database(surroundings)
-    with transaction(engine) as connection:
-        version = connection.execute(text("SHOW server_version")).scalar_one()
-        workers = len(progress.workers(connection))
-    values = {
-        "postgres": version,
-        "schema": schema.head(),
-        "redis": app.connection_for_write(url=surroundings.settings.redis_url).ensure_connection(
-            max_retries=1
-        )
-        is not None,
-        "workers": workers,
-        "embedded": surroundings.home is not None,
-    }
-    if as_json:
-        _print_json(values)
-        return
-    for key, value in values.items():
-        click.echo(f"{key}: {value}")
-
-
 cli.add_command(rehearsal_server)
+
+
+cli.add_command(doctor)
+cli.add_command(estimate)
 
 
 @cli.command()

@@ -11,6 +11,7 @@ from db.session import transaction
 from orchestrator.config import differences
 from orchestrator.corpus.cut import CutCorpus, cut_excerpts
 from orchestrator.corpus.sources import documents
+from orchestrator.endpoints import Readiness, check_endpoints
 from orchestrator.errors import InputError
 from orchestrator.plan import Plan, make_plan
 from orchestrator.subject import (
@@ -21,6 +22,7 @@ from orchestrator.subject import (
     vocabulary_digest,
 )
 from worker.run_config import RunConfig
+from worker.stages.ledger import PostgresLedger
 
 HUB_DOCUMENTS_PER_EXCERPT = 2  # read of a hub data set, which may be too large to read whole
 
@@ -30,6 +32,17 @@ def check_inputs(config: RunConfig, env: Mapping[str, str] = os.environ) -> Shap
 
     Raises:
         InputError: Something is missing or impossible.
+    """
+    shape = check_model(config)
+    _check_keys(config, env)
+    return shape
+
+
+def check_model(config: RunConfig) -> Shape:
+    """Check that the subject model is there, and is what the configuration takes it for.
+
+    Raises:
+        InputError: It is not.
     """
     shape = read_shape(config.subject.model)
     if config.corpus.excerpt_tokens > shape.n_positions:
@@ -44,7 +57,6 @@ def check_inputs(config: RunConfig, env: Mapping[str, str] = os.environ) -> Shap
                 f"neurons.layers = {config.neurons.layers}: the model has layers 0 to "
                 f"{shape.n_layers - 1}"
             )
-    _check_keys(config, env)
     return shape
 
 
@@ -67,6 +79,7 @@ def create_or_resume(
     Raises:
         InputError: The name belongs to a run of another configuration, or the corpus does not
             serve.
+        RunError: An endpoint of a run that is not there yet cannot do its part.
     """
     with transaction(engine) as connection:
         found = runs.find(connection, config.name)
@@ -76,9 +89,9 @@ def create_or_resume(
 
 
 def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
-    if found["config_hash"] != config.digest():
-        before = RunConfig.model_validate(found["config"]).frozen()
-        changes = "\n  ".join(differences(before, config.frozen()))
+    before = RunConfig.model_validate(found["config"])
+    if before.digest() != config.digest():  # stored ones may lack a key that has come since
+        changes = "\n  ".join(differences(before.frozen(), config.frozen()))
         raise InputError(
             f"run {config.name!r} exists with another configuration; "
             f"choose another name or undo:\n  {changes}"
@@ -95,6 +108,7 @@ def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
 def _create(
     engine: Engine, config: RunConfig, shape: Shape, on_document: Callable[[], None]
 ) -> int:
+    ready = check_endpoints(config)
     tokenizer = read_tokenizer(config.subject.model)
     source = config.corpus
     cut = cut_excerpts(
@@ -108,7 +122,7 @@ def _create(
     texts = token_texts(tokenizer, shape.vocab_size)
     plan = make_plan(config, shape)
     try:
-        return _save(engine, config, shape, cut, texts, plan)
+        return _save(engine, config, shape, cut, texts, plan, ready)
     except IntegrityError:  # another command has just created it
         return create_or_resume(engine, config, shape, on_document)
 
@@ -120,6 +134,7 @@ def _save(
     cut: CutCorpus,
     texts: list[str],
     plan: Plan,
+    ready: Readiness,
 ) -> int:
     with transaction(engine) as connection:
         corpus = {
@@ -141,6 +156,7 @@ def _save(
             "n_layers": shape.n_layers,
             "neurons_per_layer": shape.neurons_per_layer,
             "budget_usd": config.budget.usd,
+            "simulator": ready.simulator.to_json() if ready.simulator else None,
         }
         run_id = runs.create(connection, run)
         runs.save_plan(
@@ -150,4 +166,5 @@ def _save(
             shards=plan.shards,
             totals=plan.totals(),
         )
+    PostgresLedger(engine, run_id).save(ready.answers)
     return run_id

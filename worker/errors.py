@@ -15,6 +15,7 @@ WorkerError
 │   ├── NoCredit
 │   ├── UnknownModel
 │   ├── EndpointUnreachable  call after call has got no answer to its last attempt
+│   ├── UnsuitableModel     the model lacks what its part in the run needs
 │   ├── BudgetReached
 │   └── CannotCollect       the subject model or its corpus cannot be read on a worker
 ├── LeaseLost               another worker has the shard now; what was computed is dropped
@@ -125,6 +126,12 @@ class EndpointUnreachable(RunError):
     """Call after call has got no answer to its last attempt."""
 
     cause = "endpoint"
+
+
+class UnsuitableModel(RunError):
+    """The model, or its endpoint, cannot do what the run needs of it."""
+
+    cause = "model"
 
 
 class BudgetReached(RunError):

@@ -64,11 +64,26 @@ class Explainer(Section):
 
 
 class Simulator(Section):
-    """Who simulates. `json` asks a chat model for one integer a token under a strict schema."""
+    """Who simulates, and how it is asked; `auto` is found out by asking, see `worker.api.probe`.
 
-    kind: Literal["auto", "json", "lookup"] = "auto"
+    `json` has a chat model write an integer for each token. `chat_logprobs` reads what else it
+    could have written. `echo_logprobs` reads the log probabilities of a prompt. `token_by_token`
+    makes one call for each token. `lookup` makes none. `json` can ask for several records of a
+    neuron in one call: that is cheaper, and not what the paper does.
+    """
+
+    kind: Literal["auto", "json", "chat_logprobs", "echo_logprobs", "token_by_token", "lookup"] = (
+        "auto"
+    )
     endpoint: str = "openai"
     model: str = "gpt-4o-mini"
+    records_per_call: Annotated[int, Field(ge=1, le=20)] = 1
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.records_per_call > 1 and self.kind != "json":
+            raise ValueError(f'records_per_call = {self.records_per_call} needs kind = "json"')
+        return self
 
 
 class Scoring(Section):

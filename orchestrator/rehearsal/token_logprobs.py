@@ -35,8 +35,9 @@ class ScoredPiece:
         return {**dict(self.ranked[:count]), self.piece.shown: self.logprob}
 
     def vllm_top(self, count: int) -> dict[str, dict[str, Any]]:
-        """Return the same in vLLM's form: by token id, with ranks from 1."""
+        """Return the same in vLLM's form: by token id, the token itself first, ranks from 1."""
         ranks = {token: rank for rank, (token, _) in enumerate(self.ranked, 1)}
+        listed = {self.piece.shown: self.logprob, **dict(self.ranked[:count])}
         return {
             str(draw(0, "token id", token) % _IDS): {
                 "logprob": logprob,
@@ -45,7 +46,7 @@ class ScoredPiece:
                 if token.startswith("bytes:\\x")
                 else token,
             }
-            for token, logprob in self.top(count).items()
+            for token, logprob in listed.items()
         }
 
 

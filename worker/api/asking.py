@@ -325,10 +325,10 @@ class Asking:
     async def _send(self, question: _Question, tokens: int) -> Answer:
         question.attempts += 1
         started = time.monotonic()
-        response = await self._channel.post(question.call)
+        response, body = await self._channel.post(question.call)
         seconds = time.monotonic() - started
         try:
-            reading = read_completion(response.content)
+            reading = read_completion(response.content, body)
         except ServiceUnavailable:
             price, prompt = self._endpoint.price(question.call.model), question.call.prompt_tokens
             question.wasted_usd += price.cost(prompt, 0, 0)  # at least: nobody says what it was

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -9,9 +10,10 @@ import httpx
 import orjson
 
 from worker.api.calls import Call
+from worker.api.dialect import Dialect
 from worker.api.endpoint import Endpoint
 from worker.api.limiter import Limiter
-from worker.api.responses import Reading, WrongTokenLimit, check
+from worker.api.responses import Reading, UnsupportedParameter, check
 from worker.errors import EndpointUnreachable, RowError, ServiceUnavailable, Unavailable
 
 CONNECT_TIMEOUT_S = 10.0
@@ -34,7 +36,7 @@ class Channel:
         self._headers |= {"Authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(endpoint.timeout_s, connect=CONNECT_TIMEOUT_S)
         self._extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
-        self._wants_completion_limit = False
+        self._dialect = Dialect()
         self._tokens_per_estimate = 1.0
         self._in_vain = 0
         self._ceilings: tuple[str | None, ...] = ()
@@ -58,27 +60,27 @@ class Channel:
             return EndpointUnreachable(f"{self.endpoint.name}: {reason}")
         return Unavailable(reason, attempts)
 
-    async def post(self, call: Call) -> httpx.Response:
-        """Send once and return the reply to a success.
+    async def post(self, call: Call) -> tuple[httpx.Response, Mapping[str, Any]]:
+        """Send once; return the reply to a success, and the body that was sent.
+
+        Parameters that the model turns out not to take are left out, as far as they may be.
 
         Raises:
             WorkerError: As `check` says, or ServiceUnavailable where there was no reply.
         """
-        renamed = self._wants_completion_limit
-        try:
-            return await self._send(call, renamed)
-        except WrongTokenLimit:
-            if renamed:
-                raise
-        self._wants_completion_limit = True
-        return await self._send(call, renamed=True)
+        while True:
+            body = self._dialect.adapt(call.body) if self._dialect.refused else call.body
+            try:
+                return await self._send(call, body), body
+            except UnsupportedParameter as error:
+                self._dialect.learn(error, body, call.model)
 
-    async def _send(self, call: Call, renamed: bool) -> httpx.Response:
+    async def _send(self, call: Call, body: Mapping[str, Any]) -> httpx.Response:
         request = httpx.Request(
             "POST",
             self._url + call.path,
             headers=self._headers,
-            content=_with_completion_limit(call) if renamed else call.content,
+            content=call.content if body is call.body else orjson.dumps(body),
             extensions=self._extensions,
         )
         try:
@@ -103,10 +105,3 @@ class Channel:
         self._ceilings, self._ceilings_until = found, now + _CEILINGS_EVERY_S
         named = zip(kinds, found, strict=True)
         self.limiter.lower({k: int(v) / 60 for k, v in named if v and v.isdecimal() and int(v)})
-
-
-def _with_completion_limit(call: Call) -> bytes:
-    body = dict(call.body)
-    if "max_tokens" in body:
-        body["max_completion_tokens"] = body.pop("max_tokens")
-    return orjson.dumps(body)

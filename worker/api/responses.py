@@ -1,11 +1,15 @@
 """Reading what an OpenAI-compatible API answers, and what its errors mean."""
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import orjson
 
+from worker.api.token_logprobs import chat_places, prompt_places
 from worker.errors import (
     BadCredentials,
     NoCredit,
@@ -17,11 +21,38 @@ from worker.errors import (
 )
 
 MAX_WAIT_S = 120.0  # a daily limit may ask for hours: better look again
+_MOST_TOKENS = 2**31 - 1  # that the database holds
 _NO_CREDIT = ("insufficient_quota", "exceeded your current quota", "billing_hard_limit")
 
 
-class WrongTokenLimit(WorkerError):
-    """The model wants `max_completion_tokens` where `max_tokens` was sent."""
+_PARAMETERS = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_logprobs",
+    "prompt_logprobs",
+    "logprobs",
+    "response_format",
+    "echo",
+)
+_NAMED = re.compile(rf"\b({'|'.join(_PARAMETERS)})\b")
+_UNSUPPORTED = re.compile(
+    r"unsupported|not support|not allowed|unrecognized|unexpected|not permitted|extra_forbidden"
+    r"|use 'max_completion_tokens'|use max_completion_tokens",
+    re.IGNORECASE,
+)
+
+
+class UnsupportedParameter(WorkerError):
+    """The model does not take a parameter, or this value of it."""
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        super().__init__(parameter, reason)
+        self.parameter = parameter
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 def check(response: httpx.Response, secret: str | None) -> None:
@@ -32,7 +63,7 @@ def check(response: httpx.Response, secret: str | None) -> None:
         ServiceUnavailable: Trying again may help.
         RequestRejected: It would not.
         RunError: It would not for any call.
-        WrongTokenLimit: Another name of the token limit would do.
+        UnsupportedParameter: It might, without the parameter.
     """
     if response.is_success:
         return
@@ -40,6 +71,9 @@ def check(response: httpx.Response, secret: str | None) -> None:
     shown = f"the endpoint answered {status}: {reason}"
     if status == 402 or (status == 429 and any(word in reason for word in _NO_CREDIT)):
         raise NoCredit(shown)
+    parameter = _unsupported(response) if status in (400, 403, 422) else None
+    if parameter is not None:
+        raise UnsupportedParameter(parameter, shown)
     if status in (401, 403):
         raise BadCredentials(shown)
     if status == 404:
@@ -48,8 +82,6 @@ def check(response: httpx.Response, secret: str | None) -> None:
         raise RateLimited(retry_after(response.headers), shown)
     if status in (408, 409, 425) or status >= 500:
         raise ServiceUnavailable(shown)
-    if status == 400 and "max_completion_tokens" in reason:
-        raise WrongTokenLimit(shown)
     raise RequestRejected(shown, request_id=response.headers.get("x-request-id"))
 
 
@@ -61,6 +93,21 @@ def _reason(response: httpx.Response, secret: str | None) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         text = response.text
     return (text.replace(secret, "[key]") if secret else text)[:300]
+
+
+def _unsupported(response: httpx.Response) -> str | None:
+    """Return the parameter that an error calls unsupported, if it does."""
+    text = response.text[:2000]
+    if not _UNSUPPORTED.search(text):
+        return None
+    try:
+        named = orjson.loads(response.content)["error"]["param"]
+    except (ValueError, KeyError, TypeError):
+        named = None
+    if isinstance(named, str) and named.split(".")[0] in _PARAMETERS:
+        return named.split(".")[0]
+    found = _NAMED.search(text)
+    return found[1] if found else None
 
 
 def retry_after(headers: httpx.Headers) -> float:
@@ -100,7 +147,8 @@ def _seconds(text: str) -> float | None:
 class Reading:
     """What a completion says, as far as it is stored.
 
-    `distributions` is what is kept of its log probabilities, packed; None where none were asked.
+    `text` is what was generated, without an echo of the prompt. `distributions` is what is kept of
+    its log probabilities, packed; None where there are none.
     """
 
     text: str
@@ -112,23 +160,79 @@ class Reading:
     distributions: bytes | None = None
 
 
-def read_completion(content: bytes) -> Reading:
-    """Read the first choice and the usage of a successful chat completion.
+def read_completion(content: bytes, asked: Mapping[str, Any] | None = None) -> Reading:
+    """Read the first choice and the usage of a successful completion, of a chat or of a prompt.
+
+    Args:
+        content: The response.
+        asked: The body of the request. A prompt in it may be echoed, and an answer of one token
+            that was limited to one is whole: its `finish_reason` reads `stop`.
 
     Raises:
         ServiceUnavailable: The body is cut off, or is no completion.
     """
+    asked = asked or {}
     try:
         body = orjson.loads(content)
-        choice, usage = body["choices"][0], body.get("usage") or {}
-        message = choice["message"]
+        choice = body["choices"][0]
+        text, refusal, places = (_of_prompt if "prompt" in asked else _of_chat)(choice, body, asked)
         return Reading(
-            text=message.get("content") or "",
-            finish_reason=choice.get("finish_reason"),
-            refusal=message.get("refusal"),
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            cached_tokens=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
+            text=_storable(text) or "",
+            finish_reason=_finish_reason(choice, asked),
+            refusal=_storable(refusal),
+            **_usage(body.get("usage") or {}),
+            distributions=places,
         )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise ServiceUnavailable(f"the answer is no completion: {content[:80]!r}") from error
+
+
+Said = tuple[str | None, str | None, bytes | None]  # text, refusal, places
+
+
+def _of_chat(choice: Mapping[str, Any], body: object, asked: object) -> Said:
+    message = choice["message"]
+    text = message.get("content") or ""
+    listed = (choice.get("logprobs") or {}).get("content")
+    places = None if listed is None else chat_places(listed, text)
+    return text, message.get("refusal"), places
+
+
+def _of_prompt(
+    choice: Mapping[str, Any], body: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Said:
+    prompt = asked["prompt"]
+    text = choice["text"].removeprefix(prompt) if asked.get("echo") else choice["text"]
+    return text, None, prompt_places(choice, body, prompt)
+
+
+def _finish_reason(choice: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
+    reason = _storable(choice.get("finish_reason"))
+    limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
+    return "stop" if reason == "length" and limit in (0, 1) else reason
+
+
+def _storable(text: object) -> str | None:
+    """Return a text as the database takes it, without NUL.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise TypeError(type(text).__name__)
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _usage(usage: Mapping[str, Any]) -> dict[str, int]:
+    details = usage.get("prompt_tokens_details") or {}
+    return {
+        "prompt_tokens": _count(usage.get("prompt_tokens")),
+        "cached_tokens": _count(details.get("cached_tokens")),
+        "completion_tokens": _count(usage.get("completion_tokens")),
+    }
+
+
+def _count(value: Any) -> int:
+    return min(max(0, int(value or 0)), _MOST_TOKENS)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from worker.neurons.records import MAX_NORMALIZED
 
+UNKNOWN = "unknown"
+"""What a prompt says where a number is asked for, if the answer echoes the prompt."""
+
 PLACE = np.dtype([("offset", "<i4"), ("probabilities", "<f2", (MAX_NORMALIZED + 1,))])
 Places = NDArray[np.void]
 
@@ -20,7 +23,8 @@ def pack(places: Iterable[tuple[int, Mapping[int, float]]]) -> bytes:
     """Return places as bytes.
 
     Args:
-        places: Characters from the start of the text, and the probability of each number there.
+        places: Characters from the start of the text (of the prompt, where the answer echoes it),
+            and the probability of each number there.
     """
     rows = []
     for offset, found in places:

@@ -1,15 +1,14 @@
-"""What the explainer and the simulator are asked.
+"""What the explainer is asked, and how text is shown to any model.
 
 Everything before the last message is the same for every neuron, byte for byte, so that providers
 can serve it from their prompt caches. A change here changes the identity of every call.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from worker.neurons.few_shot import EXAMPLES, Example, Tokens
-from worker.neurons.records import MAX_NORMALIZED, ActivationRecord, normalize
+from worker.neurons.few_shot import EXAMPLES, Tokens
+from worker.neurons.records import ActivationRecord, normalize
 
 Message = dict[str, str]
 
@@ -25,14 +24,20 @@ _EXPLAINER = (
     r"tokens, \n stands for a line break and \t for a tab."
 )
 
-_SIMULATOR = (
-    "You study neurons of a neural network. Every neuron looks for one particular thing in short "
-    "texts. You are told what a neuron looks for and given the tokens of a text, numbered. Predict "
-    "the neuron's activation on every token: an integer from 0, where it finds nothing, to 10, "
-    "where it finds exactly what it looks for. Most activations are 0. A neuron sees a token and "
-    "what comes before it, never what follows. Answer with one JSON object that has every number "
-    r"as a key. In tokens, \n stands for a line break and \t for a tab."
-)
+
+def explanation_body(records: Sequence[ActivationRecord]) -> dict[str, Any]:
+    """Return the body, but for the model, of the question what a neuron does.
+
+    Args:
+        records: What it did, the records of its train split. Their highest activation becomes 10.
+    """
+    highest = max(max(record.activations) for record in records)
+    return {
+        "messages": explanation_messages(records, highest),
+        "max_tokens": EXPLANATION_MAX_TOKENS,
+        "temperature": 1.0,
+        "top_p": 1.0,
+    }
 
 
 def explanation_messages(
@@ -49,13 +54,14 @@ def explanation_messages(
     ]
     messages = [{"role": "system", "content": _EXPLAINER}]
     for number, example in enumerate(EXAMPLES, start=1):
-        messages.append(_message("user", _explanation_question(number, example.records)))
-        messages.append(_message("assistant", f"{LEAD_IN} {example.explanation}."))
+        messages.append(message("user", _explanation_question(number, example.records)))
+        messages.append(message("assistant", f"{LEAD_IN} {example.explanation}."))
     question = _explanation_question(len(EXAMPLES) + 1, shown)
-    return [*messages, _message("user", question)]
+    return [*messages, message("user", question)]
 
 
-def _message(role: str, content: str) -> Message:
+def message(role: str, content: str) -> Message:
+    """Return a message of a chat."""
     return {"role": role, "content": content}
 
 
@@ -107,46 +113,3 @@ def _without_wrapping(text: str) -> str:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
         return text[1:-1]
     return text.removesuffix(".").rstrip()
-
-
-def simulation_messages(explanation: str, tokens: Sequence[str]) -> list[Message]:
-    """Return the messages that ask what a neuron of this explanation does on these tokens."""
-    messages = [{"role": "system", "content": _SIMULATOR}]
-    for example in EXAMPLES:
-        shown = [token for token, _ in example.records[0]]
-        messages.append(_message("user", _simulation_question(example.explanation, shown)))
-        messages.append(_message("assistant", _simulation_answer(example)))
-    return [*messages, _message("user", _simulation_question(explanation, tokens))]
-
-
-def _simulation_question(explanation: str, tokens: Sequence[str]) -> str:
-    numbered = "\n".join(f"{number}: {visible(token)}" for number, token in enumerate(tokens))
-    return f"The neuron looks for: {visible(explanation)}\nTokens:\n{numbered}"
-
-
-def _simulation_answer(example: Example) -> str:
-    values = {str(number): a for number, (_, a) in enumerate(example.records[0])}
-    return json.dumps(values, separators=(",", ":"))
-
-
-def simulation_response_format(n_tokens: int) -> dict[str, Any]:
-    """Return the schema of an answer: one integer from 0 to 10 for every position.
-
-    Static keys and enums are what every provider's strict mode takes, and a schema that is the same
-    for every record of a length is compiled once.
-    """
-    keys = [str(number) for number in range(n_tokens)]
-    value = {"type": "integer", "enum": list(range(MAX_NORMALIZED + 1))}
-    schema = {
-        "type": "object",
-        "properties": dict.fromkeys(keys, value),
-        "required": keys,
-        "additionalProperties": False,
-    }
-    described = {"name": "simulation", "strict": True, "schema": schema}
-    return {"type": "json_schema", "json_schema": described}
-
-
-def simulation_max_tokens(n_tokens: int) -> int:
-    """Return a limit for the answer: about five tokens a position, with room for white space."""
-    return 8 * n_tokens + 16

@@ -1,67 +1,59 @@
-"""Reading a simulator's answer. What cannot be read is an error, never a zero."""
+"""What a simulator expects of a neuron on one record."""
 
-import json
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from worker.errors import Malformed
+from worker.neurons.distributions import unpack
 from worker.neurons.records import MAX_NORMALIZED, FloatArray
 
 
-def parse_simulation(text: str, n_tokens: int) -> FloatArray:
-    """Return the simulated activations, float64 of shape (n_tokens,), from 0 to 10.
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """Activations from 0 to 10 on each token of a record.
 
-    Takes the object that was asked for, keyed by position, or a list of the right length.
+    `expected` is float64 (n_tokens,). `distribution` is float16 (n_tokens, 11), the probability of
+    each number, where the simulator gives any; the sum of a row is the mass that it covers.
+    """
+
+    expected: FloatArray
+    distribution: FloatArray | None = None
+
+
+def simulation_of(distribution: FloatArray) -> Simulation:
+    """Return the simulation whose expected activations are the means of these distributions.
+
+    A mean is over the numbers alone: what a row lacks to 1 is left out of it.
+
+    Args:
+        distribution: float16 (n_tokens, 11), each row with a sum above 0.
+    """
+    weights = distribution.astype(np.float64)
+    expected = weights @ np.arange(MAX_NORMALIZED + 1) / weights.sum(axis=1)
+    return Simulation(expected, distribution)
+
+
+def distribution_at(packed: bytes | None, offsets: Sequence[int]) -> FloatArray:
+    """Return the distributions at these places of an answer, float16 (n, 11).
 
     Raises:
-        Malformed: It is neither, or a value is missing, of another type, or out of range.
+        Malformed: The answer has no log probabilities, or at one of the places no number is among
+            the likely tokens.
     """
-    values = _loads(text)
-    if isinstance(values, dict) and values.keys() == {"activations"}:
-        values = values["activations"]
-    if isinstance(values, dict):
-        values = _in_order(values, n_tokens)
-    if not isinstance(values, list):
-        raise Malformed(f"the simulation is no object: {text[:80]!r}")
-    if len(values) != n_tokens:
-        raise Malformed(f"the simulation has {len(values)} values for {n_tokens} tokens")
-    return np.array([_value(value, place) for place, value in enumerate(values)])
-
-
-def _loads(text: str) -> Any:
-    stripped = text.strip()
-    if stripped.startswith("```"):
-        stripped = stripped.strip("`").removeprefix("json").strip()
+    if packed is None:
+        raise Malformed("the answer has no log probabilities")
     try:
-        return json.loads(stripped, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"the simulation is no JSON: {text[:80]!r}") from error
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(name)
-
-
-def _in_order(values: dict[str, Any], n_tokens: int) -> list[Any]:
-    keys = [str(number) for number in range(n_tokens)]
-    missing = [key for key in keys if key not in values]
-    unknown = [key for key in values if key not in set(keys)]
-    if missing:
-        raise Malformed(f"the simulation lacks {len(missing)} positions, first {missing[0]}")
-    if unknown:
-        raise Malformed(f"the simulation has a position that was not asked: {unknown[0][:20]!r}")
-    return [values[key] for key in keys]
-
-
-def _value(value: Any, place: int) -> float:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError as error:
-            raise Malformed(f"position {place} is {value[:20]!r}") from error
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Malformed(f"position {place} is {str(value)[:20]}, which is no number")
-    if not 0 <= value <= MAX_NORMALIZED:
-        raise Malformed(f"position {place} is {str(value)[:20]}, not between 0 and 10")
-    return float(value)
+        places = unpack(packed)
+    except ValueError as error:
+        raise Malformed("the stored log probabilities are damaged") from error
+    rows = {int(offset): row for row, offset in enumerate(places["offset"])}
+    for position, offset in enumerate(offsets):
+        if offset not in rows:
+            raise Malformed(f"position {position}: no number is among the likely tokens")
+    found: FloatArray = places["probabilities"][[rows[offset] for offset in offsets]]
+    covered = found.astype(np.float64).sum(axis=1)
+    if not (np.isfinite(covered) & (covered > 0)).all() or (found < 0).any():
+        raise Malformed("the stored log probabilities are no probabilities")
+    return found

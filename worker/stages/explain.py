@@ -11,11 +11,7 @@ from db.session import transaction
 from worker.api.calls import Answer, Call
 from worker.errors import Malformed, RowError
 from worker.neurons.lookup import EXPLANATION_TOKENS, explain_by_lookup
-from worker.neurons.prompts import (
-    EXPLANATION_MAX_TOKENS,
-    clean_explanation,
-    explanation_messages,
-)
+from worker.neurons.prompts import clean_explanation, explanation_body
 from worker.neurons.records import ActivationRecord
 from worker.neurons.splits import Split, top_slice
 from worker.shard_work import ShardWork
@@ -114,15 +110,8 @@ def _train_records(
 
 
 def _call(work: ShardWork, shown: list[ActivationRecord], sample: int) -> Call:
-    highest = max(max(record.activations) for record in shown)
     model = work.config.explainer.model
-    body = {
-        "model": model,
-        "messages": explanation_messages(shown, highest),
-        "max_tokens": EXPLANATION_MAX_TOKENS,
-        "temperature": 1.0,
-        "top_p": 1.0,
-    }
+    body = {"model": model, **explanation_body(shown)}
     return Call(purpose="explain", model=model, body=body, sample=sample)
 
 

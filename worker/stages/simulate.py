@@ -1,6 +1,7 @@
 """Simulate: what a neuron would do on its scored records, if its explanation were all of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,16 @@ from db.session import transaction
 from worker.api.calls import Answer, Call
 from worker.errors import Malformed, RowError
 from worker.neurons.lookup import LookupTable, simulate_by_lookup
-from worker.neurons.prompts import (
-    simulation_max_tokens,
-    simulation_messages,
-    simulation_response_format,
-)
-from worker.neurons.records import FloatArray
-from worker.neurons.simulation import parse_simulation
+from worker.neurons.simulation import Simulation
+from worker.neurons.simulators.asking import Question, Reply, Simulator
+from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from worker.shard_work import ShardWork
 from worker.stages.calls import ask_and_read, failure_row
 from worker.stages.scored_records import ScoredRecords, scored_records
 from worker.stages.vocabulary import texts_of
 
 Rows = list[tuple[Any, ...]]
-Outcome = tuple[bytes, FloatArray] | RowError
+Outcome = tuple[Simulation, bytes] | RowError
 
 
 def simulate(work: ShardWork) -> None:
@@ -68,87 +65,130 @@ def _by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
     for scored in wanted:
         expected = simulate_by_lookup(tables[scored.neuron], scored.tokens)
         for excerpt, values in dict(zip(scored.excerpts.tolist(), expected, strict=True)).items():
-            simulations.append(
-                _row(work, scored.neuron, excerpt, values, "neuron_activations", "lookup", None)
-            )
+            simulation, scale = Simulation(values), "neuron_activations"
+            simulations.append(_row(work, scored.neuron, excerpt, simulation, scale, "lookup"))
     return simulations, []
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Records of one neuron that are asked about together."""
+
+    neuron: int
+    explanation: str
+    excerpts: list[int]
+    records: list[list[str]]
+    sample: int
+
+
 def _by_calls(work: ShardWork) -> tuple[Rows, Rows]:
-    wanted, stored = _wanted(work)
-    questions = _questions(work, wanted, stored)
-    calls = [call for *_, call in questions]
+    simulator = _simulator(work)
+    groups = list(_groups(work, simulator.records_at_once))
+    asked = [simulator.ask(group.explanation, group.records) for group in groups]
+    calls = [
+        _call(work, question, group.sample)
+        for group, questions in zip(groups, asked, strict=True)
+        for question in questions
+    ]
 
-    def read(answers: Sequence[Answer | RowError]) -> tuple[list[Outcome], list[int]]:
-        asked = zip(answers, questions, strict=True)
-        found = [_parse(answer, n_tokens) for answer, (_, _, n_tokens, _) in asked]
-        return found, [i for i, outcome in enumerate(found) if isinstance(outcome, Malformed)]
+    def read(answers: Sequence[Answer | RowError]) -> tuple[list[list[Outcome]], list[int]]:
+        found: list[list[Outcome]] = []
+        unread: list[int] = []
+        place = 0
+        for group, questions in zip(groups, asked, strict=True):
+            places = range(place, place + len(questions))
+            outcomes = _read(simulator, group, [answers[place] for place in places])
+            if any(isinstance(outcome, Malformed) for outcome in outcomes):
+                unread += places
+            found.append(outcomes)
+            place = places.stop
+        return found, unread
 
-    outcomes = ask_and_read(work, work.config.simulator.endpoint, calls, read)
     simulations: Rows = []
     failures: dict[int, tuple[Any, ...]] = {}
-    for (neuron, excerpt, *_), outcome in zip(questions, outcomes, strict=True):
-        if isinstance(outcome, RowError):
-            failures.setdefault(neuron, failure_row(work, neuron, outcome))
-        else:
-            identity, values = outcome
-            scale, simulator = "simulated_normalized_activations", work.config.simulator.model
-            simulations.append(_row(work, neuron, excerpt, values, scale, simulator, identity))
+    read_groups = ask_and_read(work, work.config.simulator.endpoint, calls, read)
+    for group, outcomes in zip(groups, read_groups, strict=True):
+        for excerpt, found in zip(group.excerpts, outcomes, strict=True):
+            if isinstance(found, RowError):
+                failures.setdefault(group.neuron, failure_row(work, group.neuron, found))
+            else:
+                simulation, call = found
+                scale, model = "simulated_normalized_activations", work.config.simulator.model
+                row = _row(work, group.neuron, excerpt, simulation, scale, model, call)
+                simulations.append(row)
     return simulations, list(failures.values())
 
 
-def _questions(
-    work: ShardWork, wanted: list[ScoredRecords], stored: dict[int, dict[int, bytes]]
-) -> list[tuple[int, int, int, Call]]:
-    """Return (neuron, excerpt, n_tokens, call), a neuron's calls next to each other."""
+def _simulator(work: ShardWork) -> Simulator:
+    """Return the simulator that was frozen with the run."""
+    config, chosen = work.config.simulator, work.run["simulator"]
+    choice = (
+        SimulatorChoice.from_json(chosen) if chosen else SimulatorChoice.configured(config.kind)
+    )
+    return simulator_of(choice, config.records_per_call)
+
+
+def _groups(work: ShardWork, records_at_once: int) -> Iterator[_Group]:
+    """Yield the records that have no simulation yet, those of a neuron next to each other."""
     run_id, layer, start, stop = work.neuron_range
+    wanted, stored = _wanted(work)
     with transaction(work.engine) as connection:
         texts = texts_of(connection, work)
         explanations = results.explanations(connection, *work.neuron_range)
         retries = results.retries(connection, run_id, "simulate", layer, start, stop)
-    questions = []
     for scored in wanted:
         records_ = dict(zip(scored.excerpts.tolist(), scored.tokens.tolist(), strict=True))
-        for excerpt, tokens in records_.items():
-            if excerpt not in stored.get(scored.neuron, {}):
-                shown = [texts[token] for token in tokens]
-                call = _call(
-                    work, explanations[scored.neuron], shown, retries.get(scored.neuron, 0)
-                )
-                questions.append((scored.neuron, excerpt, len(tokens), call))
-    return questions
+        missing = [excerpt for excerpt in records_ if excerpt not in stored.get(scored.neuron, {})]
+        for place in range(0, len(missing), records_at_once):
+            excerpts = missing[place : place + records_at_once]
+            yield _Group(
+                neuron=scored.neuron,
+                explanation=explanations[scored.neuron],
+                excerpts=excerpts,
+                records=[[texts[token] for token in records_[e]] for e in excerpts],
+                sample=retries.get(scored.neuron, 0),
+            )
 
 
-def _call(work: ShardWork, explanation: str, tokens: list[str], sample: int) -> Call:
+def _call(work: ShardWork, question: Question, sample: int) -> Call:
     model = work.config.simulator.model
-    body = {
-        "model": model,
-        "messages": simulation_messages(explanation, tokens),
-        "max_tokens": simulation_max_tokens(len(tokens)),
-        "temperature": 0.0,
-        "response_format": simulation_response_format(len(tokens)),
-    }
-    return Call(purpose="simulate", model=model, body=body, sample=sample)
+    body = {"model": model, **question.body}
+    return Call(purpose="simulate", model=model, body=body, path=question.path, sample=sample)
 
 
-def _parse(answer: Answer | RowError, n_tokens: int) -> Outcome:
-    if isinstance(answer, RowError):
-        return answer
+def _read(
+    simulator: Simulator, group: _Group, answers: Sequence[Answer | RowError]
+) -> list[Outcome]:
+    """Return each record's simulation with the call that it stems from, or why it has none."""
+    good = [answer for answer in answers if isinstance(answer, Answer)]
+    for answer in answers:
+        if isinstance(answer, RowError):
+            return [answer] * len(group.records)
+    replies = [Reply(answer.text, answer.distributions) for answer in good]
     try:
-        return answer.identity, parse_simulation(answer.text, n_tokens)
-    except RowError as error:
-        return type(error)(error.reason, answer.attempts, answer.request_id)
+        found = simulator.read(group.explanation, group.records, replies)
+    except Malformed as error:
+        found = [error] * len(group.records)
+    first = good[0]
+    return [
+        Malformed(outcome.reason, first.attempts, first.request_id)
+        if isinstance(outcome, Malformed)
+        else (outcome, first.identity)
+        for outcome in found
+    ]
 
 
 def _row(
     work: ShardWork,
     neuron: int,
     excerpt: int,
-    values: FloatArray,
+    simulation: Simulation,
     scale: str,
     simulator: str,
-    call: bytes | None,
+    call: bytes | None = None,
 ) -> tuple[Any, ...]:
-    expected = values.astype(np.float16).tobytes()
     place = (work.claim.run_id, work.claim.layer, neuron, excerpt)
-    return (*place, expected, None, scale, simulator, call)
+    expected = simulation.expected.astype(np.float16).tobytes()
+    covered = simulation.distribution
+    distribution = None if covered is None else covered.astype(np.float16).tobytes()
+    return (*place, expected, distribution, scale, simulator, call)

@@ -1,0 +1,61 @@
+"""Asking the endpoints of a run what they can do, before it begins."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from worker.api.calls import Answer
+from worker.api.endpoint import Endpoint
+from worker.api.probe import Probe, probe, probe_chat, probe_kind
+from worker.neurons.simulators.kinds import SimulatorChoice
+from worker.run_config import Explainer, RunConfig, Simulator
+from worker.stages.calls import endpoint_of
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What a run needs to know of its endpoints, with the answers that were paid for it.
+
+    `simulator` is None where the run makes no calls to simulate.
+    """
+
+    simulator: SimulatorChoice | None
+    answers: tuple[Answer, ...]
+
+
+def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> Readiness:
+    """Find out how the simulator is to be asked, and whether the explainer answers.
+
+    Raises:
+        RunError: An endpoint is not there, refuses its key or model, or cannot do its part.
+    """
+    simulator: SimulatorChoice | None = None
+    answers: list[Answer] = []
+    if config.explainer.kind == "llm":
+        endpoint = _endpoint(config, config.explainer, env)
+        answers += probe_chat(endpoint, config.explainer.model).answers
+    if config.simulator.kind != "lookup":
+        endpoint = _endpoint(config, config.simulator, env)
+        simulator, found = probe_kind(endpoint, config.simulator.model, config.simulator.kind)
+        answers += found.answers
+    return Readiness(simulator, tuple(answers))
+
+
+def probe_parts(config: RunConfig, env: Mapping[str, str] = os.environ) -> dict[str, Probe]:
+    """Return everything that can be found out about the models of a configuration, by part.
+
+    Raises:
+        RunError: An endpoint is not there, or refuses its key or model.
+    """
+    found = {}
+    if config.explainer.kind == "llm":
+        endpoint = _endpoint(config, config.explainer, env)
+        found["explainer"] = probe_chat(endpoint, config.explainer.model)
+    if config.simulator.kind != "lookup":
+        endpoint = _endpoint(config, config.simulator, env)
+        found["simulator"] = probe(endpoint, config.simulator.model)
+    return found
+
+
+def _endpoint(config: RunConfig, part: Explainer | Simulator, env: Mapping[str, str]) -> Endpoint:
+    return endpoint_of(config, part.endpoint, env)

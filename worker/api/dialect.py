@@ -1,0 +1,52 @@
+"""What a model does not take of a request, learnt from its refusals.
+
+Reasoning models want `max_completion_tokens` and no `temperature`, small servers know no schemas.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from worker.api.responses import UnsupportedParameter
+from worker.errors import RequestRejected, UnsuitableModel
+
+log = logging.getLogger(__name__)
+
+_RENAMED = {"max_tokens": "max_completion_tokens"}
+_DISPENSABLE = {"temperature", "top_p", "response_format"}
+"""What changes the style of an answer: without a schema, the prompt asks for the same object."""
+
+
+class Dialect:
+    """The parameters that one model takes, as far as it is known."""
+
+    def __init__(self) -> None:
+        self.refused: set[str] = set()
+
+    def adapt(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the body as the model takes it."""
+        return {
+            _RENAMED.get(name, name) if name in self.refused else name: value
+            for name, value in body.items()
+            if name not in self.refused or name in _RENAMED
+        }
+
+    def learn(self, error: UnsupportedParameter, sent: Mapping[str, Any], model: str) -> None:
+        """Note a parameter that a model refused, so that the call can be sent again without it.
+
+        Args:
+            error: The refusal.
+            sent: The body that was refused.
+            model: For messages.
+
+        Raises:
+            UnsuitableModel: The run depends on the parameter.
+            RequestRejected: The call was sent without it.
+        """
+        if error.parameter not in sent:
+            raise RequestRejected(error.reason) from error
+        if error.parameter not in _DISPENSABLE | _RENAMED.keys():
+            raise UnsuitableModel(f"{model} does not take {error.parameter}: {error}") from error
+        if error.parameter not in self.refused:
+            log.warning("%s is asked without %s: %s", model, error.parameter, error)
+        self.refused.add(error.parameter)

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from worker.neurons.distributions import UNKNOWN, pack
@@ -16,16 +17,22 @@ from worker.neurons.distributions import UNKNOWN, pack
 MIN_COVERED = 1e-5  # below it float16 would not hold the distribution
 _NUMBERS = {str(number): number for number in range(11)}
 _BYTES = re.compile(r"^bytes:(?:\\x[0-9a-fA-F]{2})+$")
-_LONGEST_CHARACTER = 4  # bytes, and so the most characters that a piece of one can hide
+_LONGEST_CHARACTER = 4  # bytes
+_RUN = 6  # tokens by which a place is known again
 _UNKNOWN_START = 32  # characters in which the first token with a text may begin
 
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """A token of a text, `text` None where it is not told, with what could stand in its place."""
+    """A token of a text, with what could stand in its place.
 
-    text: str | None
+    `text` is empty where it is not told, as that of a piece of a character is not; it `hides` so
+    many characters then, at most.
+    """
+
+    text: str
     alternatives: Mapping[int, float]
+    hides: int = 0
 
 
 def chat_places(content: Iterable[Mapping[str, Any]], text: str) -> bytes:
@@ -38,13 +45,13 @@ def chat_places(content: Iterable[Mapping[str, Any]], text: str) -> bytes:
     Raises:
         ValueError, KeyError, TypeError, AttributeError: It has not the form of log probabilities.
     """
-    tokens = [_Token(_chat_text(entry), _alternatives(entry)) for entry in content]
-    spelt = "".join(token.text or "" for token in tokens)
+    tokens = [_chat_token(entry) for entry in content]
+    spelt = "".join(token.text for token in tokens)
     tokens = _without_start(tokens, max(0, spelt.rfind(text)))
     return pack(
         (offset, token.alternatives)
         for offset, token in _laid_along(tokens, text)
-        if (token.text or "").strip() in _NUMBERS
+        if token.text.strip() in _NUMBERS
     )
 
 
@@ -65,7 +72,7 @@ def prompt_places(choice: Mapping[str, Any], body: Mapping[str, Any], prompt: st
     elif (logprobs := choice.get("logprobs")) is not None:
         tops = logprobs["top_logprobs"] or []
         tokens = [
-            _Token(_plain(text), _numbers((top or {}).items()))
+            _token(text, _numbers((top or {}).items()))
             for text, top in zip(logprobs["tokens"], tops, strict=False)
         ]
     else:
@@ -77,21 +84,20 @@ def prompt_places(choice: Mapping[str, Any], body: Mapping[str, Any], prompt: st
     )
 
 
-def _chat_text(entry: Mapping[str, Any]) -> str | None:
-    raw = entry.get("bytes")
+def _token(shown: str, alternatives: Mapping[int, float]) -> _Token:
+    if not shown or "\N{REPLACEMENT CHARACTER}" in shown or _BYTES.match(shown):
+        return _Token("", alternatives, max(len(shown), _LONGEST_CHARACTER))
+    return _Token(shown, alternatives)
+
+
+def _chat_token(entry: Mapping[str, Any]) -> _Token:
+    alternatives, raw = _alternatives(entry), entry.get("bytes")
     if isinstance(raw, list):
         try:
-            return bytes(raw).decode()
+            return _Token(bytes(raw).decode(), alternatives)
         except UnicodeDecodeError:
-            return None
-    return _plain(entry["token"])
-
-
-def _plain(text: str) -> str | None:
-    """Return what a token adds to its text; None if that is only a part of a character."""
-    if "\N{REPLACEMENT CHARACTER}" in text or _BYTES.match(text):
-        return None
-    return text
+            return _Token("", alternatives, max(len(raw), _LONGEST_CHARACTER))
+    return _token(entry["token"], alternatives)
 
 
 def _alternatives(entry: Mapping[str, Any]) -> dict[int, float]:
@@ -102,10 +108,10 @@ def _alternatives(entry: Mapping[str, Any]) -> dict[int, float]:
 def _vllm_token(entry: Mapping[str, Mapping[str, Any]] | None) -> _Token:
     """Read one place: the first of its dictionary is the token of the prompt."""
     if not entry:
-        return _Token(None, {})
+        return _Token("", {}, _UNKNOWN_START)
     tokens = list(entry.values())
     pairs = [(one.get("decoded_token") or "", one["logprob"]) for one in tokens]
-    return _Token(_plain(pairs[0][0]), _numbers(pairs))
+    return _token(pairs[0][0], _numbers(pairs))
 
 
 def _numbers(pairs: Iterable[tuple[str, Any]]) -> dict[int, float]:
@@ -122,27 +128,27 @@ def _without_start(tokens: Sequence[_Token], length: int) -> list[_Token]:
     """Leave out what spells the first characters."""
     kept, left = [], length
     for token in tokens:
-        text = token.text or ""
-        if left < len(text):
-            kept.append(_Token(text[left:], token.alternatives))
+        if left < len(token.text):
+            kept.append(_Token(token.text[left:], token.alternatives))
         elif left == 0:
             kept.append(token)
-        left = max(0, left - len(text))
+        left = max(0, left - len(token.text))
     return kept
 
 
-def _laid_along(tokens: Iterable[_Token], text: str) -> Iterator[tuple[int, _Token]]:
+def _laid_along(tokens: Sequence[_Token], text: str) -> Iterator[tuple[int, _Token]]:
     """Yield each token that is more than white space, with where that begins in the text.
 
-    Tokens without a text, pieces of characters, hide a few characters; the next token is looked for
-    behind them, there and no further. Where tokens leave the text, laying ends.
+    Behind tokens that hide what they are, the next one is looked for as far as they may reach.
+    Where tokens leave the text, laying ends.
     """
     place, hidden = 0, 0
-    for token in tokens:
+    for index, token in enumerate(tokens):
         if not token.text:
-            hidden += _LONGEST_CHARACTER if place or hidden else _UNKNOWN_START
+            hidden += token.hides
             continue
-        start = _found(token.text, text, place, hidden)
+        run = _run(tokens, index) if hidden else token.text
+        start = _found(token.text, run, text, place, hidden)
         if start is None:
             if place == 0:  # a mark before the text, such as <s>
                 continue
@@ -153,10 +159,17 @@ def _laid_along(tokens: Iterable[_Token], text: str) -> Iterator[tuple[int, _Tok
             yield start + blanks, token
 
 
-def _found(token: str, text: str, place: int, hidden: int) -> int | None:
-    """Return where a token is, so many characters behind a place at most."""
-    start = text.find(token, place, place + hidden + len(token))
-    if start >= 0:
-        return start
+def _run(tokens: Sequence[_Token], first: int) -> str:
+    """Return what the next tokens spell, as far as it is told."""
+    following = (token.text for token in tokens[first : first + _RUN])
+    return "".join(takewhile(bool, following))
+
+
+def _found(token: str, run: str, text: str, place: int, hidden: int) -> int | None:
+    """Return where a token is that begins a run, so many characters behind a place at most."""
+    for spelt in (run, token):
+        start = text.find(spelt, place, place + hidden + len(spelt))
+        if start >= 0:
+            return start
     dropped = place > 0 and text.startswith(" " + token, place)  # as some tokenizers do alone
     return place + 1 if dropped else None

@@ -1,9 +1,15 @@
-import httpx
-import pytest
+import pickle
 
+import httpx
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.hostile import json_values
 from worker.api.calls import Call
 from worker.api.endpoint import Price
-from worker.api.responses import WrongTokenLimit, check, read_completion, retry_after
+from worker.api.responses import UnsupportedParameter, check, read_completion, retry_after
 from worker.errors import (
     BadCredentials,
     NoCredit,
@@ -35,9 +41,6 @@ def answer(status, message="no", code="x", **headers):
         pytest.param(answer(408), ServiceUnavailable, id="408"),
         pytest.param(answer(400, "context length"), RequestRejected, id="400"),
         pytest.param(answer(422), RequestRejected, id="422"),
-        pytest.param(
-            answer(400, "use max_completion_tokens instead"), WrongTokenLimit, id="token limit"
-        ),
         pytest.param(httpx.Response(502, text="<html>"), ServiceUnavailable, id="no JSON"),
         pytest.param(httpx.Response(302), RequestRejected, id="redirect"),
     ],
@@ -45,6 +48,59 @@ def answer(status, message="no", code="x", **headers):
 def test_what_an_error_means(response, error):
     with pytest.raises(error):
         check(response, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "parameter"),
+    [
+        (
+            400,
+            {
+                "message": "Unsupported parameter: 'max_tokens' is not supported with this model. "
+                "Use 'max_completion_tokens' instead.",
+                "param": "max_tokens",
+                "code": "unsupported_parameter",
+            },
+            "max_tokens",
+        ),
+        (
+            400,
+            {
+                "message": "Unsupported value: 'temperature' does not support 0.0 with this model. "
+                "Only the default (1) value is supported.",
+                "param": "temperature",
+                "code": "unsupported_value",
+            },
+            "temperature",
+        ),
+        (403, {"message": "You are not allowed to request logprobs from this model"}, "logprobs"),
+        (
+            400,
+            {"message": "Setting 'echo' and 'logprobs' is not supported for this model."},
+            "echo",
+        ),
+        (
+            400,
+            {
+                "message": "response_format.json_schema is not supported",
+                "param": "response_format.type",
+            },
+            "response_format",
+        ),
+        (422, {"message": "extra_forbidden: ('body', 'prompt_logprobs')"}, "prompt_logprobs"),
+    ],
+)
+def test_a_parameter_that_is_refused_is_named(status, error, parameter):
+    with pytest.raises(UnsupportedParameter) as caught:
+        check(httpx.Response(status, json={"error": error}), None)
+    assert caught.value.parameter == parameter
+    assert pickle.loads(pickle.dumps(caught.value)).parameter == parameter
+
+
+def test_a_value_that_is_too_large_is_no_parameter_that_is_refused():
+    message = "Invalid value for 'logprobs': must be less than or equal to 5."
+    with pytest.raises(RequestRejected):
+        check(answer(400, message, code="integer_above_max_value"), None)
 
 
 def test_a_success_is_no_error():
@@ -79,6 +135,77 @@ def test_how_long_to_wait(headers, seconds):
 def test_a_body_that_is_no_completion_may_be_asked_again(body):
     with pytest.raises(ServiceUnavailable):
         read_completion(body)
+
+
+def chat(**choice):
+    return orjson.dumps({"choices": [{"message": {"content": "3"}, **choice}]})
+
+
+def test_an_answer_of_the_one_token_that_was_asked_for_is_whole():
+    cut = chat(finish_reason="length")
+    assert read_completion(cut, {"max_tokens": 60}).finish_reason == "length"
+    assert read_completion(cut, {"max_tokens": 1}).finish_reason == "stop"
+    assert read_completion(cut, {"max_completion_tokens": 1}).finish_reason == "stop"
+
+
+def test_an_echo_is_not_stored():
+    body = orjson.dumps({"choices": [{"text": "a\tunknown\n<end>\n"}]})
+    asked = {"prompt": "a\tunknown\n<end>", "echo": True}
+    assert read_completion(body, asked).text == "\n"
+    assert read_completion(body, asked).distributions is None
+
+
+def test_what_the_database_does_not_take_is_not_handed_to_it():
+    content = orjson.dumps(
+        {
+            "choices": [{"message": {"content": "a\0b"}}],
+            "usage": {"prompt_tokens": 2**40, "completion_tokens": -5},
+        }
+    )
+    found = read_completion(content)
+    assert (found.text, found.prompt_tokens, found.completion_tokens) == ("a\ufffdb", 2**31 - 1, 0)
+
+
+@pytest.mark.parametrize("content", [["part"], {"text": "x"}, 5])
+def test_a_message_that_is_no_text_may_be_asked_again(content):
+    with pytest.raises(ServiceUnavailable):
+        read_completion(orjson.dumps({"choices": [{"message": {"content": content}}]}))
+
+
+ASKED = ({}, {"prompt": "a\tunknown\n", "echo": True}, {"prompt": "a\tunknown\n"})
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.data())
+def test_any_response_is_read_or_may_be_asked_again(data):
+    choice = {
+        "message": data.draw(st.one_of(json_values, st.just({"content": "3"}))),
+        "text": data.draw(json_values),
+        "finish_reason": data.draw(json_values),
+        "logprobs": data.draw(
+            st.one_of(
+                json_values,
+                st.fixed_dictionaries({"content": json_values}),
+                st.fixed_dictionaries({"tokens": json_values, "top_logprobs": json_values}),
+            )
+        ),
+        "prompt_logprobs": data.draw(json_values),
+    }
+    body = {"choices": [choice], "usage": data.draw(json_values)}
+    content = data.draw(st.one_of(st.binary(max_size=40), st.just(dumps(body))))
+    try:
+        found = read_completion(content, data.draw(st.sampled_from(ASKED)))
+    except ServiceUnavailable:
+        return
+    assert isinstance(found.text, str)
+    assert found.distributions is None or len(found.distributions) % 26 == 0
+
+
+def dumps(value):
+    try:
+        return orjson.dumps(value)
+    except (TypeError, ValueError):
+        return b"{"
 
 
 def test_cached_tokens_have_a_price_of_their_own():

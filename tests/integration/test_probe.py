@@ -1,0 +1,126 @@
+import dataclasses
+
+import pytest
+
+from orchestrator.rehearsal.capabilities import Capabilities
+from orchestrator.rehearsal.faults import FaultRates
+from orchestrator.rehearsal.options import RehearsalOptions
+from orchestrator.rehearsal.server import RehearsalServer
+from worker.api.endpoint import Endpoint, Price
+from worker.api.probe import probe, probe_chat, probe_kind
+from worker.errors import (
+    BadCredentials,
+    EndpointUnreachable,
+    NoCredit,
+    UnknownModel,
+    UnsuitableModel,
+)
+
+KEY = "sk-test-0123456789"
+
+
+@pytest.fixture
+def serve():
+    """Return a function that starts a server of these options and returns its endpoint."""
+    servers = []
+
+    def serve(**options):
+        server = RehearsalServer(RehearsalOptions(api_key=KEY, **options))
+        servers.append(server)
+        server.__enter__()
+        return Endpoint(
+            name="here",
+            base_url=server.base_url,
+            api_key=KEY,
+            prices={"rehearsal": Price(input=1.0, output=1.0)},
+        )
+
+    yield serve
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "kind", "reason"),
+    [
+        pytest.param({}, "echo_logprobs", "11 numbers", id="everything"),
+        pytest.param(
+            {"without": {"echo"}}, "echo_logprobs", "prompt_logprobs = 20", id="vLLM's way alone"
+        ),
+        pytest.param({"max_logprobs": 15}, "echo_logprobs", "logprobs = 15", id="15 alternatives"),
+        pytest.param(
+            {"without": {"completions"}},
+            "chat_logprobs",
+            "not echo_logprobs: the endpoint answered 404",
+            id="chat alone",
+        ),
+        pytest.param(
+            {"without": {"echo", "prompt_logprobs"}}, "chat_logprobs", "11 numbers", id="no echo"
+        ),
+        pytest.param({"max_logprobs": 5}, "json", "less than or equal to 5", id="5 alternatives"),
+        pytest.param({"without": {"logprobs"}}, "json", "logprobs", id="no log probabilities"),
+        pytest.param(
+            {"without": {"completions"}, "reasoning": True}, "json", "logprobs", id="reasoning"
+        ),
+    ],
+)
+def test_auto_chooses_the_best_that_works_and_says_why(serve, capabilities, kind, reason):
+    lacking = {k: frozenset(v) if k == "without" else v for k, v in capabilities.items()}
+    endpoint = serve(capabilities=Capabilities(**lacking))
+    choice, found = probe_kind(endpoint, "rehearsal", "auto")
+    assert choice.kind == kind
+    assert reason in choice.reason
+    assert all(answer.usd > 0 and answer.purpose == "probe" for answer in found.answers)
+    assert len(found.answers) <= 4
+    assert probe_kind(endpoint, "rehearsal", "auto")[0] == choice
+
+
+def test_a_reasoning_model_is_asked_in_its_own_way(serve):
+    endpoint = serve(capabilities=Capabilities(reasoning=True))
+    assert probe(endpoint, "rehearsal").refused == ("max_tokens", "temperature")
+
+
+def test_everything_is_found_out_for_the_doctor(serve):
+    found = probe(serve(), "rehearsal")
+    assert {f.name: f.works for f in found.findings} == dict.fromkeys(
+        ("echo_logprobs", "chat_logprobs", "json", "token_by_token"), True
+    )
+
+
+@pytest.mark.parametrize("kind", ["echo_logprobs", "chat_logprobs", "token_by_token"])
+def test_a_configured_kind_that_does_not_work_is_refused_with_the_reason(serve, kind):
+    endpoint = serve(capabilities=Capabilities(without=frozenset({"logprobs", "prompt_logprobs"})))
+    with pytest.raises(UnsuitableModel, match=rf"simulator {kind}: .*logprobs"):
+        probe_kind(endpoint, "rehearsal", kind)
+
+
+def test_what_a_server_without_schemas_writes_is_read_or_refused(serve):
+    endpoint = serve(capabilities=Capabilities(without=frozenset({"json_schema", "logprobs"})))
+    with pytest.raises(UnsuitableModel, match="no simulator works with this model: not echo"):
+        probe_kind(endpoint, "rehearsal", "auto")
+
+
+def test_faults_of_the_moment_do_not_decide(serve):
+    endpoint = serve(faults=FaultRates(server_error=0.3, drop=0.1))
+    assert probe_kind(endpoint, "rehearsal", "auto")[0].kind == "echo_logprobs"
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "error", "message"),
+    [
+        pytest.param({}, {"api_key": "sk-wrong"}, BadCredentials, "incorrect API key", id="key"),
+        pytest.param({"credit_usd": 0.0}, {}, NoCredit, "quota", id="credit"),
+        pytest.param({"models": ("other",)}, {}, UnknownModel, "does not exist", id="model"),
+        pytest.param(
+            {}, {"base_url": "http://127.0.0.1:9/v1"}, EndpointUnreachable, "here", id="nobody"
+        ),
+    ],
+)
+@pytest.mark.parametrize("ask", [probe, probe_chat])
+def test_an_endpoint_that_refuses_is_told_from_a_kind_that_does_not_work(
+    serve, options, change, error, message, ask
+):
+    endpoint = dataclasses.replace(serve(**options), **change)
+    with pytest.raises(error, match=message) as caught:
+        ask(endpoint, "rehearsal")
+    assert "sk-wrong" not in str(caught.value)

@@ -1,12 +1,13 @@
 import json
 import os
+import re
 import signal
 import time
 
 import pytest
 
 from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import RehearsalOptions
+from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
 
 TINY = """
@@ -164,6 +165,49 @@ def test_a_run_on_an_api_scores_every_neuron_and_leaks_no_key(cli):
     for file in (cli.home / "postgres").rglob("*"):
         if file.is_file():
             assert KEY.encode() not in file.read_bytes()
+
+
+BATCHED = """
+mode = "batch"
+[endpoints.here.batches]
+fill_s = 0.5
+poll_s = 0.3
+max_lines = 100
+"""
+
+
+def test_a_run_in_batches_leaves_the_same_dataset_for_half_the_price(cli):
+    found, spent = [], []
+    for mode in ("", BATCHED):
+        faults = FaultRates(malformed=0.02)
+        batching = BatchOptions(seconds=0.5, line_failures=0.05, expiries=2)
+        with RehearsalServer(RehearsalOptions(faults=faults, batches=batching)) as server:
+            config = rehearsed(server).replace('api_key_env = "ACCEPTANCE_KEY"\n', mode)
+            name = f"mode{len(found)}"
+            code, output = cli.run("run", cli.config(config.replace("tiny", name)))
+            assert code == 0, output
+            stats = server.stats()
+        assert (stats["batches"] > 2) == bool(mode)
+        assert stats["repeated_questions"] == 0
+        (row,) = rows(cli, of_run(DATASET, name))
+        found.append(row)
+        query = f"SELECT sum(usd + usd_wasted_on_retries) AS usd FROM run_cost WHERE run = '{name}'"
+        spent.append(rows(cli, query)[0]["usd"])
+    assert found[0] == found[1]
+    assert found[0]["n"] == 192
+    assert spent[1] == pytest.approx(spent[0] / 2, rel=0.02)
+    for table in ("batch_request", "batch_wait", "budget_hold"):
+        assert rows(cli, f"SELECT count(*) AS n FROM {table}")[0]["n"] == 0
+
+
+def of_run(query, name):
+    """Return a query that reads the rows of one run only."""
+    for table in ("neuron_records", "explanation", "simulation", "score"):
+        of_one = (
+            f"(SELECT * FROM {table} WHERE run_id = (SELECT id FROM run WHERE name = '{name}'))"
+        )
+        query = re.sub(rf"FROM {table}\b", f"FROM {of_one} AS {table}", query)
+    return query
 
 
 def test_a_wrong_key_pauses_the_run_and_a_right_one_ends_it(cli):

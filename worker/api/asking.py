@@ -227,12 +227,12 @@ class Asking:
 
     async def _outcome(self, question: _Question, known: Answer | None) -> Answer | RowError:
         try:
-            outcome = _usable(known or await self._ask(question))
+            outcome = usable(known or await self._ask(question))
             if isinstance(outcome, Truncated):
-                larger = _with_double_limit(question.call)
+                larger = with_double_limit(question.call)
                 identity = larger.identity(self._endpoint.base_url)
                 found = await self._find(identity)
-                outcome = _usable(found or await self._ask(_Question(larger, identity)))
+                outcome = usable(found or await self._ask(_Question(larger, identity)))
         except RowError as error:
             return error
         return outcome
@@ -377,7 +377,7 @@ def _error_of(task: asyncio.Task[Answer | RowError]) -> BaseException | None:
     return None if task.cancelled() else task.exception()
 
 
-def _usable(answer: Answer) -> Answer | RowError:
+def usable(answer: Answer) -> Answer | RowError:
     """Return the answer, or what is wrong with it as a whole."""
     if answer.refusal or answer.finish_reason == "content_filter":
         reason = answer.refusal or "stopped by a content filter"
@@ -388,7 +388,8 @@ def _usable(answer: Answer) -> Answer | RowError:
     return answer
 
 
-def _with_double_limit(call: Call) -> Call:
+def with_double_limit(call: Call) -> Call:
+    """Return the question that is asked where the answer was cut off."""
     body = dict(call.body)
     name = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
     body[name] = 2 * call.max_completion_tokens

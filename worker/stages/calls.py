@@ -16,6 +16,7 @@ from worker.api.engine import CallEngine
 from worker.errors import BadCredentials, Interrupted, RowError
 from worker.run_config import RunConfig
 from worker.shard_work import ShardWork
+from worker.stages.batch_questions import answers_from_batches
 from worker.stages.ledger import PostgresLedger, RunBudget, RunState
 
 T = TypeVar("T")
@@ -32,10 +33,13 @@ def ask(work: ShardWork, endpoint: str, questions: Sequence[Call]) -> list[Answe
     Raises:
         RunError: The whole run is affected, and paused.
         Interrupted: The worker was told to stop, or the run was paused.
+        Waiting: The questions are put into batches, and are not all answered.
     """
     if not questions:
         return []
     found = endpoint_of(work.config, endpoint, os.environ)
+    if work.config.endpoints[endpoint].mode == "batch":
+        return answers_from_batches(work, found, questions)
     with _account_of(work) as account:
         return _the_engine().run(found, questions, account, work.stop)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from tenacity import (
     Retrying,
@@ -51,14 +51,17 @@ class PostgresLedger:
 
     def save(self, answers: Sequence[Answer]) -> None:
         """Store answers and what they cost; committed when it returns."""
-        rows = [self._row(answer) for answer in answers]
 
         def store() -> None:
             with transaction(self._engine) as connection:
-                calls.save(connection, rows)
-                progress.add_spend(connection, self._run_id, _spend(answers))
+                self.save_in(connection, answers)
 
         _patiently(store)
+
+    def save_in(self, connection: Connection, answers: Sequence[Answer]) -> None:
+        """Store answers and what they cost, as a part of a transaction."""
+        calls.save(connection, [self._row(answer) for answer in answers])
+        progress.add_spend(connection, self._run_id, _spend(answers))
 
     def waste(self, identities: Sequence[bytes]) -> None:
         """Count what these answers cost as wasted."""

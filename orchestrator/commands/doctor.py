@@ -80,7 +80,7 @@ def _report(found: Probe) -> dict[str, Any]:
         "temperature": "temperature" not in found.refused,
     }
     if "json" in works:
-        report["json_schema"] = "response_format" not in found.refused and works["json"].works
+        report["json_schema"] = "json_schema" not in found.refused and works["json"].works
         report["echo"] = works["echo_logprobs"].works and not works["echo_logprobs"].prompt_logprobs
         report["prompt_logprobs"] = works["echo_logprobs"].prompt_logprobs
         report["logprobs"] = max(f.top_logprobs or 0 for f in found.findings)

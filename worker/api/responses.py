@@ -35,10 +35,11 @@ _PARAMETERS = (
     "response_format",
     "echo",
 )
+_OF_PARAMETERS = (400, 403, 422, 500)  # statuses: llama-cpp-python says 500 to a wrong request
 _NAMED = re.compile(rf"\b({'|'.join(_PARAMETERS)})\b")
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|not allowed|unrecognized|unexpected|not permitted|extra_forbidden"
-    r"|use 'max_completion_tokens'|use max_completion_tokens",
+    r"|literal_error|use 'max_completion_tokens'|use max_completion_tokens",
     re.IGNORECASE,
 )
 
@@ -71,7 +72,7 @@ def check(response: httpx.Response, secret: str | None) -> None:
     shown = f"the endpoint answered {status}: {reason}"
     if status == 402 or (status == 429 and any(word in reason for word in _NO_CREDIT)):
         raise NoCredit(shown)
-    parameter = _unsupported(response) if status in (400, 403, 422) else None
+    parameter = _unsupported(response) if status in _OF_PARAMETERS else None
     if parameter is not None:
         raise UnsupportedParameter(parameter, shown)
     if status in (401, 403):
@@ -92,7 +93,7 @@ def _reason(response: httpx.Response, secret: str | None) -> str:
         text = f"{error.get('message')} ({error.get('code') or error.get('type')})"
     except (ValueError, KeyError, TypeError, AttributeError):
         text = response.text
-    return (text.replace(secret, "[key]") if secret else text)[:300]
+    return " ".join((text.replace(secret, "[key]") if secret else text).split())[:300]
 
 
 def _unsupported(response: httpx.Response) -> str | None:

@@ -24,6 +24,7 @@ from worker.errors import (
     ServiceUnavailable,
     TransientError,
     Truncated,
+    Unavailable,
 )
 from worker.neurons.simulators.asking import Question
 
@@ -43,6 +44,7 @@ class SingleCalls:
             headers={"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {},
             timeout=httpx.Timeout(min(TIMEOUT_S, endpoint.timeout_s), connect=10.0),
         )
+        self._replied = False
         self.answers: list[Answer] = []
 
     def __enter__(self) -> Self:
@@ -75,6 +77,8 @@ class SingleCalls:
         try:
             reading, request_id = retrying(self._send, call)
         except TransientError as error:
+            if self._replied:  # some servers say 500 to what they cannot do
+                raise Unavailable(str(error), ATTEMPTS) from error
             raise EndpointUnreachable(f"{self._endpoint.name}: {error}") from error
         attempts = retrying.statistics["attempt_number"]
         answer = self._answer(call, reading, request_id, attempts, time.monotonic() - started)
@@ -101,6 +105,7 @@ class SingleCalls:
         except httpx.RequestError as error:
             reason = str(error) or type(error).__name__
             raise ServiceUnavailable(f"no answer from the endpoint: {reason}") from error
+        self._replied = True
         check(response, self._endpoint.api_key)
         return response
 

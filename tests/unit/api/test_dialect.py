@@ -37,3 +37,14 @@ def test_a_parameter_that_is_refused_though_it_was_not_sent_fails_the_call():
 def test_a_parameter_that_the_run_depends_on_ends_it():
     with pytest.raises(UnsuitableModel, match="m does not take logprobs"):
         Dialect().learn(refusal("logprobs"), BODY, "m")
+
+
+def test_a_strict_schema_becomes_a_plain_one_and_then_none():
+    schema = {"type": "object"}
+    strict = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
+    dialect, body = Dialect(), {"response_format": strict}
+    for _ in range(2):  # both were under way
+        dialect.learn(refusal("response_format"), body, "m")
+    assert dialect.adapt(body) == {"response_format": {"type": "json_object", "schema": schema}}
+    dialect.learn(refusal("response_format"), dialect.adapt(body), "m")
+    assert dialect.adapt(body) == {}

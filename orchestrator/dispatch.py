@@ -29,6 +29,8 @@ class BrokerAway(Exception):
 def tick(engine: Engine, run_id: int, lease_s: float) -> str:
     """Bring a run one step on and return its state: running, paused or done.
 
+    A run that was paused counts as running while workers still store what they had in flight.
+
     Raises:
         BrokerAway: Messages could not be sent.
     """
@@ -41,8 +43,9 @@ def tick(engine: Engine, run_id: int, lease_s: float) -> str:
                 runs.finish(connection, run_id)
                 return "done"
         to_send = _queue(connection, run_id, lease_s) if run["state"] == "running" else []
+        at_work = run["state"] == "paused" and shards.leased(connection, run_id) > 0
     _send(to_send)
-    return str(run["state"])
+    return "running" if at_work else str(run["state"])
 
 
 def _take_back(connection: Connection, run_id: int) -> None:

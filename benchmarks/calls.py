@@ -287,9 +287,7 @@ class Comparison:
 
     def print_rounds(self, rounds: int) -> None:
         """Print a row for each round: calls a second and CPU of both, and their ratio."""
-        print(
-            "| round | bare loop, calls/s | worker, calls/s | ratio | CPU ms a call, loop | worker |"
-        )
+        print("| round | bare loop, calls/s | worker, calls/s | ratio | CPU ms, loop | worker |")
         print("|--:|--:|--:|--:|--:|--:|")
         for number in range(1, rounds + 1):
             shards = self._run(self._neurons)

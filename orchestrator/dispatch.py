@@ -32,6 +32,8 @@ class BrokerAway(Exception):
 def tick(engine: Engine, run_id: int, lease_s: float) -> str:
     """Bring a run one step on and return its state: running, paused or done.
 
+    A run that was paused counts as running while workers still store what they had in flight.
+
     Raises:
         BrokerAway: Messages could not be sent.
     """
@@ -49,8 +51,9 @@ def tick(engine: Engine, run_id: int, lease_s: float) -> str:
                 messages.append(signatures.batches(run_id))
         else:
             messages = []
+        at_work = run["state"] == "paused" and shards.leased(connection, run_id) > 0
     _send(messages)
-    return str(run["state"])
+    return "running" if at_work else str(run["state"])
 
 
 def _take_back(connection: Connection, run_id: int) -> None:

@@ -1,7 +1,7 @@
 """Taking over what became of a batch: answers to the ledger, the rest to the next batch."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,10 +11,11 @@ from sqlalchemy import RowMapping
 from db import batches
 from db.session import transaction
 from worker.api.batch_client import BatchClient
-from worker.api.batch_results import PRICE_FACTOR, Result, read_result
+from worker.api.batch_results import PRICE_FACTOR, Line, Outcome, read_line
 from worker.api.calls import Answer
+from worker.api.dialect import Dialect
 from worker.api.endpoint import Endpoint
-from worker.api.responses import Reading, WrongTokenLimit
+from worker.api.responses import Reading, UnsupportedParameter
 from worker.errors import NoCredit, RequestRejected, RunError, TransientError, UnknownModel
 from worker.shard_work import Errand
 from worker.stages.ledger import PostgresLedger
@@ -96,36 +97,35 @@ class _Collection:
     def _store_file(self, file_id: str) -> None:
         try:
             with self._client.download(file_id) as lines:
-                for results in _at_once(lines, self._endpoint.api_key):
-                    self._store(results)
+                for some in _at_once(lines):
+                    self._store(some)
         except UnknownModel as error:  # 404: the file has expired, so its questions are asked again
             log.warning("the results of batch %s are gone: %s", self._batch["mark"], error)
 
-    def _store(self, results: Sequence[Result]) -> None:
+    def _store(self, lines: Sequence[Line]) -> None:
         """Store results of questions that are in the batch still, in one transaction."""
         run_id = self._errand.run_id
         with transaction(self._errand.engine) as connection:
-            identities = [result.identity for result in results]
+            identities = [line.identity for line in lines]
             asked = batches.asked_in(connection, self._batch["id"], identities)
-            sorting = _Sorting()
-            for result in results:
-                if (row := asked.pop(result.identity, None)) is not None:
-                    sorting.add(row, result)
-            answers = [self._answer(row, result) for row, result in sorting.answered]
+            sorting = _Sorting(self._batch["model"])
+            for line in lines:
+                if (row := asked.pop(line.identity, None)) is not None:
+                    body = orjson.loads(row["body"])
+                    sorting.add(row, body, line, line.outcome(body, self._endpoint.api_key))
+            answers = [self._answer(*answered) for answered in sorting.answered]
             self._ledger.save_in(connection, answers)
             batches.answered(connection, run_id, [answer.identity for answer in answers])
             batches.failed(connection, run_id, sorting.failed)
             batches.ask_again(connection, run_id, sorting.again)
         self._halting = self._halting or sorting.halting
 
-    def _answer(self, row: RowMapping, result: Result) -> Answer:
-        reading = result.outcome
-        assert isinstance(reading, Reading)  # the only outcome that is sorted to the answers
+    def _answer(self, row: RowMapping, line: Line, reading: Reading) -> Answer:
         usage = (reading.prompt_tokens, reading.cached_tokens, reading.completion_tokens)
         usd = PRICE_FACTOR * self._endpoint.price(self._batch["model"]).cost(*usage)
         cut_off = reading.finish_reason == "length"
         return Answer(
-            identity=result.identity,
+            identity=line.identity,
             purpose=row["purpose"],
             endpoint=self._endpoint.name,
             model=self._batch["model"],
@@ -140,7 +140,7 @@ class _Collection:
             wasted_usd=usd if cut_off else 0.0,
             attempts=row["attempts"] + 1,
             latency_ms=self._latency_ms(),
-            request_id=result.request_id,
+            request_id=line.request_id,
         )
 
     def _latency_ms(self) -> int:
@@ -149,44 +149,49 @@ class _Collection:
         return 1000 * (ended - began) if began and ended else 0
 
 
-def _at_once(lines: Iterable[bytes], secret: str | None) -> Iterator[list[Result]]:
+def _at_once(lines: Iterable[bytes]) -> Iterator[list[Line]]:
     """Yield the results that lines hold, some at a time: a line may be large."""
     lines = iter(lines)
     while some := list(islice(lines, _LINES_AT_ONCE)):
-        yield [found for line in some if (found := read_result(line, secret)) is not None]
+        yield [found for line in some if (found := read_line(line)) is not None]
 
 
 class _Sorting:
     """Results by what follows from them."""
 
-    def __init__(self) -> None:
-        self.answered: list[tuple[RowMapping, Result]] = []
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self.answered: list[tuple[RowMapping, Line, Reading]] = []
         self.failed: list[dict[str, Any]] = []
         self.again: list[batches.Again] = []
         self.halting: RunError | None = None
 
-    def add(self, row: RowMapping, result: Result) -> None:
+    def add(self, row: RowMapping, asked: Mapping[str, Any], line: Line, outcome: Outcome) -> None:
         """Sort the result of a question. One that was not tried stays in its batch."""
-        identity, body = result.identity, row["body"]
-        match result.outcome:
+        identity, body = line.identity, row["body"]
+        match outcome:
             case Reading():
-                self.answered.append((row, result))
+                self.answered.append((row, line, outcome))
             case RequestRejected() as error:
                 failure = {"failure_class": error.failure_class, "message": str(error)}
-                asked = {"identity": identity, "request_id": result.request_id}
-                self.failed.append(asked | failure)
-            case WrongTokenLimit():
-                self.again.append(batches.Again(identity, _renamed(body), 1, "max_tokens"))
+                self.failed.append({"identity": identity, "request_id": line.request_id} | failure)
+            case UnsupportedParameter() as error:
+                self._without(row, asked, line, error)
             case RunError() as error:
                 self.halting = error
                 self.again.append(batches.Again(identity, body, 0, str(error)))
             case TransientError() as error:
                 self.again.append(batches.Again(identity, body, 1, str(error)))
 
-
-def _renamed(body: bytes) -> bytes:
-    """Return a body with the token limit under the name that reasoning models want."""
-    asked = orjson.loads(body)
-    if "max_tokens" in asked:
-        asked["max_completion_tokens"] = asked.pop("max_tokens")
-    return orjson.dumps(asked)
+    def _without(
+        self, row: RowMapping, asked: Mapping[str, Any], line: Line, error: UnsupportedParameter
+    ) -> None:
+        """Ask once more as the model takes it, if it can be asked so."""
+        dialect = Dialect()
+        try:
+            dialect.learn(error, asked, self._model)
+        except (RequestRejected, RunError) as final:
+            self.add(row, asked, line, final)
+        else:
+            body = orjson.dumps(dialect.adapt(asked))
+            self.again.append(batches.Again(line.identity, body, 1, error.parameter))

@@ -127,6 +127,68 @@ def test_the_same_question_is_asked_once(ask):
     assert len({a.text for a in answers}) == 1
 
 
+def test_the_same_question_is_asked_once_for_two_shards_at_the_same_time(ask):
+    found = {}
+    with RehearsalServer(RehearsalOptions(latency_ms=100, api_key=KEY)) as server:
+        run = Run()
+        shards = [
+            threading.Thread(target=lambda n=n: found.update({n: ask(server, calls(40), run=run)}))
+            for n in range(2)
+        ]
+        for shard in shards:
+            shard.start()
+        for shard in shards:
+            shard.join()
+        assert server.stats()["requests"] == 40
+    assert [a.text for a in found[0]] == [a.text for a in found[1]]
+
+
+def test_a_question_that_another_shard_gives_up_is_asked_by_who_listens(ask):
+    stop, ledger, found = threading.Event(), MemoryLedger(), []
+    with RehearsalServer(RehearsalOptions(latency_ms=100, api_key=KEY)) as server:
+
+        def give_up():
+            with pytest.raises(Interrupted):
+                ask(server, calls(60), ledger, stop=stop)
+
+        shards = [
+            threading.Thread(target=give_up),
+            threading.Thread(target=lambda: found.extend(ask(server, calls(60), ledger))),
+        ]
+        shards[0].start()
+        time.sleep(0.15)
+        shards[1].start()
+        stop.set()
+        for shard in shards:
+            shard.join()
+        assert server.stats()["repeated_questions"] == 0
+    assert len(found) == 60
+    assert not [a for a in found if isinstance(a, RowError)]
+
+
+def test_a_run_that_someone_pauses_sends_no_more_and_keeps_what_was_in_flight(ask):
+    run = Run()
+    with RehearsalServer(RehearsalOptions(latency_ms=200, api_key=KEY)) as server:
+        threading.Timer(0.3, lambda: setattr(run, "running", False)).start()
+        with pytest.raises(Interrupted, match="paused"):
+            ask(server, calls(2000), run=run)
+        assert server.stats()["answered"] == len(run.ledger.answers) < 2000
+
+
+def test_what_was_cut_off_counts_as_wasted(ask):
+    ledger = MemoryLedger()
+    options = RehearsalOptions(api_key=KEY, faults=FaultRates(truncated=0.3))
+    with RehearsalServer(options) as server:
+        answers = ask(server, calls(30), ledger)
+        paid = server.stats()["usd"]
+    assert any(not isinstance(a, RowError) for a in answers)
+    wasted = sum(a.wasted_usd for a in ledger.answers.values())
+    assert 0 < wasted < paid
+    cut_off = [a for a in ledger.answers.values() if a.finish_reason == "length"]
+    assert wasted == pytest.approx(sum(a.wasted_usd for a in cut_off))
+    assert all(a.usd == 0 for a in cut_off)
+
+
 def test_faults_are_outlived_and_nothing_is_paid_twice(ask):
     faults = FaultRates(rate_limit_bare=0.05, server_error=0.1, drop=0.05)
     with RehearsalServer(RehearsalOptions(api_key=KEY, faults=faults)) as server:

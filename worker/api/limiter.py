@@ -63,7 +63,10 @@ class Limiter:
     ) -> None:
         """End a call that was taken, and say how. `unused` tokens go back."""
         self._in_flight -= 1
-        self._report.add(Report(answered, failed, refused, unused))
+        self._report.refund += unused
+        self._report.answered += answered
+        self._report.failed += failed
+        self._report.refused += refused
         self._change.set()
 
     def refund(self, tokens: int) -> None:

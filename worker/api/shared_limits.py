@@ -21,12 +21,13 @@ from redis.asyncio import Redis
 from worker.api.endpoint import Endpoint
 
 MOST_AT_ONCE = 256  # calls that one exchange asks for
+ALIVE_S = 10.0  # a process that is not heard of so long has nothing in flight any more
 
 _EXCHANGE = """
 local BURST_S, PACE = 0.5, 0.99
 local FIRST_LIMIT, CUT, GROWTH = 20, 0.8, 1.05
 local CUT_EVERY_S, NO_GROWTH_S = 15, 5
-local ALIVE_S, CEILING_S = 10, 600
+local CEILING_S = 600
 
 local ask = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
@@ -125,7 +126,7 @@ state.clean, state.peak = clean, peak
 redis.call('SET', KEYS[1], cjson.encode(state), 'EX', 3600)
 local mine = {
   model = ask.model, in_flight = ask.in_flight + granted, waiting = ask.waiting - granted,
-  expires = now + ALIVE_S}
+  expires = now + ask.alive_s}
 if mine.in_flight + mine.waiting > 0 then
   redis.call('HSET', KEYS[2], ask.process, cjson.encode(mine))
   redis.call('EXPIRE', KEYS[2], 3600)
@@ -185,7 +186,15 @@ class SharedLimits(Protocol):
 class RedisLimits:
     """The limits of one model of an endpoint, as one process sees them."""
 
-    def __init__(self, redis: Redis, endpoint: Endpoint, model: str, process: str) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        endpoint: Endpoint,
+        model: str,
+        process: str,
+        *,
+        alive_s: float = ALIVE_S,
+    ) -> None:
         self._redis = redis
         self._script = redis.register_script(_EXCHANGE)
         self._keys = [
@@ -195,6 +204,7 @@ class RedisLimits:
         self._fixed = {
             "process": f"{process}/{model}",
             "model": model,
+            "alive_s": alive_s,
             "max_in_flight": endpoint.max_in_flight,
             "per_second": {
                 "requests": (endpoint.requests_per_minute or 0) / 60,

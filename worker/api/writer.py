@@ -26,11 +26,10 @@ class Writer:
             Exception: Whatever the ledger raises.
         """
         stored = asyncio.get_running_loop().create_future()
-        stored.add_done_callback(_retrieve)
         self._queue.put_nowait((ledger, answer, stored))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._run())
-        await asyncio.shield(stored)
+        await stored
 
     async def close(self) -> None:
         """Return when everything is stored."""
@@ -51,17 +50,15 @@ class Writer:
 
 async def _write(batch: list[Entry]) -> None:
     ledger = batch[0][0]
+    failed: Exception | None = None
     try:
         await asyncio.to_thread(ledger.save, [answer for _, answer, _ in batch])
     except Exception as error:  # whatever it is, it belongs to those who wait
-        for *_, stored in batch:
-            stored.set_exception(error)
-    else:
-        for *_, stored in batch:
+        failed = error
+    for *_, stored in batch:
+        if stored.done():  # whoever waited is gone
+            continue
+        if failed is not None:
+            stored.set_exception(failed)
+        else:
             stored.set_result(None)
-
-
-def _retrieve(stored: asyncio.Future[None]) -> None:
-    """Look at the outcome: whoever waited may be gone, and asyncio would complain."""
-    if not stored.cancelled():
-        stored.exception()

@@ -203,6 +203,15 @@ def unfinished(connection: Connection, run_id: int) -> int:
     return int(connection.execute(text(query), {"run": run_id}).scalar_one())
 
 
+def leased(connection: Connection, run_id: int) -> int:
+    """Return how many shards workers are at, as far as their leases say."""
+    query = """
+        SELECT count(*) FROM shard
+        WHERE run_id = :run AND state = 'leased' AND lease_until > now()
+    """
+    return int(connection.execute(text(query), {"run": run_id}).scalar_one())
+
+
 def open_ready(connection: Connection, run_id: int) -> int:
     """Make the shards ready whose predecessors are done. Return how many.
 

@@ -207,6 +207,26 @@ def test_a_run_in_batches_leaves_the_same_dataset_for_half_the_price(cli, by_mod
         assert by_mode["batch"][2] == by_mode["online"][2]
 
 
+def test_a_run_in_batches_whose_workers_are_killed_asks_nothing_twice(cli):
+    batching = BatchOptions(seconds=1.0)
+    with RehearsalServer(RehearsalOptions(batches=batching)) as server:
+        config = rehearsed(server).replace('api_key_env = "ACCEPTANCE_KEY"\n', BATCHED)
+        running = cli.start("run", cli.config(config))
+        killed = 0
+        deadline = time.monotonic() + 150
+        while running.poll() is None and time.monotonic() < deadline:
+            time.sleep(3)
+            killed += cli.kill("worker api") if killed < 6 else 0
+        output, _ = running.communicate(timeout=60)
+        stats = server.stats()
+    assert running.returncode == 0, output
+    assert killed >= 2
+    assert stats["repeated_questions"] == 0
+    assert stats["answered"] == stats["batch_lines"] > 192
+    (spent,) = rows(cli, "SELECT sum(calls) AS calls FROM run_cost")
+    assert spent["calls"] == stats["answered"]
+
+
 def test_a_wrong_key_pauses_the_run_and_a_right_one_ends_it(cli):
     with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
         config = cli.config(rehearsed(server).replace("per_layer = 96", "per_layer = 8"))

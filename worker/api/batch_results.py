@@ -7,7 +7,7 @@ import httpx
 import orjson
 
 from worker.api.responses import Reading, WrongTokenLimit, check, read_completion
-from worker.errors import RequestRejected, RunError, TransientError
+from worker.errors import RequestRejected, RunError, ServiceUnavailable, TransientError
 
 PRICE_FACTOR = 0.5
 """What a batch costs of the price of its questions."""
@@ -18,27 +18,36 @@ Outcome = Reading | RequestRejected | RunError | TransientError | WrongTokenLimi
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a question: an answer, an error, or None if it was not tried."""
+    """What a line says of a question: `response` is empty where it was not answered."""
 
     identity: bytes
-    outcome: Outcome
+    response: dict[str, Any]
+    error: dict[str, Any]
     request_id: str | None
 
+    def outcome(self, secret: str | None) -> Outcome:
+        """Return the answer, or the error that it stands for; None if it was not tried."""
+        if self.response:
+            return _outcome(self.response, secret)
+        if self.error.get("code") in _NOT_TRIED:
+            return None
+        return TransientError(str(self.error.get("message"))[:300])
 
-def read_result(line: bytes, secret: str | None) -> Result | None:
+
+def read_result(line: bytes) -> Result | None:
     """Return what a line says; None if it is no result of ours."""
     try:
-        row = orjson.loads(line)
+        row = _object(orjson.loads(line))
         identity = bytes.fromhex(row["custom_id"])
-        response, error = row.get("response") or {}, row.get("error") or {}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError):
         return None
-    outcome: Outcome = None
-    if response:
-        outcome = _outcome(response, secret)
-    elif error.get("code") not in _NOT_TRIED:
-        outcome = TransientError(str(error.get("message"))[:300])
-    return Result(identity, outcome, response.get("request_id") or row.get("id"))
+    response, error = _object(row.get("response")), _object(row.get("error"))
+    request_id = response.get("request_id") or row.get("id")
+    return Result(identity, response, error, str(request_id) if request_id else None)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _outcome(response: dict[str, Any], secret: str | None) -> Outcome:
@@ -48,6 +57,9 @@ def _outcome(response: dict[str, Any], secret: str | None) -> Outcome:
     status = status if isinstance(status, int) and 100 <= status <= 599 else 500
     try:
         check(httpx.Response(status, content=content), secret)
-        return read_completion(content)
+        reading = read_completion(content)
     except (RequestRejected, RunError, TransientError, WrongTokenLimit) as error:
         return error
+    if not isinstance(reading.text, str):
+        return ServiceUnavailable("the content of the answer is no text")
+    return reading

@@ -24,14 +24,14 @@ class Channel:
     """Shared by all runs of a process that ask this model. Belongs to an event loop."""
 
     def __init__(
-        self, http: httpx.AsyncClient, endpoint: Endpoint, model: str, limiter: Limiter
+        self, http: httpx.AsyncBaseTransport, endpoint: Endpoint, limiter: Limiter
     ) -> None:
         self.endpoint, self.limiter = endpoint, limiter
-        self._http, self._model = http, model
-        self._url = endpoint.base_url.rstrip("/")
-        key = endpoint.api_key
-        self._headers = {"Content-Type": "application/json"}
-        self._headers |= {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = http
+        self._urls: dict[str, httpx.URL] = {}
+        self._headers = httpx.Headers({"Content-Type": "application/json"})
+        if endpoint.api_key:
+            self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
         timeout = httpx.Timeout(endpoint.timeout_s, connect=CONNECT_TIMEOUT_S)
         self._extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
         self._wants_completion_limit = False
@@ -76,19 +76,25 @@ class Channel:
     async def _send(self, call: Call, renamed: bool) -> httpx.Response:
         request = httpx.Request(
             "POST",
-            self._url + call.path,
+            self._url(call.path),
             headers=self._headers,
             content=_with_completion_limit(call) if renamed else call.content,
             extensions=self._extensions,
         )
         try:
-            response = await self._http.send(request)
+            response = await self._http.handle_async_request(request)
+            await response.aread()
         except (httpx.RequestError, aiohttp.ClientError, OSError) as error:  # not all are renamed
             reason = str(error) or type(error).__name__
             raise ServiceUnavailable(f"no answer from the endpoint: {reason}") from error
         self._read_ceilings(response.headers)
         check(response, self.endpoint.api_key)
         return response
+
+    def _url(self, path: str) -> httpx.URL:
+        if path not in self._urls:
+            self._urls[path] = httpx.URL(self.endpoint.base_url.rstrip("/") + path)
+        return self._urls[path]
 
     def _read_ceilings(self, headers: httpx.Headers) -> None:
         """Tell the limiter what the server says of its limits: when it is news, and now and then.

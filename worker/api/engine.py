@@ -1,7 +1,7 @@
 """Many calls at once, each stored before anyone reads it, none asked twice.
 
-One event loop in a thread of the process serves the shards of all tasks, over one HTTP client and
-one connection to Redis.
+One event loop in a thread of the process serves the shards of all tasks, over one HTTP transport
+and one connection to Redis.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ import threading
 from collections.abc import Sequence
 
 import aiohttp
-import httpx
 from httpx_aiohttp import AiohttpTransport
 from redis.asyncio import Redis
 
@@ -87,7 +86,8 @@ class CallEngine:
         self._loop.close()
 
     async def _open(self) -> None:
-        self._http = httpx.AsyncClient(transport=_transport(), follow_redirects=False)
+        # Without a client around it: cookies, redirects and logs would cost a sixth of a call.
+        self._http = _transport()
         self._redis = Redis.from_url(self._redis_url, socket_timeout=REDIS_TIMEOUT_S)
         self._writer = Writer()
 
@@ -119,7 +119,7 @@ class CallEngine:
             shared = RedisLimits(self._redis, endpoint, model, self._process)
             limiter = found.limiter if found else Limiter(shared)
             limiter.shared = shared
-            self._channels[key] = Channel(self._http, endpoint, model, limiter)
+            self._channels[key] = Channel(self._http, endpoint, limiter)
         return self._channels[key]
 
 

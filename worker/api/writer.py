@@ -7,7 +7,7 @@ from contextlib import suppress
 from worker.api.calls import Answer, Ledger
 
 BATCH = 256
-BATCH_WAIT_S = 0.02
+BATCH_WAIT_S = 0.005
 
 Entry = tuple[Ledger, Answer, asyncio.Future[None]]
 

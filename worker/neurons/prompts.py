@@ -6,6 +6,7 @@ can serve it from their prompt caches. A change here changes the identity of eve
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from worker.neurons.few_shot import EXAMPLES, Example, Tokens
@@ -111,12 +112,17 @@ def _without_wrapping(text: str) -> str:
 
 def simulation_messages(explanation: str, tokens: Sequence[str]) -> list[Message]:
     """Return the messages that ask what a neuron of this explanation does on these tokens."""
+    return [*_simulation_examples(), _message("user", _simulation_question(explanation, tokens))]
+
+
+@cache
+def _simulation_examples() -> Sequence[Message]:
     messages = [{"role": "system", "content": _SIMULATOR}]
     for example in EXAMPLES:
         shown = [token for token, _ in example.records[0]]
         messages.append(_message("user", _simulation_question(example.explanation, shown)))
         messages.append(_message("assistant", _simulation_answer(example)))
-    return [*messages, _message("user", _simulation_question(explanation, tokens))]
+    return messages
 
 
 def _simulation_question(explanation: str, tokens: Sequence[str]) -> str:
@@ -129,6 +135,7 @@ def _simulation_answer(example: Example) -> str:
     return json.dumps(values, separators=(",", ":"))
 
 
+@cache
 def simulation_response_format(n_tokens: int) -> dict[str, Any]:
     """Return the schema of an answer: one integer from 0 to 10 for every position.
 

@@ -1,6 +1,7 @@
 """Reading a simulator's answer. What cannot be read is an error, never a zero."""
 
 import json
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ def parse_simulation(text: str, n_tokens: int) -> FloatArray:
         raise Malformed(f"the simulation is no object: {text[:80]!r}")
     if len(values) != n_tokens:
         raise Malformed(f"the simulation has {len(values)} values for {n_tokens} tokens")
+    if set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= MAX_NORMALIZED:
+        return np.array(values, dtype=np.float64)
     return np.array([_value(value, place) for place, value in enumerate(values)])
 
 
@@ -44,7 +47,9 @@ def _refuse(name: str) -> None:
 
 
 def _in_order(values: dict[str, Any], n_tokens: int) -> list[Any]:
-    keys = [str(number) for number in range(n_tokens)]
+    keys = _keys(n_tokens)
+    if list(values) == keys:
+        return list(values.values())
     missing = [key for key in keys if key not in values]
     unknown = [key for key in values if key not in set(keys)]
     if missing:
@@ -52,6 +57,11 @@ def _in_order(values: dict[str, Any], n_tokens: int) -> list[Any]:
     if unknown:
         raise Malformed(f"the simulation has a position that was not asked: {unknown[0][:20]!r}")
     return [values[key] for key in keys]
+
+
+@cache
+def _keys(n_tokens: int) -> list[str]:
+    return [str(number) for number in range(n_tokens)]
 
 
 def _value(value: Any, place: int) -> float:

@@ -96,7 +96,7 @@ class _Collection:
     def _store_file(self, file_id: str) -> None:
         try:
             with self._client.download(file_id) as lines:
-                for results in _at_once(lines, self._endpoint.api_key):
+                for results in _at_once(lines):
                     self._store(results)
         except UnknownModel as error:  # 404: the file has expired, so its questions are asked again
             log.warning("the results of batch %s are gone: %s", self._batch["mark"], error)
@@ -107,20 +107,18 @@ class _Collection:
         with transaction(self._errand.engine) as connection:
             identities = [result.identity for result in results]
             asked = batches.asked_in(connection, self._batch["id"], identities)
-            sorting = _Sorting()
+            sorting = _Sorting(self._endpoint.api_key)
             for result in results:
                 if (row := asked.pop(result.identity, None)) is not None:
                     sorting.add(row, result)
-            answers = [self._answer(row, result) for row, result in sorting.answered]
+            answers = [self._answer(*found) for found in sorting.answered]
             self._ledger.save_in(connection, answers)
             batches.answered(connection, run_id, [answer.identity for answer in answers])
             batches.failed(connection, run_id, sorting.failed)
             batches.ask_again(connection, run_id, sorting.again)
         self._halting = self._halting or sorting.halting
 
-    def _answer(self, row: RowMapping, result: Result) -> Answer:
-        reading = result.outcome
-        assert isinstance(reading, Reading)  # the only outcome that is sorted to the answers
+    def _answer(self, row: RowMapping, result: Result, reading: Reading) -> Answer:
         usage = (reading.prompt_tokens, reading.cached_tokens, reading.completion_tokens)
         usd = PRICE_FACTOR * self._endpoint.price(self._batch["model"]).cost(*usage)
         cut_off = reading.finish_reason == "length"
@@ -149,18 +147,19 @@ class _Collection:
         return 1000 * (ended - began) if began and ended else 0
 
 
-def _at_once(lines: Iterable[bytes], secret: str | None) -> Iterator[list[Result]]:
+def _at_once(lines: Iterable[bytes]) -> Iterator[list[Result]]:
     """Yield the results that lines hold, some at a time: a line may be large."""
     lines = iter(lines)
     while some := list(islice(lines, _LINES_AT_ONCE)):
-        yield [found for line in some if (found := read_result(line, secret)) is not None]
+        yield [found for line in some if (found := read_result(line)) is not None]
 
 
 class _Sorting:
     """Results by what follows from them."""
 
-    def __init__(self) -> None:
-        self.answered: list[tuple[RowMapping, Result]] = []
+    def __init__(self, secret: str | None) -> None:
+        self._secret = secret
+        self.answered: list[tuple[RowMapping, Result, Reading]] = []
         self.failed: list[dict[str, Any]] = []
         self.again: list[batches.Again] = []
         self.halting: RunError | None = None
@@ -168,9 +167,9 @@ class _Sorting:
     def add(self, row: RowMapping, result: Result) -> None:
         """Sort the result of a question. One that was not tried stays in its batch."""
         identity, body = result.identity, row["body"]
-        match result.outcome:
-            case Reading():
-                self.answered.append((row, result))
+        match result.outcome(self._secret):
+            case Reading() as reading:
+                self.answered.append((row, result, reading))
             case RequestRejected() as error:
                 failure = {"failure_class": error.failure_class, "message": str(error)}
                 asked = {"identity": identity, "request_id": result.request_id}

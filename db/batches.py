@@ -86,7 +86,7 @@ def pending(connection: Connection, run_id: int, most: int) -> int:
     query = text("""
         SELECT count(*) FROM (
             SELECT FROM batch_request
-            WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL LIMIT :most) AS some
+            WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL LIMIT :most) AS found
     """)
     return int(connection.execute(query, {"run": run_id, "most": most}).scalar_one())
 

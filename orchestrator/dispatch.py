@@ -11,7 +11,7 @@ from typing import Any
 from celery.canvas import Signature
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, RowMapping
 
 from db import batches, heartbeats, progress, runs, shards
 from db.session import transaction
@@ -45,15 +45,18 @@ def tick(engine: Engine, run_id: int, lease_s: float) -> str:
             if shards.unfinished(connection, run_id) == 0:
                 runs.finish(connection, run_id)
                 return "done"
-            batching = _batching(run["config"])
-            messages = _queue(connection, run_id, lease_s, batching)
-            if _batches_are_due(connection, run_id, batching):
-                messages.append(signatures.batches(run_id))
-        else:
-            messages = []
+        messages = _messages(connection, run, lease_s) if run["state"] == "running" else []
         at_work = run["state"] == "paused" and shards.leased(connection, run_id) > 0
     _send(messages)
     return "running" if at_work else str(run["state"])
+
+
+def _messages(connection: Connection, run: RowMapping, lease_s: float) -> list[Signature]:
+    batching = _batching(run["config"])
+    messages = _queue(connection, run["id"], lease_s, batching)
+    if _batches_are_due(connection, run["id"], batching):
+        messages.append(signatures.batches(run["id"]))
+    return messages
 
 
 def _take_back(connection: Connection, run_id: int) -> None:

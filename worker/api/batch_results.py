@@ -18,42 +18,51 @@ Outcome = Reading | RequestRejected | RunError | TransientError | UnsupportedPar
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What a file says of a question: `response` is empty where it got none."""
+class Result:
+    """What a line says of a question: `response` is empty where it was not answered."""
 
     identity: bytes
-    response: Mapping[str, Any]
-    error: Mapping[str, Any]
+    response: dict[str, Any]
+    error: dict[str, Any]
     request_id: str | None
 
     def outcome(self, asked: Mapping[str, Any], secret: str | None) -> Outcome:
-        """Return an answer, an error, or None if the question was not tried.
+        """Return the answer, or the error that it stands for; None if it was not tried.
 
         Args:
             asked: The body of the question.
             secret: The key, which is taken out of what errors say.
         """
-        if not self.response:
-            if self.error.get("code") in _NOT_TRIED:
-                return None
-            return TransientError(str(self.error.get("message"))[:300])
-        content = orjson.dumps(self.response.get("body"))
-        status = self.response.get("status_code")
-        # Some lines of a batch that ended well have the status 0: nobody knows what happened.
-        status = status if isinstance(status, int) and 100 <= status <= 599 else 500
-        try:
-            check(httpx.Response(status, content=content), secret)
-            return read_completion(content, asked)
-        except (RequestRejected, RunError, TransientError, UnsupportedParameter) as error:
-            return error
+        if self.response:
+            return _outcome(self.response, asked, secret)
+        if self.error.get("code") in _NOT_TRIED:
+            return None
+        return TransientError(str(self.error.get("message"))[:300])
 
 
-def read_line(line: bytes) -> Line | None:
+def read_result(line: bytes) -> Result | None:
     """Return what a line says; None if it is no result of ours."""
     try:
-        row = orjson.loads(line)
+        row = _object(orjson.loads(line))
         identity = bytes.fromhex(row["custom_id"])
-        response, error = row.get("response") or {}, row.get("error") or {}
-        return Line(identity, response, error, response.get("request_id") or row.get("id"))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError):
         return None
+    response, error = _object(row.get("response")), _object(row.get("error"))
+    request_id = response.get("request_id") or row.get("id")
+    return Result(identity, response, error, str(request_id) if request_id else None)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _outcome(response: dict[str, Any], asked: Mapping[str, Any], secret: str | None) -> Outcome:
+    content = orjson.dumps(response.get("body"))
+    status = response.get("status_code")
+    # Some lines of a batch that ended well have the status 0: nobody knows what happened.
+    status = status if isinstance(status, int) and 100 <= status <= 599 else 500
+    try:
+        check(httpx.Response(status, content=content), secret)
+        return read_completion(content, asked)
+    except (RequestRejected, RunError, TransientError, UnsupportedParameter) as error:
+        return error

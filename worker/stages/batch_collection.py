@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 from db import batches
 from db.session import transaction
 from worker.api.batch_client import BatchClient
-from worker.api.batch_results import PRICE_FACTOR, Line, Outcome, read_line
+from worker.api.batch_results import PRICE_FACTOR, Outcome, Result, read_result
 from worker.api.calls import Answer
 from worker.api.dialect import Dialect
 from worker.api.endpoint import Endpoint
@@ -97,35 +97,34 @@ class _Collection:
     def _store_file(self, file_id: str) -> None:
         try:
             with self._client.download(file_id) as lines:
-                for some in _at_once(lines):
-                    self._store(some)
+                for results in _at_once(lines):
+                    self._store(results)
         except UnknownModel as error:  # 404: the file has expired, so its questions are asked again
             log.warning("the results of batch %s are gone: %s", self._batch["mark"], error)
 
-    def _store(self, lines: Sequence[Line]) -> None:
+    def _store(self, results: Sequence[Result]) -> None:
         """Store results of questions that are in the batch still, in one transaction."""
         run_id = self._errand.run_id
         with transaction(self._errand.engine) as connection:
-            identities = [line.identity for line in lines]
+            identities = [result.identity for result in results]
             asked = batches.asked_in(connection, self._batch["id"], identities)
-            sorting = _Sorting(self._batch["model"])
-            for line in lines:
-                if (row := asked.pop(line.identity, None)) is not None:
-                    body = orjson.loads(row["body"])
-                    sorting.add(row, body, line, line.outcome(body, self._endpoint.api_key))
-            answers = [self._answer(*answered) for answered in sorting.answered]
+            sorting = _Sorting(self._batch["model"], self._endpoint.api_key)
+            for result in results:
+                if (row := asked.pop(result.identity, None)) is not None:
+                    sorting.add(row, result)
+            answers = [self._answer(*found) for found in sorting.answered]
             self._ledger.save_in(connection, answers)
             batches.answered(connection, run_id, [answer.identity for answer in answers])
             batches.failed(connection, run_id, sorting.failed)
             batches.ask_again(connection, run_id, sorting.again)
         self._halting = self._halting or sorting.halting
 
-    def _answer(self, row: RowMapping, line: Line, reading: Reading) -> Answer:
+    def _answer(self, row: RowMapping, result: Result, reading: Reading) -> Answer:
         usage = (reading.prompt_tokens, reading.cached_tokens, reading.completion_tokens)
         usd = PRICE_FACTOR * self._endpoint.price(self._batch["model"]).cost(*usage)
         cut_off = reading.finish_reason == "length"
         return Answer(
-            identity=line.identity,
+            identity=result.identity,
             purpose=row["purpose"],
             endpoint=self._endpoint.name,
             model=self._batch["model"],
@@ -140,7 +139,7 @@ class _Collection:
             wasted_usd=usd if cut_off else 0.0,
             attempts=row["attempts"] + 1,
             latency_ms=self._latency_ms(),
-            request_id=line.request_id,
+            request_id=result.request_id,
         )
 
     def _latency_ms(self) -> int:
@@ -149,49 +148,56 @@ class _Collection:
         return 1000 * (ended - began) if began and ended else 0
 
 
-def _at_once(lines: Iterable[bytes]) -> Iterator[list[Line]]:
+def _at_once(lines: Iterable[bytes]) -> Iterator[list[Result]]:
     """Yield the results that lines hold, some at a time: a line may be large."""
     lines = iter(lines)
     while some := list(islice(lines, _LINES_AT_ONCE)):
-        yield [found for line in some if (found := read_line(line)) is not None]
+        yield [found for line in some if (found := read_result(line)) is not None]
 
 
 class _Sorting:
     """Results by what follows from them."""
 
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self.answered: list[tuple[RowMapping, Line, Reading]] = []
+    def __init__(self, model: str, secret: str | None) -> None:
+        self._model, self._secret = model, secret
+        self.answered: list[tuple[RowMapping, Result, Reading]] = []
         self.failed: list[dict[str, Any]] = []
         self.again: list[batches.Again] = []
         self.halting: RunError | None = None
 
-    def add(self, row: RowMapping, asked: Mapping[str, Any], line: Line, outcome: Outcome) -> None:
+    def add(self, row: RowMapping, result: Result) -> None:
         """Sort the result of a question. One that was not tried stays in its batch."""
-        identity, body = line.identity, row["body"]
+        asked = orjson.loads(row["body"])
+        self._add(row, asked, result, result.outcome(asked, self._secret))
+
+    def _add(
+        self, row: RowMapping, asked: Mapping[str, Any], result: Result, outcome: Outcome
+    ) -> None:
+        identity, body = result.identity, row["body"]
         match outcome:
             case Reading():
-                self.answered.append((row, line, outcome))
+                self.answered.append((row, result, outcome))
             case RequestRejected() as error:
                 failure = {"failure_class": error.failure_class, "message": str(error)}
-                self.failed.append({"identity": identity, "request_id": line.request_id} | failure)
+                asked_by = {"identity": identity, "request_id": result.request_id}
+                self.failed.append(asked_by | failure)
             case UnsupportedParameter() as error:
-                self._without(row, asked, line, error)
+                self._add_without(row, asked, result, error)
             case RunError() as error:
                 self.halting = error
                 self.again.append(batches.Again(identity, body, 0, str(error)))
             case TransientError() as error:
                 self.again.append(batches.Again(identity, body, 1, str(error)))
 
-    def _without(
-        self, row: RowMapping, asked: Mapping[str, Any], line: Line, error: UnsupportedParameter
+    def _add_without(
+        self, row: RowMapping, asked: Mapping[str, Any], result: Result, error: UnsupportedParameter
     ) -> None:
         """Ask once more as the model takes it, if it can be asked so."""
         dialect = Dialect()
         try:
             dialect.learn(error, asked, self._model)
         except (RequestRejected, RunError) as final:
-            self.add(row, asked, line, final)
+            self._add(row, asked, result, final)
         else:
             body = orjson.dumps(dialect.adapt(asked))
-            self.again.append(batches.Again(line.identity, body, 1, error.parameter))
+            self.again.append(batches.Again(result.identity, body, 1, error.parameter))

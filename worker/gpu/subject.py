@@ -12,11 +12,11 @@ from transformers import AutoConfig, GPT2Model
 
 from worker.errors import CannotCollect
 from worker.neurons.records import IntArray
+from worker.settings import GPU_INDEX
 
 DEMO_FOLDER = Path(__file__).parent / "demo"
 Dtype = Literal["float32", "bfloat16", "float16"]
 Keep = Callable[[int, torch.Tensor], None]
-GPU_INDEX = "NEUROGLOSS_GPU_INDEX"  # which of the host's GPUs a worker takes, from 0
 FUSED = {"gelu_new": "gelu_pytorch_tanh"}  # the same formula in one kernel
 
 

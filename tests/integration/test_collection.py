@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
@@ -139,6 +139,7 @@ def work_through(engine, run_id, *, seed=0, workers=1, kill=None, monkeypatch=No
     chance = np.random.default_rng(seed)
     while True:
         with engine.begin() as connection:
+            shards.sweep(connection, run_id)
             shards.open_ready(connection, run_id)
             query = "SELECT id FROM shard WHERE run_id = :run AND state = 'ready'"
             ready = list(connection.scalars(text(query), {"run": run_id}))
@@ -147,6 +148,7 @@ def work_through(engine, run_id, *, seed=0, workers=1, kill=None, monkeypatch=No
         chance.shuffle(ready)
         if kill and chance.random() < 0.3:
             _die_in(kill, engine, run_id, ready[0], monkeypatch)
+            continue
         works = [claimed(engine, run_id, shard) for shard in ready[:workers]]
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(collect, works))
@@ -184,17 +186,17 @@ def brute_force(activations, layer, neuron, config):
     """Choose a neuron's records from all its activations, float16 (excerpt, token)."""
     n, wanted = len(activations), config.records
     cut = min(n // 2, 4096)
-    maxima = [max(float(value) for value in row) for row in activations]
+    maxima = [float(max(row)) for row in activations.tolist()]
     boundaries = np.quantile(np.array(maxima[:cut], np.float32), [0.5, 0.9, 0.99, 0.999])
     boundaries = boundaries.astype(np.float32)
     key = neuron_keys(config.corpus.seed, layer, np.array([neuron]))
     drawn = priorities(key, np.arange(n)).tolist()
     by_draw = sorted(range(n), key=lambda e: (e < cut, drawn[e], e))
+    bounds = boundaries.tolist()
+    buckets = [sum(maximum >= bound for bound in bounds) for maximum in maxima]
     members = []
     for bucket in range(5):
-        mine = [
-            e for e in by_draw if e >= cut and sum(maxima[e] >= b for b in boundaries) == bucket
-        ]
+        mine = [e for e in by_draw if e >= cut and buckets[e] == bucket]
         members += [(bucket, e) for e in mine[: wanted.per_quantile]]
     return {
         "top": sorted(range(n), key=lambda e: (-maxima[e], e))[: wanted.top],
@@ -252,7 +254,7 @@ def check_moments(rows, activations):
 def stored(engine, run_id):
     """Everything that a run left, to the last bit."""
     columns = [c for c in records.RECORDS_COLUMNS if c != "run_id"]
-    query = f"SELECT {', '.join(columns)} FROM neuron_records WHERE run_id = :r ORDER BY 1, 2"
+    query = f"SELECT {', '.join(columns)} FROM neuron_records WHERE run_id = :r ORDER BY 1, 2"  # noqa: S608  (names of our own)
     tables = "SELECT layer, neuron, tokens, means, counts FROM token_means WHERE run_id = :r"
     with engine.begin() as connection:
         found = [tuple(map(plain, row)) for row in connection.execute(text(query), {"r": run_id})]
@@ -267,7 +269,8 @@ def plain(value):
 def left_over(engine):
     tables = ("collect_part", "collect_maxima", "collect_bound")
     with engine.begin() as connection:
-        return [connection.scalar(text(f"SELECT count(*) FROM {table}")) for table in tables]
+        queries = [text(f"SELECT count(*) FROM {table}") for table in tables]  # noqa: S608
+        return [connection.scalar(query) for query in queries]
 
 
 KILLS = (
@@ -282,6 +285,7 @@ KILLS = (
 @settings(
     max_examples=6,
     deadline=None,
+    phases=[Phase.generate],  # to shrink an example takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
@@ -382,9 +386,11 @@ def test_the_fused_gelu_is_the_formula_of_the_stock_model():
     fused = load_subject("demo").h[0].mlp.act
     assert torch.allclose(fused(values), stock.h[0].mlp.act(values), rtol=2e-6, atol=2e-6)
     tokens = make_tokens(32, 2000, 64, 0)
-    found = [activations_of(model, tokens) for model in (stock, load_subject("demo"))]
-    difference = np.abs(found[0].astype(np.float32) - found[1].astype(np.float32))
-    assert (difference <= 1e-3 * np.maximum(1, np.abs(found[0]))).all()  # a unit of float16
+    found = [
+        activations_of(model, tokens).astype(np.float32) for model in (stock, load_subject("demo"))
+    ]
+    assert np.allclose(*found, rtol=1e-3, atol=2e-3)  # a unit of float16, of values near 1
+    assert (found[0] != found[1]).mean() < 0.01
 
 
 def test_hooks_are_gone_afterwards(model):

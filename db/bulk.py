@@ -7,6 +7,8 @@ Measured at 2 to 50 times the speed of the alternatives, and idempotent. The for
 import io
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -26,7 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 _NULL = struct.pack("!i", -1)
 _END = struct.pack("!h", -1)
-_INT4_OID, _FLOAT4_OID = 23, 700
+_INT2_OID, _INT4_OID, _FLOAT4_OID = 21, 23, 700
 
 Encoder = Callable[[Any], bytes]
 
@@ -93,7 +95,7 @@ def _field(encode: Encoder, value: Any) -> bytes:
 
 def _encoder(kind: Any) -> Encoder:
     if isinstance(kind, ARRAY):
-        return _float_array if isinstance(kind.item_type, REAL) else _int_array
+        return _array_encoder(kind.item_type)
     for types, encode in _SCALARS:
         if isinstance(kind, types):
             return encode
@@ -104,15 +106,16 @@ def _array(oid: int, code: str, size: int, values: Sequence[Any]) -> bytes:
     if not len(values):
         return struct.pack("!iii", 0, 0, oid)
     head = struct.pack("!iiiii", 1, 0, oid, len(values), 1)
-    return head + b"".join(struct.pack(f"!i{code}", size, value) for value in values)
+    sized = chain.from_iterable((size, value) for value in values)
+    return head + struct.pack("!" + f"i{code}" * len(values), *sized)
 
 
-def _int_array(values: Sequence[int]) -> bytes:
-    return _array(_INT4_OID, "i", 4, values)
-
-
-def _float_array(values: Sequence[float]) -> bytes:
-    return _array(_FLOAT4_OID, "f", 4, values)
+def _array_encoder(kind: Any) -> Encoder:
+    if isinstance(kind, REAL):
+        return partial(_array, _FLOAT4_OID, "f", 4)
+    if isinstance(kind, SmallInteger):
+        return partial(_array, _INT2_OID, "h", 2)
+    return partial(_array, _INT4_OID, "i", 4)
 
 
 def _text(value: str) -> bytes:

@@ -1,35 +1,35 @@
 """What the collect stage leaves on its way: parts of layers, and bounds on what still matters."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, select
+from sqlalchemy import Connection, Row, RowMapping, delete, func, select, text
 
 from db.bulk import upsert
 from db.runs import table
-from db.tables import CollectBound, CollectPart
+from db.tables import CollectBound, CollectMaxima, CollectPart
 
-PART_COLUMNS = (
-    "run_id",
-    "layer",
-    "start",
-    "n_tokens",
-    "sums",
-    "maxima",
-    "nonfinite",
-    "kept_neurons",
-    "kept_excerpts",
-    "kept_activations",
-)
+PART_COLUMNS = tuple(column.name for column in CollectPart.__table__.columns)
+BOUND_COLUMNS = tuple(column.name for column in CollectBound.__table__.columns)
 
 
-def save_parts(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """Store what a shard leaves of each layer, in the order of PART_COLUMNS; replaces its own."""
-    upsert(connection, table(CollectPart), PART_COLUMNS, rows, update=True)
+def save_part(connection: Connection, part: Sequence[Any]) -> None:
+    """Store a part of a layer, in the order of PART_COLUMNS."""
+    upsert(connection, table(CollectPart), PART_COLUMNS, [part])
+
+
+def lock_layer(connection: Connection, run_id: int, layer: int, *, wait: bool) -> bool:
+    """Take the sole right to merge or drop the parts of a layer, until the transaction ends.
+
+    Return whether it was free; with `wait`, wait until it is. New parts may still be stored.
+    """
+    name = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
+    found = connection.scalar(select(getattr(func, name)(run_id, layer)))
+    return wait or bool(found)
 
 
 def parts(connection: Connection, run_id: int, layer: int) -> Sequence[RowMapping]:
-    """Return the parts of a layer in the order of their excerpts."""
+    """Return the parts of a layer in the order of their first excerpts."""
     query = (
         select(*CollectPart.__table__.c)
         .where(CollectPart.run_id == run_id, CollectPart.layer == layer)
@@ -38,37 +38,67 @@ def parts(connection: Connection, run_id: int, layer: int) -> Sequence[RowMappin
     return connection.execute(query).mappings().all()
 
 
-def maxima(connection: Connection, run_id: int, layer: int) -> list[bytes]:
-    """Return the maxima of the reference excerpts of a layer, part by part."""
-    query = (
-        select(CollectPart.maxima)
-        .where(CollectPart.run_id == run_id, CollectPart.layer == layer)
-        .where(CollectPart.maxima.is_not(None))
-        .order_by(CollectPart.start)
+def drop_parts(connection: Connection, run_id: int, layer: int, starts: Sequence[int]) -> None:
+    """Delete some parts of a layer."""
+    connection.execute(
+        delete(CollectPart).where(
+            CollectPart.run_id == run_id,
+            CollectPart.layer == layer,
+            CollectPart.start == func.any(list(starts)),
+        )
     )
-    return [found for found in connection.scalars(query) if found is not None]
 
 
-def drop_parts(connection: Connection, run_id: int, layer: int) -> None:
+def n_kept(connection: Connection, run_id: int) -> Sequence[Row[int, int]]:
+    """Return (layer, how many records all its parts keep), of layers with more than one part."""
+    query = text("""
+        SELECT layer, sum(octet_length(kept_columns)) / 4 FROM collect_part
+        WHERE run_id = :run GROUP BY layer HAVING count(*) > 1 ORDER BY layer
+    """)
+    return connection.execute(query, {"run": run_id}).all()
+
+
+def save_maxima(connection: Connection, run_id: int, layer: int, start: int, maxima: bytes) -> None:
+    """Store the maxima of a shard of reference excerpts."""
+    columns = ("run_id", "layer", "start", "maxima")
+    upsert(connection, table(CollectMaxima), columns, [(run_id, layer, start, maxima)])
+
+
+def maxima(connection: Connection, run_id: int, layer: int) -> list[bytes]:
+    """Return the maxima of the reference excerpts of a layer, shard by shard."""
+    query = (
+        select(CollectMaxima.maxima)
+        .where(CollectMaxima.run_id == run_id, CollectMaxima.layer == layer)
+        .order_by(CollectMaxima.start)
+    )
+    return list(connection.scalars(query))
+
+
+def bounds(connection: Connection, run_id: int, layer: int) -> tuple[bytes, bytes] | None:
+    """Return what is known of a layer, (boundaries, bars), once it is."""
+    query = select(CollectBound.boundaries, CollectBound.bars).where(
+        CollectBound.run_id == run_id, CollectBound.layer == layer
+    )
+    found = connection.execute(query).first()
+    return None if found is None else (found[0], found[1])
+
+
+def save_bound(
+    connection: Connection, run_id: int, layer: int, boundaries: bytes, bars: bytes
+) -> None:
+    """Store what is known of a layer, in place of what was known before."""
+    row = (run_id, layer, boundaries, bars)
+    upsert(connection, table(CollectBound), BOUND_COLUMNS, [row], update=True)
+
+
+def drop_maxima(connection: Connection, run_id: int, layer: int) -> None:
+    """Delete a layer's maxima, once its boundaries are measured."""
+    statement = delete(CollectMaxima)
+    statement = statement.where(CollectMaxima.run_id == run_id, CollectMaxima.layer == layer)
+    connection.execute(statement)
+
+
+def drop_layer(connection: Connection, run_id: int, layer: int) -> None:
     """Delete a layer's parts and bounds, once its records are stored."""
     for model in (CollectPart, CollectBound):
         connection.execute(delete(model).where(model.run_id == run_id, model.layer == layer))
-
-
-def bounds(
-    connection: Connection, run_id: int, *, lock: bool = False
-) -> Mapping[int, tuple[bytes | None, bytes | None]]:
-    """Return (boundaries, top_keys) by layer; with `lock`, nobody else changes them meanwhile."""
-    query = (
-        select(CollectBound.layer, CollectBound.boundaries, CollectBound.top_keys)
-        .where(CollectBound.run_id == run_id)
-        .order_by(CollectBound.layer)
-    )
-    rows = connection.execute(query.with_for_update() if lock else query)
-    return {layer: (boundaries, top_keys) for layer, boundaries, top_keys in rows}
-
-
-def save_bound(connection: Connection, run_id: int, layer: int, column: str, value: bytes) -> None:
-    """Store `boundaries` or `top_keys` of a layer."""
-    columns = ("run_id", "layer", column)
-    upsert(connection, table(CollectBound), columns, [(run_id, layer, value)], update=True)

@@ -211,12 +211,12 @@ class Throughput(Base):
 
 
 class CollectPart(Base):
-    """What one read shard leaves of one layer, until the records are selected.
+    """What one read shard, or several that were merged, leave of one layer.
 
-    `sums` is float64 (4, n_neurons): sums of the first four powers. `maxima` is float16
-    (n_excerpts, n_neurons), in shards of reference excerpts only. Kept record i is the activations
-    `kept_activations[i]`, float16 (n_kept, excerpt_tokens), of column `kept_neurons[i]` on excerpt
-    `kept_excerpts[i]` (int32). `nonfinite` is uint8 (n_neurons,).
+    Kept record i is the activations `kept_activations[i]`, float16 (n_kept, excerpt_tokens), of
+    column `kept_columns[i]` on excerpt `kept_excerpts[i]` (int32). `moments` is float64 (n_blocks,
+    4, n_neurons), and `blocks` int32 (n_blocks, 3): see `worker.neurons.statistics.Block`.
+    `nonfinite` is uint8 (n_neurons,). A column is a place among the layer's neurons of the run.
     """
 
     __tablename__ = "collect_part"
@@ -224,28 +224,39 @@ class CollectPart(Base):
     run_id: Mapped[int] = _run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     start: Mapped[int] = mapped_column(primary_key=True)
-    n_tokens: Mapped[int] = mapped_column(BigInteger)
-    sums: Mapped[bytes]
-    maxima: Mapped[bytes | None]
-    nonfinite: Mapped[bytes]
-    kept_neurons: Mapped[bytes]
+    kept_columns: Mapped[bytes]
     kept_excerpts: Mapped[bytes]
     kept_activations: Mapped[bytes]
+    blocks: Mapped[bytes]
+    moments: Mapped[bytes]
+    nonfinite: Mapped[bytes]
+
+
+class CollectMaxima(Base):
+    """Maxima on the reference excerpts of a shard, float16 (n_excerpts, n_neurons)."""
+
+    __tablename__ = "collect_maxima"
+
+    run_id: Mapped[int] = _run_key()
+    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    start: Mapped[int] = mapped_column(primary_key=True)
+    maxima: Mapped[bytes]
 
 
 class CollectBound(Base):
     """What is known of a layer while it is read.
 
-    `boundaries` is float32 (n_neurons, 4). `top_keys` is int64 (n_neurons, top): the best keys so
-    far, below which a shard need not keep an excerpt. Reading it late costs space, not exactness.
+    `boundaries` is float32 (n_neurons, 4). `bars` is int64 (7, n_neurons): the highest keys with
+    which an excerpt can still become a top, random or bucket record. They only fall, so reading
+    them late costs space, not exactness.
     """
 
     __tablename__ = "collect_bound"
 
     run_id: Mapped[int] = _run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    boundaries: Mapped[bytes | None]
-    top_keys: Mapped[bytes | None]
+    boundaries: Mapped[bytes]
+    bars: Mapped[bytes]
 
 
 class NeuronRecords(Base):
@@ -263,10 +274,10 @@ class NeuronRecords(Base):
     neuron: Mapped[int] = mapped_column(primary_key=True)
     excerpts: Mapped[list[int]]
     activations: Mapped[bytes]
-    top_records: Mapped[list[int]]
-    random_records: Mapped[list[int]]
-    bucket_records: Mapped[list[int]]
-    buckets: Mapped[list[int]]
+    top_records: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    random_records: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    bucket_records: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    buckets: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
     quantile_boundaries: Mapped[list[float]]
     max_activation: Mapped[float]
     mean: Mapped[float]

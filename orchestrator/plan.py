@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from orchestrator.subject import Shape
 from worker.neurons.selection import n_reference
+from worker.neurons.tiles import whole_tiles
 from worker.run_config import RunConfig
 
 NEURON_STAGES = ("explain", "simulate", "score")
-LOOKUP_BYTES = 2 << 30  # what the lookup tables of one shard's layers may take in a worker
+LOOKUP_BYTES = 8 << 30  # what the lookup tables of one shard's layers may take in a worker
 
 ShardRow = tuple[
     str, str, int, int, int, int, str
@@ -72,12 +74,13 @@ def _sample(seed: int, layer: int, n: int, count: int) -> list[int]:
 
 
 def _collect_shards(config: RunConfig, shape: Shape, layers: list[int]) -> Iterator[ShardRow]:
-    n, size = config.corpus.excerpts, config.shards.excerpts
+    n, size = config.corpus.excerpts, whole_tiles(config.shards.excerpts)
     reference = n_reference(n)
     for step, first, last in (("reference", 0, reference), ("read", reference, n)):
         state = "ready" if step == "reference" else "waiting"
-        for start in range(first, last, size):
-            stop = min(start + size, last)
+        # Cut at whole tiles: a tile that two shards share is computed twice.
+        edges = [first, *range((first // size + 1) * size, last, size), last]
+        for start, stop in pairwise(edges):
             yield "collect", step, -1, start, stop, stop - start, state
     for step in ("boundaries", "select"):
         for layer in layers:

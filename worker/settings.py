@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+GPU_INDEX = "NEUROGLOSS_GPU_INDEX"  # which of the host's GPUs a worker takes, from 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

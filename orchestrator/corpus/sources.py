@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from orchestrator.corpus import python_docs
 from orchestrator.errors import InputError
@@ -15,7 +16,7 @@ def documents(source: str, limit: int) -> Documents:
     """Yield (document id, text) of a corpus source.
 
     Args:
-        source: `python-docs`, a .txt or .jsonl file, a folder of them, or a hub data set.
+        source: `python-docs`, a .txt, .jsonl or .parquet file, a folder of them, or a hub data set.
         limit: How many documents of a hub data set to read; the other sources are read whole.
 
     Raises:
@@ -34,12 +35,11 @@ def documents(source: str, limit: int) -> Documents:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         if path.suffix not in _READERS:
-            known = ", ".join(_READERS)
-            raise InputError(f"corpus.source = {str(path)!r} is none of {known}")
+            raise InputError(f"corpus.source = {str(path)!r} is no {_KINDS} file")
         return [path]
     found = sorted(file for file in path.rglob("*") if file.suffix in _READERS and file.is_file())
     if not found:
-        raise InputError(f"corpus.source = {str(path)!r} has no .txt or .jsonl file in it")
+        raise InputError(f"corpus.source = {str(path)!r} has no {_KINDS} file in it")
     return found
 
 
@@ -64,12 +64,41 @@ def _text_field(line: str, where: str) -> str:
         text = json.loads(line)["text"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f'{where}: expected a JSON object with a field "text"') from error
+    return _string(text, where)
+
+
+def _string(text: object, where: str) -> str:
     if not isinstance(text, str):
         raise InputError(f'{where}: the field "text" is no string')
     return text
 
 
-_READERS = {".txt": _text, ".jsonl": _jsonl}
+def _parquet(file: Path, name: str) -> Documents:
+    rows = (row for batch in _parquet_batches(file) for row in batch.column("text"))
+    for number, text in enumerate(rows, start=1):
+        yield f"{name}:{number}", _string(text.as_py(), f"{file}, row {number}")
+
+
+def _parquet_batches(file: Path) -> Iterator[Any]:
+    """Yield some rows at a time, so that no more than those are in memory."""
+    try:
+        from pyarrow import ArrowException, parquet  # an extra: large
+    except ImportError as error:
+        raise InputError(
+            f"corpus.source: {file} needs the package pyarrow: pip install 'neurogloss[parquet]'"
+        ) from error
+    try:
+        with parquet.ParquetFile(file) as opened:
+            if "text" not in opened.schema_arrow.names:
+                raise InputError(f'{file}: expected a column "text"')
+            yield from opened.iter_batches(batch_size=_PARQUET_ROWS, columns=["text"])
+    except (ArrowException, OSError) as error:
+        raise InputError(f"{file} cannot be read as parquet: {error}") from error
+
+
+_PARQUET_ROWS = 256
+_READERS = {".txt": _text, ".jsonl": _jsonl, ".parquet": _parquet}
+_KINDS = ".txt, .jsonl or .parquet"
 
 
 def _hub(source: str) -> Documents:

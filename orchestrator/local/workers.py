@@ -14,6 +14,7 @@ from typing import Self
 
 from orchestrator.local.errors import WorkerCrashed, with_last_lines
 from worker.parent_watch import PARENT_FD
+from worker.settings import GPU_INDEX
 
 CRASHES = 5
 CRASH_SECONDS = 60.0
@@ -29,7 +30,7 @@ class LocalWorkers:
 
     They are out of reach of the terminal's Ctrl-C: what interrupts the command ends them through
     it. They end with it too when it is killed, provided that they call
-    `worker.parent_watch.exit_with_parent`.
+    `worker.parent_watch.exit_with_parent`. Several GPU workers take one GPU of the host each.
 
     Args:
         gpu: How many workers take from the queue `gpu`.
@@ -93,7 +94,12 @@ class LocalWorkers:
         with self._log(name).open("ab") as log:
             self._children[name] = subprocess.Popen(
                 self._command(self._kinds[name], name),
-                env={**os.environ, **self._env, PARENT_FD: str(self._parent_end)},
+                env={
+                    **os.environ,
+                    **self._env,
+                    PARENT_FD: str(self._parent_end),
+                    GPU_INDEX: str(int(name.rpartition("-")[2]) - 1),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

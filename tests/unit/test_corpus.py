@@ -2,7 +2,9 @@ import json
 import re
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from orchestrator.corpus import python_docs
@@ -79,8 +81,30 @@ def test_a_line_that_holds_no_text_is_named(tmp_path, line):
         list(documents(str(path), 10))
 
 
+def test_parquet_files_are_read_in_order(tmp_path):
+    texts = [f"document {n}" for n in range(600)]
+    parquet.write_table(pyarrow.table({"id": range(600), "text": texts}), tmp_path / "a.parquet")
+    found = list(documents(str(tmp_path), 10))
+    assert found == [(f"a.parquet:{n}", text) for n, text in enumerate(texts, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"), [({"body": ["x"]}, 'column "text"'), ({"text": ["x", None]}, "row 2")]
+)
+def test_a_parquet_file_that_holds_no_text_is_refused(tmp_path, columns, reason):
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=reason):
+        list(documents(str(tmp_path / "a.parquet"), 10))
+
+
+def test_a_broken_parquet_file_is_refused(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(InputError, match="cannot be read as parquet"):
+        list(documents(str(tmp_path), 10))
+
+
 def test_a_folder_without_text_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no \.txt or \.jsonl"):
+    with pytest.raises(InputError, match=r"no \.txt, \.jsonl or \.parquet"):
         documents(str(tmp_path), 10)
 
 

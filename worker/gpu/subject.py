@@ -1,18 +1,23 @@
 """The subject model: a GPT-2 of which only the MLP activations are wanted."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from transformers import AutoConfig, GPT2Model
 
 from worker.errors import CannotCollect
+from worker.neurons.records import IntArray
+from worker.settings import GPU_INDEX
 
 DEMO_FOLDER = Path(__file__).parent / "demo"
 Dtype = Literal["float32", "bfloat16", "float16"]
 Keep = Callable[[int, torch.Tensor], None]
+FUSED = {"gelu_new": "gelu_pytorch_tanh"}  # the same formula in one kernel
 
 
 def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
@@ -28,6 +33,9 @@ def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
         config = AutoConfig.from_pretrained(name)
         if config.model_type != "gpt2":
             raise CannotCollect(f"subject.model = {model!r} is a {config.model_type}, not a gpt2")
+        config.activation_function = FUSED.get(
+            config.activation_function, config.activation_function
+        )
         subject = GPT2Model.from_pretrained(
             name, config=config, dtype=getattr(torch, dtype), use_safetensors=True
         )
@@ -39,9 +47,13 @@ def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
 
 
 def best_device() -> torch.device:
-    """Return CUDA where there is one, then Apple's MPS, then the CPU."""
+    """Return CUDA where there is one, then Apple's MPS, then the CPU.
+
+    Of several CUDA devices it is the one that NEUROGLOSS_GPU_INDEX names, counted round.
+    """
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        index = int(os.environ.get(GPU_INDEX) or 0)
+        return torch.device("cuda", index % torch.cuda.device_count())
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
@@ -91,9 +103,17 @@ def _hook(layer: int, keep: Keep) -> Callable[[torch.nn.Module, object, torch.Te
 
 
 @torch.inference_mode()
-def forward(model: GPT2Model, tokens: torch.Tensor) -> None:
-    """Run tokens, int64 (batch, position), through the model for what its hooks see."""
+def forward(model: GPT2Model, tokens: IntArray) -> None:
+    """Run tokens, integers (batch, position), through the model for what its hooks see."""
+    ids = torch.from_numpy(tokens.astype(np.int64))
+    if model.device.type == "cuda":  # the copy goes on while the host prepares the kernels
+        ids = ids.pin_memory().to(model.device, non_blocking=True)
     try:
-        model(input_ids=tokens.to(model.device), use_cache=False)
+        model(input_ids=ids.to(model.device), use_cache=False)
     except _Reached:
         return
+
+
+def mlp_width(model: GPT2Model) -> int:
+    """Return the number of neurons in a layer."""
+    return int(model.config.n_inner or 4 * model.config.n_embd)

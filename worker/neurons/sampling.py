@@ -10,7 +10,6 @@ import numpy as np
 from worker.neurons.records import IntArray
 
 _LOW_32 = 0xFFFFFFFF
-_ROUNDS = 4
 
 
 def mix(values: Any) -> Any:
@@ -33,39 +32,10 @@ def neuron_keys(seed: int, layer: int, neurons: IntArray) -> IntArray:
 
 
 def priorities(keys: Any, excerpts: Any) -> Any:
-    """Return each neuron's 31-bit priority of each excerpt; the lowest is drawn first.
+    """Return each neuron's 30-bit priority of each excerpt; the lowest is drawn first.
 
     Args:
-        keys: int64 of shape (n_neurons,), from `neuron_keys`; numpy or torch.
-        excerpts: int64 of shape (n_excerpts, 1), of the same library.
-
-    Returns:
-        int64 of shape (n_excerpts, n_neurons).
+        keys: int64, from `neuron_keys`; numpy or torch.
+        excerpts: int64, of the same library, of a shape that broadcasts with that of `keys`.
     """
-    return mix((mix(excerpts & _LOW_32) + keys) & _LOW_32) >> 1
-
-
-def random_excerpts(keys: IntArray, n_excerpts: int, count: int) -> IntArray:
-    """Draw `count` distinct excerpts for each neuron, independently.
-
-    A draw is the beginning of a pseudorandom permutation of 0 .. n_excerpts - 1: a Feistel network
-    on the next even number of bits, walked until it falls within the range.
-
-    Returns:
-        int64 of shape (n_neurons, min(count, n_excerpts)), in the order drawn.
-    """
-    half = max(1, ((n_excerpts - 1).bit_length() + 1) // 2)
-    count = min(count, n_excerpts)
-    drawn: IntArray = np.broadcast_to(np.arange(count), (len(keys), count))
-    drawn = _permute(drawn, keys[:, None], half)
-    while (outside := drawn >= n_excerpts).any():
-        drawn = np.where(outside, _permute(drawn, keys[:, None], half), drawn)
-    return drawn
-
-
-def _permute(values: IntArray, keys: IntArray, half: int) -> IntArray:
-    low = (1 << half) - 1
-    left, right = values >> half, values & low
-    for number in range(_ROUNDS):
-        left, right = right, left ^ (mix((right + mix(keys + number)) & _LOW_32) & low)
-    return (left << half) | right
+    return mix((mix(excerpts & _LOW_32) + keys) & _LOW_32) >> 2

@@ -1,25 +1,61 @@
 """Which excerpts become a neuron's activation records.
 
-The corpus is split once, by seed: on the reference excerpts the quantile boundaries of a neuron's
-maxima are measured, from all others its bucket records are drawn. So the boundaries are exact and
-known when a draw is made, and one pass over the text serves every record:
+The corpus is in random order, by seed. On its first excerpts, the reference, the quantile
+boundaries of a neuron's maxima are measured; from all others its random and its bucket records are
+drawn. So the boundaries are exact and known when a draw is made, and one pass over the text serves
+every record:
 
 - top: the excerpts of the highest maximum, ties to the lower excerpt;
-- random: the first of the neuron's own permutation of all excerpts;
+- random: the excerpts of the lowest priority to the neuron, those outside the reference first;
 - bucket: of the excerpts outside the reference with their maximum in the bucket, those of the
-  lowest priority to the neuron. The first bucket is open below, the last above.
+  lowest priority. The first bucket is open below, the last above.
+
+Each kind keeps the lowest keys, int64 with the excerpt in the low 32 bits. No two keys of a neuron
+are equal, so what is kept depends neither on the order of the excerpts nor on how they were cut.
+Keys are computed with operators only: they take arrays of numpy and of torch alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.neurons.records import FloatArray, IntArray
-from worker.neurons.sampling import priorities, random_excerpts
+from worker.neurons.sampling import priorities
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
-MAX_REFERENCE = 8192
+N_BUCKETS = len(QUANTILES) + 1
+MAX_REFERENCE = 4096
+NEVER = 2**63 - 1  # above every key
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How many records of each kind, from a corpus of how many excerpts.
+
+    There are fewer where the corpus, or a bucket, has fewer excerpts.
+    """
+
+    n_excerpts: int
+    top: int
+    random: int
+    per_bucket: int
+
+    @property
+    def n_reference(self) -> int:
+        return n_reference(self.n_excerpts)
+
+    @property
+    def draws_outside(self) -> bool:
+        """Whether no random record comes from the reference."""
+        return self.n_excerpts - self.n_reference >= self.random
+
+    @property
+    def counts(self) -> list[int]:
+        """How many records of each kind: top, random, and each bucket."""
+        return [self.top, self.random, *[self.per_bucket] * N_BUCKETS]
 
 
 def n_reference(n_excerpts: int) -> int:
@@ -33,11 +69,124 @@ def quantile_boundaries(maxima: FloatArray) -> FloatArray:
     return np.ascontiguousarray(values.T, dtype=np.float32)
 
 
+def top_keys(bits: Any, excerpts: Any) -> Any:
+    """Return the keys for top records.
+
+    Args:
+        bits: int64, the 16 bits, signed, of finite float16 maxima. No negative zero.
+        excerpts: int64.
+    """
+    rising = bits ^ ((bits >> 63) & 0x7FFF)  # integers in the order of the floats
+    return ((0x8000 - rising) << 32) | excerpts
+
+
+def draw_keys(neuron_keys: Any, excerpts: Any, n_excerpts: int) -> Any:
+    """Return the keys for random and bucket records, int64 like the arguments."""
+    late = (excerpts < n_reference(n_excerpts)) * (1 << 30)
+    return ((priorities(neuron_keys, excerpts) + late) << 32) | excerpts
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Candidates of the neurons of a layer: one row for each neuron and excerpt.
+
+    `columns` int32 (n,) are places among the layer's neurons, `excerpts` int32 (n,), `activations`
+    float16 (n, excerpt_tokens).
+    """
+
+    columns: IntArray
+    excerpts: IntArray
+    activations: FloatArray
+
+    def rows(self, chosen: NDArray[Any]) -> "Kept":
+        """Return some of the rows."""
+        return Kept(self.columns[chosen], self.excerpts[chosen], self.activations[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Keys and, from 0, ranks of candidates within neuron and kind; each int64 (n_kinds, n).
+
+    Kinds are top, random, and each bucket. A row that is not of a kind has rank NEVER.
+    """
+
+    keys: IntArray
+    ranks: IntArray
+    counts: list[int]
+
+    @property
+    def chosen(self) -> NDArray[np.bool_]:
+        """Whether a row is among the wanted records of a kind, of shape (n_kinds, n)."""
+        return np.asarray(self.ranks < np.array(self.counts)[:, None])
+
+    @property
+    def needed(self) -> IntArray:
+        """The rows that are among the wanted records of any kind."""
+        return np.flatnonzero(self.chosen.any(axis=0))
+
+    def bars(self, columns: IntArray, n_neurons: int) -> IntArray:
+        """Return the highest keys that can still matter, int64 (n_kinds, n_neurons)."""
+        bars = np.full((len(self.counts), n_neurons), NEVER)
+        for bar, keys, ranks, count in zip(bars, self.keys, self.ranks, self.counts, strict=True):
+            last = ranks == count - 1
+            bar[columns[last]] = keys[last]
+        return bars
+
+
+def rank(
+    kept: Kept, wanted: Wanted, neuron_keys: IntArray, boundaries: FloatArray | None
+) -> Ranking:
+    """Rank candidates for every kind of record.
+
+    Args:
+        kept: The candidates.
+        wanted: What they are candidates for.
+        neuron_keys: Of the layer's neurons, by column.
+        boundaries: Float32 (n_neurons, 4); None while only reference excerpts were read.
+    """
+    columns, excerpts = kept.columns, kept.excerpts.astype(np.int64)
+    maxima = kept.activations.max(axis=1) + np.float16(0)  # no negative zero
+    best = top_keys(maxima.view(np.int16).astype(np.int64), excerpts)
+    drawn = draw_keys(neuron_keys[columns], excerpts, wanted.n_excerpts)
+    keys = np.stack([best, drawn, *[drawn] * N_BUCKETS])
+    bucket = np.full(len(columns), -1)
+    if boundaries is not None:
+        outside = excerpts >= wanted.n_reference
+        bucket[outside] = _buckets_of(maxima[outside], boundaries[columns[outside]])
+    ranks = np.full(keys.shape, NEVER)
+    ranks[0], ranks[1] = _ranks(columns, best), _ranks(columns, drawn)
+    for number in range(N_BUCKETS):
+        members = bucket == number
+        ranks[2 + number, members] = _ranks(columns[members], drawn[members])
+    return Ranking(keys, ranks, wanted.counts)
+
+
+def _buckets_of(maxima: FloatArray, boundaries: FloatArray) -> IntArray:
+    """Return 0 .. 4 for each maximum: how many of its own boundaries (n, 4) it reaches."""
+    return np.asarray((maxima.astype(np.float32)[:, None] >= boundaries).sum(axis=1))
+
+
+def _ranks(columns: IntArray, keys: IntArray) -> IntArray:
+    order = np.lexsort((keys, columns))
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = _places(columns[order])
+    return ranks
+
+
+def _places(sorted_columns: IntArray) -> IntArray:
+    """Return each row's place, from 0, among those of its neuron."""
+    at = np.arange(len(sorted_columns))
+    begins = np.ones(len(at), dtype=bool)
+    begins[1:] = sorted_columns[1:] != sorted_columns[:-1]
+    return np.asarray(at - np.maximum.accumulate(np.where(begins, at, 0)))
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """A neuron's records: distinct excerpts with activations, and where each kind stands in them.
 
-    `activations` is float16 (n_records, excerpt_tokens); the other arrays index its rows.
+    `activations` is float16 (n_records, excerpt_tokens); the lists below it index its rows, but for
+    `buckets`, the bucket of each bucket record.
     """
 
     excerpts: list[int]
@@ -48,63 +197,44 @@ class Records:
     buckets: list[int]
 
 
-def select_records(
-    held: Mapping[int, FloatArray],
-    *,
-    key: int,
-    n_excerpts: int,
-    boundaries: FloatArray,
-    n_top: int,
-    n_random: int,
-    per_bucket: int,
-) -> Records:
-    """Choose a neuron's records from the excerpts that the read shards held for it.
+def select_records(kept: Kept, ranking: Ranking, n_neurons: int) -> Iterator[Records]:
+    """Choose the records of every neuron of a layer, in order of column.
 
-    Args:
-        held: Activations, float16 (excerpt_tokens,), by excerpt.
-        key: The neuron's key.
-        n_excerpts: Of the corpus.
-        boundaries: Of the neuron, of shape (4,).
-        n_top: How many top records, and so on; fewer where there are not enough excerpts.
-        n_random: As above.
-        per_bucket: As above.
-
-    Raises:
-        KeyError: A shard did not hold an excerpt that the neuron drew.
+    Its rows are in the order of top, random and bucket records, each as ranked.
     """
-    maxima = {excerpt: float(values.max()) for excerpt, values in held.items()}
-    top = sorted(maxima, key=lambda e: (-maxima[e], e))[:n_top]
-    drawn = random_excerpts(np.array([key]), n_excerpts, n_random)[0].tolist()
-    members = _bucket_members(maxima, key, n_excerpts, boundaries, per_bucket)
-    chosen = list(dict.fromkeys([*top, *drawn, *(excerpt for excerpt, _ in members)]))
-    place = {excerpt: row for row, excerpt in enumerate(chosen)}
-    return Records(
-        excerpts=chosen,
-        activations=np.stack([held[excerpt] for excerpt in chosen]),
-        top=[place[e] for e in top],
-        random=[place[e] for e in drawn],
-        bucket_records=[place[e] for e, _ in members],
-        buckets=[bucket for _, bucket in members],
-    )
+    needed = ranking.needed
+    columns = kept.columns[needed]
+    chosen = ranking.chosen[:, needed]
+    ranks = np.where(chosen, ranking.ranks[:, needed], NEVER)
+    order = np.lexsort((*ranks[::-1], columns))
+    needed, columns = needed[order], columns[order]
+    chosen, ranks = chosen[:, order], ranks[:, order]
+    places = _places(columns)
+    kinds = [_by_rank(columns, places, *kind) for kind in zip(chosen, ranks, strict=True)]
+    lists = [_split(*kind, n_neurons) for kind in kinds]
+    ends = np.searchsorted(columns, np.arange(n_neurons + 1))
+    for column in range(n_neurons):
+        rows = needed[ends[column] : ends[column + 1]]
+        top, random, *buckets = (kind[column] for kind in lists)
+        yield Records(
+            excerpts=kept.excerpts[rows].tolist(),
+            activations=kept.activations[rows],
+            top=top,
+            random=random,
+            bucket_records=[place for members in buckets for place in members],
+            buckets=[number for number, members in enumerate(buckets) for _ in members],
+        )
 
 
-def _bucket_members(
-    maxima: Mapping[int, float], key: int, n_excerpts: int, boundaries: FloatArray, count: int
-) -> list[tuple[int, int]]:
-    """Return (excerpt, bucket), bucket by bucket, in the order drawn."""
-    candidates = np.array([e for e in maxima if e >= n_reference(n_excerpts)], dtype=np.int64)
-    if not len(candidates):
-        return []
-    values = np.array([maxima[e] for e in candidates.tolist()], dtype=np.float32)
-    buckets = bucket_of(values, boundaries)
-    order: IntArray = priorities(np.array([key]), candidates[:, None])[:, 0]
-    ranked = sorted(zip(buckets.tolist(), order.tolist(), candidates.tolist(), strict=True))
-    members: list[tuple[int, int]] = []
-    for bucket in range(len(QUANTILES) + 1):
-        members += [(e, b) for b, _, e in ranked if b == bucket][:count]
-    return members
+def _by_rank(
+    columns: IntArray, places: IntArray, chosen: NDArray[np.bool_], ranks: IntArray
+) -> tuple[IntArray, IntArray]:
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.lexsort((ranks[rows], columns[rows]))]
+    return columns[rows], places[rows]
 
 
-def bucket_of(maxima: FloatArray, boundaries: FloatArray) -> IntArray:
-    """Return 0 .. 4 for each maximum: how many boundaries it reaches."""
-    return np.asarray((maxima[:, None] >= boundaries[None, :]).sum(axis=1))
+def _split(columns: IntArray, places: IntArray, n_neurons: int) -> list[list[int]]:
+    ends = np.searchsorted(columns, np.arange(n_neurons + 1)).tolist()
+    listed = places.tolist()
+    return [listed[ends[n] : ends[n + 1]] for n in range(n_neurons)]

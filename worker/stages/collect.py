@@ -7,29 +7,23 @@ them. `reference` and `read` are one forward pass over the corpus together.
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
-from transformers import GPT2Model
 
-from db import collection, records, runs
+from db import collection, records
 from db.session import transaction
-from worker.errors import Interrupted
-from worker.gpu.collection import LayerPart, LayerPlan, batch_ranges
 from worker.gpu.collection import collect as read_excerpts
-from worker.gpu.subject import load_subject
-from worker.gpu.token_sums import TokenSums
-from worker.neurons.lookup import top_tokens
-from worker.neurons.records import FloatArray, IntArray
-from worker.neurons.sampling import neuron_keys
-from worker.neurons.selection import quantile_boundaries, select_records
-from worker.neurons.statistics import moments
+from worker.gpu.layer_reader import LayerPlan
+from worker.neurons.selection import Records, quantile_boundaries, select_records
+from worker.neurons.statistics import Moments, moments
+from worker.neurons.tiles import tiles_of
 from worker.shard_work import ShardWork
-from worker.stages.scored_records import scored_records
-
-TOP_TOKENS = 50
+from worker.stages import layer_parts
+from worker.stages.layer_parts import Layer, Part
+from worker.stages.subject_reading import excerpts, go_on, subject_of
+from worker.stages.token_tables import look_up
 
 
 def collect(work: ShardWork) -> None:
@@ -40,70 +34,57 @@ def collect(work: ShardWork) -> None:
 def read(work: ShardWork) -> None:
     """Read a range of excerpts and store what the neurons' records may need of them."""
     claim = work.claim
-    model = load_once(work.config.subject.model, work.config.subject.dtype)
+    model = subject_of(work)
     with transaction(work.engine) as connection:
+        wanted = layer_parts.wanted_by(connection, work)
         plans = _plans(connection, work)
-        tokens = _excerpts(connection, work, claim.start, claim.stop)
-        n_excerpts = runs.corpus(connection, work.run["corpus_id"])["n_excerpts"]
-    wanted = work.config.records
-    parts = read_excerpts(
-        model,
-        tokens,
-        claim.start,
-        plans,
-        n_excerpts=n_excerpts,
-        n_top=wanted.top,
-        n_random=wanted.random,
-        per_bucket=wanted.per_quantile,
-    )
+        first, last = tiles_of(claim.start, claim.stop, wanted.n_excerpts)
+        tokens = excerpts(connection, work, first, last)
+    within = range(claim.start, claim.stop)
+    parts = read_excerpts(model, tokens, first, within, plans, wanted, on_batch=go_on(work))
     with work.handing_in() as connection:
-        rows = (_part_row(claim.run_id, layer, claim.start, part) for layer, part in parts.items())
-        collection.save_parts(connection, rows)
-        _merge_top_keys(connection, claim.run_id, parts)
+        for layer, part in parts:
+            found = Part(part.kept, part.blocks, part.nonfinite)
+            layer_parts.save_part(connection, claim.run_id, layer, claim.start, found)
+            if part.maxima is not None:
+                maxima = part.maxima.tobytes()
+                collection.save_maxima(connection, claim.run_id, layer, claim.start, maxima)
+    layer_parts.merge_large_layers(work)
+
+
+def _plans(connection: Connection, work: ShardWork) -> dict[int, LayerPlan]:
+    plans = {}
+    for layer in layer_parts.layers_of(connection, work):
+        bounds = layer_parts.bounds_of(connection, work.claim.run_id, layer)
+        boundaries, bars = bounds or (None, None)
+        plans[layer.number] = LayerPlan(layer.neurons, layer.keys, boundaries, bars)
+    return plans
 
 
 def measure_boundaries(work: ShardWork) -> None:
-    """Measure a layer's quantile boundaries on the reference excerpts."""
-    run_id, layer = work.claim.run_id, work.claim.layer
+    """Measure a layer's quantile boundaries on the reference excerpts, and merge its parts."""
+    run_id, number = work.claim.run_id, work.claim.layer
     with transaction(work.engine) as connection:
-        width = len(runs.neurons_in(connection, run_id, layer))
-        maxima = [
-            np.frombuffer(part, np.float16).reshape(-1, width)
-            for part in collection.maxima(connection, run_id, layer)
-        ]
-    boundaries = quantile_boundaries(np.concatenate(maxima))
+        layer = layer_parts.layer_of(connection, work, number)
+        stored = collection.maxima(connection, run_id, number)
+    maxima = np.frombuffer(b"".join(stored), np.float16).reshape(-1, len(layer.neurons))
+    boundaries = quantile_boundaries(maxima)
     with work.handing_in() as connection:
-        collection.save_bound(connection, run_id, layer, "boundaries", boundaries.tobytes())
+        collection.lock_layer(connection, run_id, number, wait=True)
+        layer_parts.merge_parts(connection, work, layer, boundaries)
+        collection.drop_maxima(connection, run_id, number)
 
 
 def select(work: ShardWork) -> None:
     """Choose the records of a layer's neurons and drop what they were chosen from."""
-    run_id, layer = work.claim.run_id, work.claim.layer
+    run_id, number = work.claim.run_id, work.claim.layer
     with transaction(work.engine) as connection:
-        rows = list(_selected(connection, work))
+        layer = layer_parts.layer_of(connection, work, number)
+        rows = _selected(connection, work, layer)
     with work.handing_in() as connection:
         records.save(connection, rows)
-        collection.drop_parts(connection, run_id, layer)
-
-
-def look_up(work: ShardWork) -> None:
-    """Make the token lookup tables of some layers."""
-    claim = work.claim
-    model = load_once(work.config.subject.model, work.config.subject.dtype)
-    layers = list(range(claim.start, claim.stop))
-    sums = TokenSums(model, layers)
-    with transaction(work.engine) as connection:
-        n_excerpts = runs.corpus(connection, work.run["corpus_id"])["n_excerpts"]
-    for start, stop in batch_ranges(0, n_excerpts):
-        if work.stop.is_set():
-            raise Interrupted
-        with transaction(work.engine) as connection:
-            tokens = _excerpts(connection, work, start, stop)
-        sums.add(tokens)
-    with transaction(work.engine) as connection:
-        rows = [row for layer in layers for row in _tables(connection, work, layer, sums)]
-    with work.handing_in() as connection:
-        records.save_token_means(connection, rows)
+        collection.lock_layer(connection, run_id, number, wait=True)
+        collection.drop_layer(connection, run_id, number)
 
 
 _STEPS = {
@@ -115,152 +96,55 @@ _STEPS = {
 }
 
 
-@lru_cache(maxsize=1)
-def load_once(model: str, dtype: Any) -> GPT2Model:
-    """Return the subject model, loaded once in each process."""
-    return load_subject(model, dtype)
+def _selected(connection: Connection, work: ShardWork, layer: Layer) -> Iterator[tuple[Any, ...]]:
+    """Return the rows of a layer's records, in the order of `records.RECORDS_COLUMNS`.
 
-
-def _plans(connection: Connection, work: ShardWork) -> dict[int, LayerPlan]:
+    Raises:
+        ValueError: A part of the corpus was not read.
+    """
     run_id = work.claim.run_id
-    bounds = collection.bounds(connection, run_id)
-    plans = {}
-    for layer in runs.layers_of(connection, run_id):
-        neurons = np.array(runs.neurons_in(connection, run_id, layer), dtype=np.int64)
-        boundaries, top_keys = bounds.get(layer, (None, None))
-        plans[layer] = LayerPlan(
-            neurons=neurons,
-            keys=neuron_keys(work.config.corpus.seed, layer, neurons),
-            boundaries=None if boundaries is None else _matrix(boundaries, np.float32, neurons),
-            worst_top=None
-            if top_keys is None
-            else np.ascontiguousarray(_matrix(top_keys, np.int64, neurons).max(axis=1)),
-        )
-    return plans
-
-
-def _matrix(stored: bytes, dtype: Any, neurons: IntArray) -> Any:
-    return np.frombuffer(bytearray(stored), dtype).reshape(len(neurons), -1)
-
-
-def _excerpts(connection: Connection, work: ShardWork, start: int, stop: int) -> IntArray:
-    rows = runs.excerpts_between(connection, work.run["corpus_id"], start, stop)
-    return np.stack([np.frombuffer(tokens, np.int32) for _, tokens in rows])
-
-
-def _part_row(run_id: int, layer: int, start: int, part: LayerPart) -> tuple[Any, ...]:
+    _, part = layer_parts.load_parts(connection, work, layer)
+    bounds = layer_parts.bounds_of(connection, run_id, layer)
+    if part is None or bounds is None:
+        raise ValueError(f"nothing was read of layer {layer.number}")
+    found, n_tokens = moments(part.blocks)
+    wanted = layer_parts.wanted_by(connection, work)
+    if n_tokens != wanted.n_excerpts * work.config.corpus.excerpt_tokens:
+        raise ValueError(f"{n_tokens} tokens were read, which is not the whole corpus")
+    ranking = layer_parts.ranked(connection, work, layer, part, bounds[0])
+    chosen = select_records(part.kept, ranking, len(layer.neurons))
     return (
-        run_id,
-        layer,
-        start,
-        part.n_tokens,
-        part.sums.tobytes(),
-        None if part.maxima is None else part.maxima.tobytes(),
-        part.nonfinite.tobytes(),
-        part.kept_neurons.tobytes(),
-        part.kept_excerpts.tobytes(),
-        part.kept_activations.tobytes(),
-    )
-
-
-def _merge_top_keys(connection: Connection, run_id: int, parts: dict[int, LayerPart]) -> None:
-    """Lower the bar for what later shards keep: the best keys of all shards so far."""
-    stored = collection.bounds(connection, run_id, lock=True)
-    for layer, part in sorted(parts.items()):
-        keys = part.top_keys
-        if (before := stored.get(layer, (None, None))[1]) is not None:
-            known = np.frombuffer(before, np.int64).reshape(keys.shape)
-            both = np.concatenate([known, keys], axis=1)
-            keys = np.stack([np.unique(row)[: keys.shape[1]] for row in both])
-        collection.save_bound(connection, run_id, layer, "top_keys", keys.tobytes())
-
-
-def _selected(connection: Connection, work: ShardWork) -> Iterator[tuple[Any, ...]]:
-    run_id, layer = work.claim.run_id, work.claim.layer
-    parts = collection.parts(connection, run_id, layer)
-    neurons = np.array(runs.neurons_in(connection, run_id, layer), dtype=np.int64)
-    n_excerpts = runs.corpus(connection, work.run["corpus_id"])["n_excerpts"]
-    boundaries = _matrix(
-        collection.bounds(connection, run_id)[layer][0] or b"", np.float32, neurons
-    )
-    keys = neuron_keys(work.config.corpus.seed, layer, neurons)
-    sums = sum(np.frombuffer(p["sums"], np.float64).reshape(4, -1) for p in parts)
-    n_tokens = sum(p["n_tokens"] for p in parts)
-    found = moments(np.asarray(sums), int(n_tokens))
-    nonfinite = np.any([np.frombuffer(p["nonfinite"], np.bool_) for p in parts], axis=0)
-    held = _held(parts, len(neurons), work.config.corpus.excerpt_tokens)
-    for column, neuron in enumerate(neurons.tolist()):
-        chosen = select_records(
-            held[column],
-            key=int(keys[column]),
-            n_excerpts=n_excerpts,
-            boundaries=boundaries[column],
-            n_top=work.config.records.top,
-            n_random=work.config.records.random,
-            per_bucket=work.config.records.per_quantile,
-        )
-        highest = float(chosen.activations[chosen.top[0]].max())
-        reason = "nonfinite_activations" if nonfinite[column] else None
-        yield (
+        (
             run_id,
-            layer,
-            neuron,
-            chosen.excerpts,
-            chosen.activations.tobytes(),
-            chosen.top,
-            chosen.random,
-            chosen.bucket_records,
-            chosen.buckets,
-            boundaries[column].tolist(),
-            highest,
-            float(found.mean[column]),
-            float(found.variance[column]),
-            _or_none(found.skewness[column]),
-            _or_none(found.kurtosis[column]),
+            layer.number,
+            int(layer.neurons[column]),
+            *_records_columns(of_neuron),
+            bounds[0][column].tolist(),
+            *_statistics(of_neuron, found, column),
             n_tokens,
-            reason or ("dead" if highest <= 0 else None),
+            _undefined_reason(of_neuron, bool(part.nonfinite[column])),
         )
+        for column, of_neuron in enumerate(chosen)
+    )
 
 
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _records_columns(found: Records) -> tuple[Any, ...]:
+    places = (found.top, found.random, found.bucket_records, found.buckets)
+    return found.excerpts, found.activations.tobytes(), *places
 
 
-def _held(parts: Any, n_neurons: int, n_tokens: int) -> list[dict[int, FloatArray]]:
-    """Return what the shards kept, for each neuron by excerpt."""
-    held: list[dict[int, FloatArray]] = [{} for _ in range(n_neurons)]
-    for part in parts:
-        neurons = np.frombuffer(part["kept_neurons"], np.int32).tolist()
-        excerpts = np.frombuffer(part["kept_excerpts"], np.int32).tolist()
-        rows = np.frombuffer(part["kept_activations"], np.float16).reshape(-1, n_tokens)
-        for neuron, excerpt, row in zip(neurons, excerpts, rows, strict=True):
-            held[neuron][excerpt] = row
-    return held
+def _statistics(found: Records, of_layer: Moments, column: int) -> Iterator[float | None]:
+    yield _highest(found)
+    for values in of_layer:
+        value = float(values[column])
+        yield value if np.isfinite(value) else None
 
 
-def _tables(
-    connection: Connection, work: ShardWork, layer: int, sums: TokenSums
-) -> Iterator[tuple[Any, ...]]:
-    """Yield the lookup table of each neuron of a layer, less the excerpts it is scored on."""
-    layer_sums, layer_counts = sums.of_layer(layer)
-    per_neuron = np.ascontiguousarray(layer_sums.T)
-    for scored in scored_records(connection, work, layer):
-        table, counts = per_neuron[scored.neuron].copy(), layer_counts.copy()
-        rows = np.unique(scored.excerpts, return_index=True)[1]
-        tokens = scored.tokens[rows].ravel()
-        np.subtract.at(table, tokens, scored.true[rows].astype(np.float64).ravel())
-        np.subtract.at(counts, tokens, 1)
-        means = np.divide(table, counts, out=np.zeros_like(table), where=counts > 0)
-        best = top_tokens(means, counts, TOP_TOKENS)
-        kept = np.union1d(tokens, best)
-        kept = kept[counts[kept] > 0]
-        yield (
-            work.claim.run_id,
-            layer,
-            scored.neuron,
-            kept.astype(np.int32).tobytes(),
-            means[kept].astype(np.float32).tobytes(),
-            counts[kept].astype(np.int32).tobytes(),
-            best.tolist(),
-            float(table.sum() / max(1, counts.sum())),
-        )
+def _highest(found: Records) -> float:
+    return float(found.activations[found.top[0]].max())
+
+
+def _undefined_reason(found: Records, nonfinite: bool) -> str | None:
+    if nonfinite:
+        return "nonfinite_activations"
+    return "dead" if _highest(found) <= 0 else None

@@ -34,7 +34,11 @@ def test_an_answer_is_read_as_online():
     ("status", "body", "kind"),
     [
         (400, error("bad"), RequestRejected),
-        (400, error("use max_completion_tokens"), UnsupportedParameter),
+        (
+            400,
+            error("Unsupported parameter: 'max_tokens', use 'max_completion_tokens'"),
+            UnsupportedParameter,
+        ),
         (401, error("no key"), BadCredentials),
         (429, error("slow", "rate_limit_exceeded"), RateLimited),
         (429, error("spent", "insufficient_quota"), NoCredit),

@@ -1,32 +1,67 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from worker.neurons.statistics import moments
+from worker.neurons.statistics import Block, about_mean, fold, moments
+
+TILE = 50
 
 
-def sums_of(values):
-    return np.stack([(values**power).sum(axis=0) for power in (1, 2, 3, 4)])
+def block(tile, values, shift=0.1):
+    powers = np.stack([((values - shift) ** power).sum(axis=0) for power in (1, 2, 3, 4)])
+    sums = about_mean(np.full(values.shape[1], shift), powers, len(values))
+    return Block(tile, 1, len(values), sums)
+
+
+def blocks_of(values):
+    starts = range(0, len(values), TILE)
+    return [block(start // TILE, values[start : start + TILE]) for start in starts]
 
 
 def test_moments_equal_their_definitions():
-    values = np.random.default_rng(0).normal(0.3, 2, (5000, 7)) ** 3
-    found = moments(sums_of(values), len(values))
+    values = np.random.default_rng(0).normal(0.3, 2, (5010, 7)) ** 3
+    found, n = moments(blocks_of(values))
     centred = values - values.mean(axis=0)
     spread = values.std(axis=0)
+    assert n == 5010
     assert found.mean == pytest.approx(values.mean(axis=0), rel=1e-9)
     assert found.variance == pytest.approx(values.var(axis=0), rel=1e-9)
-    assert found.skewness == pytest.approx((centred**3).mean(axis=0) / spread**3, rel=1e-6)
-    assert found.kurtosis == pytest.approx((centred**4).mean(axis=0) / spread**4, rel=1e-6)
+    assert found.skewness == pytest.approx((centred**3).mean(axis=0) / spread**3, rel=1e-9)
+    assert found.kurtosis == pytest.approx((centred**4).mean(axis=0) / spread**4, rel=1e-9)
+
+
+def test_nothing_is_lost_where_the_mean_is_far_from_zero():
+    values = np.random.default_rng(0).normal(1e4, 1, (1000, 1))
+    found, _ = moments([block(0, values[:500], 1e4), block(1, values[500:], 1e4)])
+    assert found.variance == pytest.approx(values.var(axis=0), rel=1e-9)
 
 
 def test_a_constant_neuron_has_no_skewness():
-    found = moments(sums_of(np.full((100, 1), -0.17)), 100)
-    assert found.variance[0] == pytest.approx(0, abs=1e-12)
+    found, _ = moments([block(n, np.full((100, 1), -0.5), shift=-0.5) for n in range(3)])
+    assert found.variance[0] == 0
     assert np.isnan(found.skewness[0])
     assert np.isnan(found.kurtosis[0])
 
 
-def test_sums_of_parts_merge():
-    values = np.random.default_rng(1).normal(size=(300, 3))
-    merged = sums_of(values[:100]) + sums_of(values[100:])
-    assert moments(merged, 300).kurtosis == pytest.approx(moments(sums_of(values), 300).kurtosis)
+@settings(max_examples=40)
+@given(st.integers(1, 23), st.randoms(use_true_random=False))
+def test_whoever_merges_first_the_bits_are_the_same(n_tiles, chance):
+    values = np.random.default_rng(n_tiles).normal(size=(n_tiles * TILE - 3, 2))
+    blocks = blocks_of(values)
+    expected = moments(blocks)
+    chance.shuffle(blocks)
+    while len(blocks) > 1 and chance.random() < 0.9:
+        some = [blocks.pop() for _ in range(min(len(blocks), chance.randint(1, 4)))]
+        blocks += fold(some)
+        chance.shuffle(blocks)
+    found = moments(blocks)
+    assert found[1] == expected[1]
+    for one, other in zip(found[0], expected[0], strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("tiles", [(0, 2), (0, 1, 1), (0, 0)])
+def test_missing_and_doubled_tiles_are_an_error(tiles):
+    with pytest.raises(ValueError, match="missing or doubled"):
+        moments([block(tile, np.ones((TILE, 1))) for tile in tiles])

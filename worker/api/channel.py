@@ -18,7 +18,7 @@ from worker.errors import EndpointUnreachable, RowError, ServiceUnavailable, Una
 
 CONNECT_TIMEOUT_S = 10.0
 CALLS_IN_VAIN = 10  # in a row, each to its last attempt: then the endpoint is away
-_CEILINGS_EVERY_S = 60.0
+_CEILINGS_EVERY_S = 5.0
 _LEARNING_RATE = 0.05
 
 
@@ -39,7 +39,6 @@ class Channel:
         self._dialect = Dialect()
         self._tokens_per_estimate = 1.0
         self._in_vain = 0
-        self._ceilings: tuple[str | None, ...] = ()
         self._ceilings_until = 0.0
 
     def prompt_tokens(self, call: Call) -> int:
@@ -99,15 +98,10 @@ class Channel:
         return self._urls[path]
 
     def _read_ceilings(self, headers: httpx.Headers) -> None:
-        """Tell the limiter what the server says of its limits: when it is news, and now and then.
-
-        Servers name them a minute.
-        """
-        kinds = ("requests", "tokens")
-        found = tuple(headers.get(f"x-ratelimit-limit-{kind}") for kind in kinds)
+        """Tell the limiter now and then what the server says of its limits, which is a minute."""
         now = time.monotonic()
-        if found == self._ceilings and now < self._ceilings_until:
+        if now < self._ceilings_until:
             return
-        self._ceilings, self._ceilings_until = found, now + _CEILINGS_EVERY_S
-        named = zip(kinds, found, strict=True)
-        self.limiter.lower({k: int(v) / 60 for k, v in named if v and v.isdecimal() and int(v)})
+        self._ceilings_until = now + _CEILINGS_EVERY_S
+        named = {k: headers.get(f"x-ratelimit-limit-{k}", "") for k in ("requests", "tokens")}
+        self.limiter.lower({k: int(v) / 60 for k, v in named.items() if v.isdecimal() and int(v)})

@@ -15,11 +15,12 @@ import aiohttp
 from httpx_aiohttp import AiohttpTransport
 from redis.asyncio import Redis
 
-from worker.api.asking import Account, Asking, Outcome
+from worker.api.asking import Account, Asking
 from worker.api.calls import Answer, Call
 from worker.api.channel import Channel
 from worker.api.endpoint import Endpoint
 from worker.api.limiter import Limiter
+from worker.api.sending import Outcome
 from worker.api.shared_limits import RedisLimits
 from worker.api.writer import Writer
 from worker.errors import RowError

@@ -1,0 +1,198 @@
+"""Sending one question until it is answered, within the limits and the budget of everyone."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from worker.api.budget import Budget
+from worker.api.calls import Answer, Call, Ledger
+from worker.api.channel import Channel
+from worker.api.endpoint import Endpoint
+from worker.api.responses import Reading, read_completion
+from worker.api.writer import Writer
+from worker.errors import RateLimited, RowError, ServiceUnavailable, Unavailable
+
+ATTEMPTS = 6
+PATIENCE_S = 600.0
+RATE_LIMIT_PATIENCE_S = 900.0
+
+Outcome = asyncio.Future[Answer | RowError]
+
+
+@dataclass(slots=True)
+class Question:
+    """A call on its way to an answer. `outcome` is for those in this process who ask the same."""
+
+    call: Call
+    identity: bytes
+    outcome: Outcome | None = None
+    attempts: int = 0
+    wasted_usd: float = 0.0
+
+
+class Sender:
+    """Sends the questions of one shard. Belongs to an event loop.
+
+    Attributes:
+        in_flight: The tasks whose question was sent, and whose answer is not stored yet.
+        ended: Whether nothing is to be sent any more.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        channel: Channel,
+        ledger: Ledger,
+        budget: Budget,
+        writer: Writer,
+        longest_wait_s: float,
+    ) -> None:
+        self._endpoint, self._channel = endpoint, channel
+        self._ledger, self._budget, self._writer = ledger, budget, writer
+        self._longest_wait_s = longest_wait_s
+        self.in_flight: set[asyncio.Task[object]] = set()
+        self.ended = False
+
+    async def ask(self, question: Question) -> Answer:
+        """Return a stored answer, after as many attempts as its failures allow.
+
+        The first attempt is made without tenacity, whose bookkeeping costs more than our own.
+        """
+        try:
+            return await self._when_allowed(question)
+        except ServiceUnavailable as error:
+            return await self._ask_again(question, error)
+
+    async def _ask_again(self, question: Question, first: ServiceUnavailable) -> Answer:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(ServiceUnavailable),
+            wait=wait_random_exponential(multiplier=0.5, max=self._longest_wait_s),
+            stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(PATIENCE_S),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    if attempt.retry_state.attempt_number == 1:
+                        raise first
+                    return await self._when_allowed(question)
+        except ServiceUnavailable as last:
+            raise self._channel.in_vain(str(last), question.attempts) from last
+        raise AssertionError("tenacity returns or raises")
+
+    async def _sleep(self, seconds: float) -> None:
+        self._go_on()
+        await asyncio.sleep(seconds)
+
+    def _go_on(self) -> None:
+        if self.ended:
+            raise asyncio.CancelledError
+
+    async def _when_allowed(self, question: Question) -> Answer:
+        """Send until it is not refused for the rate, which spends no attempt."""
+        deadline = time.monotonic() + RATE_LIMIT_PATIENCE_S
+        again = question.attempts > 0
+        while True:
+            try:
+                return await self._take_and_send(question, first=again)
+            except RateLimited as error:
+                self._channel.limiter.block(error.retry_after)
+                if time.monotonic() > deadline:
+                    raise Unavailable(str(error), question.attempts) from error
+                question.attempts -= 1
+                again = True
+
+    async def _take_and_send(self, question: Question, *, first: bool) -> Answer:
+        """Send once, within the limits and the budget, and store the answer.
+
+        The turn is kept until the answer is stored: never are more paid answers at risk than may be
+        in flight, and a database that is away stops the sending.
+        """
+        self._go_on()
+        call, limiter, budget = question.call, self._channel.limiter, self._budget
+        prompt = self._channel.prompt_tokens(call)
+        tokens = prompt + call.max_completion_tokens
+        usd = self._endpoint.price(call.model).cost(prompt, 0, call.max_completion_tokens)
+        await limiter.take(tokens, first=first)
+        try:
+            await budget.reserve(usd)
+        except BaseException:
+            limiter.leave(unused=tokens)
+            raise
+        paid = 0.0
+        self.in_flight.add(this_task())
+        try:
+            answer = await self._send(question, tokens)
+            paid = answer.usd + answer.wasted_usd
+            limiter.leave(answered=1)
+            return answer
+        except BaseException as error:
+            limiter.leave(
+                unused=tokens,
+                refused=isinstance(error, RateLimited),
+                failed=isinstance(error, ServiceUnavailable),
+            )
+            raise
+        finally:
+            self.in_flight.discard(this_task())
+            budget.settle(usd, paid)
+
+    async def _send(self, question: Question, tokens: int) -> Answer:
+        question.attempts += 1
+        started = time.monotonic()
+        response, body = await self._channel.post(question.call)
+        seconds = time.monotonic() - started
+        try:
+            reading = read_completion(response.content, body)
+        except ServiceUnavailable:
+            price, prompt = self._endpoint.price(question.call.model), question.call.prompt_tokens
+            question.wasted_usd += price.cost(prompt, 0, 0)  # at least: nobody says what it was
+            raise
+        self._channel.learn(question.call, reading)
+        request_id = response.headers.get("x-request-id")
+        answer = self._answer(question, reading, seconds, request_id)
+        if used := answer.prompt_tokens + answer.completion_tokens:
+            self._channel.limiter.refund(tokens - used)
+        await self._writer.store(self._ledger, answer)
+        return answer
+
+    def _answer(
+        self, question: Question, reading: Reading, seconds: float, request_id: str | None
+    ) -> Answer:
+        usage = (reading.prompt_tokens, reading.cached_tokens, reading.completion_tokens)
+        usd = self._endpoint.price(question.call.model).cost(*usage)
+        cut_off = reading.finish_reason == "length"
+        return Answer(
+            identity=question.identity,
+            purpose=question.call.purpose,
+            endpoint=self._endpoint.name,
+            model=question.call.model,
+            text=reading.text,
+            finish_reason=reading.finish_reason,
+            refusal=reading.refusal,
+            distributions=reading.distributions,
+            prompt_tokens=reading.prompt_tokens,
+            cached_tokens=reading.cached_tokens,
+            completion_tokens=reading.completion_tokens,
+            usd=0.0 if cut_off else usd,
+            wasted_usd=question.wasted_usd + (usd if cut_off else 0.0),
+            attempts=question.attempts,
+            latency_ms=round(1000 * seconds),
+            request_id=request_id,
+        )
+
+
+def this_task() -> asyncio.Task[object]:
+    """Return the task that this runs in."""
+    task = asyncio.current_task()
+    assert task is not None  # all of this runs in tasks
+    return task

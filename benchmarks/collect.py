@@ -51,6 +51,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--model-shape", choices=SHAPES, default="tiny")
+    parser.add_argument("--layers", type=int, help="in place of those of the shape")
     parser.add_argument("--excerpts", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu", help="of `stock` and `naive`; `ours` is auto")
@@ -82,7 +83,10 @@ def _save_model(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     from transformers import GPT2Config, GPT2Model
 
     torch.manual_seed(0)
-    GPT2Model(GPT2Config(**SHAPES[options.model_shape])).save_pretrained(folder / "model")
+    layers = {"n_layer": options.layers} if options.layers else {}
+    GPT2Model(GPT2Config(**{**SHAPES[options.model_shape], **layers})).save_pretrained(
+        folder / "model"
+    )
     return {}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, func, select, text
 
 from db.bulk import upsert
 from db.runs import table
@@ -21,3 +21,18 @@ def find(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMap
 def save(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Store answers in the order of CALL_COLUMNS; the first answer to a question stands."""
     return upsert(connection, table(CallRecord), CALL_COLUMNS, rows)
+
+
+def waste(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMapping]:
+    """Count what these answers cost as wasted, once, and return what changed.
+
+    Each row has run_id, stage, model and usd.
+    """
+    query = text("""
+        WITH before AS (
+            SELECT identity, usd FROM call WHERE identity = ANY(:identities) AND usd > 0 FOR UPDATE)
+        UPDATE call SET usd = 0, wasted_usd = wasted_usd + before.usd
+        FROM before WHERE call.identity = before.identity
+        RETURNING run_id, purpose AS stage, model, before.usd
+    """)
+    return connection.execute(query, {"identities": list(identities)}).mappings().all()

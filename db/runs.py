@@ -102,6 +102,11 @@ def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
     return connection.execute(statement).rowcount == 1
 
 
+def is_running(connection: Connection, run_id: int) -> bool:
+    """Return whether a run is there and not paused or done."""
+    return connection.scalar(select(Run.state).where(Run.id == run_id)) == "running"
+
+
 def resume(connection: Connection, run_id: int) -> None:
     """Let a run go on."""
     connection.execute(

@@ -77,6 +77,12 @@ def release(connection: Connection, held: Claim) -> bool:
     return _leave(connection, held, change)
 
 
+def wait(connection: Connection, held: Claim) -> bool:
+    """Give a shard back until its questions, which are put into batches, are answered."""
+    change = "state = 'waiting', attempts = attempts - 1, lease_until = NULL, asked = true"
+    return _leave(connection, held, change)
+
+
 def fail(connection: Connection, held: Claim, error: str) -> bool:
     """Give a shard back after an error; it is tried again up to MAX_ATTEMPTS times."""
     change = "state = 'ready', lease_until = NULL, error = :error"
@@ -143,12 +149,19 @@ def forgive(connection: Connection, run_id: int) -> None:
 
 
 def queue(
-    connection: Connection, run_id: int, stages: Sequence[str], limit: int, lease_s: float
+    connection: Connection,
+    run_id: int,
+    stages: Sequence[str],
+    limit: int,
+    lease_s: float,
+    *,
+    only_asked: bool = False,
 ) -> list[tuple[int, str]]:
     """Mark up to `limit` ready shards as queued and return their (id, stage); later stages first.
 
     Later stages come first so that neurons are finished rather than begun. Two dispatchers never
-    get the same shard.
+    get the same shard. With `only_asked`, shards are left that may have questions to ask in
+    batches.
     """
     rows = connection.execute(
         text("""
@@ -156,11 +169,18 @@ def queue(
             WHERE id IN (
                 SELECT id FROM shard
                 WHERE run_id = :run AND state = 'ready' AND stage = ANY(:stages)
+                  AND (asked OR stage = 'score' OR NOT :only_asked)
                 ORDER BY array_position(CAST(:stages AS text[]), stage), id
                 LIMIT :limit FOR UPDATE SKIP LOCKED)
             RETURNING id, stage
         """),
-        {"run": run_id, "stages": list(stages), "limit": limit, "lease": lease_s},
+        {
+            "run": run_id,
+            "stages": list(stages),
+            "limit": limit,
+            "lease": lease_s,
+            "only_asked": only_asked,
+        },
     )
     return sorted((shard_id, stage) for shard_id, stage in rows)
 
@@ -180,6 +200,15 @@ def count_open(connection: Connection, run_id: int) -> dict[tuple[str, str], int
 def unfinished(connection: Connection, run_id: int) -> int:
     """Return how many shards are not done."""
     query = "SELECT count(*) FROM shard WHERE run_id = :run AND state <> 'done'"
+    return int(connection.execute(text(query), {"run": run_id}).scalar_one())
+
+
+def leased(connection: Connection, run_id: int) -> int:
+    """Return how many shards workers are at, as far as their leases say."""
+    query = """
+        SELECT count(*) FROM shard
+        WHERE run_id = :run AND state = 'leased' AND lease_until > now()
+    """
     return int(connection.execute(text(query), {"run": run_id}).scalar_one())
 
 
@@ -213,6 +242,7 @@ _OPEN_EXPLAIN = text("""
         SELECT FROM shard AS before
         WHERE before.run_id = :run AND before.stage = 'collect' AND before.state <> 'done'
           AND (before.layer = shard.layer OR before.layer = -1))
+      AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
 """)
 
 _OPEN_LATER = text("""
@@ -221,4 +251,5 @@ _OPEN_LATER = text("""
       AND before.layer = shard.layer AND before.start = shard.start
       AND before.state = 'done'
       AND (before.stage, shard.stage) IN (('explain', 'simulate'), ('simulate', 'score'))
+      AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
 """)

@@ -29,9 +29,7 @@ from orchestrator.launch import check_inputs, create_or_resume
 from orchestrator.local.errors import ServiceError, WorkerCrashed
 from orchestrator.local.services import services_running, stop_services
 from orchestrator.local.workers import LocalWorkers
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import serve
+from orchestrator.rehearsal.command import rehearsal_server
 from orchestrator.surroundings import (
     Surroundings,
     find_surroundings,
@@ -362,50 +360,7 @@ def migrate() -> None:
     click.echo(f"the database is at schema {schema.head()}")
 
 
-@cli.command(name="rehearsal-server")
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8100, show_default=True)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--latency-ms", default=0.0, show_default=True, help="How long an answer takes.")
-@click.option("--requests-per-minute", type=int, help="Answer 429 above this rate.")
-@click.option("--tokens-per-minute", type=int, help="Answer 429 above this rate.")
-@click.option("--credit-usd", type=float, help="Answer insufficient_quota after this much.")
-@click.option("--fault-rate", default=0.0, show_default=True, help="Share of 429s and of 500s.")
-@click.option("--model", "models", multiple=True, default=["rehearsal"], show_default=True)
-def rehearsal_server(
-    host: str,
-    port: int,
-    seed: int,
-    latency_ms: float,
-    requests_per_minute: int | None,
-    tokens_per_minute: int | None,
-    credit_usd: float | None,
-    fault_rate: float,
-    models: tuple[str, ...],
-) -> None:
-    """Serve a stand-in for an LLM API that costs nothing, to rehearse a run on.
-
-    It is no language model: its answers are made up, the same ones for the same questions. A key is
-    asked for if REHEARSAL_API_KEY is set.
-    """
-    try:
-        options = RehearsalOptions(
-            host=host,
-            port=port,
-            seed=seed,
-            latency_ms=latency_ms,
-            requests_per_minute=requests_per_minute,
-            tokens_per_minute=tokens_per_minute,
-            credit_usd=credit_usd,
-            faults=FaultRates(rate_limit=fault_rate, server_error=fault_rate),
-            models=models,
-            api_key=os.environ.get("REHEARSAL_API_KEY"),
-        )
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    serve(options)
-
-
+cli.add_command(rehearsal_server)
 cli.add_command(doctor)
 cli.add_command(estimate)
 

@@ -5,15 +5,18 @@ more. Kill it, or start two of them: nothing changes but the pace.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from celery.canvas import Signature
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, RowMapping
 
-from db import heartbeats, progress, runs, shards
+from db import batches, heartbeats, progress, runs, shards
 from db.session import transaction
 from worker import signatures
+from worker.run_config import Batches
 from worker.signatures import QUEUES
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,8 @@ class BrokerAway(Exception):
 def tick(engine: Engine, run_id: int, lease_s: float) -> str:
     """Bring a run one step on and return its state: running, paused or done.
 
+    A run that was paused counts as running while workers still store what they had in flight.
+
     Raises:
         BrokerAway: Messages could not be sent.
     """
@@ -40,9 +45,18 @@ def tick(engine: Engine, run_id: int, lease_s: float) -> str:
             if shards.unfinished(connection, run_id) == 0:
                 runs.finish(connection, run_id)
                 return "done"
-        to_send = _queue(connection, run_id, lease_s) if run["state"] == "running" else []
-    _send(to_send)
-    return str(run["state"])
+        messages = _messages(connection, run, lease_s) if run["state"] == "running" else []
+        at_work = run["state"] == "paused" and shards.leased(connection, run_id) > 0
+    _send(messages)
+    return "running" if at_work else str(run["state"])
+
+
+def _messages(connection: Connection, run: RowMapping, lease_s: float) -> list[Signature]:
+    batching = _batching(run["config"])
+    messages = _queue(connection, run["id"], lease_s, batching)
+    if _batches_are_due(connection, run["id"], batching):
+        messages.append(signatures.batches(run["id"]))
+    return messages
 
 
 def _take_back(connection: Connection, run_id: int) -> None:
@@ -56,21 +70,49 @@ def _take_back(connection: Connection, run_id: int) -> None:
             progress.count_shard(connection, shard["id"])
 
 
-def _queue(connection: Connection, run_id: int, lease_s: float) -> list[tuple[int, str]]:
+def _batching(config: Mapping[str, Any]) -> dict[str, Batches]:
+    """Return the endpoints that are asked in batches, and how."""
+    return {
+        name: Batches.model_validate(endpoint.get("batches", {}))
+        for name, endpoint in config["endpoints"].items()
+        if endpoint.get("mode") == "batch"
+    }
+
+
+def _batches_are_due(connection: Connection, run_id: int, batching: Mapping[str, Batches]) -> bool:
+    batches.withdraw(connection, run_id, list(batching))
+    if not batching and not batches.under_way(connection, run_id):
+        return False
+    pause = min((found.poll_s for found in batching.values()), default=Batches().poll_s)
+    return batches.take_turn(connection, run_id, pause)
+
+
+def _queue(
+    connection: Connection, run_id: int, lease_s: float, batching: Mapping[str, Batches]
+) -> list[Signature]:
     counts = shards.count_open(connection, run_id)
     to_send: list[tuple[int, str]] = []
+    most = max((found.max_lines for found in batching.values()), default=0)
+    enough_asked = bool(batching) and batches.pending(connection, run_id, most) >= most
     for queue, ahead in AHEAD.items():
         stages = [stage for stage in LATER_FIRST if QUEUES[stage] == queue]
         under_way = sum(counts.get((s, state), 0) for s in stages for state in ("queued", "leased"))
         room = ahead * max(1, heartbeats.alive(connection, queue)) - under_way
         if room > 0:
-            to_send += shards.queue(connection, run_id, stages, room, lease_s)
-    return to_send
+            to_send += shards.queue(
+                connection,
+                run_id,
+                stages,
+                room,
+                lease_s,
+                only_asked=enough_asked and queue == "api",
+            )
+    return [signatures.of_stage(stage, shard_id) for shard_id, stage in to_send]
 
 
-def _send(messages: Sequence[tuple[int, str]]) -> None:
+def _send(messages: Sequence[Signature]) -> None:
     try:
-        for shard_id, stage in messages:
-            signatures.of_stage(stage, shard_id).apply_async(retry=False)
+        for message in messages:
+            message.apply_async(retry=False)
     except (BrokerError, RedisError, OSError) as error:
         raise BrokerAway(str(error)) from error

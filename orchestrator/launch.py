@@ -22,7 +22,7 @@ from orchestrator.subject import (
     vocabulary_digest,
 )
 from worker.run_config import RunConfig
-from worker.stages.calls import PostgresLedger
+from worker.stages.ledger import PostgresLedger
 
 HUB_DOCUMENTS_PER_EXCERPT = 2  # read of a hub data set, which may be too large to read whole
 

@@ -19,6 +19,7 @@ WorkerError
 │   ├── BudgetReached
 │   └── CannotCollect       the subject model or its corpus cannot be read on a worker
 ├── LeaseLost               another worker has the shard now; what was computed is dropped
+├── Waiting                 the shard's questions are put into batches, which take their time
 └── Interrupted             the worker was told to stop; the shard goes back
 """
 
@@ -148,6 +149,10 @@ class CannotCollect(RunError):
 
 class LeaseLost(WorkerError):
     """Another worker has the shard now."""
+
+
+class Waiting(WorkerError):
+    """The shard's questions are put into batches."""
 
 
 class Interrupted(WorkerError):

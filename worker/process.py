@@ -22,10 +22,10 @@ from tenacity import (
 
 from db import heartbeats, runs, shards
 from db.session import make_engine, transaction
-from worker.errors import Interrupted, LeaseLost, RunError, WorkerError
+from worker.errors import Interrupted, LeaseLost, RunError, Waiting, WorkerError
 from worker.run_config import RunConfig
 from worker.settings import Settings
-from worker.shard_work import ShardWork
+from worker.shard_work import Errand, ShardWork
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -111,6 +111,23 @@ def work(shard_id: int, stage: Callable[[ShardWork], None]) -> None:
         process.held.pop(shard_id, None)
 
 
+def run_errand(run_id: int, errand: Callable[[Errand], None]) -> None:
+    """Do something for a run that is no shard's work. Does nothing while the run is paused."""
+    process = _process
+    if process is None:
+        raise RuntimeError("the worker process was not started")
+    with transaction(process.engine) as connection:
+        run = runs.get(connection, run_id)
+    if process.stop.is_set() or run["state"] != "running":
+        return
+    config = RunConfig.model_validate(run["config"])
+    try:
+        errand(Errand(process.engine, run_id, config, process.stop))
+    except RunError as error:
+        with transaction(process.engine) as connection:
+            runs.pause(connection, run_id, error.cause, error.reason)
+
+
 def _claim(process: _Process, shard_id: int) -> ShardWork | None:
     with transaction(process.engine) as connection:
         claim = shards.claim(connection, shard_id, process.name, process.settings.lease_s)
@@ -133,6 +150,8 @@ def _give_back(engine: Engine, claim: shards.Claim, error: Exception) -> None:
         with transaction(engine) as connection:
             if isinstance(error, Interrupted):
                 shards.release(connection, claim)
+            elif isinstance(error, Waiting):
+                shards.wait(connection, claim)
             elif isinstance(error, RunError):
                 shards.release(connection, claim)
                 runs.pause(connection, claim.run_id, error.cause, error.reason)

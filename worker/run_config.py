@@ -101,6 +101,22 @@ class Prices(Section):
     cached_input: Amount | None = None
 
 
+class Batches(Section):
+    """How questions are put into batches, where an endpoint has mode = "batch".
+
+    A batch is submitted when it is full, or when its oldest question has waited for `fill_s`.
+    `max_enqueued_tokens` are prompt tokens of all batches under way; what the endpoint refuses
+    lowers it.
+    """
+
+    max_lines: Annotated[int, Field(ge=1, le=50_000)] = 20_000
+    max_bytes: Annotated[int, Field(ge=1_000, le=200_000_000)] = 190_000_000
+    max_under_way: Positive = 16
+    max_enqueued_tokens: Positive | None = None
+    fill_s: Annotated[float, Field(ge=0)] = 60.0
+    poll_s: Annotated[float, Field(gt=0)] = 15.0
+
+
 class EndpointConfig(Section):
     """An OpenAI-compatible API with its limits; the key is read from the environment, by name."""
 
@@ -110,6 +126,8 @@ class EndpointConfig(Section):
     tokens_per_minute: Positive | None = None
     max_in_flight: Positive = 64
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    mode: Literal["online", "batch"] = "online"
+    batches: Batches = Batches()
     prices: dict[str, Prices] = {}
 
 

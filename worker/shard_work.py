@@ -14,6 +14,16 @@ from worker.run_config import RunConfig
 
 
 @dataclass(frozen=True, slots=True)
+class Errand:
+    """What is done for a run as a whole."""
+
+    engine: Engine
+    run_id: int
+    config: RunConfig
+    stop: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
 class ShardWork:
     """One attempt at a shard."""
 

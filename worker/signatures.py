@@ -7,6 +7,11 @@ from worker.app import app
 QUEUES = {"collect": "gpu", "explain": "api", "simulate": "api", "score": "api"}
 
 
+def batches(run_id: int) -> Signature:
+    """Return the task that brings the batches of a run on."""
+    return app.signature("worker.batches", args=(run_id,), queue="api")
+
+
 def of_stage(stage: str, shard_id: int) -> Signature:
     """Return the task that does a shard of a stage."""
     return app.signature(f"worker.{stage}", args=(shard_id,), queue=QUEUES[stage])

@@ -34,3 +34,11 @@ def score(shard_id: int) -> None:
     from worker.stages.score import score
 
     process.work(shard_id, score)
+
+
+@app.task(name="worker.batches")
+def batches(run_id: int) -> None:
+    """Submit and collect batches of a run."""
+    from worker.stages.batches import advance
+
+    process.run_errand(run_id, advance)

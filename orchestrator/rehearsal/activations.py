@@ -7,15 +7,30 @@ from functools import lru_cache
 from orchestrator.rehearsal.draws import draw, uniform
 
 ZERO_SHARE = 0.7
+_TOKENS_KEPT = 65_536
 _POSITION_LINE = re.compile(r"^[ \t]*(\d+):[ \t]?(.*)$", re.MULTILINE)
 
 
-def tokens_by_position(text: str) -> dict[str, str]:
-    """Return the tokens of the lines "position: token", by position as it is written there."""
-    return dict(_POSITION_LINE.findall(text))
+def shown_texts(text: str) -> list[dict[str, str]]:
+    """Return the texts of a question, whose lines are "position: token".
+
+    Each is a mapping from position, as it is written there, to token. A position that was named
+    already begins the next text.
+    """
+    texts: list[dict[str, str]] = []
+    for position, token in _POSITION_LINE.findall(text):
+        if not texts or position in texts[-1]:
+            texts.append({})
+        texts[-1][position] = token
+    return texts
 
 
-@lru_cache(maxsize=65536)
+def last_token(text: str) -> str | None:
+    """Return the token of a last line "position: token"; None if that is no such line."""
+    match = _POSITION_LINE.fullmatch(text.rpartition("\n")[2])
+    return match[2] if match else None
+
+
 def activation(seed: int, token: str, levels: tuple[int, ...]) -> int:
     """Return the level of a token: the lowest for seven tokens in ten, any other for the rest.
 
@@ -24,14 +39,38 @@ def activation(seed: int, token: str, levels: tuple[int, ...]) -> int:
         token: Any text; the same text always has the same level.
         levels: What is allowed, ascending.
     """
-    if len(levels) == 1 or uniform(seed, "zero", token) < ZERO_SHARE:
-        return levels[0]
-    return levels[1 + draw(seed, "level", token) % (len(levels) - 1)]
+    return _levels_by_token(seed, levels)[token]
+
+
+@lru_cache(maxsize=16)
+def _levels_by_token(seed: int, levels: tuple[int, ...]) -> "_LevelsByToken":
+    return _LevelsByToken(seed, levels)
+
+
+class _LevelsByToken(dict[str, int]):
+    """Draws the level of a token when it is first asked for."""
+
+    def __init__(self, seed: int, levels: tuple[int, ...]) -> None:
+        super().__init__()
+        self._seed, self._levels = seed, levels
+
+    def __missing__(self, token: str) -> int:
+        if len(self) >= _TOKENS_KEPT:
+            self.clear()
+        self[token] = level = self._draw(token)
+        return level
+
+    def _draw(self, token: str) -> int:
+        levels = self._levels
+        if len(levels) == 1 or uniform(self._seed, "zero", token) < ZERO_SHARE:
+            return levels[0]
+        return levels[1 + draw(self._seed, "level", token) % (len(levels) - 1)]
 
 
 def activations(seed: int, tokens: Sequence[str], levels: tuple[int, ...]) -> list[int]:
     """Return the levels of some tokens, never all the same if there are two of both."""
-    values = [activation(seed, token, levels) for token in tokens]
+    known = _levels_by_token(seed, levels)
+    values = [known[token] for token in tokens]
     if len(set(values)) > 1 or len(values) < 2 or len(levels) < 2:
         return values
     # A constant simulation has no correlation with anything, so one token has to stand out.

@@ -4,12 +4,12 @@ import re
 
 import orjson
 
-from orchestrator.rehearsal.activations import activation, tokens_by_position
+from orchestrator.rehearsal.activations import activation, activations, last_token, shown_texts
 from orchestrator.rehearsal.draws import draw
 from orchestrator.rehearsal.faults import ContentFault
 from orchestrator.rehearsal.questions import CHARACTERS_PER_TOKEN, Question
 from orchestrator.rehearsal.replies import Answer
-from orchestrator.rehearsal.schemas import SchemaFiller, with_definitions
+from orchestrator.rehearsal.schemas import SchemaFiller
 
 OPENING = "rehearsal answer, not a language model:"
 ACTIVATION_LEVELS = tuple(range(11))
@@ -59,26 +59,36 @@ def strongest_token(text: str) -> str | None:
 
 
 def _text(question: Question, seed: int) -> str:
+    asked = question.last_user_text
     if question.answer_form == "json_schema":
-        tokens = tokens_by_position(question.last_user_text)
-        filler = SchemaFiller(seed, question.digest, tokens)
-        return orjson.dumps(filler.fill(with_definitions(question.schema))).decode()
+        definitions = question.schema.get("$defs", {})
+        filler = SchemaFiller(seed, question.digest, shown_texts(asked), definitions)
+        return orjson.dumps(filler.fill(question.schema)).decode()
+    if question.max_tokens == 1:
+        return _single_activation(asked, seed)
+    if last_token(asked) is not None:
+        return _simulation(asked, seed)
+    text = explanation(question.digest, asked, seed)
     if question.answer_form == "json_object":
-        return orjson.dumps(
-            {"explanation": explanation(question.digest, question.last_user_text, seed)}
-        ).decode()
-    if question.max_tokens == 1 and question.top_logprobs is not None:
-        return _single_activation(question, seed)
-    return explanation(question.digest, question.last_user_text, seed)
+        return orjson.dumps({"explanation": text}).decode()
+    return text
 
 
-def _single_activation(question: Question, seed: int) -> str:
-    """Answer with one number: one token with its alternatives is how single activations are asked.
+def _single_activation(asked: str, seed: int) -> str:
+    """Answer with one number, about the token of the last line, or that line itself."""
+    token = last_token(asked)
+    line = asked.rstrip().rpartition("\n")[2]
+    return str(activation(seed, line if token is None else token, ACTIVATION_LEVELS))
 
-    The last line of the question stands for the token.
-    """
-    line = question.last_user_text.rstrip().rpartition("\n")[2]
-    return str(activation(seed, line, ACTIVATION_LEVELS))
+
+def _simulation(asked: str, seed: int) -> str:
+    """Answer what a schema would have asked for, where the question shows texts without one."""
+    found = []
+    for shown in shown_texts(asked):
+        values = activations(seed, list(shown.values()), ACTIVATION_LEVELS)
+        found.append(dict(zip(shown, values, strict=True)))
+    several = {str(number): values for number, values in enumerate(found)}
+    return orjson.dumps(found[0] if len(found) == 1 else several).decode()
 
 
 def explanation(digest: bytes, text: str, seed: int) -> str:

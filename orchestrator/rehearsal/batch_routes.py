@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from orchestrator.rehearsal.batches import Batches
 from orchestrator.rehearsal.files import Files
 from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.refusals import bad_request
+from orchestrator.rehearsal.refusals import bad_request, load_json
 from orchestrator.rehearsal.replies import ApiError
 from orchestrator.rehearsal.replying import Rehearsal
 
@@ -104,7 +104,7 @@ class BatchRoutes:
     async def _create(self, request: web.Request) -> web.Response:
         self._check_key(request)
         try:
-            asked = _BatchRequest.model_validate_json(await request.read())
+            asked = _BatchRequest.model_validate(load_json(await request.read()))
         except ValidationError as error:
             raise bad_request(error) from error
         metadata = asked.metadata or {}

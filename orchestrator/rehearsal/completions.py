@@ -19,7 +19,12 @@ from orchestrator.rehearsal.exchanges import Spoken
 from orchestrator.rehearsal.faults import ContentFault
 from orchestrator.rehearsal.options import RehearsalOptions
 from orchestrator.rehearsal.pieces import Piece, cut
-from orchestrator.rehearsal.refusals import bad_request, refuse_unknown_model, refuse_unsupported
+from orchestrator.rehearsal.refusals import (
+    bad_request,
+    load_json,
+    refuse_unknown_model,
+    refuse_unsupported,
+)
 from orchestrator.rehearsal.replies import NOTICE, ApiError, FinishReason, Usage, usage_body
 from orchestrator.rehearsal.token_logprobs import ScoredPiece, expected_numbers, score_pieces
 
@@ -53,7 +58,7 @@ def read_completion(body: bytes, options: RehearsalOptions) -> "CompletionExchan
         ApiError: 400 for what this server does not do, 404 for an unknown model.
     """
     try:
-        request = CompletionRequest.model_validate_json(body)
+        request = CompletionRequest.model_validate(load_json(body))
     except ValidationError as error:
         raise bad_request(error) from error
     refuse_unsupported(n=request.n, stream=request.stream)
@@ -100,6 +105,11 @@ class CompletionExchange:
     def prompt_tokens(self) -> int:
         return len(self.pieces)
 
+    @property
+    def _prompt_digest(self) -> bytes:
+        """What log probabilities are drawn from: they are the same whichever way they are asked."""
+        return hashlib.sha256(self.prompt.encode()).digest()
+
     def speak(self, fault: ContentFault | None) -> Spoken:
         """Answer, spoilt by a fault if there is one that can strike this answer."""
         new, finish_reason = self._continuation()
@@ -124,7 +134,7 @@ class CompletionExchange:
         numbers = expected_numbers(self.pieces, self.seed)
         if len(new) == 1 and self.prompt.endswith("\t"):
             numbers[len(self.pieces)] = int(new[0].content)
-        scored = score_pieces([*self.pieces, *new], numbers, self.seed, self.digest)
+        scored = score_pieces([*self.pieces, *new], numbers, self.seed, self._prompt_digest)
         return scored if self.request.echo else scored[len(self.pieces) :]
 
     def _to_json(self, said: "_Said", usage: Usage) -> bytes:
@@ -152,7 +162,7 @@ class CompletionExchange:
 
     def _prompt_logprobs(self, count: int) -> list[dict[str, Any] | None]:
         numbers = expected_numbers(self.pieces, self.seed)
-        scored = score_pieces(self.pieces, numbers, self.seed, self.digest)
+        scored = score_pieces(self.pieces, numbers, self.seed, self._prompt_digest)
         return [None, *(entry.vllm_top(count) for entry in scored[1:])]
 
 

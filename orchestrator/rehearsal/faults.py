@@ -69,6 +69,14 @@ class FaultRates:
             if (total := sum(getattr(self, name) for name in group)) > 1 + 1e-9:
                 raise ValueError(f"faults: {', '.join(group)} add up to {total:g}, more than 1")
 
+    @property
+    def any_transport(self) -> bool:
+        return any(getattr(self, kind) for kind in TRANSPORT_FAULTS)
+
+    @property
+    def any_content(self) -> bool:
+        return any(getattr(self, kind) for kind in CONTENT_FAULTS)
+
 
 @dataclass(frozen=True, slots=True)
 class Faults:
@@ -85,6 +93,8 @@ class Faults:
 
     def transport(self, digest: bytes, seen: int) -> TransportFault | None:
         """Return what keeps the reply from coming. `seen`: earlier arrivals of the same body."""
+        if not self.rates.any_transport:
+            return None
         point = uniform(self.seed, "transport", digest, seen)
         for kind in TRANSPORT_FAULTS:
             point -= getattr(self.rates, kind)
@@ -98,6 +108,8 @@ class Faults:
         Arrivals that got no answer do not count here: how often a client was held up by a limit
         depends on the clock, and what the answer says must not.
         """
+        if not self.rates.any_content:
+            return None
         point = uniform(self.seed, "content", digest, replies)
         for kind in CONTENT_FAULTS:
             point -= getattr(self.rates, kind)
@@ -106,4 +118,5 @@ class Faults:
         return None
 
     def is_slow(self, digest: bytes, seen: int) -> bool:
-        return uniform(self.seed, "slow", digest, seen) < self.rates.slow
+        slow = self.rates.slow
+        return slow > 0 and uniform(self.seed, "slow", digest, seen) < slow

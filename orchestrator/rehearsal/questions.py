@@ -8,7 +8,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from orchestrator.rehearsal.capabilities import EVERYTHING, Capabilities
-from orchestrator.rehearsal.refusals import bad_request, refuse_unknown_model, refuse_unsupported
+from orchestrator.rehearsal.refusals import (
+    bad_request,
+    load_json,
+    refuse_unknown_model,
+    refuse_unsupported,
+)
 from orchestrator.rehearsal.replies import ApiError
 
 CHARACTERS_PER_TOKEN = 4
@@ -51,7 +56,7 @@ def read_question(
         ApiError: 400 for what this server does not do, 404 for an unknown model.
     """
     try:
-        request = _Request.model_validate_json(body)
+        request = _Request.model_validate(load_json(body))
     except ValidationError as error:
         raise bad_request(error) from error
     refuse_unsupported(n=request.n, stream=request.stream)

@@ -1,17 +1,29 @@
 """What no kind of request may ask of this server."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import orjson
 from pydantic import ValidationError
 
 from orchestrator.rehearsal.replies import ApiError
 
 
+def load_json(body: bytes) -> Any:
+    """Read a body.
+
+    Raises:
+        ApiError: 400 if it is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"the body is not JSON: {error}") from error
+
+
 def bad_request(error: ValidationError) -> ApiError:
     """Return a 400 that names the first thing that is wrong with a body."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "json_invalid":
-        return ApiError(400, f"the body is not JSON: {first['msg']}")
     param = ".".join(str(part) for part in first["loc"])
     return ApiError(400, f"{param}: {first['msg']}", param=param)
 

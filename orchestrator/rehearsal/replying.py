@@ -172,8 +172,9 @@ class Rehearsal:
 
     def _delay(self, digest: bytes, seen: int) -> float:
         options = self._options
-        jitter = options.latency_jitter_ms * uniform(options.seed, "latency", digest, seen)
-        seconds = (options.latency_ms + jitter) / 1000
+        seconds = options.latency_ms / 1000
+        if jitter := options.latency_jitter_ms / 1000:
+            seconds += jitter * uniform(options.seed, "latency", digest, seen)
         if self._faults.is_slow(digest, seen):
             self._account.slowed()
             seconds += options.slow_seconds

@@ -1,8 +1,11 @@
 """Filling a JSON schema with something that is valid for it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from orchestrator.rehearsal.activations import activations
 from orchestrator.rehearsal.draws import draw, uniform
@@ -20,8 +23,11 @@ _KEYWORDS: dict[str, type | tuple[type, ...]] = {
     "const": object,
     "minimum": (int, float),
     "maximum": (int, float),
+    "$ref": str,
+    "$defs": dict,
 }
 _ANNOTATIONS = frozenset({"$schema", "$id", "title", "description", "default", "examples"})
+_DEEPEST = 20
 _WORDS = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "heath", "iris")
 
 
@@ -36,8 +42,14 @@ class SchemaFiller:
     seed: int
     digest: bytes
     """Of the question."""
-    tokens: dict[str, str]
-    """Tokens by position, for simulations; a position that is missing stands for itself."""
+    texts: Sequence[Mapping[str, str]] = ()
+    """Tokens by position, for simulations; a position that is missing stands for itself.
+
+    Text n belongs to the property "n", if that holds a simulation, and text 0 to a schema that is
+    one itself.
+    """
+    definitions: Mapping[str, Any] = field(default_factory=dict)
+    """What `$ref` refers to."""
 
     def fill(self, schema: dict[str, Any], place: str = "schema") -> Any:
         """Return a value for the schema.
@@ -46,6 +58,8 @@ class SchemaFiller:
             ApiError: 400 where the schema uses what this cannot honour.
         """
         _refuse_keywords(schema, place)
+        if "$ref" in schema:
+            return self.fill(self._definition(schema["$ref"], place), place)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
@@ -69,6 +83,12 @@ class SchemaFiller:
                 return None
         raise _unsupported(place, f"type {kind!r}")
 
+    def _definition(self, reference: str, place: str) -> dict[str, Any]:
+        found = self.definitions.get(reference.removeprefix("#/$defs/"))
+        if not isinstance(found, dict) or "$ref" in found or place.count(".") > _DEEPEST:
+            raise _unsupported(place, f"$ref: {reference!r}")
+        return found
+
     def _choose(self, options: Sequence[Any], place: str) -> Any:
         return options[draw(self.seed, self.digest, place) % len(options)]
 
@@ -76,10 +96,16 @@ class SchemaFiller:
         properties = schema.get("properties", {})
         if missing := [name for name in schema.get("required", []) if name not in properties]:
             raise _unsupported(place, f"required properties without a schema: {missing}")
-        if levels := _activation_levels(properties):
-            tokens = [self.tokens.get(position, position) for position in properties]
+        if levels := _activation_levels(orjson.dumps(properties)):
+            shown = self._text_at(place)
+            tokens = [shown.get(position, position) for position in properties]
             return dict(zip(properties, activations(self.seed, tokens, levels), strict=True))
         return {name: self.fill(inner, f"{place}.{name}") for name, inner in properties.items()}
+
+    def _text_at(self, place: str) -> Mapping[str, str]:
+        name = place.rpartition(".")[2]
+        number = int(name) if name.isdecimal() else 0
+        return self.texts[number] if number < len(self.texts) else {}
 
     def _array(self, schema: dict[str, Any], place: str) -> list[Any]:
         if "items" not in schema:
@@ -100,31 +126,10 @@ class SchemaFiller:
         return float(min(max(value, low), high))
 
 
-def with_definitions(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema with its definitions in place of the references to them.
-
-    Raises:
-        ApiError: 400 where a reference leads nowhere. References in definitions are left, and
-            refused by `fill`.
-    """
-    definitions = schema.get("$defs", {})
-
-    def resolved(inner: Any) -> Any:
-        if not isinstance(inner, dict):
-            return inner
-        if "$ref" not in inner:
-            return {key: resolved(value) for key, value in inner.items()}
-        name = str(inner["$ref"]).removeprefix("#/$defs/")
-        if not isinstance(definitions, dict) or name not in definitions:
-            raise _unsupported("schema", f"$ref: {inner['$ref']!r}")
-        return definitions[name]
-
-    found: dict[str, Any] = resolved({k: v for k, v in schema.items() if k != "$defs"})
-    return found
-
-
-def _activation_levels(properties: dict[str, Any]) -> tuple[int, ...] | None:
+@lru_cache(maxsize=1024)
+def _activation_levels(properties_json: bytes) -> tuple[int, ...] | None:
     """Return the levels of a simulation, ascending; None if this is not the schema of one."""
+    properties = orjson.loads(properties_json)
     if list(properties) != [str(position) for position in range(len(properties))]:
         return None
     enums = [schema.get("enum") for schema in properties.values() if isinstance(schema, dict)]

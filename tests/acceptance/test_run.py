@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.rehearsal.capabilities import Capabilities
 from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import RehearsalOptions
+from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
 
 TINY = """
@@ -165,6 +165,67 @@ def test_a_run_on_an_api_scores_every_neuron_and_leaks_no_key(cli):
     for file in (cli.home / "postgres").rglob("*"):
         if file.is_file():
             assert KEY.encode() not in file.read_bytes()
+
+
+BATCHED = """
+mode = "batch"
+[endpoints.here.batches]
+fill_s = 0.5
+poll_s = 0.3
+max_lines = 100
+"""
+
+
+@pytest.fixture(scope="session")
+def by_mode():
+    """What a run leaves and pays, by the mode of its endpoint."""
+    return {}
+
+
+@pytest.mark.parametrize("mode", ["online", "batch"])
+def test_a_run_in_batches_leaves_the_same_dataset_for_half_the_price(cli, by_mode, mode):
+    options = RehearsalOptions(
+        faults=FaultRates(malformed=0.02),
+        batches=BatchOptions(seconds=0.5, line_failures=0.05, expiries=2),
+    )
+    with RehearsalServer(options) as server:
+        key = 'api_key_env = "ACCEPTANCE_KEY"\n'
+        config = rehearsed(server).replace(key, BATCHED if mode == "batch" else "")
+        code, output = cli.run("run", cli.config(config))
+        stats = server.stats()
+    assert code == 0, output
+    (dataset,) = rows(cli, DATASET)
+    (spent,) = rows(cli, "SELECT sum(usd) AS usd, sum(calls) AS calls FROM run_cost")
+    assert (stats["batches"] > 2, stats["repeated_questions"]) == (mode == "batch", 0)
+    assert spent["usd"] == pytest.approx(stats["usd"], rel=0.2)  # it knows of no cached tokens
+    left = rows(cli, "SELECT (SELECT count(*) FROM batch_request) AS asked, count(*) AS waits, "
+                     "(SELECT count(*) FROM budget_hold) AS held FROM batch_wait")  # fmt: skip
+    assert set(left[0].values()) == {0}
+    by_mode[mode] = dataset, float(spent["usd"]), spent["calls"]
+    if mode == "batch" and "online" in by_mode:
+        assert by_mode["batch"][0] == by_mode["online"][0]
+        assert by_mode["batch"][1] == pytest.approx(by_mode["online"][1] / 2, rel=1e-6)
+        assert by_mode["batch"][2] == by_mode["online"][2]
+
+
+def test_a_run_in_batches_whose_workers_are_killed_asks_nothing_twice(cli):
+    batching = BatchOptions(seconds=1.0)
+    with RehearsalServer(RehearsalOptions(batches=batching)) as server:
+        config = rehearsed(server).replace('api_key_env = "ACCEPTANCE_KEY"\n', BATCHED)
+        running = cli.start("run", cli.config(config))
+        killed = 0
+        deadline = time.monotonic() + 150
+        while running.poll() is None and time.monotonic() < deadline:
+            time.sleep(3)
+            killed += cli.kill("worker api") if killed < 6 else 0
+        output, _ = running.communicate(timeout=60)
+        stats = server.stats()
+    assert running.returncode == 0, output
+    assert killed >= 2
+    assert stats["repeated_questions"] == 0
+    assert stats["answered"] == stats["batch_lines"] > 192
+    (spent,) = rows(cli, "SELECT sum(calls) AS calls FROM run_cost")
+    assert spent["calls"] == stats["answered"]
 
 
 def test_a_wrong_key_pauses_the_run_and_a_right_one_ends_it(cli):

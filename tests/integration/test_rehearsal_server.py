@@ -10,8 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from httpx_aiohttp import HttpxAiohttpClient
 
+from orchestrator.rehearsal.capabilities import Capabilities
+from orchestrator.rehearsal.command import rehearsal_server
 from orchestrator.rehearsal.faults import CONTENT_FAULTS, FaultRates
 from orchestrator.rehearsal.options import RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
@@ -182,6 +185,61 @@ def test_unknown_path_and_wrong_method_are_answered_in_json(start):
     assert error(client.post("/embeddings", json={}))["type"] == "invalid_request_error"
     assert client.post("/embeddings", json={}).status_code == 404
     assert client.get("/chat/completions").status_code == 405
+
+
+REASONING = Capabilities(reasoning=True)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "parameters", "param"),
+    [
+        (REASONING, {"max_tokens": 5}, "max_tokens"),
+        (REASONING, {"temperature": 0}, "temperature"),
+        (REASONING, {"logprobs": True}, "logprobs"),
+        (
+            Capabilities(without={"json_schema"}),
+            {"response_format": JSON_SCHEMA},
+            "response_format",
+        ),
+        (Capabilities(without={"logprobs"}), {"logprobs": True}, "top_logprobs"),
+        (Capabilities(max_logprobs=5), {"logprobs": True, "top_logprobs": 6}, "top_logprobs"),
+    ],
+)
+def test_what_a_server_lacks_it_refuses_by_name(start, capabilities, parameters, param):
+    server, client = start(capabilities=capabilities)
+    refused = ask(client, **parameters)
+    assert (refused.status_code, error(refused)["param"]) == (400, param)
+    assert ask(client, max_completion_tokens=60, temperature=1).status_code == 200
+    assert server.stats()["rejected"] == {"400": 1}
+
+
+def complete(client, **parameters):
+    request = {"model": "rehearsal", "prompt": " sea\tunknown\n", **parameters}
+    return client.post("/completions", json=request)
+
+
+def test_completions_echo_a_prompt_with_the_shape_of_the_openai_api(start):
+    server, client = start()
+    response = complete(client, max_tokens=0, echo=True, logprobs=15)
+    reply = response.json()
+    choice = reply["choices"][0]
+    assert (reply["object"], choice["text"]) == ("text_completion", " sea\tunknown\n")
+    assert reply["usage"]["prompt_tokens"] == len(choice["logprobs"]["tokens"])
+    assert reply["usage"]["completion_tokens"] == 0
+    assert NOTICE in response.text
+    assert server.stats()["prompt_tokens"] == reply["usage"]["prompt_tokens"]
+
+
+def test_completions_can_be_missing_whole_or_in_part(start):
+    _, without_echo = start(capabilities=Capabilities(without={"echo", "prompt_logprobs"}))
+    assert error(complete(without_echo, echo=True))["param"] == "echo"
+    assert error(complete(without_echo, prompt_logprobs=5))["param"] == "prompt_logprobs"
+    assert complete(without_echo).status_code == 200
+    _, none = start(capabilities=Capabilities(without={"completions"}))
+    assert complete(none).status_code == 404
+    _, few = start(capabilities=Capabilities(max_logprobs=5))
+    assert complete(few, logprobs=6).status_code == 400
+    assert complete(few, logprobs=5).status_code == 200
 
 
 def test_requests_over_the_limit_are_refused_and_pass_after_the_wait(start):
@@ -405,6 +463,36 @@ def test_port_in_use_is_reported_to_the_caller():
         options = RehearsalOptions(port=taken.getsockname()[1])
         with pytest.raises(OSError, match="address already in use"), RehearsalServer(options):
             pass
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("nothing=0.5", "'nothing' is none of rate_limit, rate_limit_bare, server_error, drop"),
+        ("drop=2", "drop is 2.0, not a probability from 0 to 1"),
+        ("drop", "drop is nan"),
+    ],
+)
+def test_command_refuses_impossible_faults_by_name(option, said):
+    result = CliRunner().invoke(rehearsal_server, ["--fault", option])
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_command_serves_what_its_options_say():
+    command = [sys.executable, "-m", "orchestrator", "rehearsal-server", "--port", "0"]
+    options = "--fault refusal=1 --without echo --latency-jitter-ms 1 --any-model --input-price 9"
+    with subprocess.Popen(
+        [*command, *options.split()], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            base_url = process.stdout.readline().split()[0]
+            with httpx.Client(base_url=base_url) as client:
+                assert ask(client, model="any").json()["choices"][0]["message"]["refusal"]
+                assert complete(client, echo=True).status_code == 400
+        finally:
+            process.terminate()
+            assert process.wait(timeout=10) == 0
 
 
 def test_blocking_server_says_where_it_is_and_stops_on_sigterm():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.rehearsal.activations import activations
+from orchestrator.rehearsal.activations import activation, activations
 from orchestrator.rehearsal.answers import OPENING, answer, strongest_token
 from orchestrator.rehearsal.faults import FaultRates, Faults
 from orchestrator.rehearsal.limits import ContinuousLimit
@@ -122,6 +122,42 @@ def test_one_token_with_logprobs_is_answered_by_one_number():
     assert {int(text) for text in texts} <= set(LEVELS)
 
 
+def test_one_token_is_simulated_as_in_the_text_that_it_ends():
+    tokens = [" sea", " of", " ", ":", "1: x"]
+    known = activations(0, tokens, LEVELS)
+    for last, token in enumerate(tokens):
+        lines = "\n".join(
+            f"{position}: {shown}" for position, shown in enumerate(tokens[: last + 1])
+        )
+        asked = question(f"Tokens:\n{lines}", max_tokens=1, logprobs=True, top_logprobs=20)
+        assert int(answer(asked, 0).content) == activation(0, token, LEVELS) == known[last]
+
+
+def test_simulation_is_the_same_with_and_without_a_schema():
+    text = "Tokens:\n" + "\n".join(
+        f"{position}: {word}" for position, word in enumerate(WORDS[:64])
+    )
+    plain = answer(question(text), seed=0).content
+    assert list(json.loads(plain).values()) == simulate(WORDS[:64])
+
+
+def test_several_texts_are_simulated_as_each_alone():
+    texts = [WORDS[:20], WORDS[20:50], WORDS[50:70]]
+    lines = [
+        f"Tokens of text {number}:\n" + "\n".join(f"{p}: {word}" for p, word in enumerate(words))
+        for number, words in enumerate(texts)
+    ]
+    value = {"enum": list(LEVELS)}
+    of = {n: object_schema({str(position): value for position in range(n)}) for n in (20, 30)}
+    schema = object_schema(
+        {str(n): {"$ref": f"#/$defs/tokens{len(words)}"} for n, words in enumerate(texts)}
+    ) | {"$defs": {f"tokens{n}": inner for n, inner in of.items()}}
+    form = {"type": "json_schema", "json_schema": {"name": "simulation", "schema": schema}}
+    asked = question("\n".join(lines), response_format=form)
+    found = json.loads(answer(asked, seed=0).content)
+    assert [list(values.values()) for values in found.values()] == [simulate(t) for t in texts]
+
+
 def test_json_object_holds_the_explanation():
     content = answer(question(RECORD, response_format={"type": "json_object"}), seed=0).content
     assert json.loads(content)["explanation"].startswith(OPENING)
@@ -135,8 +171,9 @@ def test_answer_over_the_limit_is_cut_and_says_so():
     assert answer(question(RECORD, max_tokens=100), seed=0).finish_reason == "stop"
 
 
+json_integers = st.integers(-(2**63), 2**63 - 1)  # what fits 64 bits, as in a parsed body
 scalars = st.one_of(
-    st.builds(lambda values: {"enum": values}, st.lists(st.integers(), min_size=1, max_size=5)),
+    st.builds(lambda values: {"enum": values}, st.lists(json_integers, min_size=1, max_size=5)),
     st.builds(
         lambda low, size: {"type": "integer", "minimum": low, "maximum": low + size},
         st.integers(-50, 50),
@@ -208,9 +245,9 @@ def is_valid(value, schema):
 @settings(max_examples=150)
 @given(schema=schemas, seed=st.integers(0, 5))
 def test_filled_schemas_are_valid_and_the_same_each_time(schema, seed):
-    value = SchemaFiller(seed, b"question", {}).fill(schema)
+    value = SchemaFiller(seed, b"question").fill(schema)
     assert is_valid(value, schema)
-    assert SchemaFiller(seed, b"question", {}).fill(schema) == value
+    assert SchemaFiller(seed, b"question").fill(schema) == value
 
 
 @pytest.mark.parametrize(
@@ -222,13 +259,14 @@ def test_filled_schemas_are_valid_and_the_same_each_time(schema, seed):
         pytest.param({"type": "array"}, id="array of nothing known"),
         pytest.param({"type": "array", "items": {"enum": []}}, id="enum without values"),
         pytest.param({"type": "object", "properties": {"a": 3}}, id="not a schema"),
+        pytest.param({"$ref": "#/$defs/none"}, id="reference to nothing"),
         pytest.param({"type": "vector"}, id="unknown type"),
         pytest.param({}, id="no type"),
     ],
 )
 def test_schema_that_cannot_be_filled_is_refused_with_its_place(schema):
     with pytest.raises(ApiError, match=r"^schema.*cannot fill") as caught:
-        SchemaFiller(0, b"question", {}).fill(schema)
+        SchemaFiller(0, b"question").fill(schema)
     assert (caught.value.status, caught.value.code) == (400, "unsupported_schema")
 
 

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import orjson
@@ -11,30 +12,37 @@ import orjson
 CHARACTERS_PER_TOKEN = 4  # of English; tiktoken would need a download at start
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
-    """One question. `sample` asks the same body once more, after a person's `retry`."""
+    """One question.
+
+    `sample` asks the same body once more, after a person's `retry`; `again` does so by itself,
+    where the first answer could not be read.
+    """
 
     purpose: str
     model: str
     body: Mapping[str, Any]
     path: str = "/chat/completions"
     sample: int = 0
+    again: int = 0
+
+    @cached_property
+    def content(self) -> bytes:
+        """The body as it is sent. Keys stay in order: a model fills a schema in that order."""
+        return orjson.dumps(self.body)
 
     def identity(self, base_url: str) -> bytes:
         """Return the hash of everything that can change the answer."""
-        asked = {
-            "base_url": base_url.rstrip("/"),
-            "path": self.path,
-            "body": dict(self.body),
-            "sample": self.sample,
-        }
-        return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
+        place = f"{base_url.rstrip('/')}\n{self.path}\n{self.sample}\n{self.again}\n"
+        return hashlib.sha256(place.encode() + self.content).digest()
 
-    @property
+    @cached_property
     def prompt_tokens(self) -> int:
-        """An estimate from the length of the messages, as the limits of hosted APIs use too."""
-        return math.ceil(len(orjson.dumps(self.body.get("messages"))) / CHARACTERS_PER_TOKEN)
+        """An estimate from the length of the texts, as the limits of hosted APIs use too."""
+        messages, prompt = self.body.get("messages"), self.body.get("prompt")
+        texts = [message["content"] for message in messages] if messages else [prompt or ""]
+        return math.ceil(sum(map(len, texts)) / CHARACTERS_PER_TOKEN)
 
     @property
     def max_completion_tokens(self) -> int:
@@ -46,8 +54,9 @@ class Call:
 class Answer:
     """One answer, as it is stored.
 
-    `distributions` is what is kept of its log probabilities. `reused` says that the answer was
-    stored before it was asked for.
+    `distributions` is what is kept of its log probabilities. `usd` is what an answer of use cost,
+    `wasted_usd` what was paid for anything else. `reused` says that the answer was stored before it
+    was asked for.
     """
 
     identity: bytes

@@ -1,5 +1,6 @@
 """An OpenAI-compatible API: where it is, what it allows, what it costs."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,7 +26,7 @@ FREE = Price(input=0.0, output=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One API under one key."""
+    """One API under one key. Its limits hold for each model, `max_in_flight` for all together."""
 
     name: str
     base_url: str
@@ -39,3 +40,9 @@ class Endpoint:
     def price(self, model: str) -> Price:
         """Return a model's price; without one it costs nothing, as on an own server."""
         return self.prices.get(model, FREE)
+
+    @property
+    def account(self) -> str:
+        """A name for what limits are counted by, under whatever name: the address and the key."""
+        secret = f"{self.base_url.rstrip('/')}\n{self.api_key or ''}"
+        return hashlib.sha256(secret.encode()).hexdigest()[:16]

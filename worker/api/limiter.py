@@ -1,139 +1,140 @@
-"""Sharing an endpoint's limits between all workers, through Redis.
+"""Waiting for a turn: one queue for each model of an endpoint, first come, first served.
 
-Requests and tokens are two continuous buckets of one second's capacity, charged in one atomic
-script by the server's clock. A call larger than the burst puts the bucket into debt.
+What the queue may let go is agreed with all other processes in one exchange for all calls that
+wait, no more often than every few milliseconds, so that it costs next to nothing a call.
 """
 
 import asyncio
-import hashlib
 import logging
-from typing import Protocol
+import time
+from collections import deque
+from contextlib import suppress
+from itertools import islice
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from worker.api.endpoint import Endpoint
+from worker.api.shared_limits import MOST_AT_ONCE, Grant, Report, SharedLimits
 
 log = logging.getLogger(__name__)
 
-BURST_S = 1.0
+COLLECT_S = 0.005  # calls that come within it share an exchange
+SHORTEST_WAIT_S = 0.02
+LONGEST_WAIT_S = 0.25  # half a bucket: what others give back is not overslept
+STILL_HERE_S = 2.0  # how often a process says that its calls are still in flight
 GIVE_UP_S = 300.0
 
-_TAKE = """
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
-local blocked = tonumber(redis.call('GET', KEYS[3]) or 0)
-local wait = math.max(0, blocked - now)
-local free = {}
-for i = 1, 2 do
-  local rate = tonumber(ARGV[i])
-  if rate > 0 then
-    local burst = rate * tonumber(ARGV[5])
-    local level = redis.call('HMGET', KEYS[i], 'level', 'at')
-    local filled = burst
-    if level[1] then
-      filled = math.min(burst, tonumber(level[1]) + (now - tonumber(level[2])) * rate)
-    end
-    local need = math.min(tonumber(ARGV[i + 2]), burst)
-    if filled < need then wait = math.max(wait, (need - filled) / rate) end
-    free[i] = filled
-  end
-end
-if wait > 0 then return tostring(wait) end
-for i = 1, 2 do
-  if free[i] then
-    local left = free[i] - tonumber(ARGV[i + 2])
-    redis.call('HSET', KEYS[i], 'level', tostring(left), 'at', tostring(now))
-    redis.call('EXPIRE', KEYS[i], 600)
-  end
-end
-return '0'
-"""
 
-_PENALIZE = """
-local time = redis.call('TIME')
-local until_ = time[1] + time[2] / 1e6 + tonumber(ARGV[1])
-if until_ > tonumber(redis.call('GET', KEYS[1]) or 0) then
-  redis.call('SET', KEYS[1], tostring(until_), 'EX', math.ceil(tonumber(ARGV[1])) + 1)
-end
-"""
+class Limiter:
+    """The queue of one model. Belongs to an event loop."""
 
+    def __init__(self, shared: SharedLimits) -> None:
+        self.shared = shared
+        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._in_flight = 0
+        self._report = Report()
+        self._change = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._away_since: float | None = None
 
-class Limiter(Protocol):
-    """What a call waits for before it is sent."""
+    async def take(self, tokens: int, *, first: bool = False) -> None:
+        """Wait until a call of so many tokens may be sent; whoever took must `leave`.
 
-    async def take(self, tokens: int) -> None:
-        """Wait until one request of so many tokens may be sent."""
-
-    async def refund(self, tokens: int) -> None:
-        """Give back tokens that were reserved and not used."""
-
-    async def penalize(self, seconds: float) -> None:
-        """Let nobody send anything for so long."""
-
-    async def close(self) -> None:
-        """Close what it holds open."""
-
-
-class RedisLimiter:
-    """One endpoint, key and model, over all processes."""
-
-    def __init__(self, redis: Redis, key: str, requests_per_s: float, tokens_per_s: float) -> None:
-        self._redis = redis
-        self._keys = [f"limit:{key}:{part}" for part in ("requests", "tokens", "blocked")]
-        self._rates = (requests_per_s, tokens_per_s)
-        self._take = redis.register_script(_TAKE)
-        self._penalize = redis.register_script(_PENALIZE)
-
-    async def take(self, tokens: int) -> None:
-        """Wait until one request of so many tokens may be sent.
+        Args:
+            tokens: Of its prompt, and at most of its answer.
+            first: Whether to go before all others, as a call that was sent before.
 
         Raises:
             RedisError: Redis was away for minutes.
         """
-        away = 0.0
-        while True:
-            try:
-                arguments = [*self._rates, 1, tokens, BURST_S]
-                wait = float(await self._take(keys=self._keys, args=arguments))
-            except RedisError as error:
-                if away >= GIVE_UP_S:
-                    raise
-                log.warning("limits cannot be read, waiting: %s", error)
-                wait = 1.0
-                away += wait
-            if wait <= 0:
-                return
-            await asyncio.sleep(min(wait, 5.0))
-
-    async def refund(self, tokens: int) -> None:
-        """Give back tokens that were reserved and not used."""
-        if self._rates[1] > 0 and tokens > 0:
-            try:
-                if await self._redis.exists(self._keys[1]):
-                    await self._redis.hincrbyfloat(self._keys[1], "level", tokens)
-            except RedisError as error:  # a bucket that is lost starts full
-                log.warning("limits cannot be written: %s", error)
-
-    async def penalize(self, seconds: float) -> None:
-        """Let nobody send anything for so long."""
+        turn = asyncio.get_running_loop().create_future()
+        (self._queue.appendleft if first else self._queue.append)((tokens, turn))
+        self._change.set()
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._run())
         try:
-            await self._penalize(keys=[self._keys[2]], args=[seconds])
-        except RedisError as error:
-            log.warning("limits cannot be written: %s", error)
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # its turn came in the same moment
+                self.leave(unused=tokens)
+            raise
+
+    def leave(
+        self, *, unused: int = 0, answered: int = 0, failed: int = 0, refused: int = 0
+    ) -> None:
+        """End a call that was taken, and say how. `unused` tokens go back."""
+        self._in_flight -= 1
+        self._report.add(Report(answered, failed, refused, unused))
+        self._change.set()
+
+    def refund(self, tokens: int) -> None:
+        """Give back tokens that were taken and not used, or take more if negative."""
+        self._report.refund += tokens
+
+    def block(self, seconds: float) -> None:
+        """Let nobody send anything for so long, in any process."""
+        self._report.blocked_s = max(self._report.blocked_s, seconds)
+        self._change.set()
+
+    def lower(self, ceilings: dict[str, float]) -> None:
+        """Take over the limits that the server names, a second, where they are lower."""
+        self._report.ceilings |= ceilings
 
     async def close(self) -> None:
-        """Close the connections to Redis."""
-        await self._redis.aclose()
+        """Stop; nobody waits any more."""
+        if self._pump is not None:
+            self._pump.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._pump
 
+    async def _run(self) -> None:
+        """Exchange while there is something to say; the last time that nothing is left."""
+        while True:
+            self._change.clear()
+            grant = await self._exchange()
+            if not self._queue and not self._in_flight and not self._change.is_set():
+                return
+            await self._rest(grant)
 
-def limiter_for(endpoint: Endpoint, model: str, redis_url: str) -> RedisLimiter:
-    """Return the limiter of an endpoint's model; the key is named by a hash of it."""
-    secret = hashlib.sha256((endpoint.api_key or "").encode()).hexdigest()[:12]
-    url = redis_url.replace("redis+socket://", "unix://", 1)
-    return RedisLimiter(
-        Redis.from_url(url, socket_timeout=10),
-        f"{endpoint.name}:{secret}:{model}",
-        (endpoint.requests_per_minute or 0) / 60,
-        (endpoint.tokens_per_minute or 0) / 60,
-    )
+    async def _rest(self, grant: Grant) -> None:
+        """Sleep until another exchange may change something."""
+        if not self._queue or grant.wait_s is None:
+            longest = LONGEST_WAIT_S if self._queue else STILL_HERE_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(longest):
+                    await self._change.wait()
+            await asyncio.sleep(COLLECT_S)
+        else:
+            await asyncio.sleep(min(max(grant.wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S))
+
+    async def _exchange(self) -> Grant:
+        while self._queue and self._queue[0][1].cancelled():
+            self._queue.popleft()
+        asked = list(islice(self._queue, MOST_AT_ONCE))
+        report, self._report = self._report, Report()
+        try:
+            needs = [tokens for tokens, _ in asked]
+            grant = await self.shared.exchange(report, needs, len(self._queue), self._in_flight)
+        except (RedisError, OSError) as error:
+            self._report.add(report)
+            return self._without_redis(error)
+        self._away_since = None
+        for tokens, turn in asked[: grant.calls]:
+            self._queue.remove((tokens, turn))
+            self._in_flight += 1
+            if turn.cancelled():
+                self.leave(unused=tokens)
+            else:
+                turn.set_result(None)
+        return grant
+
+    def _without_redis(self, error: Exception) -> Grant:
+        """Wait on, or give up when Redis was away too long."""
+        if self._away_since is None:
+            log.warning("limits cannot be read, waiting: %s", error)
+            self._away_since = time.monotonic()
+        if time.monotonic() - self._away_since > GIVE_UP_S:
+            while self._queue:
+                _, turn = self._queue.popleft()
+                if not turn.done():
+                    turn.set_exception(error)
+        return Grant(0, 1.0, 0)

@@ -1,40 +1,81 @@
 """Asking language models, with every answer in the database before it is read."""
 
+import atexit
 import os
 import threading
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine
-
-from db import calls, progress
-from db.session import transaction
+from worker.api.asking import Account
+from worker.api.budget import Budget
 from worker.api.calls import Answer, Call
 from worker.api.endpoint import Endpoint, Price
 from worker.api.engine import CallEngine
-from worker.api.limiter import limiter_for
-from worker.errors import BadCredentials, BudgetReached, RowError
+from worker.errors import BadCredentials, Interrupted, RowError
 from worker.run_config import RunConfig
 from worker.shard_work import ShardWork
+from worker.stages.batch_questions import answers_from_batches
+from worker.stages.ledger import PostgresLedger, RunBudget, RunState
 
-_engines: dict[tuple[int, str, str], CallEngine] = {}
+T = TypeVar("T")
+
 _lock = threading.Lock()
-_ANSWER_FIELDS = {field.name for field in fields(Answer)} - {"reused"}
+_engine: CallEngine | None = None
+_accounts: dict[int, Account] = {}
+_users: dict[int, int] = {}  # shards that ask for a run at the moment
 
 
 def ask(work: ShardWork, endpoint: str, questions: Sequence[Call]) -> list[Answer | RowError]:
     """Return the answers in the order of the calls; those stored already are not asked again.
 
     Raises:
-        RunError: The whole run is affected.
-        Interrupted: The worker was told to stop.
+        RunError: The whole run is affected, and paused.
+        Interrupted: The worker was told to stop, or the run was paused.
+        Waiting: The questions are put into batches, and are not all answered.
     """
     if not questions:
         return []
-    engine = _engine(work, endpoint, questions[0].model)
-    return engine.run(questions, stop=work.stop, reserve=_Budget(work))
+    found = endpoint_of(work.config, endpoint, os.environ)
+    if work.config.endpoints[endpoint].mode == "batch":
+        return answers_from_batches(work, found, questions)
+    with _account_of(work) as account:
+        return _the_engine().run(found, questions, account, work.stop)
+
+
+def ask_and_read(
+    work: ShardWork,
+    endpoint: str,
+    questions: Sequence[Call],
+    read: Callable[[Sequence[Answer | RowError]], tuple[T, Collection[int]]],
+) -> T:
+    """Return what `read` makes of the answers to all calls.
+
+    What cannot be read is asked once more, also at temperature 0, where hosted models do not repeat
+    themselves exactly. What the first answer cost is counted as wasted then.
+
+    Args:
+        work: The shard.
+        endpoint: Its name in the configuration.
+        questions: Of one model.
+        read: Takes the answers in the order of the calls, and returns what it makes of them and the
+            places of those that do not hold what was asked for.
+
+    Raises:
+        RunError: The whole run is affected, and paused.
+        Interrupted: The worker was told to stop, or the run was paused.
+    """
+    answers = ask(work, endpoint, questions)
+    found, unread = read(answers)
+    if unread:
+        useless = [a.identity for place in unread if isinstance(a := answers[place], Answer)]
+        PostgresLedger(work.engine, work.claim.run_id).waste(useless)
+        again = ask(work, endpoint, [replace(questions[place], again=1) for place in unread])
+        for place, answer in zip(unread, again, strict=True):
+            answers[place] = answer
+        found, _ = read(answers)
+    return found
 
 
 def failure_row(work: ShardWork, neuron: int, error: RowError) -> tuple[Any, ...]:
@@ -48,12 +89,16 @@ def endpoint_of(config: RunConfig, name: str, env: Mapping[str, str]) -> Endpoin
     """Return an endpoint of the configuration, with its key from the environment.
 
     Raises:
-        BadCredentials: The variable that should hold the key is not set.
+        BadCredentials: The variable that should hold the key is not set, or holds no key.
     """
     found = config.endpoints[name]
     key = env.get(found.api_key_env) if found.api_key_env else None
     if found.api_key_env and not key:
         raise BadCredentials(f"{found.api_key_env} is not set, which endpoint {name!r} needs")
+    if key and not all("!" <= character <= "~" for character in key):
+        raise BadCredentials(
+            f"{found.api_key_env} holds a space, a line break or another character no key has"
+        )
     return Endpoint(
         name=name,
         base_url=found.base_url,
@@ -66,73 +111,40 @@ def endpoint_of(config: RunConfig, name: str, env: Mapping[str, str]) -> Endpoin
     )
 
 
-def _engine(work: ShardWork, name: str, model: str) -> CallEngine:
-    """Return this process's engine for an endpoint and model as the run has them now."""
-    settings = work.config.endpoints[name].model_dump_json()
+def _the_engine() -> CallEngine:
+    """Return this process's engine, which is closed at its exit."""
+    global _engine
     with _lock:
-        key = (work.claim.run_id, model, settings)
-        if key not in _engines:
-            endpoint = endpoint_of(work.config, name, os.environ)
-            ledger = PostgresLedger(work.engine, work.claim.run_id)
-            limiter = limiter_for(endpoint, model, os.environ["REDIS_URL"])
-            _engines[key] = CallEngine(endpoint, limiter, ledger)
-        return _engines[key]
+        if _engine is None:
+            _engine = CallEngine(os.environ["REDIS_URL"])
+            atexit.register(_engine.close)
+        return _engine
 
 
-class PostgresLedger:
-    """The table of calls, for one run."""
+@contextmanager
+def _account_of(work: ShardWork) -> Iterator[Account]:
+    """Yield what a run's shards in this process share while any of them asks.
 
-    def __init__(self, engine: Engine, run_id: int) -> None:
-        self._engine, self._run_id = engine, run_id
-
-    def find(self, identities: Sequence[bytes]) -> dict[bytes, Answer]:
-        """Return the answers to these questions that any run has paid for."""
-        with transaction(self._engine) as connection:
-            rows = calls.find(connection, identities)
-        return {
-            row["identity"]: Answer(**{k: row[k] for k in _ANSWER_FIELDS}, reused=True)
-            for row in rows
-        }
-
-    def save(self, answers: Sequence[Answer]) -> None:
-        """Store answers and what they cost; committed when it returns."""
-        with transaction(self._engine) as connection:
-            rows = [self._row(answer) for answer in answers]
-            calls.save(connection, rows)
-            progress.add_spend(connection, self._run_id, _spend(answers))
-
-    def _row(self, answer: Answer) -> tuple[Any, ...]:
-        return tuple(
-            self._run_id if column == "run_id" else getattr(answer, column)
-            for column in calls.CALL_COLUMNS
-        )
-
-
-def _spend(answers: Sequence[Answer]) -> list[dict[str, object]]:
-    sums: dict[tuple[str, str], dict[str, Any]] = defaultdict(lambda: defaultdict(int))
-    for answer in answers:
-        row = sums[answer.purpose, answer.model]
-        row["calls"] += 1
-        for column in ("prompt_tokens", "cached_tokens", "completion_tokens", "usd", "wasted_usd"):
-            row[column] += getattr(answer, column)
-    return [{"stage": stage, "model": model, **row} for (stage, model), row in sums.items()]
-
-
-class _Budget:
-    """Refuses a call that the run's budget may not cover, by what is stored and what is out."""
-
-    def __init__(self, work: ShardWork) -> None:
-        self._limit = work.run["budget_usd"]
-        self._reserved = 0.0
-        if self._limit is not None:
-            with transaction(work.engine) as connection:
-                self._spent = progress.spent(connection, work.claim.run_id)
-
-    def __call__(self, usd: float) -> None:
-        if self._limit is None:
-            return
-        if self._spent + self._reserved + usd > self._limit:
-            raise BudgetReached(
-                f"the budget of {self._limit:.2f} USD is reached ({self._spent:.2f} USD spent)"
-            )
-        self._reserved += usd
+    Raises:
+        Interrupted: The run was paused here, and what was in flight then still is.
+    """
+    run_id = work.claim.run_id
+    state = RunState(work.engine, run_id)
+    budget = RunBudget(work.engine, run_id)
+    with _lock:
+        if run_id not in _accounts:
+            ledger = PostgresLedger(work.engine, run_id)
+            _accounts[run_id] = Account(ledger, Budget(budget), state.pause, state.is_running)
+            _users[run_id] = 0
+        account = _accounts[run_id]
+        if account.halted is not None:
+            raise Interrupted("the run is paused")
+        _users[run_id] += 1
+    try:
+        yield account
+    finally:
+        with _lock:
+            _users[run_id] -= 1
+            if not _users[run_id]:
+                del _accounts[run_id]
+                budget.release()

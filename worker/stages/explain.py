@@ -1,5 +1,6 @@
 """Explain: one sentence about what makes a neuron fire."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from worker.neurons.prompts import clean_explanation, explanation_body
 from worker.neurons.records import ActivationRecord
 from worker.neurons.splits import Split, top_slice
 from worker.shard_work import ShardWork
-from worker.stages.calls import ask, failure_row
+from worker.stages.calls import ask_and_read, failure_row
 from worker.stages.scored_records import activations_of, tokens_of
 from worker.stages.vocabulary import texts_of
 
@@ -32,6 +33,7 @@ def explain(work: ShardWork) -> None:
 
 
 Rows = list[tuple[Any, ...]]
+Outcome = tuple[bytes, str] | RowError
 
 
 def _explain_by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
@@ -72,9 +74,8 @@ def _explain_by_calls(work: ShardWork) -> tuple[Rows, Rows]:
         for row, records_ in zip(rows, shown, strict=True)
     ]
     explanations, failures = [], []
-    answers = ask(work, work.config.explainer.endpoint, calls)
-    for row, answer in zip(rows, answers, strict=True):
-        outcome = _parse(answer)
+    outcomes = ask_and_read(work, work.config.explainer.endpoint, calls, _read)
+    for row, outcome in zip(rows, outcomes, strict=True):
         if isinstance(outcome, RowError):
             failures.append(failure_row(work, row["neuron"], outcome))
         else:
@@ -114,7 +115,12 @@ def _call(work: ShardWork, shown: list[ActivationRecord], sample: int) -> Call:
     return Call(purpose="explain", model=model, body=body, sample=sample)
 
 
-def _parse(answer: Answer | RowError) -> tuple[bytes, str] | RowError:
+def _read(answers: Sequence[Answer | RowError]) -> tuple[list[Outcome], list[int]]:
+    found = [_parse(answer) for answer in answers]
+    return found, [i for i, outcome in enumerate(found) if isinstance(outcome, Malformed)]
+
+
+def _parse(answer: Answer | RowError) -> Outcome:
     if isinstance(answer, RowError):
         return answer
     text = clean_explanation(answer.text)

@@ -16,11 +16,12 @@ from worker.neurons.simulation import Simulation
 from worker.neurons.simulators.asking import Question, Reply, Simulator
 from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from worker.shard_work import ShardWork
-from worker.stages.calls import ask, failure_row
+from worker.stages.calls import ask_and_read, failure_row
 from worker.stages.scored_records import ScoredRecords, scored_records
 from worker.stages.vocabulary import texts_of
 
 Rows = list[tuple[Any, ...]]
+Outcome = tuple[Simulation, bytes] | RowError  # with the call that it stems from
 
 
 def simulate(work: ShardWork) -> None:
@@ -90,16 +91,28 @@ def _by_calls(work: ShardWork) -> tuple[Rows, Rows]:
         for group, questions in zip(groups, asked, strict=True)
         for question in questions
     ]
-    answers = iter(ask(work, work.config.simulator.endpoint, calls))
+
+    def read(answers: Sequence[Answer | RowError]) -> tuple[list[list[Outcome]], list[int]]:
+        remaining, place = iter(answers), 0
+        found: list[list[Outcome]] = []
+        unread: list[int] = []
+        for group, questions in zip(groups, asked, strict=True):
+            outcomes = _read(simulator, group, list(islice(remaining, len(questions))))
+            if any(isinstance(outcome, Malformed) for outcome in outcomes):
+                unread += range(place, place + len(questions))
+            found.append(outcomes)
+            place += len(questions)
+        return found, unread
+
+    outcomes = ask_and_read(work, work.config.simulator.endpoint, calls, read)
     simulations: Rows = []
     failures: dict[int, tuple[Any, ...]] = {}
-    for group, questions in zip(groups, asked, strict=True):
-        answered = list(islice(answers, len(questions)))
-        for excerpt, found in zip(group.excerpts, _read(simulator, group, answered), strict=True):
-            if isinstance(found, RowError):
-                failures.setdefault(group.neuron, failure_row(work, group.neuron, found))
+    for group, found in zip(groups, outcomes, strict=True):
+        for excerpt, outcome in zip(group.excerpts, found, strict=True):
+            if isinstance(outcome, RowError):
+                failures.setdefault(group.neuron, failure_row(work, group.neuron, outcome))
             else:
-                simulation, call = found
+                simulation, call = outcome
                 scale, model = "simulated_normalized_activations", work.config.simulator.model
                 row = _row(work, group.neuron, excerpt, simulation, scale, model, call)
                 simulations.append(row)
@@ -145,7 +158,7 @@ def _call(work: ShardWork, question: Question, sample: int) -> Call:
 
 def _read(
     simulator: Simulator, group: _Group, answers: Sequence[Answer | RowError]
-) -> list[tuple[Simulation, bytes] | RowError]:
+) -> list[Outcome]:
     """Return each record's simulation with the call that it stems from, or why it has none."""
     good = [answer for answer in answers if isinstance(answer, Answer)]
     for answer in answers:

@@ -65,17 +65,17 @@ def test_a_hostile_token_keeps_its_number(token):
 
 
 def test_the_schema_has_one_integer_from_0_to_10_for_every_position():
-    schema = response_format([64])["json_schema"]["schema"]
+    schema = response_format((64,))["json_schema"]["schema"]
     assert schema["required"] == [str(n) for n in range(64)] == list(schema["properties"])
     assert {tuple(v["enum"]) for v in schema["properties"].values()} == {tuple(range(11))}
     assert schema["additionalProperties"] is False
 
 
 def test_the_schema_of_several_records_keeps_to_a_thousand_enum_values():
-    schema = response_format([64, 64, 32])
+    schema = response_format((64, 64, 32))
     assert json.dumps(schema).count("enum") == 64 + 32
-    assert json.dumps(response_format([64] * 10)).count("enum") == 64
-    assert json.dumps(schema) == json.dumps(response_format([64, 64, 32]))
+    assert json.dumps(response_format((64,) * 10)).count("enum") == 64
+    assert json.dumps(schema) == json.dumps(response_format((64, 64, 32)))
 
 
 @pytest.mark.parametrize("n_records", [1, 3])

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,8 @@ def activations_in(values: Any, n_tokens: int) -> FloatArray:
         raise Malformed(f"the simulation is no object: {str(values)[:80]!r}")
     if len(values) != n_tokens:
         raise Malformed(f"the simulation has {len(values)} values for {n_tokens} tokens")
+    if set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= MAX_NORMALIZED:
+        return np.array(values, dtype=np.float64)
     return np.array([_value(value, place) for place, value in enumerate(values)])
 
 
@@ -95,7 +98,9 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _in_order(values: dict[str, Any], n: int, what: str) -> list[Any]:
-    keys = [str(number) for number in range(n)]
+    keys = _keys(n)
+    if list(values) == keys:
+        return list(values.values())
     missing = [key for key in keys if key not in values]
     unknown = [key for key in values if key not in set(keys)]
     if missing:
@@ -103,6 +108,11 @@ def _in_order(values: dict[str, Any], n: int, what: str) -> list[Any]:
     if unknown:
         raise Malformed(f"the simulation has a position that was not asked: {unknown[0][:20]!r}")
     return [values[key] for key in keys]
+
+
+@cache
+def _keys(n: int) -> list[str]:
+    return [str(number) for number in range(n)]
 
 
 def _value(value: Any, place: int) -> float:

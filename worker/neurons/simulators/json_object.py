@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 from worker.errors import Malformed
@@ -68,7 +69,7 @@ def json_body(explanation: str, records: Sequence[Tokens]) -> dict[str, Any]:
     All but its last message is the same for every neuron, and that begins with the explanation,
     which all records of a neuron share.
     """
-    lengths = [len(record) for record in records]
+    lengths = tuple(len(record) for record in records)
     return {
         "messages": json_messages(explanation, records),
         "max_tokens": sum(_max_tokens(n_tokens) for n_tokens in lengths),
@@ -84,7 +85,12 @@ def _max_tokens(n_tokens: int) -> int:
 
 def json_messages(explanation: str, records: Sequence[Tokens]) -> list[Message]:
     """Return the messages that ask what a neuron of this explanation does on these records."""
-    several = len(records) > 1
+    examples = _examples(several=len(records) > 1)
+    return [*examples, message("user", _question(explanation, records))]
+
+
+@cache
+def _examples(*, several: bool) -> Sequence[Message]:
     messages = [message("system", _SEVERAL if several else _ONE)]
     for example in EXAMPLES:
         shown = example.records if several else example.records[:1]
@@ -92,7 +98,7 @@ def json_messages(explanation: str, records: Sequence[Tokens]) -> list[Message]:
         values = [[activation for _, activation in record] for record in shown]
         messages.append(message("user", _question(example.explanation, tokens)))
         messages.append(message("assistant", _answer(values)))
-    return [*messages, message("user", _question(explanation, records))]
+    return messages
 
 
 def _question(explanation: str, records: Sequence[Tokens]) -> str:
@@ -111,7 +117,8 @@ def _answer(values: Sequence[Sequence[int]]) -> str:
     return json.dumps(shown, separators=(",", ":"))
 
 
-def response_format(lengths: Sequence[int]) -> dict[str, Any]:
+@cache
+def response_format(lengths: tuple[int, ...]) -> dict[str, Any]:
     """Return the schema of an answer: one integer from 0 to 10 for every position.
 
     Static keys and enums are what every provider's strict mode takes, and a schema that is the same

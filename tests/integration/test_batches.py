@@ -1,0 +1,426 @@
+"""The batches of a run, against the rehearsal server, with a crash wherever one may happen."""
+
+import threading
+import time
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from db import batches, progress, runs, shards
+from db.session import transaction
+from orchestrator.rehearsal.capabilities import Capabilities
+from orchestrator.rehearsal.faults import FaultRates
+from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
+from orchestrator.rehearsal.server import RehearsalServer
+from worker.api.batch_client import BatchClient
+from worker.api.calls import Answer, Call
+from worker.errors import BudgetReached, RequestRejected, Unavailable, Waiting
+from worker.run_config import RunConfig
+from worker.shard_work import Errand, ShardWork
+from worker.stages.batch_questions import answers_from_batches
+from worker.stages.batches import advance
+from worker.stages.calls import endpoint_of
+
+LEASE_S = 60
+
+
+class Crash(Exception):
+    """The process dies here."""
+
+
+def questions(count, **body):
+    return [
+        Call(
+            purpose="explain",
+            model="rehearsal",
+            body={
+                "model": "rehearsal",
+                "messages": [{"role": "user", "content": f"question {number}\n a\t3"}],
+                "max_tokens": 60,
+                **body,
+            },
+        )
+        for number in range(count)
+    ]
+
+
+class Batched:
+    """A run of one shard whose questions go into the batches of a rehearsal server."""
+
+    def __init__(self, engine, server, limits, budget):
+        self.engine, self.server = engine, server
+        self.config = RunConfig.model_validate(
+            {
+                "name": "batched",
+                "explainer": {"endpoint": "here", "model": "rehearsal"},
+                "simulator": {"kind": "lookup"},
+                "endpoints": {
+                    "here": {
+                        "base_url": server.base_url,
+                        "mode": "batch",
+                        "batches": {"fill_s": 0, **limits},
+                        "prices": {
+                            "rehearsal": {"input": 0.15, "cached_input": 0.075, "output": 0.6}
+                        },
+                    }
+                },
+            }
+        )
+        self.run_id = self._create(budget)
+        self.endpoint = endpoint_of(self.config, "here", {})
+
+    def _create(self, budget):
+        with transaction(self.engine) as connection:
+            corpus = {
+                "digest": "c",
+                "vocabulary_id": runs.save_vocabulary(connection, "v", ["a"]),
+                "source": "s",
+                "n_excerpts": 1,
+                "excerpt_tokens": 2,
+                "n_documents": 1,
+                "n_documents_too_short": 0,
+                "n_windows": 1,
+            }
+            run = {
+                "name": "batched",
+                "config": self.config.model_dump(mode="json"),
+                "config_hash": "h",
+                "corpus_id": runs.save_corpus(connection, corpus, [("d", 0, b"\0" * 8)]),
+                "n_layers": 1,
+                "neurons_per_layer": 2,
+                "budget_usd": budget,
+            }
+            run_id = runs.create(connection, run)
+            runs.save_plan(
+                connection,
+                run_id,
+                neurons=[(0, 0), (0, 1)],
+                shards=[("explain", "", 0, start, start + 1, 1, "ready") for start in (0, 1)],
+                totals=[("explain", 0, 2)],
+            )
+        return run_id
+
+    def claim(self, number=0):
+        with transaction(self.engine) as connection:
+            ids = connection.scalars(text("SELECT id FROM shard ORDER BY id")).all()
+            claim = shards.claim(connection, ids[number], "w", LEASE_S)
+            assert claim is not None
+            run = runs.get(connection, self.run_id)
+        return ShardWork(self.engine, claim, run, self.config, threading.Event())
+
+    def ask(self, calls, number=0):
+        """Do the shard: return its answers, or None where it has to wait."""
+        work = self.claim(number)
+        try:
+            return answers_from_batches(work, self.endpoint, calls)
+        except Waiting:
+            with transaction(self.engine) as connection:
+                assert shards.wait(connection, work.claim)
+            return None
+
+    def advance(self, connect=BatchClient):
+        advance(Errand(self.engine, self.run_id, self.config, threading.Event()), connect)
+
+    def is_ready(self, number=0):
+        with transaction(self.engine) as connection:
+            shards.open_ready(connection, self.run_id)
+            states = connection.scalars(text("SELECT state FROM shard ORDER BY id")).all()
+        return states[number] == "ready"
+
+    def answers(self, calls):
+        """Ask, and bring the batches on until the shard has its answers."""
+        answers = self.ask(calls)
+        deadline = time.monotonic() + 60
+        while answers is None:
+            assert time.monotonic() < deadline, self.rows()
+            self.advance()
+            if self.is_ready():
+                answers = self.ask(calls)
+            time.sleep(0.05)
+        return answers
+
+    def rows(self):
+        with transaction(self.engine) as connection:
+            query = "SELECT state, outcome, n_requests, batch_id FROM batch ORDER BY id"
+            return [tuple(row) for row in connection.execute(text(query))]
+
+    def scalar(self, query):
+        with transaction(self.engine) as connection:
+            return connection.scalar(text(query))
+
+    def leaves_nothing(self):
+        return self.scalar("SELECT count(*) FROM batch_request") == 0 and (
+            self.scalar("SELECT count(*) FROM batch_wait") == 0
+            and self.scalar("SELECT count(*) FROM budget_hold") == 0
+        )
+
+
+@pytest.fixture
+def start(engine):
+    """Makes a run on a server with the given options; returns what asks."""
+    servers = []
+
+    def start(*, limits=None, budget=None, rehearsal=None, **options):
+        chosen = RehearsalOptions(
+            batches=BatchOptions(**{"seconds": 0.0, **options}), **(rehearsal or {})
+        )
+        servers.append(server := RehearsalServer(chosen).__enter__())
+        return Batched(engine, server, limits or {}, budget)
+
+    yield start
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+def test_a_shard_waits_for_its_batch_and_reads_its_answers_for_half_the_price(start):
+    run = start()
+    calls = questions(20)
+    assert run.ask(calls) is None
+    assert not run.is_ready()
+    assert run.scalar("SELECT attempts FROM shard ORDER BY id LIMIT 1") == 0
+    answers = _after_waiting(run, calls)
+    print(
+        run.rows(),
+        run.scalar("select string_agg(r::text,' ') from call r"),
+        run.scalar("select string_agg(r::text,' ') from batch_request r"),
+    )
+    assert all(isinstance(answer, Answer) for answer in answers)
+    stats = run.server.stats()
+    assert (stats["batches"], stats["answered"], stats["repeated_questions"]) == (1, 20, 0)
+    with transaction(run.engine) as connection:
+        spent = progress.spent(connection, run.run_id)
+    assert spent == pytest.approx(stats["usd"])
+    full = sum(run.endpoint.price("rehearsal").cost(a.prompt_tokens, 0, a.completion_tokens)
+               for a in answers)  # fmt: skip
+    assert spent == pytest.approx(full / 2)
+    assert run.rows()[0][:3] == ("ended", "completed", 20)
+    assert run.leaves_nothing()
+
+
+def _after_waiting(run, calls):
+    deadline = time.monotonic() + 60
+    while not run.is_ready():
+        assert time.monotonic() < deadline, run.rows()
+        run.advance()
+        time.sleep(0.05)
+    return run.ask(calls)
+
+
+def texts_one_by_one(run, calls):
+    headers = {"Content-Type": "application/json"}
+    with httpx.Client(base_url=run.endpoint.base_url, headers=headers) as http:
+        replies = [http.post(call.path.lstrip("/"), content=call.content) for call in calls]
+    return [reply.json()["choices"][0]["message"]["content"] for reply in replies]
+
+
+def test_answers_are_the_same_in_batches_of_any_size_and_one_by_one(start):
+    run = start(limits={"max_lines": 7, "max_bytes": 1000})
+    answers = run.answers(questions(20))
+    assert len(run.rows()) > 20 / 7
+    assert [a.text for a in answers] == texts_one_by_one(run, questions(20))
+    assert [a.identity for a in answers] == [
+        call.identity(run.endpoint.base_url) for call in questions(20)
+    ]
+
+
+@pytest.fixture
+def call_engine_answers():
+    """Asks one by one and returns the texts."""
+
+    def texts(run, calls):
+        with httpx.Client(base_url=run.endpoint.base_url) as http:
+            headers = {"Content-Type": "application/json"}
+            replies = [
+                http.post(call.path.lstrip("/"), content=call.content, headers=headers)
+                for call in calls
+            ]
+        return [reply.json()["choices"][0]["message"]["content"] for reply in replies]
+
+    return texts
+
+
+class DiesBeforeCreating(BatchClient):
+    def create(self, path, file_id, mark):
+        raise Crash
+
+
+class DiesAfterCreating(BatchClient):
+    def create(self, path, file_id, mark):
+        super().create(path, file_id, mark)
+        raise Crash
+
+
+class DiesBeforeUploading(BatchClient):
+    def upload(self, name, path, bodies):
+        raise Crash
+
+
+class DiesAfterUploading(BatchClient):
+    def upload(self, name, path, bodies):
+        super().upload(name, path, bodies)
+        raise Crash
+
+
+@pytest.mark.parametrize(
+    "client", [DiesBeforeUploading, DiesAfterUploading, DiesBeforeCreating, DiesAfterCreating]
+)
+def test_a_crash_while_a_batch_is_submitted_makes_no_second_one(start, client):
+    run = start()
+    calls = questions(8)
+    run.ask(calls)
+    for _ in range(2):
+        with pytest.raises(Crash):
+            run.advance(client)
+            if client is DiesAfterCreating:  # found by its mark, and not created again
+                raise Crash
+    answers = _after_waiting(run, calls)
+    assert all(isinstance(answer, Answer) for answer in answers)
+    stats = run.server.stats()
+    assert (stats["batches"], stats["repeated_questions"]) == (1, 0)
+    assert len(run.rows()) == 1
+
+
+class DiesWhileCollecting(BatchClient):
+    def download(self, file_id):
+        raise Crash
+
+
+def test_a_crash_while_a_batch_is_collected_loses_and_doubles_nothing(start, monkeypatch):
+    run = start()
+    calls = questions(30)
+    run.ask(calls)
+    run.advance()
+    time.sleep(0.5)
+    with pytest.raises(Crash):
+        run.advance(DiesWhileCollecting)
+    monkeypatch.setattr("worker.stages.batch_collection._LINES_AT_ONCE", 10)
+    end = batches.end
+    monkeypatch.setattr(batches, "end", _crash)
+    with pytest.raises(Crash):  # all answers are stored, and the batch has not ended
+        run.advance()
+    assert run.scalar("SELECT sum(calls) FROM spend") == 30
+    monkeypatch.setattr(batches, "end", end)
+    assert len(_after_waiting(run, calls)) == 30
+    assert run.scalar("SELECT sum(calls) FROM spend") == 30
+    assert run.server.stats()["answered"] == 30
+    run.advance()  # the shard was ready before the batch was done with
+    assert run.leaves_nothing()
+
+
+def _crash(*_, **__):
+    raise Crash
+
+
+def test_what_an_expired_batch_lacks_is_asked_in_another_and_nothing_twice(start):
+    run = start(expiries=2)
+    answers = run.answers(questions(16))
+    assert all(isinstance(answer, Answer) for answer in answers)
+    outcomes = [(outcome, n) for _, outcome, n, _ in run.rows()]
+    assert outcomes == [("expired", 16), ("expired", 8), ("completed", 4)]
+    stats = run.server.stats()
+    assert (stats["answered"], stats["repeated_questions"]) == (16, 0)
+    assert {answer.attempts for answer in answers} == {1}  # expiry counts against nobody
+
+
+def test_lines_that_fail_for_now_are_asked_again_and_others_fail_alone(start):
+    run = start(line_failures=0.3)
+    calls = [*questions(40), *questions(1, n=2)]
+    answers = run.answers(calls)
+    assert isinstance(answers[-1], RequestRejected)
+    assert "use 1" in str(answers[-1])
+    assert all(isinstance(answer, Answer) for answer in answers[:-1])
+    assert max(answer.attempts for answer in answers[:-1]) > 1
+    assert run.server.stats()["repeated_questions"] == 0
+
+
+def test_a_question_that_fails_in_batch_after_batch_is_given_up_with_its_reason(start):
+    run = start(line_failures=1.0)
+    (found,) = run.answers(questions(1))
+    assert isinstance(found, Unavailable)
+    assert found.attempts == 4
+    assert "of the rehearsal" in str(found)
+    assert run.scalar("SELECT count(*) FROM batch_wait") == 0
+
+
+def test_the_limit_on_enqueued_tokens_makes_fewer_and_smaller_batches(start):
+    run = start(seconds=0.3, max_enqueued_tokens=80, limits={"max_lines": 10})
+    answers = run.answers(questions(40))
+    assert all(isinstance(answer, Answer) for answer in answers)
+    outcomes = [outcome for _, outcome, _, _ in run.rows()]
+    assert 1 <= outcomes.count(batches.TOO_MANY_TOKENS) < 8
+    assert run.server.stats()["repeated_questions"] == 0
+    assert {answer.attempts for answer in answers} == {1}
+
+
+def test_a_batch_holds_what_it_may_cost_and_the_budget_ends_the_run(start):
+    run = start(budget=0.0005, limits={"max_lines": 5})
+    run.ask(questions(100))
+    with pytest.raises(BudgetReached, match=r"budget of 0\.00 USD"):
+        for _ in range(100):
+            run.advance()
+            time.sleep(0.05)
+    stats = run.server.stats()
+    assert 0.0002 < stats["usd"] <= 0.0005
+    assert run.scalar("SELECT count(*) FROM budget_hold") == 0
+
+
+def test_a_token_limit_of_another_name_is_found_out(start):
+    run = start(rehearsal={"capabilities": Capabilities(reasoning=True)})
+    answers = run.answers(questions(3))
+    assert all(isinstance(answer, Answer) for answer in answers)
+
+
+def test_refusals_and_truncations_are_read_as_they_are_online(start):
+    run = start(rehearsal={"faults": FaultRates(refusal=1)})
+    assert {found.failure_class for found in run.answers(questions(2))} == {"refused"}
+    cut = start_again(run, questions(2, max_tokens=3))
+    assert {found.failure_class for found in cut} == {"refused"}
+
+
+def start_again(run, calls):
+    with transaction(run.engine) as connection:
+        connection.execute(text("UPDATE shard SET state = 'ready'"))
+    return run.answers(calls)
+
+
+def test_an_answer_that_is_cut_off_is_asked_once_more_with_twice_the_limit(start):
+    run = start()
+    answers = run.answers(questions(3, max_tokens=12))
+    assert all(isinstance(answer, Answer) for answer in answers)
+    assert run.server.stats()["batches"] == 2
+    assert run.scalar("SELECT sum(wasted_usd) FROM spend") > 0
+
+
+def test_two_shards_that_ask_the_same_wait_for_one_answer(start):
+    run = start()
+    assert run.ask(questions(5), number=0) is None
+    assert run.ask(questions(5), number=1) is None
+    answers = _after_waiting(run, questions(5))
+    assert run.is_ready(1)
+    assert run.ask(questions(5), number=1) == answers
+    assert run.server.stats()["answered"] == 5
+
+
+def test_only_one_looks_after_the_batches_at_a_time(start, engine):
+    run = start()
+    run.ask(questions(2))
+    with engine.connect() as other:
+        assert batches.lock(other, run.run_id)
+        run.advance()
+        assert run.rows() == []
+        batches.unlock(other, run.run_id)
+    run.advance()
+    assert len(run.rows()) == 1
+
+
+def test_questions_are_withdrawn_when_the_endpoint_is_asked_online_again(start):
+    run = start(seconds=60)
+    run.ask(questions(3))
+    with transaction(run.engine) as connection:
+        batches.withdraw(connection, run.run_id, ["here"])
+    assert not run.is_ready()
+    with transaction(run.engine) as connection:
+        batches.withdraw(connection, run.run_id, [])
+    assert run.is_ready()
+    assert run.leaves_nothing()

@@ -1,0 +1,122 @@
+"""Files and batches of an OpenAI-compatible API."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import httpx
+import orjson
+
+from worker.api.endpoint import Endpoint
+from worker.api.responses import check
+from worker.errors import ServiceUnavailable
+
+MARK = "neurogloss_batch"
+"""Where a batch's metadata holds our name for it."""
+WINDOW = "24h"
+_TIMEOUT = httpx.Timeout(120.0, connect=10.0)
+_PAGE = 100
+
+
+class BatchClient:
+    """Uploads, creates, looks up and downloads. Nothing is tried twice: the caller comes again.
+
+    All methods raise what `worker.api.responses.check` does, and ServiceUnavailable where there was
+    no reply.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        key = endpoint.api_key
+        self._key = key
+        self._http = httpx.Client(
+            base_url=endpoint.base_url.rstrip("/") + "/",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=_TIMEOUT,
+            follow_redirects=False,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def upload(self, name: str, path: str, bodies: Iterable[tuple[bytes, bytes]]) -> str:
+        """Upload a file of questions, given as (identity, body), and return its id."""
+        with tempfile.TemporaryFile() as file:
+            for identity, body in bodies:
+                file.write(request_line(identity, path, body))
+            file.seek(0)
+            return str(
+                self._post("files", data={"purpose": "batch"}, files={"file": (name, file)})["id"]
+            )
+
+    def create(self, path: str, file_id: str, mark: str) -> str:
+        """Create a batch under our mark and return its id."""
+        asked = {
+            "input_file_id": file_id,
+            "endpoint": f"/v1{path}",
+            "completion_window": WINDOW,
+            "metadata": {MARK: mark},
+        }
+        return str(self._post("batches", json=asked)["id"])
+
+    def find(self, mark: str) -> str | None:
+        """Return the id of the batch that has our mark, if it was created."""
+        after: dict[str, str] = {}
+        while True:
+            page = self._json(self._send("GET", "batches", params={"limit": _PAGE, **after}))
+            for batch in page["data"]:
+                if (batch.get("metadata") or {}).get(MARK) == mark:
+                    return str(batch["id"])
+            if not page.get("has_more") or not page["data"]:
+                return None
+            after = {"after": page["data"][-1]["id"]}
+
+    def get(self, batch_id: str) -> dict[str, Any]:
+        """Return what the API says of a batch."""
+        return self._json(self._send("GET", f"batches/{batch_id}"))
+
+    @contextmanager
+    def download(self, file_id: str) -> Iterator[IO[bytes]]:
+        """Yield a file, whole on disk: it may be larger than memory."""
+        with tempfile.TemporaryFile() as file:
+            try:
+                with self._http.stream("GET", f"files/{file_id}/content") as response:
+                    if not response.is_success:
+                        response.read()
+                        check(response, self._key)
+                    for chunk in response.iter_bytes():
+                        file.write(chunk)
+            except httpx.RequestError as error:
+                raise _no_reply(error) from error
+            file.seek(0)
+            yield file
+
+    def _post(self, path: str, **content: Any) -> dict[str, Any]:
+        return self._json(self._send("POST", path, **content))
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **content)
+        except httpx.RequestError as error:
+            raise _no_reply(error) from error
+        check(response, self._key)
+        return response
+
+    def _json(self, response: httpx.Response) -> dict[str, Any]:
+        try:
+            found = orjson.loads(response.content)
+        except orjson.JSONDecodeError as error:
+            raise ServiceUnavailable("the reply is cut off, or no JSON") from error
+        return dict(found)
+
+
+def _no_reply(error: httpx.RequestError) -> ServiceUnavailable:
+    return ServiceUnavailable(f"no answer from the endpoint: {str(error) or type(error).__name__}")
+
+
+def request_line(identity: bytes, path: str, body: bytes) -> bytes:
+    """Return a line of an input file. The body goes in as it is, which keeps its order of keys."""
+    custom_id = identity.hex().encode()
+    head = b'{"custom_id":"%b","method":"POST","url":"/v1%b","body":' % (custom_id, path.encode())
+    return head + body + b"}\n"

@@ -1,0 +1,202 @@
+"""Taking over what became of a batch: answers to the ledger, the rest to the next batch."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import orjson
+from sqlalchemy import RowMapping
+
+from db import batches
+from db.session import transaction
+from worker.api.batch_client import BatchClient
+from worker.api.batch_results import PRICE_FACTOR, Result, read_result
+from worker.api.calls import Answer
+from worker.api.dialect import Dialect
+from worker.api.endpoint import Endpoint
+from worker.api.responses import Reading, UnsupportedParameter
+from worker.errors import NoCredit, RequestRejected, RunError, TransientError, UnknownModel
+from worker.shard_work import Errand
+from worker.stages.ledger import PostgresLedger
+
+log = logging.getLogger(__name__)
+
+_LINES_AT_ONCE = 200
+
+
+def collect(errand: Errand, endpoint: Endpoint, client: BatchClient, batch: RowMapping) -> None:
+    """Take a batch over, if it has ended.
+
+    Raises:
+        RunError: It says that the whole run is affected.
+        TransientError: The endpoint is away; what is stored already is not stored twice.
+    """
+    try:
+        state = client.get(batch["batch_id"])
+    except UnknownModel as error:  # 404
+        log.warning("batch %s is gone: %s", batch["mark"], error)
+        with transaction(errand.engine) as connection:
+            batches.end(connection, batch, str(error), attempts=1)
+        return
+    match state["status"]:
+        case "failed":
+            _refused(errand, batch, state)
+        case "completed" | "expired" | "cancelled":
+            _Collection(errand, endpoint, client, batch, state).run()
+
+
+def _refused(errand: Errand, batch: RowMapping, state: dict[str, Any]) -> None:
+    """Put the questions of a batch back that was not even begun."""
+    errors = (state.get("errors") or {}).get("data") or [{}]
+    code, message = str(errors[0].get("code")), str(errors[0].get("message"))[:300]
+    with transaction(errand.engine) as connection:
+        if code == "token_limit_exceeded":
+            alone = batch["n_requests"] == 1
+            batches.end(connection, batch, batches.TOO_MANY_TOKENS, attempts=int(alone))
+        else:
+            is_global = "billing" in code or "quota" in code
+            batches.end(connection, batch, f"{code}: {message}", attempts=int(not is_global))
+    log.warning("batch %s was not taken on: %s: %s", batch["mark"], code, message)
+    if "billing" in code or "quota" in code:
+        raise NoCredit(f"the endpoint took no batch on: {message} ({code})")
+
+
+class _Collection:
+    """One batch that has ended."""
+
+    def __init__(
+        self,
+        errand: Errand,
+        endpoint: Endpoint,
+        client: BatchClient,
+        batch: RowMapping,
+        state: dict[str, Any],
+    ) -> None:
+        self._errand, self._endpoint, self._client = errand, endpoint, client
+        self._batch, self._state = batch, state
+        self._ledger = PostgresLedger(errand.engine, errand.run_id)
+        self._halting: RunError | None = None
+
+    def run(self) -> None:
+        """Store all results and end the batch.
+
+        Raises:
+            RunError: A result says that the whole run is affected; all are stored.
+            TransientError: The endpoint is away.
+        """
+        for kind in ("output_file_id", "error_file_id"):
+            if file_id := self._state.get(kind):
+                self._store_file(file_id)
+        status = self._state["status"]
+        with transaction(self._errand.engine) as connection:
+            batches.end(connection, self._batch, status, attempts=int(status == "completed"))
+        if self._halting is not None:
+            raise self._halting
+
+    def _store_file(self, file_id: str) -> None:
+        try:
+            with self._client.download(file_id) as lines:
+                for results in _at_once(lines):
+                    self._store(results)
+        except UnknownModel as error:  # 404: the file has expired, so its questions are asked again
+            log.warning("the results of batch %s are gone: %s", self._batch["mark"], error)
+
+    def _store(self, results: Sequence[Result]) -> None:
+        """Store results of questions that are in the batch still, in one transaction."""
+        run_id = self._errand.run_id
+        with transaction(self._errand.engine) as connection:
+            identities = [result.identity for result in results]
+            asked = batches.asked_in(connection, self._batch["id"], identities)
+            sorting = _Sorting(self._endpoint.api_key)
+            for result in results:
+                if (row := asked.pop(result.identity, None)) is not None:
+                    sorting.add(row, result)
+            answers = [self._answer(*found) for found in sorting.answered]
+            self._ledger.save_in(connection, answers)
+            batches.answered(connection, run_id, [answer.identity for answer in answers])
+            batches.failed(connection, run_id, sorting.failed)
+            batches.ask_again(connection, run_id, sorting.again)
+        self._halting = self._halting or sorting.halting
+
+    def _answer(self, row: RowMapping, result: Result, reading: Reading) -> Answer:
+        usage = (reading.prompt_tokens, reading.cached_tokens, reading.completion_tokens)
+        usd = PRICE_FACTOR * self._endpoint.price(self._batch["model"]).cost(*usage)
+        cut_off = reading.finish_reason == "length"
+        return Answer(
+            identity=result.identity,
+            purpose=row["purpose"],
+            endpoint=self._endpoint.name,
+            model=self._batch["model"],
+            text=reading.text,
+            finish_reason=reading.finish_reason,
+            refusal=reading.refusal,
+            distributions=reading.distributions,
+            prompt_tokens=reading.prompt_tokens,
+            cached_tokens=reading.cached_tokens,
+            completion_tokens=reading.completion_tokens,
+            usd=0.0 if cut_off else usd,
+            wasted_usd=usd if cut_off else 0.0,
+            attempts=row["attempts"] + 1,
+            latency_ms=self._latency_ms(),
+            request_id=result.request_id,
+        )
+
+    def _latency_ms(self) -> int:
+        """Return how long the batch took."""
+        began, ended = self._state.get("created_at"), self._state.get(f"{self._state['status']}_at")
+        return 1000 * (ended - began) if began and ended else 0
+
+
+def _at_once(lines: Iterable[bytes]) -> Iterator[list[Result]]:
+    """Yield the results that lines hold, some at a time: a line may be large."""
+    lines = iter(lines)
+    while some := list(islice(lines, _LINES_AT_ONCE)):
+        yield [found for line in some if (found := read_result(line)) is not None]
+
+
+class _Sorting:
+    """Results by what follows from them."""
+
+    def __init__(self, secret: str | None) -> None:
+        self._secret = secret
+        self._dialect = Dialect()
+        self.answered: list[tuple[RowMapping, Result, Reading]] = []
+        self.failed: list[dict[str, Any]] = []
+        self.again: list[batches.Again] = []
+        self.halting: RunError | None = None
+
+    def add(self, row: RowMapping, result: Result) -> None:
+        """Sort the result of a question. One that was not tried stays in its batch."""
+        identity, body = result.identity, row["body"]
+        match result.outcome(self._secret, orjson.loads(body)):
+            case Reading() as reading:
+                self.answered.append((row, result, reading))
+            case RequestRejected() as error:
+                self._fail(result, error)
+            case UnsupportedParameter() as error:
+                self._rephrase(row, result, error)
+            case RunError() as error:
+                self.halting = error
+                self.again.append(batches.Again(identity, body, 0, str(error)))
+            case TransientError() as error:
+                self.again.append(batches.Again(identity, body, 1, str(error)))
+
+    def _fail(self, result: Result, error: RequestRejected) -> None:
+        failure = {"failure_class": error.failure_class, "message": str(error)}
+        asked = {"identity": result.identity, "request_id": result.request_id}
+        self.failed.append(asked | failure)
+
+    def _rephrase(self, row: RowMapping, result: Result, error: UnsupportedParameter) -> None:
+        """Ask again as the model wants to be asked."""
+        body = orjson.loads(row["body"])
+        try:
+            self._dialect.learn(error, body, body["model"])
+        except RequestRejected as rejected:
+            self._fail(result, rejected)
+        except RunError as halting:
+            self.halting = halting
+            self.again.append(batches.Again(result.identity, row["body"], 0, str(halting)))
+        else:
+            adapted = orjson.dumps(self._dialect.adapt(body))
+            self.again.append(batches.Again(result.identity, adapted, 1, error.parameter))

@@ -1,0 +1,152 @@
+"""What the call engine needs of the database: answers, money, and whether the run goes on."""
+
+import logging
+import os
+import secrets
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from db import budget, calls, progress, runs
+from db.session import transaction
+from worker.api.budget import Held
+from worker.api.calls import Answer
+from worker.errors import RunError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PATIENCE_S = 600.0  # with a database that is away: what was paid is not lost for it
+_PROCESS = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+_ANSWER_FIELDS = {field.name for field in fields(Answer)} - {"reused"}
+
+
+class PostgresLedger:
+    """The table of calls, for one run."""
+
+    def __init__(self, engine: Engine, run_id: int) -> None:
+        self._engine, self._run_id = engine, run_id
+
+    def find(self, identities: Sequence[bytes]) -> dict[bytes, Answer]:
+        """Return the answers to these questions that any run has paid for."""
+        with transaction(self._engine) as connection:
+            rows = calls.find(connection, identities)
+        return {
+            row["identity"]: Answer(**{k: row[k] for k in _ANSWER_FIELDS}, reused=True)
+            for row in rows
+        }
+
+    def save(self, answers: Sequence[Answer]) -> None:
+        """Store answers and what they cost; committed when it returns."""
+
+        def store() -> None:
+            with transaction(self._engine) as connection:
+                self.save_in(connection, answers)
+
+        _patiently(store)
+
+    def save_in(self, connection: Connection, answers: Sequence[Answer]) -> None:
+        """Store answers and what they cost, as a part of a transaction."""
+        calls.save(connection, [self._row(answer) for answer in answers])
+        progress.add_spend(connection, self._run_id, _spend(answers))
+
+    def waste(self, identities: Sequence[bytes]) -> None:
+        """Count what these answers cost as wasted."""
+        with transaction(self._engine) as connection:
+            for row in calls.waste(connection, identities):
+                moved = {"usd": -row["usd"], "wasted_usd": row["usd"]}
+                progress.add_spend(connection, row["run_id"], [_NOTHING | dict(row) | moved])
+
+    def _row(self, answer: Answer) -> tuple[Any, ...]:
+        return tuple(
+            self._run_id if column == "run_id" else getattr(answer, column)
+            for column in calls.CALL_COLUMNS
+        )
+
+
+_SUMS = ("prompt_tokens", "cached_tokens", "completion_tokens", "usd", "wasted_usd")
+_NOTHING: dict[str, object] = {"calls": 0, **dict.fromkeys(_SUMS, 0)}
+
+
+def _spend(answers: Sequence[Answer]) -> list[dict[str, object]]:
+    sums: dict[tuple[str, str], dict[str, Any]] = defaultdict(lambda: defaultdict(int))
+    for answer in answers:
+        row = sums[answer.purpose, answer.model]
+        row["calls"] += 1
+        for column in _SUMS:
+            row[column] += getattr(answer, column)
+    return [{"stage": stage, "model": model, **row} for (stage, model), row in sums.items()]
+
+
+class RunBudget:
+    """What this process may spend of a run's budget."""
+
+    def __init__(self, engine: Engine, run_id: int) -> None:
+        self._engine, self._run_id = engine, run_id
+
+    def hold(self, out: float, wanted: float) -> Held:
+        """Set aside `out` and at least `wanted`; see `worker.api.budget.BudgetStore`."""
+
+        def hold() -> budget.Held:
+            with transaction(self._engine) as connection:
+                return budget.hold(connection, self._run_id, _PROCESS, out=out, wanted=wanted)
+
+        held = _patiently(hold)
+        if held.limit is None:
+            return Held(float("inf"), 0.0, held.spent, float("inf"))
+        return Held(held.usd, held.elsewhere, held.spent, held.limit)
+
+    def release(self) -> None:
+        """Give back what is held and not spent; it runs out by itself too."""
+        with suppress(OperationalError), transaction(self._engine) as connection:
+            budget.release(connection, self._run_id, _PROCESS)
+
+
+class RunState:
+    """Whether a run goes on."""
+
+    def __init__(self, engine: Engine, run_id: int) -> None:
+        self._engine, self._run_id = engine, run_id
+
+    def is_running(self) -> bool:
+        """Return whether nobody has paused the run, and say that its budget is still needed."""
+        try:
+            with transaction(self._engine) as connection:
+                budget.keep(connection, self._run_id, _PROCESS)
+                return runs.is_running(connection, self._run_id)
+        except OperationalError:
+            return True  # nobody can say; answers wait for the database anyway
+
+    def pause(self, error: RunError) -> None:
+        """Pause the run, for everyone."""
+
+        def pause() -> None:
+            with transaction(self._engine) as connection:
+                runs.pause(connection, self._run_id, error.cause, error.reason)
+
+        _patiently(pause)
+
+
+def _patiently(action: Callable[[], T]) -> T:
+    """Wait for a database that is away."""
+    retrying = Retrying(
+        retry=retry_if_exception_type(OperationalError),
+        wait=wait_random_exponential(multiplier=0.2, max=10),
+        stop=stop_after_delay(PATIENCE_S),
+        before_sleep=before_sleep_log(log, logging.WARNING),
+        reraise=True,
+    )
+    return retrying(action)

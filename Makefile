@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/installed ## Make .venv with everything that the demo and the tests need
 
@@ -22,6 +22,9 @@ test: install ## Run the tests; T=tests/unit for a part
 test-compose: ## Build the images and run the compose file to its end, on the engine of DOCKER_HOST
 	tests/compose/run
 
+test-compatibility: install ## Run against llama.cpp's server; compiles it once, for ten minutes
+	tests/compatibility/run
+
 check: install ## Lint, format, types, arrows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,4 +41,4 @@ constraints: install ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
 
-.PHONY: help install demo test test-compose check audit migrate constraints
+.PHONY: help install demo test test-compose test-compatibility check audit migrate constraints

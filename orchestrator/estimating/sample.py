@@ -16,7 +16,7 @@ from worker.neurons.splits import Split, random_slice, top_slice
 from worker.run_config import RunConfig
 
 NEURONS = 12
-_DOCUMENTS = 400  # of the corpus that are looked at
+_DOCUMENTS = 2000  # of the corpus that are looked at
 _ACTIVE_SHARE = 0.12  # of the tokens in a top record, which is what neurons of GPT-2 show
 _EXPLANATION = "names of places and organisations, mostly at the beginning of a sentence"
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from orchestrator.rehearsal.capabilities import Capabilities
 from orchestrator.rehearsal.faults import FaultRates
 from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
@@ -235,9 +236,98 @@ def test_a_wrong_key_pauses_the_run_and_a_right_one_ends_it(cli):
         assert code == 4, output
         assert "credentials" in output
         assert "sk-wrong" not in output
-        assert server.stats()["requests"] <= 64
+        assert server.stats()["requests"] == 1
+        assert rows(cli, "SELECT count(*) AS n FROM run")[0]["n"] == 0
         code, output = cli.run("run", config, ACCEPTANCE_KEY=KEY)
         assert code == 0, output
+
+
+def test_a_key_that_is_withdrawn_pauses_the_run_and_a_right_one_ends_it(cli):
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        config = cli.config(rehearsed(server).replace("per_layer = 96", "per_layer = 8"))
+        running = cli.start("run", config, ACCEPTANCE_KEY=KEY)
+        while running.poll() is None and server.stats()["answered"] < 6:  # the probe has 2
+            time.sleep(0.05)
+        cli.kill("orchestrator run")
+        cli.kill("worker api")
+        running.communicate(timeout=60)
+        code, output = cli.run("run", config, ACCEPTANCE_KEY="sk-wrong")
+        assert code == 4, output
+        assert "paused (credentials)" in output
+        assert "sk-wrong" not in output
+        code, output = cli.run("run", config, ACCEPTANCE_KEY=KEY)
+        assert code == 0, output
+
+
+KINDS = {
+    "auto": ("echo_logprobs", 1),
+    "chat_logprobs": ("chat_logprobs", 1),
+    "json": ("json", 3),
+    "token_by_token": ("token_by_token", 1),
+}
+
+
+CALLS_BY_RUN = """
+    SELECT run, sum(calls) AS calls, sum(calls) FILTER (WHERE stage = 'simulate') AS simulate
+    FROM run_cost GROUP BY run
+"""
+SIMULATIONS_BY_RUN = """
+    SELECT name, count(*) AS n, count(distribution) AS n_distributions,
+           min(length(expected_activations)) AS size, min(length(distribution)) AS of_each
+    FROM simulation JOIN run ON run.id = run_id GROUP BY name
+"""
+
+
+def test_every_kind_of_simulator_is_frozen_with_its_run_and_scores_it(cli):
+    small = TINY.replace("per_layer = 96", "per_layer = 3").replace("[0, 3]", "[0]")
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        for kind, (chosen, records_per_call) in KINDS.items():
+            text = rehearsed(server).replace(TINY, small).replace('"tiny"', f'"{kind}"')
+            simulator = f'[simulator]\nkind = "{kind}"\nrecords_per_call = {records_per_call}'
+            config = cli.config(text.replace("[simulator]", simulator))
+            before = server.stats()["answered"]
+            code, output = cli.run("run", config, ACCEPTANCE_KEY=KEY)
+            assert code == 0, output
+            assert f"simulator {chosen}: " in output
+            cost = next(row for row in rows(cli, CALLS_BY_RUN) if row["run"] == kind)
+            assert cost["calls"] == server.stats()["answered"] - before
+            per_neuron = {"json": 2, "token_by_token": 4 * 64}.get(kind, 4)
+            assert cost["simulate"] <= 6 * per_neuron
+            stored = next(row for row in rows(cli, SIMULATIONS_BY_RUN) if row["name"] == kind)
+            assert stored["size"] == 2 * 64
+            assert stored["n_distributions"] == (0 if kind == "json" else stored["n"])
+            assert stored["of_each"] == (None if kind == "json" else 2 * 64 * 11)
+    lacking = Capabilities(without=frozenset({"logprobs", "completions"}))
+    with RehearsalServer(RehearsalOptions(api_key=KEY, capabilities=lacking)) as server:
+        text = rehearsed(server).replace(TINY, small).replace('"tiny"', '"new"')
+        code, output = cli.run("run", cli.config(text), ACCEPTANCE_KEY=KEY)
+        assert code == 0, output
+        assert "simulator json: it works" in output
+        code, output = cli.run("doctor", cli.config(text), "--json", ACCEPTANCE_KEY=KEY)
+        assert code == 0, output
+        found = json.loads(output)["endpoints"]["simulator"]
+        assert (found["auto"]["kind"], found["echo"], found["logprobs"]) == ("json", False, 0)
+        assert (found["json_schema"], found["max_completion_tokens"]) == (True, False)
+
+
+def test_an_estimate_costs_nothing_and_names_what_bounds_the_run(cli):
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        text = rehearsed(server).replace(
+            'api_key_env = "ACCEPTANCE_KEY"',
+            'api_key_env = "ACCEPTANCE_KEY"\nrequests_per_minute = 60',
+        )
+        code, output = cli.run("estimate", cli.config(text), "--json")
+        assert code == 0, output
+        made = json.loads(output)
+        assert made["neurons"] == 192
+        assert made["total"]["calls"] == 192 * 5
+        assert made["total"]["bound_by"] == "requests_per_minute"
+        assert made["total"]["seconds"]["requests_per_minute"] == 192 * 5
+        assert made["total"]["usd_in_batches"] == pytest.approx(made["total"]["usd"] / 2)
+        code, output = cli.run("estimate", cli.config(text.split("[endpoints.here.prices")[0]))
+        assert code == 0, output
+        assert "No price is known for rehearsal" in output
+        assert server.stats()["requests"] == 0
 
 
 def test_a_budget_pauses_the_run_before_it_is_exceeded(cli):

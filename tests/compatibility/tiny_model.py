@@ -38,6 +38,7 @@ def liking() -> np.ndarray:
     found[ord(" ")] = 2.0
     found[ord("0") : ord("9") + 1] = 3.0
     found[256] = 3.0  # 10
+    found[vocabulary().index("<|im_end|>")] = 3.4  # so that what it says has an end
     return found
 
 

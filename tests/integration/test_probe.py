@@ -94,8 +94,16 @@ def test_a_configured_kind_that_does_not_work_is_refused_with_the_reason(serve, 
         probe_kind(endpoint, "rehearsal", kind)
 
 
-def test_what_a_server_without_schemas_writes_is_read_or_refused(serve):
+def test_a_server_without_schemas_is_asked_without_one(serve):
     endpoint = serve(capabilities=Capabilities(without=frozenset({"json_schema", "logprobs"})))
+    choice, found = probe_kind(endpoint, "rehearsal", "auto")
+    assert choice.kind == "json"
+    assert "json_schema" in found.refused
+
+
+def test_a_model_that_writes_nothing_of_use_is_refused(serve):
+    lacking = Capabilities(without=frozenset({"completions"}))
+    endpoint = serve(capabilities=lacking, faults=FaultRates(malformed=1.0))
     with pytest.raises(UnsuitableModel, match="no simulator works with this model: not echo"):
         probe_kind(endpoint, "rehearsal", "auto")
 

@@ -34,7 +34,8 @@ class Dialect:
         }
 
     def _value(self, name: str, value: Any) -> Any:
-        if name == "response_format" and _STRICT in self.refused:
+        strict = name == "response_format" and value["type"] == _STRICT
+        if strict and _STRICT in self.refused:
             return {"type": "json_object", "schema": value["json_schema"]["schema"]}
         return value
 

@@ -90,15 +90,15 @@ def probe(endpoint: Endpoint, model: str, kinds: Sequence[str] = KINDS) -> Probe
         RunError: The endpoint is not there, or refuses the key or the model.
     """
     with SingleCalls(endpoint, model) as calls:
-        findings, unknown = [], None
+        findings, unknown = [], []
         for kind in kinds:
             try:
                 findings.append(_try(calls, kind))
             except UnknownModel as error:  # some models have one of the two paths
                 findings.append(Finding(kind, False, error.reason))
-                unknown = error
-        if unknown is not None and not any(found.works for found in findings):
-            raise unknown
+                unknown.append(error)
+        if len(unknown) == len(findings):
+            raise unknown[-1]
         return Probe(tuple(findings), calls.refused, tuple(calls.answers))
 
 

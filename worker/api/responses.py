@@ -107,6 +107,8 @@ def _unsupported(response: httpx.Response) -> str | None:
         named = None
     if isinstance(named, str) and named.split(".")[0] in _PARAMETERS:
         return named.split(".")[0]
+    if "max_completion_tokens" in text:
+        return "max_tokens"
     found = _NAMED.search(text)
     return found[1] if found else None
 

@@ -7,7 +7,7 @@ spell, because the offsets that servers give drift where a character is in piece
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -24,14 +24,14 @@ _UNKNOWN_START = 32  # characters in which the first token with a text may begin
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """A token of a text, with what could stand in its place.
+    """A token of a text, with what could stand in its place, in the form of the server.
 
     `text` is empty where it is not told, as that of a piece of a character is not; it `hides` so
     many characters then, at most.
     """
 
     text: str
-    alternatives: Mapping[int, float]
+    alternatives: Any
     hides: int = 0
 
 
@@ -49,7 +49,7 @@ def chat_places(content: Iterable[Mapping[str, Any]], text: str) -> bytes:
     spelt = "".join(token.text for token in tokens)
     tokens = _without_start(tokens, max(0, spelt.rfind(text)))
     return pack(
-        (offset, token.alternatives)
+        (offset, _numbers((one["token"], one["logprob"]) for one in token.alternatives or ()))
         for offset, token in _laid_along(tokens, text)
         if token.text.strip() in _NUMBERS
     )
@@ -67,31 +67,30 @@ def prompt_places(choice: Mapping[str, Any], body: Mapping[str, Any], prompt: st
         ValueError, KeyError, TypeError, AttributeError: It has not the form of log probabilities.
     """
     listed = choice.get("prompt_logprobs") or body.get("prompt_logprobs")
+    pairs: Callable[[Any], Iterable[tuple[str, Any]]] = dict.items
     if listed is not None:
-        tokens = [_vllm_token(entry) for entry in listed]
+        tokens, pairs = [_vllm_token(entry) for entry in listed], _vllm_pairs
     elif (logprobs := choice.get("logprobs")) is not None:
         tops = logprobs["top_logprobs"] or []
-        tokens = [
-            _token(text, _numbers((top or {}).items()))
-            for text, top in zip(logprobs["tokens"], tops, strict=False)
-        ]
+        tokens = [_token(*pair) for pair in zip(logprobs["tokens"], tops, strict=False)]
     else:
         return None
-    return pack(
-        (offset, token.alternatives)
+    found = (
+        (offset, _numbers(pairs(token.alternatives or {})))
         for offset, token in _laid_along(tokens, prompt)
-        if prompt.startswith(UNKNOWN, offset) and sum(token.alternatives.values()) >= MIN_COVERED
+        if prompt.startswith(UNKNOWN, offset)
     )
+    return pack(place for place in found if sum(place[1].values()) >= MIN_COVERED)
 
 
-def _token(shown: str, alternatives: Mapping[int, float]) -> _Token:
+def _token(shown: str, alternatives: Any) -> _Token:
     if not shown or "\N{REPLACEMENT CHARACTER}" in shown or _BYTES.match(shown):
         return _Token("", alternatives, max(len(shown), _LONGEST_CHARACTER))
     return _Token(shown, alternatives)
 
 
 def _chat_token(entry: Mapping[str, Any]) -> _Token:
-    alternatives, raw = _alternatives(entry), entry.get("bytes")
+    alternatives, raw = entry.get("top_logprobs"), entry.get("bytes")
     if isinstance(raw, list):
         try:
             return _Token(bytes(raw).decode(), alternatives)
@@ -100,18 +99,16 @@ def _chat_token(entry: Mapping[str, Any]) -> _Token:
     return _token(entry["token"], alternatives)
 
 
-def _alternatives(entry: Mapping[str, Any]) -> dict[int, float]:
-    listed = entry.get("top_logprobs") or []
-    return _numbers((one["token"], one["logprob"]) for one in listed)
-
-
 def _vllm_token(entry: Mapping[str, Mapping[str, Any]] | None) -> _Token:
     """Read one place: the first of its dictionary is the token of the prompt."""
     if not entry:
-        return _Token("", {}, _UNKNOWN_START)
-    tokens = list(entry.values())
-    pairs = [(one.get("decoded_token") or "", one["logprob"]) for one in tokens]
-    return _token(pairs[0][0], _numbers(pairs))
+        return _Token("", None, _UNKNOWN_START)
+    first = next(iter(entry.values()))
+    return _token(first.get("decoded_token") or "", entry)
+
+
+def _vllm_pairs(entry: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    return ((one.get("decoded_token") or "", one["logprob"]) for one in entry.values())
 
 
 def _numbers(pairs: Iterable[tuple[str, Any]]) -> dict[int, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from worker.stages.scored_records import ScoredRecords, scored_records
 from worker.stages.vocabulary import texts_of
 
 Rows = list[tuple[Any, ...]]
-Outcome = tuple[Simulation, bytes] | RowError
+Outcome = tuple[Simulation, bytes] | RowError  # with the call that it stems from
 
 
 def simulate(work: ShardWork) -> None:
@@ -92,27 +93,26 @@ def _by_calls(work: ShardWork) -> tuple[Rows, Rows]:
     ]
 
     def read(answers: Sequence[Answer | RowError]) -> tuple[list[list[Outcome]], list[int]]:
+        remaining, place = iter(answers), 0
         found: list[list[Outcome]] = []
         unread: list[int] = []
-        place = 0
         for group, questions in zip(groups, asked, strict=True):
-            places = range(place, place + len(questions))
-            outcomes = _read(simulator, group, [answers[place] for place in places])
+            outcomes = _read(simulator, group, list(islice(remaining, len(questions))))
             if any(isinstance(outcome, Malformed) for outcome in outcomes):
-                unread += places
+                unread += range(place, place + len(questions))
             found.append(outcomes)
-            place = places.stop
+            place += len(questions)
         return found, unread
 
+    outcomes = ask_and_read(work, work.config.simulator.endpoint, calls, read)
     simulations: Rows = []
     failures: dict[int, tuple[Any, ...]] = {}
-    read_groups = ask_and_read(work, work.config.simulator.endpoint, calls, read)
-    for group, outcomes in zip(groups, read_groups, strict=True):
-        for excerpt, found in zip(group.excerpts, outcomes, strict=True):
-            if isinstance(found, RowError):
-                failures.setdefault(group.neuron, failure_row(work, group.neuron, found))
+    for group, found in zip(groups, outcomes, strict=True):
+        for excerpt, outcome in zip(group.excerpts, found, strict=True):
+            if isinstance(outcome, RowError):
+                failures.setdefault(group.neuron, failure_row(work, group.neuron, outcome))
             else:
-                simulation, call = found
+                simulation, call = outcome
                 scale, model = "simulated_normalized_activations", work.config.simulator.model
                 row = _row(work, group.neuron, excerpt, simulation, scale, model, call)
                 simulations.append(row)

@@ -6,6 +6,7 @@ saves most of that. It is for comparing with the others, not for whole models.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -68,7 +69,8 @@ def _first(position: int, reply: Reply) -> np.ndarray[tuple[int, ...], np.dtype[
         raise Malformed(f"position {position}: {reason}: {reply.text[:20]!r}") from error
 
 
-def _examples() -> list[Message]:
+@cache
+def _examples() -> Sequence[Message]:
     messages = [message("system", _SYSTEM)]
     for example, last in zip(EXAMPLES, _SHOWN_UNTIL, strict=True):
         shown = example.records[0][: last + 1]

@@ -1,0 +1,132 @@
+import dataclasses
+from itertools import pairwise
+
+import pytest
+
+from orchestrator.estimating.estimate import make_estimate
+from orchestrator.estimating.sample import Sample, SampleNeuron, sample_of_corpus
+from orchestrator.estimating.token_counts import TokenCounter, find_counter
+from orchestrator.subject import read_shape, read_tokenizer
+from worker.neurons.records import ActivationRecord
+from worker.neurons.simulators.kinds import SimulatorChoice
+from worker.run_config import RunConfig
+
+WORDS = TokenCounter("words", lambda text: len(text.split()))
+RECORD = tuple(f"t{n}" for n in range(8))
+NEURON = SampleNeuron(
+    [ActivationRecord(RECORD, (0.0,) * 7 + (3.0,))], [list(RECORD)] * 4, "names of rivers"
+)
+SAMPLE = Sample("here", [NEURON, dataclasses.replace(NEURON, explanation="heat")])
+
+
+def config(**changes):
+    endpoint = {
+        "base_url": "http://localhost/v1",
+        "prices": {"m": {"input": 1.0, "output": 4.0, "cached_input": 0.1}},
+        **changes.pop("endpoint", {}),
+    }
+    values = {
+        "name": "x",
+        "explainer": {"endpoint": "e", "model": "m"},
+        "simulator": {"endpoint": "e", "model": "m"},
+        "endpoints": {"e": endpoint},
+    }
+    return RunConfig.model_validate({**values, **changes})
+
+
+def estimate(run=None, kind="json", counter=WORDS, **options):
+    return make_estimate(run or config(), 1000, SAMPLE, counter, SimulatorChoice(kind), **options)
+
+
+def stage(made, name):
+    return next(stage for stage in made.stages if stage.stage == name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "calls", "completion"),
+    [
+        ("json", 4, 4 * (8 * 4 + 2)),
+        ("chat_logprobs", 4, 4 * (8 * 4 + 2)),
+        ("echo_logprobs", 4, 4),
+        ("token_by_token", 4 * 8, 4 * 8),
+    ],
+)
+def test_calls_and_what_they_answer_are_those_of_the_kind(kind, calls, completion):
+    made = stage(estimate(kind=kind), "simulate")
+    assert (made.calls, made.completion_tokens) == (1000 * calls, 1000 * completion)
+
+
+def test_several_records_a_call_save_prompts_and_nothing_else():
+    def with_records(n):
+        simulator = {"kind": "json", "endpoint": "e", "model": "m", "records_per_call": n}
+        return stage(estimate(config(simulator=simulator)), "simulate")
+
+    found = [with_records(n) for n in (1, 2, 4)]
+    assert [made.calls for made in found] == [4000, 2000, 1000]
+    assert all(a.prompt_tokens > b.prompt_tokens for a, b in pairwise(found))
+    assert found[0].completion_tokens == pytest.approx(found[2].completion_tokens, rel=0.1)
+
+
+def test_the_cost_is_that_of_the_prices_and_batches_are_half_of_it():
+    made = stage(estimate(), "simulate")
+    assert made.usd == pytest.approx((made.prompt_tokens + 4 * made.completion_tokens) / 1e6)
+    assert made.usd_in_batches == pytest.approx(made.usd / 2)
+    assert made.cached_tokens == 0
+    assert made.usd_with_cache == made.usd
+
+
+def test_prefixes_of_1024_tokens_are_cached_in_steps_of_128():
+    characters = TokenCounter("characters", len)
+    made = stage(estimate(counter=characters), "simulate")
+    assert 0.5 * made.prompt_tokens < made.cached_tokens < made.prompt_tokens
+    assert made.usd_with_cache < made.usd
+    assert made.cached_tokens * len(SAMPLE.neurons) / 1000 % 128 == 0
+
+
+def test_without_a_price_there_is_no_cost():
+    made = estimate(config(endpoint={"prices": {}}))
+    assert {s.usd for s in made.stages} == {s.usd_in_batches for s in made.stages} == {None}
+    assert all(s.prompt_tokens > 0 for s in made.stages)
+
+
+@pytest.mark.parametrize(
+    ("limits", "bound"),
+    [
+        ({"requests_per_minute": 10}, "requests_per_minute"),
+        ({"tokens_per_minute": 10}, "tokens_per_minute"),
+        ({"max_in_flight": 1}, "max_in_flight"),
+    ],
+)
+def test_what_bounds_the_run_is_named(limits, bound):
+    made = estimate(config(endpoint=limits))
+    assert stage(made, "simulate").bound_by == bound
+    assert max(made.seconds(), key=made.seconds().get) == bound
+
+
+def test_time_is_calls_by_the_limit_and_latency_by_the_slots():
+    made = estimate(
+        config(endpoint={"requests_per_minute": 60, "max_in_flight": 10}), latency_s=2.0
+    )
+    assert made.seconds()["requests_per_minute"] == 5000
+    assert made.seconds()["max_in_flight"] == pytest.approx(5000 * 2.0 / 10)
+
+
+def test_a_run_without_calls_costs_nothing():
+    lookup = {"kind": "lookup"}
+    assert estimate(config(explainer=lookup, simulator=lookup)).stages == []
+
+
+def test_the_corpus_gives_a_sample_where_there_is_no_run():
+    run = config(subject={"model": "demo"}, corpus={"source": "python-docs"})
+    found = sample_of_corpus(run, read_shape("demo").vocab_size)
+    assert len(found.neurons) == 12
+    for neuron in found.neurons:
+        assert len(neuron.shown) == 5
+        assert [len(record) for record in neuron.scored] == [64] * 10
+        assert max(neuron.shown[0].activations) > 0
+
+
+def test_a_small_vocabulary_is_not_taken_for_that_of_a_language_model():
+    counter = find_counter(read_tokenizer("demo"))
+    assert counter.method.startswith(("characters", "tiktoken"))
+    assert counter.count("a" * 40) > 0

@@ -26,7 +26,7 @@ def mix(values: Any) -> Any:
 
 def neuron_keys(seed: int, layer: int, neurons: IntArray) -> IntArray:
     """Return a 32-bit key, as int64 of shape (n_neurons,), that names each neuron's own draws."""
-    start = mix(np.int64((seed * 0x9E3779B1 + layer) & _LOW_32))
+    start = mix(np.array([(seed * 0x9E3779B1 + layer) & _LOW_32]))
     keys: IntArray = mix((start + neurons.astype(np.int64)) & _LOW_32)
     return keys
 

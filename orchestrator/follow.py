@@ -6,7 +6,7 @@ from contextlib import suppress
 from rich.console import Console
 from rich.live import Live
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from db import progress, runs
 from db.session import transaction
@@ -36,7 +36,7 @@ def follow(
         while True:
             try:
                 state = tick(engine, run_id, surroundings.settings.lease_s)
-            except (BrokerAway, OperationalError, DBAPIError) as error:
+            except (BrokerAway, OperationalError, InterfaceError) as error:
                 display.note(f"a service is away, trying again: {str(error).splitlines()[0]}")
                 with suppress(ServiceError):
                     surroundings.ensure()

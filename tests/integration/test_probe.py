@@ -50,12 +50,12 @@ def serve():
         pytest.param({"max_logprobs": 15}, "echo_logprobs", "logprobs = 15", id="15 alternatives"),
         pytest.param(
             {"without": {"completions"}},
-            "chat_logprobs",
+            "json",
             "not echo_logprobs: the endpoint answered 404",
             id="chat alone",
         ),
         pytest.param(
-            {"without": {"echo", "prompt_logprobs"}}, "chat_logprobs", "11 numbers", id="no echo"
+            {"without": {"echo", "prompt_logprobs"}}, "json", "not echo_logprobs", id="no echo"
         ),
         pytest.param({"max_logprobs": 5}, "json", "less than or equal to 5", id="5 alternatives"),
         pytest.param({"without": {"logprobs"}}, "json", "logprobs", id="no log probabilities"),

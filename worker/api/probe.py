@@ -5,13 +5,11 @@ answer. `auto` then takes the first of these that works:
 
 1. `echo_logprobs`, if the log probabilities of a prompt show all eleven numbers: the paper's
    method, and the cheapest, for it generates one token a record. Servers of one's own offer it.
-2. `chat_logprobs`, if every number shows its alternatives: it costs the tokens of `json`, and the
-   expected value over eleven numbers tells more than the likeliest one. Its answers are some 300 KB
-   instead of 1 KB, so that a worker process reads about a hundred in a second; who is bound by that
-   sets `kind = "json"`. Hosted chat models end here, or at
-3. `json`, where log probabilities are not given, or not for all numbers. A tokenizer that writes 10
-   as 1 and 0 ends here too: its log probabilities do not tell 1 from 10.
+2. `json`, where hosted chat models end: under a strict schema no answer can be misaligned.
 
+`chat_logprobs` costs the tokens of `json`, and the expected value over eleven numbers tells more
+than the likeliest one. But its answers are some 300 KB instead of 1 KB, thirty times the work for a
+worker, and what is kept of them doubles the dataset: it is for who asks for it by name.
 `token_by_token` is never chosen: it makes a call for every token.
 """
 
@@ -36,10 +34,10 @@ from worker.neurons.simulation import Simulation
 from worker.neurons.simulators.asking import CHAT, Question, Reply
 from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
 
-AUTO_ORDER = ("echo_logprobs", "chat_logprobs", "json")
-KINDS = (*AUTO_ORDER, "token_by_token")
+AUTO_ORDER = ("echo_logprobs", "json")
+KINDS = (*AUTO_ORDER, "chat_logprobs", "token_by_token")
 _TOP_LOGPROBS = (20, 15, MAX_NORMALIZED + 1)  # the most that any server gives, down to the least
-_LEAST_COVERED = {"echo_logprobs": 0.01, "chat_logprobs": 0.9}
+_LEAST_COVERED = 0.01  # of the probability: less, and the model does not see the task
 _TEXTS = (
     (" From", " the", " Rhine", " it", " is", " 10", " miles", "\n"),
     (" Boats", " on", " the", " Danube", " carry", " grain", ",", " mostly"),
@@ -144,9 +142,9 @@ def _lack(found: Finding) -> str | None:
     """Return why a kind is not to be chosen by itself, None if it may be."""
     if not found.works:
         return found.detail
-    least = _LEAST_COVERED.get(found.name, 0.0)
-    if found.covered is not None and found.covered < least:
-        return f"numbers have {found.covered:.1%} of the probability, less than {least:.0%}"
+    if found.covered is not None and found.covered < _LEAST_COVERED:
+        least = f"{_LEAST_COVERED:.0%}"
+        return f"numbers have {found.covered:.1%} of the probability, less than {least}"
     if found.numbers is not None and found.numbers <= MAX_NORMALIZED:
         return f"only {found.numbers} of the numbers 0 to 10 are ever among the likely tokens"
     return None

@@ -68,7 +68,7 @@ def _explain_by_calls(work: ShardWork) -> tuple[Rows, Rows]:
     with transaction(work.engine) as connection:
         retries = results.retries(connection, run_id, "explain", layer, start, stop)
         rows = _unexplained(work, connection)
-        shown = [_train_records(connection, work, row) for row in rows]
+        shown = _train_records(connection, work, rows)
     calls = [
         _call(work, records_, retries.get(row["neuron"], 0))
         for row, records_ in zip(rows, shown, strict=True)
@@ -97,15 +97,20 @@ def _unexplained(work: ShardWork, connection: Connection) -> list[RowMapping]:
 
 
 def _train_records(
-    connection: Connection, work: ShardWork, row: RowMapping
-) -> list[ActivationRecord]:
-    places = row["top_records"][top_slice(Split.TRAIN, work.config.scoring.top)]
+    connection: Connection, work: ShardWork, rows: Sequence[RowMapping]
+) -> list[list[ActivationRecord]]:
+    """Return what is shown of each neuron."""
     texts = texts_of(connection, work)
-    tokens = tokens_of(connection, work, [row["excerpts"][place] for place in places])
-    activations = activations_of(row)[places]
+    train = top_slice(Split.TRAIN, work.config.scoring.top)
+    places = [row["top_records"][train] for row in rows]
+    named = [[row["excerpts"][p] for p in found] for row, found in zip(rows, places, strict=True)]
+    tokens = tokens_of(connection, work, named)
     return [
-        ActivationRecord(tuple(texts[t] for t in ids), tuple(values))
-        for ids, values in zip(tokens.tolist(), activations.tolist(), strict=True)
+        [
+            ActivationRecord(tuple(texts[t] for t in ids), tuple(values))
+            for ids, values in zip(read.tolist(), activations_of(row)[found].tolist(), strict=True)
+        ]
+        for row, found, read in zip(rows, places, tokens, strict=True)
     ]
 
 

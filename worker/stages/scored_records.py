@@ -1,6 +1,6 @@
 """The records of a neuron that are simulated and scored, with their tokens and true activations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,19 +33,29 @@ def scored_records(
     connection: Connection, work: ShardWork, layer: int, start: int = 0, stop: int = 2**31 - 1
 ) -> Iterator[ScoredRecords]:
     """Yield the scored records of a range of neurons, in order."""
-    for row in records.load(connection, work.claim.run_id, layer, start, stop):
-        top = row["top_records"][top_slice(Split.VALID, work.config.scoring.top)]
-        drawn = row["random_records"][random_slice(Split.VALID, work.config.scoring.random)]
-        places = [*top, *drawn]
-        excerpts = [row["excerpts"][place] for place in places]
+    rows = records.load(connection, work.claim.run_id, layer, start, stop)
+    places = [_scored_places(row, work) for row in rows]
+    excerpts = [
+        [row["excerpts"][place] for place in found]
+        for row, (found, _) in zip(rows, places, strict=True)
+    ]
+    tokens = tokens_of(connection, work, excerpts)
+    for row, (found, n_top), named, read in zip(rows, places, excerpts, tokens, strict=True):
         yield ScoredRecords(
             neuron=row["neuron"],
-            excerpts=np.array(excerpts, dtype=np.int64),
-            tokens=tokens_of(connection, work, excerpts),
-            true=activations_of(row)[places],
-            n_top=len(top),
+            excerpts=np.array(named, dtype=np.int64),
+            tokens=read,
+            true=activations_of(row)[found],
+            n_top=n_top,
             undefined_reason=row["undefined_reason"],
         )
+
+
+def _scored_places(row: RowMapping, work: ShardWork) -> tuple[list[int], int]:
+    """Return where the scored records stand among a neuron's, and how many are top records."""
+    top = row["top_records"][top_slice(Split.VALID, work.config.scoring.top)]
+    drawn = row["random_records"][random_slice(Split.VALID, work.config.scoring.random)]
+    return [*top, *drawn], len(top)
 
 
 def activations_of(row: RowMapping) -> FloatArray:
@@ -54,7 +64,14 @@ def activations_of(row: RowMapping) -> FloatArray:
     return stored.reshape(len(row["excerpts"]), -1)
 
 
-def tokens_of(connection: Connection, work: ShardWork, excerpts: list[int]) -> IntArray:
-    """Return the tokens of excerpts, int32 (n, excerpt_tokens)."""
-    found = runs.excerpts_named(connection, work.run["corpus_id"], excerpts)
-    return np.stack([np.frombuffer(found[number], np.int32) for number in excerpts])
+def tokens_of(
+    connection: Connection, work: ShardWork, excerpts: Sequence[Sequence[int]]
+) -> list[IntArray]:
+    """Return the tokens, int32 (n, excerpt_tokens), of the excerpts of each neuron.
+
+    All are read at once: a query for each neuron would cost more than asking about it.
+    """
+    numbers = sorted({number for named in excerpts for number in named})
+    stored = runs.excerpts_named(connection, work.run["corpus_id"], numbers)
+    found = {number: np.frombuffer(tokens, np.int32) for number, tokens in stored.items()}
+    return [np.stack([found[number] for number in named]) for named in excerpts]

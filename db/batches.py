@@ -1,60 +1,17 @@
-"""Questions that are asked in batches: what waits, what is under way, what became of it."""
+"""Batches of questions: what goes into one, what is under way, what is set aside for it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, LargeBinary, RowMapping, text
 
-from db.bulk import upsert
-from db.runs import table
-from db.tables import BatchRequest, BatchWait
-
-REQUEST_COLUMNS = (
-    "run_id",
-    "identity",
-    "purpose",
-    "endpoint",
-    "model",
-    "path",
-    "body",
-    "prompt_tokens",
-    "max_completion_tokens",
-)
 REFUSALS_COUNT_FOR = "24 hours"
-_BYTES = {"identity": LargeBinary(), "body": LargeBinary()}  # else psycopg2 gives memory views
+BYTES = {"identity": LargeBinary(), "body": LargeBinary()}  # else psycopg2 gives memory views
 SHRINKING = 0.8
 """What is left of the prompt tokens under way when an endpoint refuses to take on so many."""
 TOO_MANY_TOKENS = "too_many_tokens"
 """Outcome of a batch that the endpoint refused for its limit on enqueued tokens."""
-
-
-def request(
-    connection: Connection,
-    run_id: int,
-    shard_id: int,
-    identities: Iterable[bytes],
-    rows: Iterable[Sequence[Any]],
-) -> None:
-    """Let a shard wait for the answers to questions, and ask those that nobody asks yet.
-
-    `rows` are in the order of REQUEST_COLUMNS.
-    """
-    waits = ((shard_id, identity, run_id) for identity in identities)
-    upsert(connection, table(BatchWait), ("shard_id", "identity", "run_id"), waits)
-    upsert(connection, table(BatchRequest), REQUEST_COLUMNS, rows)
-
-
-def failures(
-    connection: Connection, run_id: int, identities: Sequence[bytes]
-) -> dict[bytes, RowMapping]:
-    """Return why questions will not be answered, by identity."""
-    query = text("""
-        SELECT identity, failure_class, message, attempts, request_id FROM batch_request
-        WHERE run_id = :run AND identity = ANY(:identities) AND failure_class IS NOT NULL
-    """).columns(**_BYTES)
-    rows = connection.execute(query, {"run": run_id, "identities": list(identities)})
-    return {row["identity"]: row for row in rows.mappings()}
 
 
 def take_turn(connection: Connection, run_id: int, pause_s: float) -> bool:
@@ -79,33 +36,6 @@ def unlock(connection: Connection, run_id: int) -> None:
     """Let others look after the run's batches."""
     query = text("SELECT pg_advisory_unlock(hashtext('batches'), :run)")
     connection.execute(query, {"run": run_id})
-
-
-def pending(connection: Connection, run_id: int, most: int) -> int:
-    """Return how many questions are in no batch yet; counting stops at `most`."""
-    query = text("""
-        SELECT count(*) FROM (
-            SELECT FROM batch_request
-            WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL LIMIT :most) AS found
-    """)
-    return int(connection.execute(query, {"run": run_id, "most": most}).scalar_one())
-
-
-def withdraw(connection: Connection, run_id: int, endpoints: Sequence[str]) -> int:
-    """Drop the questions to all other endpoints, unless they are in a batch already.
-
-    An endpoint may be asked online again, where it was asked in batches before.
-    """
-    statement = text("""
-        WITH dropped AS (
-            DELETE FROM batch_request
-            WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL
-              AND endpoint <> ALL(:endpoints)
-            RETURNING identity)
-        DELETE FROM batch_wait USING dropped
-        WHERE batch_wait.run_id = :run AND batch_wait.identity = dropped.identity
-    """)
-    return connection.execute(statement, {"run": run_id, "endpoints": list(endpoints)}).rowcount
 
 
 class Group(NamedTuple):
@@ -140,7 +70,7 @@ def candidates(
         WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL
           AND endpoint = :endpoint AND model = :model AND path = :path
         ORDER BY created_at, identity LIMIT :limit
-    """).columns(**_BYTES)
+    """).columns(**BYTES)
     values = {**group._asdict(), "run": run_id, "limit": limit}
     return connection.execute(query, values).mappings().all()
 
@@ -257,67 +187,9 @@ def bodies(connection: Connection, batch: int) -> Iterable[tuple[bytes, bytes]]:
     """Yield (identity, body) of the questions of a batch."""
     query = text(
         "SELECT identity, body FROM batch_request WHERE batch = :id ORDER BY identity"
-    ).columns(**_BYTES)
+    ).columns(**BYTES)
     streamed = connection.execution_options(yield_per=500).execute(query, {"id": batch})
     yield from ((identity, body) for identity, body in streamed)
-
-
-def asked_in(
-    connection: Connection, batch: int, identities: Sequence[bytes]
-) -> dict[bytes, RowMapping]:
-    """Return and lock those of some questions that are in a batch still, by identity."""
-    query = text("""
-        SELECT identity, purpose, body, attempts FROM batch_request
-        WHERE batch = :id AND identity = ANY(:identities) FOR UPDATE
-    """).columns(**_BYTES)
-    rows = connection.execute(query, {"id": batch, "identities": list(identities)})
-    return {row["identity"]: row for row in rows.mappings()}
-
-
-def answered(connection: Connection, run_id: int, identities: Sequence[bytes]) -> None:
-    """Drop questions whose answers are stored; who waited for them waits no longer."""
-    values = {"run": run_id, "identities": list(identities)}
-    query = "DELETE FROM batch_request WHERE run_id = :run AND identity = ANY(:identities)"
-    connection.execute(text(query), values)
-    _wait_no_longer(connection, values)
-
-
-def failed(connection: Connection, run_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Note why questions will not be answered: identity, failure_class, message, request_id."""
-    if not rows:
-        return
-    query = text("""
-        UPDATE batch_request SET batch = NULL, message = :message,
-               failure_class = :failure_class, request_id = :request_id
-        WHERE run_id = :run AND identity = :identity
-    """)
-    connection.execute(query, [{"run": run_id, **row} for row in rows])
-    identities = [row["identity"] for row in rows]
-    _wait_no_longer(connection, {"run": run_id, "identities": identities})
-
-
-class Again(NamedTuple):
-    """A question that is to be asked in another batch, and why.
-
-    `attempts` is 1 if the batch that it was in counts against it, else 0.
-    """
-
-    identity: bytes
-    body: bytes
-    attempts: int
-    message: str
-
-
-def ask_again(connection: Connection, run_id: int, questions: Sequence[Again]) -> None:
-    """Take questions out of their batch, to be asked in another one, with these bodies."""
-    if not questions:
-        return
-    query = text("""
-        UPDATE batch_request
-        SET batch = NULL, body = :body, attempts = attempts + :attempts, message = :message
-        WHERE run_id = :run AND identity = :identity
-    """)
-    connection.execute(query, [{"run": run_id, **again._asdict()} for again in questions])
 
 
 def end(connection: Connection, batch: RowMapping, outcome: str, *, attempts: int) -> None:
@@ -337,20 +209,3 @@ def end(connection: Connection, batch: RowMapping, outcome: str, *, attempts: in
     connection.execute(text(ended), values)
     release = "DELETE FROM budget_hold WHERE run_id = :run AND process = 'batch ' || :mark"
     connection.execute(text(release), {"run": batch["run_id"], "mark": batch["mark"]})
-
-
-def give_up(connection: Connection, run_id: int, most: int) -> None:
-    """Let questions fail that were in `most` batches in vain."""
-    query = text("""
-        SELECT identity, coalesce(message, 'no answer in any batch') AS message, request_id,
-               'unavailable' AS failure_class
-        FROM batch_request
-        WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL AND attempts >= :most
-    """).columns(**_BYTES)
-    lost = connection.execute(query, {"run": run_id, "most": most}).mappings().all()
-    failed(connection, run_id, [dict(row) for row in lost])
-
-
-def _wait_no_longer(connection: Connection, values: Mapping[str, Any]) -> None:
-    query = "DELETE FROM batch_wait WHERE run_id = :run AND identity = ANY(:identities)"
-    connection.execute(text(query), values)

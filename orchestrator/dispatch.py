@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine, RowMapping
 
-from db import batches, heartbeats, progress, runs, shards
+from db import batch_requests, batches, heartbeats, progress, runs, shards
 from db.session import transaction
 from worker import signatures
 from worker.run_config import Batches
@@ -80,7 +80,7 @@ def _batching(config: Mapping[str, Any]) -> dict[str, Batches]:
 
 
 def _batches_are_due(connection: Connection, run_id: int, batching: Mapping[str, Batches]) -> bool:
-    batches.withdraw(connection, run_id, list(batching))
+    batch_requests.withdraw(connection, run_id, list(batching))
     if not batching and not batches.under_way(connection, run_id):
         return False
     pause = min((found.poll_s for found in batching.values()), default=Batches().poll_s)
@@ -93,7 +93,7 @@ def _queue(
     counts = shards.count_open(connection, run_id)
     to_send: list[tuple[int, str]] = []
     most = max((found.max_lines for found in batching.values()), default=0)
-    enough_asked = bool(batching) and batches.pending(connection, run_id, most) >= most
+    enough_asked = bool(batching) and batch_requests.pending(connection, run_id, most) >= most
     for queue, ahead in AHEAD.items():
         stages = [stage for stage in LATER_FIRST if QUEUES[stage] == queue]
         under_way = sum(counts.get((s, state), 0) for s in stages for state in ("queued", "leased"))

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from db import batches, progress, runs, shards
+from db import batch_requests, batches, progress, runs, shards
 from db.session import transaction
 from orchestrator.rehearsal.capabilities import Capabilities
 from orchestrator.rehearsal.faults import FaultRates
@@ -418,9 +418,9 @@ def test_questions_are_withdrawn_when_the_endpoint_is_asked_online_again(start):
     run = start(seconds=60)
     run.ask(questions(3))
     with transaction(run.engine) as connection:
-        batches.withdraw(connection, run.run_id, ["here"])
+        batch_requests.withdraw(connection, run.run_id, ["here"])
     assert not run.is_ready()
     with transaction(run.engine) as connection:
-        batches.withdraw(connection, run.run_id, [])
+        batch_requests.withdraw(connection, run.run_id, [])
     assert run.is_ready()
     assert run.leaves_nothing()

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy import RowMapping
 
-from db import batches
+from db import batch_requests, batches
 from db.session import transaction
 from worker.api.batch_client import BatchClient
 from worker.api.batch_results import PRICE_FACTOR, Outcome, Result, read_result
@@ -107,16 +107,16 @@ class _Collection:
         run_id = self._errand.run_id
         with transaction(self._errand.engine) as connection:
             identities = [result.identity for result in results]
-            asked = batches.asked_in(connection, self._batch["id"], identities)
+            asked = batch_requests.asked_in(connection, self._batch["id"], identities)
             sorting = _Sorting(self._batch["model"], self._endpoint.api_key)
             for result in results:
                 if (row := asked.pop(result.identity, None)) is not None:
                     sorting.add(row, result)
             answers = [self._answer(*found) for found in sorting.answered]
             self._ledger.save_in(connection, answers)
-            batches.answered(connection, run_id, [answer.identity for answer in answers])
-            batches.failed(connection, run_id, sorting.failed)
-            batches.ask_again(connection, run_id, sorting.again)
+            batch_requests.answered(connection, run_id, [answer.identity for answer in answers])
+            batch_requests.failed(connection, run_id, sorting.failed)
+            batch_requests.ask_again(connection, run_id, sorting.again)
         self._halting = self._halting or sorting.halting
 
     def _answer(self, row: RowMapping, result: Result, reading: Reading) -> Answer:
@@ -162,7 +162,7 @@ class _Sorting:
         self._model, self._secret = model, secret
         self.answered: list[tuple[RowMapping, Result, Reading]] = []
         self.failed: list[dict[str, Any]] = []
-        self.again: list[batches.Again] = []
+        self.again: list[batch_requests.Again] = []
         self.halting: RunError | None = None
 
     def add(self, row: RowMapping, result: Result) -> None:
@@ -185,9 +185,9 @@ class _Sorting:
                 self._add_without(row, asked, result, error)
             case RunError() as error:
                 self.halting = error
-                self.again.append(batches.Again(identity, body, 0, str(error)))
+                self.again.append(batch_requests.Again(identity, body, 0, str(error)))
             case TransientError() as error:
-                self.again.append(batches.Again(identity, body, 1, str(error)))
+                self.again.append(batch_requests.Again(identity, body, 1, str(error)))
 
     def _add_without(
         self, row: RowMapping, asked: Mapping[str, Any], result: Result, error: UnsupportedParameter
@@ -200,4 +200,4 @@ class _Sorting:
             self._add(row, asked, result, final)
         else:
             body = orjson.dumps(dialect.adapt(asked))
-            self.again.append(batches.Again(result.identity, body, 1, error.parameter))
+            self.again.append(batch_requests.Again(result.identity, body, 1, error.parameter))

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from db import batches
+from db import batch_requests
 from db.session import transaction
 from worker.api.asking import usable, with_double_limit
 from worker.api.calls import Answer, Call
@@ -43,7 +43,7 @@ class _Questions:
         run_id = work.claim.run_id
         self._known: Mapping[bytes, Answer] = PostgresLedger(work.engine, run_id).find(identities)
         with transaction(work.engine) as connection:
-            self._failed = batches.failures(connection, run_id, identities)
+            self._failed = batch_requests.failures(connection, run_id, identities)
         self.missing: dict[bytes, Call] = {}
 
     def outcome(self, call: Call, *, is_larger: bool = False) -> Answer | RowError | None:
@@ -64,7 +64,9 @@ class _Questions:
         claim = self._work.claim
         rows = [self._row(identity, call) for identity, call in self.missing.items()]
         with transaction(self._work.engine) as connection:
-            batches.request(connection, claim.run_id, claim.shard_id, list(self.missing), rows)
+            batch_requests.request(
+                connection, claim.run_id, claim.shard_id, list(self.missing), rows
+            )
 
     def _identity(self, call: Call) -> bytes:
         return call.identity(self._endpoint.base_url)

@@ -13,7 +13,7 @@ from contextlib import closing
 
 from sqlalchemy import Connection, RowMapping
 
-from db import batches
+from db import batch_requests, batches
 from db.session import transaction
 from worker.api.batch_client import BatchClient
 from worker.api.batch_results import PRICE_FACTOR
@@ -121,7 +121,7 @@ class _Batcher:
             BudgetReached: The budget may not cover the next question, and nothing is under way.
         """
         with transaction(self._errand.engine) as connection:
-            batches.give_up(connection, self._errand.run_id, ATTEMPTS)
+            batch_requests.give_up(connection, self._errand.run_id, ATTEMPTS)
         while (batch := self._build()) is not None and not self._errand.stop.is_set():
             self.bring_on(batch, is_fresh=True)
 

@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from db import migrate
 from orchestrator.local.services import ServiceUrls, start_services, stop_services
+
+settings.register_profile("shared machine", deadline=None)  # a slow example is no failure
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(scope="session")

@@ -266,7 +266,13 @@ def test_an_answer_that_cannot_be_stored_is_not_handed_out(ask):
 def test_a_stopped_worker_sends_no_more_and_stores_what_was_under_way(ask):
     stop, ledger = threading.Event(), MemoryLedger()
     with RehearsalServer(RehearsalOptions(latency_ms=200, api_key=KEY)) as server:
-        threading.Timer(0.5, stop.set).start()
+
+        def stop_after_the_first():
+            while not ledger.answers:
+                time.sleep(0.01)
+            stop.set()
+
+        threading.Thread(target=stop_after_the_first, daemon=True).start()
         with pytest.raises(Interrupted):
             ask(server, calls(2000), ledger, stop=stop)
         stats = server.stats()

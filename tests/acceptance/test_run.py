@@ -133,6 +133,7 @@ def rehearsed(server):
 endpoint = "here"
 model = "rehearsal"
 [simulator]
+kind = "json"
 endpoint = "here"
 model = "rehearsal"
 [endpoints.here]
@@ -286,7 +287,7 @@ def test_every_kind_of_simulator_is_frozen_with_its_run_and_scores_it(cli):
         for kind, (chosen, records_per_call) in KINDS.items():
             text = rehearsed(server).replace(TINY, small).replace('"tiny"', f'"{kind}"')
             simulator = f'[simulator]\nkind = "{kind}"\nrecords_per_call = {records_per_call}'
-            config = cli.config(text.replace("[simulator]", simulator))
+            config = cli.config(text.replace('[simulator]\nkind = "json"', simulator))
             before = server.stats()["answered"]
             code, output = cli.run("run", config, ACCEPTANCE_KEY=KEY)
             assert code == 0, output
@@ -302,6 +303,7 @@ def test_every_kind_of_simulator_is_frozen_with_its_run_and_scores_it(cli):
     lacking = Capabilities(without=frozenset({"logprobs", "completions"}))
     with RehearsalServer(RehearsalOptions(api_key=KEY, capabilities=lacking)) as server:
         text = rehearsed(server).replace(TINY, small).replace('"tiny"', '"new"')
+        text = text.replace('kind = "json"', 'kind = "auto"')
         code, output = cli.run("run", cli.config(text), ACCEPTANCE_KEY=KEY)
         assert code == 0, output
         assert "simulator json: it works" in output

@@ -52,6 +52,9 @@ def upsert(
     cursor.execute(
         f"CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608  (names of our own tables)
     )
+    for column in columns:
+        if isinstance(table.c[column].type, LargeBinary):  # packed numbers: compressing is in vain
+            cursor.execute(f"ALTER TABLE {staging} ALTER {quote(column)} SET STORAGE EXTERNAL")
     cursor.copy_expert(
         f"COPY {staging} ({names}) FROM STDIN (FORMAT binary)", encode_rows(table, columns, rows)
     )

@@ -22,6 +22,7 @@ def upgrade() -> None:
     _create("collect_bound", False, "boundaries", "bars")
     for column in PLACES:
         op.alter_column("neuron_records", column, type_=ARRAY(sa.SmallInteger()))
+    op.execute("ALTER TABLE neuron_records ALTER activations SET STORAGE EXTERNAL")
 
 
 def _create(name: str, by_start: bool, *columns: str) -> None:
@@ -42,6 +43,7 @@ def _create(name: str, by_start: bool, *columns: str) -> None:
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE neuron_records ALTER activations SET STORAGE EXTENDED")
     for column in PLACES:
         op.alter_column("neuron_records", column, type_=ARRAY(sa.Integer()))
     for name in ("collect_bound", "collect_maxima", "collect_part"):

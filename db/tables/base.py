@@ -1,0 +1,33 @@
+"""What the tables share: names of constraints, types of columns."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import REAL, DateTime, Double, ForeignKey, Integer, LargeBinary, MetaData, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  (SQLAlchemy reads it as it stands)
+        str: Text,
+        bytes: LargeBinary,
+        float: Double,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[int]: ARRAY(Integer),
+        list[float]: ARRAY(REAL),
+    }
+
+
+def run_key() -> Mapped[int]:
+    return mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)

@@ -1,0 +1,63 @@
+"""The ledger: calls, what they cost, what is set aside for them."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.tables.base import Base, run_key
+
+
+class CallRecord(Base):
+    """An answer that was paid for, under the hash of everything that can change it.
+
+    `distributions` is what is kept of its log probabilities: see `worker.neurons.distributions`.
+    """
+
+    __tablename__ = "call"
+
+    identity: Mapped[bytes] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
+    purpose: Mapped[str]
+    endpoint: Mapped[str]
+    model: Mapped[str]
+    text: Mapped[str]
+    finish_reason: Mapped[str | None]
+    refusal: Mapped[str | None]
+    distributions: Mapped[bytes | None]
+    prompt_tokens: Mapped[int]
+    cached_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    usd: Mapped[float]
+    wasted_usd: Mapped[float]
+    attempts: Mapped[int]
+    latency_ms: Mapped[int]
+    request_id: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Spend(Base):
+    """What a run paid, by stage and model, kept in the transaction of the calls."""
+
+    __tablename__ = "spend"
+
+    run_id: Mapped[int] = run_key()
+    stage: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    calls: Mapped[int] = mapped_column(BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger)
+    cached_tokens: Mapped[int] = mapped_column(BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(BigInteger)
+    usd: Mapped[float]
+    wasted_usd: Mapped[float]
+
+
+class BudgetHold(Base):
+    """What a worker process has set aside of a run's budget, for calls it has not paid yet."""
+
+    __tablename__ = "budget_hold"
+
+    run_id: Mapped[int] = run_key()
+    process: Mapped[str] = mapped_column(primary_key=True)
+    usd: Mapped[float]
+    expires_at: Mapped[datetime]

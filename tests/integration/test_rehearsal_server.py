@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from httpx_aiohttp import HttpxAiohttpClient
 
+from orchestrator.commands.rehearsal import rehearsal_server
 from orchestrator.rehearsal.capabilities import Capabilities
-from orchestrator.rehearsal.command import rehearsal_server
 from orchestrator.rehearsal.faults import CONTENT_FAULTS, FaultRates
 from orchestrator.rehearsal.options import RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer

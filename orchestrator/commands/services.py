@@ -1,0 +1,60 @@
+"""The commands `worker`, `migrate` and `stop`: the processes that a run needs."""
+
+import os
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from db import migrate as schema
+from orchestrator.commands.finding import open_engine
+from orchestrator.errors import InputError
+from orchestrator.local.services import services_running, stop_services
+from orchestrator.surroundings import find_surroundings, home_folder, open_database
+from worker.app import app
+from worker.settings import with_driver
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["gpu", "api"]))
+@click.option("--name", help="How the worker is called; its host and process id unless given.")
+@click.option(
+    "--concurrency", default=4, show_default=True, help="Shards at once, of an api worker."
+)
+def worker(kind: str, name: str | None, concurrency: int) -> None:
+    """Work on the queue KIND until told to stop. Needs DATABASE_URL and REDIS_URL."""
+    from worker.parent_watch import exit_with_parent
+
+    surroundings = find_surroundings()
+    os.environ.update(
+        DATABASE_URL=surroundings.settings.database_url,
+        NEUROGLOSS_LEASE_SECONDS=str(surroundings.settings.lease_s),
+    )
+    app.conf.broker_url = surroundings.settings.redis_url
+    os.environ["REDIS_URL"] = surroundings.settings.redis_url
+    open_database(surroundings).dispose()
+    exit_with_parent()
+    pool = ["-P", "solo"] if kind == "gpu" else ["-P", "threads", "-c", str(concurrency)]
+    called = name or f"{kind}-{os.getpid()}"
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"]
+    app.worker_main(["worker", "-Q", kind, "-n", f"{called}@%h", *pool, *quiet])
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the schema of this version."""
+    url = os.environ.get("DATABASE_URL")
+    if url:
+        try:
+            schema.upgrade(with_driver(url))
+        except DBAPIError as error:
+            raise InputError(f"DATABASE_URL: {str(error.orig).strip()}") from error
+    else:
+        open_engine()
+    click.echo(f"the database is at schema {schema.head()}")
+
+
+@click.command()
+def stop() -> None:
+    """Stop the embedded Postgres and Redis."""
+    stopped = stop_services(home_folder()) if any(services_running(home_folder()).values()) else []
+    click.echo(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")

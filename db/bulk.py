@@ -1,4 +1,4 @@
-"""The one bulk-write path: COPY BINARY into a temporary table, then INSERT .. ON CONFLICT.
+"""The one bulk-write path: COPY BINARY, by way of a temporary table where rows are there already.
 
 Measured at 2 to 50 times the speed of the alternatives, and idempotent. The format is PostgreSQL's
 ("Binary Format" under COPY in its manual): big-endian, a length before every field, -1 for NULL.
@@ -6,11 +6,12 @@ Measured at 2 to 50 times the speed of the alternatives, and idempotent. The for
 
 import io
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
-from itertools import chain
 from typing import Any
 
+from psycopg2.errors import UniqueViolation
 from sqlalchemy import (
     REAL,
     BigInteger,
@@ -26,8 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
-_NULL = struct.pack("!i", -1)
-_END = struct.pack("!h", -1)
+_INT2, _INT4 = struct.Struct("!h"), struct.Struct("!i")
+_NULL, _END = _INT4.pack(-1), _INT2.pack(-1)
 _INT2_OID, _INT4_OID, _FLOAT4_OID = 21, 23, 700
 
 Encoder = Callable[[Any], bytes]
@@ -45,27 +46,83 @@ def upsert(
 
     With `update`, rows whose primary key is there already are replaced, and counted too.
     """
+    encoded = encode_rows(table, columns, rows)
+    with closing(connection.connection.cursor()) as cursor:
+        if not update:
+            # Nearly always all rows are new, and a second copy of them would be in vain.
+            cursor.execute("SAVEPOINT upsert")
+            try:
+                return _copy(cursor, _quoted(connection, table.name, columns), encoded)
+            except UniqueViolation:
+                cursor.execute("ROLLBACK TO SAVEPOINT upsert")
+        return _upsert_staged(connection, cursor, table, columns, encoded, update)
+
+
+def fetch_bytes(
+    connection: Connection, query: str, parameters: Sequence[Any]
+) -> Iterator[list[memoryview]]:
+    """Return the rows of a query with every value as the bytes of its binary format.
+
+    A `bytea` comes as it is stored: the way of psycopg2 goes by hexadecimal digits and takes three
+    times as long. NULL comes as no bytes. `parameters` are for `%s` in the query.
+    """
+    found = io.BytesIO()
+    with closing(connection.connection.cursor()) as cursor:
+        plain = cursor.mogrify(query, parameters).decode()
+        cursor.copy_expert(f"COPY ({plain}) TO STDOUT (FORMAT binary)", found)
+    return _decoded_rows(found.getbuffer())
+
+
+def _decoded_rows(buffer: memoryview) -> Iterator[list[memoryview]]:
+    at = len(_SIGNATURE)
+    while (n_fields := _INT2.unpack_from(buffer, at)[0]) != -1:
+        at += 2
+        row = []
+        for _ in range(n_fields):
+            size = max(0, _INT4.unpack_from(buffer, at)[0])
+            at += 4
+            row.append(buffer[at : at + size])
+            at += size
+        yield row
+
+
+def _upsert_staged(
+    connection: Connection,
+    cursor: Any,
+    table: Table,
+    columns: Sequence[str],
+    encoded: io.BytesIO,
+    update: bool,
+) -> int:
     quote = connection.dialect.identifier_preparer.quote
-    names = ", ".join(quote(column) for column in columns)
-    target, staging = quote(table.name), quote(f"new_{table.name}")
-    cursor = connection.connection.cursor()
+    target, names = _quoted(connection, table.name, columns)
+    staging = quote(f"new_{table.name}")
     cursor.execute(
         f"CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608  (names of our own tables)
     )
     for column in columns:
         if isinstance(table.c[column].type, LargeBinary):  # packed numbers: compressing is in vain
             cursor.execute(f"ALTER TABLE {staging} ALTER {quote(column)} SET STORAGE EXTERNAL")
-    cursor.copy_expert(
-        f"COPY {staging} ({names}) FROM STDIN (FORMAT binary)", encode_rows(table, columns, rows)
-    )
+    _copy(cursor, (staging, names), encoded)
     cursor.execute(
         f"INSERT INTO {target} ({names}) SELECT {names} FROM {staging} "  # noqa: S608
         f"{_on_conflict(table, columns, quote) if update else 'ON CONFLICT DO NOTHING'}"
     )
     stored = int(cursor.rowcount)
     cursor.execute(f"DROP TABLE {staging}")
-    cursor.close()
     return stored
+
+
+def _quoted(connection: Connection, name: str, columns: Sequence[str]) -> tuple[str, str]:
+    quote = connection.dialect.identifier_preparer.quote
+    return quote(name), ", ".join(map(quote, columns))
+
+
+def _copy(cursor: Any, target: tuple[str, str], encoded: io.BytesIO) -> int:
+    name, columns = target
+    encoded.seek(0)
+    cursor.copy_expert(f"COPY {name} ({columns}) FROM STDIN (FORMAT binary)", encoded)
+    return int(cursor.rowcount)
 
 
 def _on_conflict(table: Table, columns: Sequence[str], quote: Callable[[str], str]) -> str:
@@ -75,9 +132,9 @@ def _on_conflict(table: Table, columns: Sequence[str], quote: Callable[[str], st
 
 
 def encode_rows(table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> io.BytesIO:
-    """Return the rows in the binary format of COPY, at its start."""
+    """Return the rows in the binary format of COPY."""
     encoders = [_encoder(table.c[column].type) for column in columns]
-    head = struct.pack("!h", len(columns))
+    head = _INT2.pack(len(columns))
     buffer = io.BytesIO()
     buffer.write(_SIGNATURE)
     for row in rows:
@@ -85,7 +142,6 @@ def encode_rows(table: Table, columns: Sequence[str], rows: Iterable[Sequence[An
         for encode, value in zip(encoders, row, strict=True):
             buffer.write(_field(encode, value))
     buffer.write(_END)
-    buffer.seek(0)
     return buffer
 
 
@@ -93,7 +149,7 @@ def _field(encode: Encoder, value: Any) -> bytes:
     if value is None:
         return _NULL
     encoded = encode(value)
-    return struct.pack("!i", len(encoded)) + encoded
+    return _INT4.pack(len(encoded)) + encoded
 
 
 def _encoder(kind: Any) -> Encoder:
@@ -108,9 +164,9 @@ def _encoder(kind: Any) -> Encoder:
 def _array(oid: int, code: str, size: int, values: Sequence[Any]) -> bytes:
     if not len(values):
         return struct.pack("!iii", 0, 0, oid)
-    head = struct.pack("!iiiii", 1, 0, oid, len(values), 1)
-    sized = chain.from_iterable((size, value) for value in values)
-    return head + struct.pack("!" + f"i{code}" * len(values), *sized)
+    sized = [size] * (2 * len(values))
+    sized[1::2] = values
+    return struct.pack("!iiiii" + f"i{code}" * len(values), 1, 0, oid, len(values), 1, *sized)
 
 
 def _array_encoder(kind: Any) -> Encoder:
@@ -126,9 +182,9 @@ def _text(value: str) -> bytes:
 
 
 _SCALARS: tuple[tuple[type[Any] | tuple[type[Any], ...], Encoder], ...] = (
-    (SmallInteger, struct.Struct("!h").pack),
+    (SmallInteger, _INT2.pack),
     (BigInteger, struct.Struct("!q").pack),
-    (Integer, struct.Struct("!i").pack),
+    (Integer, _INT4.pack),
     (REAL, struct.Struct("!f").pack),
     (Double, struct.Struct("!d").pack),
     (Boolean, struct.Struct("!?").pack),

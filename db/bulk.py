@@ -52,9 +52,12 @@ def upsert(
             # Nearly always all rows are new, and a second copy of them would be in vain.
             cursor.execute("SAVEPOINT upsert")
             try:
-                return _copy(cursor, _quoted(connection, table.name, columns), encoded)
+                stored = _copy(cursor, _quoted(connection, table.name, columns), encoded)
             except UniqueViolation:
-                cursor.execute("ROLLBACK TO SAVEPOINT upsert")
+                cursor.execute("ROLLBACK TO SAVEPOINT upsert; RELEASE SAVEPOINT upsert")
+            else:
+                cursor.execute("RELEASE SAVEPOINT upsert")
+                return stored
         return _upsert_staged(connection, cursor, table, columns, encoded, update)
 
 

@@ -33,7 +33,6 @@ def lock_layer(connection: Connection, run_id: int, layer: int, *, wait: bool) -
 class StoredPart:
     """A part of a layer as it is stored: see `db.tables.CollectPart`."""
 
-    start: int
     kept_columns: memoryview
     kept_excerpts: memoryview
     kept_activations: memoryview
@@ -42,14 +41,23 @@ class StoredPart:
     nonfinite: memoryview
 
 
-def parts(connection: Connection, run_id: int, layer: int) -> list[StoredPart]:
-    """Return the parts of a layer in the order of their first excerpts."""
-    names = [field.name for field in fields(StoredPart)]
+def part_sizes(connection: Connection, run_id: int, layer: int) -> Sequence[Row[int, int]]:
+    """Return (start, how many records it keeps) of a layer's parts, in order."""
+    query = text("""
+        SELECT start, octet_length(kept_columns) / 4 FROM collect_part
+        WHERE run_id = :run AND layer = :layer ORDER BY start
+    """)
+    return connection.execute(query, {"run": run_id, "layer": layer}).all()
+
+
+def part(connection: Connection, run_id: int, layer: int, start: int) -> StoredPart:
+    """Return one part of a layer."""
+    names = ", ".join(field.name for field in fields(StoredPart))
     query = f"""
-        SELECT {", ".join(names)} FROM collect_part WHERE run_id = %s AND layer = %s ORDER BY start
+        SELECT {names} FROM collect_part WHERE run_id = %s AND layer = %s AND start = %s
     """  # noqa: S608  (names of our own columns)
-    rows = fetch_bytes(connection, query, (run_id, layer))
-    return [StoredPart(int.from_bytes(start), *arrays) for start, *arrays in rows]
+    (row,) = fetch_bytes(connection, query, (run_id, layer, start))
+    return StoredPart(*row)
 
 
 def drop_parts(connection: Connection, run_id: int, layer: int, starts: Sequence[int]) -> None:

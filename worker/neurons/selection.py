@@ -29,6 +29,8 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999)
 N_BUCKETS = len(QUANTILES) + 1
 MAX_REFERENCE = 4096
 NEVER = 2**63 - 1  # above every key
+_ROWS_AT_ONCE = 16_384  # of which copies are made
+UNRANKED = 2**31 - 1  # above every rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,13 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Keys and, from 0, ranks of candidates within neuron and kind; each int64 (n_kinds, n).
+    """Keys and, from 0, ranks of candidates within neuron and kind.
 
-    Kinds are top, random, and each bucket. A row that is not of a kind has rank NEVER.
+    Kinds are top, random, and each bucket. `keys` are int64 (n,) for each kind, `ranks` int32
+    (n_kinds, n). A row that is not of a kind has rank UNRANKED.
     """
 
-    keys: IntArray
+    keys: list[IntArray]
     ranks: IntArray
     counts: list[int]
 
@@ -159,12 +162,12 @@ def rank(
     maxima = _maxima(kept.activations)
     best = top_keys(maxima.view(np.int16).astype(np.int64), excerpts)
     drawn = draw_keys(neuron_keys[columns], excerpts, wanted.n_excerpts)
-    keys = np.stack([best, drawn, *[drawn] * N_BUCKETS])
+    keys = [best, drawn, *[drawn] * N_BUCKETS]
     bucket = np.full(len(columns), -1)
     if boundaries is not None:
         outside = excerpts >= wanted.n_reference
         bucket[outside] = _buckets_of(maxima[outside], boundaries[columns[outside]])
-    ranks = np.full(keys.shape, NEVER)
+    ranks = np.full((len(keys), len(columns)), UNRANKED, dtype=np.int32)
     ranks[0], ranks[1] = _ranks(columns, best), _ranks(columns, drawn)
     for number in range(N_BUCKETS):
         members = bucket == number
@@ -174,7 +177,10 @@ def rank(
 
 def _maxima(activations: FloatArray) -> FloatArray:
     """Return the maxima (n,) of finite float16 (n, n_tokens), a negative zero as zero."""
-    rising = _rising(activations.view(np.int16)).max(axis=1)  # numpy is slow at float16
+    rising = np.empty(len(activations), dtype=np.int16)  # numpy is slow at float16
+    for start in range(0, len(rising), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        rising[rows] = _rising(activations[rows].view(np.int16)).max(axis=1)
     return np.asarray(_rising(np.where(rising == -1, np.int16(0), rising)).view(np.float16))
 
 
@@ -187,7 +193,7 @@ def _ranks(columns: IntArray, keys: IntArray) -> IntArray:
     order = np.argsort(keys)  # no two of a column are equal
     narrow = np.uint16 if len(order) and columns.max() < 2**16 else np.int64  # numpy counts uint16
     order = order[np.argsort(columns[order].astype(narrow), kind="stable")]
-    ranks = np.empty(len(order), dtype=np.int64)
+    ranks = np.empty(len(order), dtype=np.int32)
     ranks[order] = _places(columns[order])
     return ranks
 
@@ -224,7 +230,7 @@ def select_records(kept: Kept, ranking: Ranking, n_neurons: int) -> Iterator[Rec
     needed = ranking.needed
     columns = kept.columns[needed]
     chosen = ranking.chosen[:, needed]
-    ranks = np.where(chosen, ranking.ranks[:, needed], NEVER)
+    ranks = np.where(chosen, ranking.ranks[:, needed], UNRANKED)
     order = np.lexsort((*ranks[::-1], columns))
     needed, columns = needed[order], columns[order]
     chosen, ranks = chosen[:, order], ranks[:, order]

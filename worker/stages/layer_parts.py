@@ -6,9 +6,7 @@ that dies in it leaves the parts as they were. The bars that come out of it let 
 less, so the merges of a layer grow rarer as the corpus is read, and its parts stay that small.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,28 +80,33 @@ def load_parts(
     connection: Connection, work: ShardWork, layer: Layer
 ) -> tuple[list[int], Part | None]:
     """Return the first excerpts of a layer's parts, and all of them as one; None without any."""
-    rows = collection.parts(connection, work.claim.run_id, layer.number)
-    if not rows:
+    run_id = work.claim.run_id
+    sizes = collection.part_sizes(connection, run_id, layer.number)
+    if not sizes:
         return [], None
-    starts = [row.start for row in rows]
-    n_tokens = work.config.corpus.excerpt_tokens
-    kept = Kept(
-        _joined(rows, "kept_columns", np.int32),
-        _joined(rows, "kept_excerpts", np.int32),
-        _joined(rows, "kept_activations", np.float16).reshape(-1, n_tokens),
-    )
-    nonfinite = np.any([np.frombuffer(row.nonfinite, np.bool_) for row in rows], axis=0)
-    blocks = [block for row in rows for block in _blocks(row, len(layer.neurons))]
-    return starts, Part(kept, fold(blocks), nonfinite)
+    kept = _room_for(sum(size for _, size in sizes), work.config.corpus.excerpt_tokens)
+    nonfinite = np.zeros(len(layer.neurons), dtype=np.bool_)
+    blocks: list[Block] = []
+    at = 0
+    for start, size in sizes:  # one by one: they are large
+        part = collection.part(connection, run_id, layer.number, start)
+        rows = slice(at, at := at + size)
+        kept.columns[rows] = np.frombuffer(part.kept_columns, np.int32)
+        kept.excerpts[rows] = np.frombuffer(part.kept_excerpts, np.int32)
+        kept.activations[rows].reshape(-1)[:] = np.frombuffer(part.kept_activations, np.float16)
+        nonfinite |= np.frombuffer(part.nonfinite, np.bool_)
+        blocks += _blocks(part, len(layer.neurons))
+    return [start for start, _ in sizes], Part(kept, fold(blocks), nonfinite)
 
 
-def _joined(rows: Iterable[collection.StoredPart], column: str, dtype: Any) -> Any:
-    return np.frombuffer(b"".join(getattr(row, column) for row in rows), dtype)
+def _room_for(n_kept: int, n_tokens: int) -> Kept:
+    columns, excerpts = (np.empty(n_kept, dtype=np.int32) for _ in range(2))
+    return Kept(columns, excerpts, np.empty((n_kept, n_tokens), dtype=np.float16))
 
 
-def _blocks(row: collection.StoredPart, n_neurons: int) -> list[Block]:
-    numbers = np.frombuffer(row.blocks, np.int32).reshape(-1, 3).tolist()
-    sums = np.frombuffer(row.moments, np.float64).reshape(-1, 4, n_neurons)
+def _blocks(part: collection.StoredPart, n_neurons: int) -> list[Block]:
+    numbers = np.frombuffer(part.blocks, np.int32).reshape(-1, 3).tolist()
+    sums = np.frombuffer(part.moments, np.float64).reshape(-1, 4, n_neurons)
     return [
         Block(first, n_tiles, n_tokens, block)
         for (first, n_tiles, n_tokens), block in zip(numbers, sums, strict=True)

@@ -22,6 +22,7 @@ COMMANDS = {
     "pause": "control.pause",
     "resume": "run.resume",
     "retry": "control.retry_command",
+    "verify": "verify.verify_command",
     "worker": "services.worker",
     "migrate": "services.migrate",
     "doctor": "doctor.doctor",

@@ -6,7 +6,13 @@ ledger take them, and sums are read when they are held, so that nothing is count
 
 from sqlalchemy import Connection, text
 
-from db.verification import RIGHT_COUNTS, RIGHT_PROGRESS, RIGHT_SPEND, SPEND_SUMS
+from db.verification import (
+    RIGHT_COUNTS,
+    RIGHT_PROGRESS,
+    SPEND_DIFFERENCES,
+    SPEND_SUMS,
+    USD_TOLERANCE,
+)
 
 
 def repair_shards(connection: Connection, run_id: int) -> int:
@@ -24,7 +30,7 @@ def repair_shards(connection: Connection, run_id: int) -> int:
 def repair_spend(connection: Connection, run_id: int) -> int:
     """Set what a run spent. Return how many rows were changed."""
     connection.execute(text("LOCK TABLE spend IN SHARE ROW EXCLUSIVE MODE"))
-    values = {"run": run_id}
+    values = {"run": run_id, "tolerance": USD_TOLERANCE}
     lost = connection.execute(_DROP_SPEND, values).rowcount
     return lost + connection.execute(_REPAIR_SPEND, values).rowcount
 
@@ -48,15 +54,15 @@ _REPAIR_PROGRESS = text(f"""
 """)  # noqa: S608  (a constant)
 
 _DROP_SPEND = text(f"""
-    DELETE FROM spend WHERE run_id = :run AND NOT EXISTS (
-        SELECT FROM ({RIGHT_SPEND}) AS counted
-        WHERE counted.stage = spend.stage AND counted.model = spend.model)
+    DELETE FROM spend USING ({SPEND_DIFFERENCES}) AS differing
+    WHERE spend.run_id = :run AND right_calls IS NULL
+      AND (spend.stage, spend.model) = (differing.stage, differing.model)
 """)  # noqa: S608  (a constant)
 
 _REPAIR_SPEND = text(f"""
     INSERT INTO spend AS stored (run_id, stage, model, {", ".join(SPEND_SUMS)})
     SELECT :run, stage, model, {", ".join(f"right_{name}" for name in SPEND_SUMS)}
-    FROM ({RIGHT_SPEND}) AS counted
+    FROM ({SPEND_DIFFERENCES}) AS differing WHERE right_calls IS NOT NULL
     ON CONFLICT (run_id, stage, model) DO UPDATE SET
         {", ".join(f"{name} = EXCLUDED.{name}" for name in SPEND_SUMS)}
 """)  # noqa: S608  (constants)

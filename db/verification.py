@@ -105,10 +105,10 @@ def spend(connection: Connection, run_id: int) -> Sequence[RowMapping]:
     With them come the columns SPEND_SUMS, and each as `right_...`.
     """
     values = {"run": run_id, "tolerance": USD_TOLERANCE}
-    return connection.execute(text(_SPEND), values).mappings().all()
+    return connection.execute(text(SPEND_DIFFERENCES), values).mappings().all()
 
 
-RIGHT_SPEND = """
+_RIGHT_SPEND = """
     SELECT purpose AS stage, model, count(*) AS right_calls,
            sum(prompt_tokens)::bigint AS right_prompt_tokens,
            sum(cached_tokens)::bigint AS right_cached_tokens,
@@ -117,8 +117,8 @@ RIGHT_SPEND = """
     FROM call WHERE run_id = :run GROUP BY 1, 2
 """
 
-_SPEND = f"""
-    SELECT * FROM ({RIGHT_SPEND}) AS counted
+SPEND_DIFFERENCES = f"""
+    SELECT * FROM ({_RIGHT_SPEND}) AS counted
     FULL JOIN (SELECT * FROM spend WHERE run_id = :run) AS stored USING (stage, model)
     WHERE (calls, prompt_tokens, cached_tokens, completion_tokens) IS DISTINCT FROM
           (right_calls, right_prompt_tokens, right_cached_tokens, right_completion_tokens)

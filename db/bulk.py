@@ -6,7 +6,8 @@ Measured at 2 to 50 times the speed of the alternatives, and idempotent. The for
 
 import io
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -45,6 +46,35 @@ def upsert(
 
     With `update`, rows whose primary key is there already are replaced, and counted too.
     """
+    with _staged(connection, table, columns, rows, update=update) as (cursor, insert):
+        cursor.execute(insert)
+        return int(cursor.rowcount)
+
+
+def insert_new(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    returning: str,
+) -> list[Any]:
+    """Store rows that are not there yet, and return one column of those that were stored."""
+    with _staged(connection, table, columns, rows) as (cursor, insert):
+        quote = connection.dialect.identifier_preparer.quote
+        cursor.execute(f"{insert} RETURNING {quote(returning)}")
+        return [row[0] for row in cursor.fetchall()]
+
+
+@contextmanager
+def _staged(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    update: bool = False,
+) -> Iterator[tuple[Any, str]]:
+    """Copy rows into a temporary table; yield a cursor and what inserts them into their own."""
     quote = connection.dialect.identifier_preparer.quote
     names = ", ".join(quote(column) for column in columns)
     target, staging = quote(table.name), quote(f"new_{table.name}")
@@ -58,14 +88,13 @@ def upsert(
     cursor.copy_expert(
         f"COPY {staging} ({names}) FROM STDIN (FORMAT binary)", encode_rows(table, columns, rows)
     )
-    cursor.execute(
+    yield (
+        cursor,
         f"INSERT INTO {target} ({names}) SELECT {names} FROM {staging} "  # noqa: S608
-        f"{_on_conflict(table, columns, quote) if update else 'ON CONFLICT DO NOTHING'}"
+        f"{_on_conflict(table, columns, quote) if update else 'ON CONFLICT DO NOTHING'}",
     )
-    stored = int(cursor.rowcount)
     cursor.execute(f"DROP TABLE {staging}")
     cursor.close()
-    return stored
 
 
 def _on_conflict(table: Table, columns: Sequence[str], quote: Callable[[str], str]) -> str:

@@ -114,7 +114,13 @@ _RIGHT_SPEND = """
            sum(cached_tokens)::bigint AS right_cached_tokens,
            sum(completion_tokens)::bigint AS right_completion_tokens,
            sum(usd) AS right_usd, sum(wasted_usd) AS right_wasted_usd
-    FROM call WHERE run_id = :run GROUP BY 1, 2
+    FROM (
+        SELECT purpose, model, prompt_tokens, cached_tokens, completion_tokens, usd, wasted_usd
+        FROM call WHERE run_id = :run
+        UNION ALL
+        SELECT purpose, model, prompt_tokens, cached_tokens, completion_tokens, 0, wasted_usd
+        FROM repeated_call WHERE run_id = :run) AS paid
+    GROUP BY 1, 2
 """
 
 SPEND_DIFFERENCES = f"""

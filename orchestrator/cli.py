@@ -21,6 +21,8 @@ COMMANDS = {
     "estimate": "estimate.estimate",
     "pause": "control.pause",
     "resume": "run.resume",
+    "cancel": "control.cancel",
+    "set": "control.set_command",
     "retry": "control.retry_command",
     "verify": "verify.verify_command",
     "worker": "services.worker",

@@ -27,7 +27,12 @@ def read_config(path: Path) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(f"{path}: {_line(e)}" for e in error.errors())) from error
+        raise InputError("\n".join(f"{path}: {line}" for line in config_lines(error))) from error
+
+
+def config_lines(error: ValidationError) -> list[str]:
+    """Return a line for each key that is wrong, which says what would be right."""
+    return [_line(found) for found in error.errors()]
 
 
 def _line(error: Any) -> str:

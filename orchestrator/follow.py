@@ -97,11 +97,14 @@ class _Display:
 def outcome(engine: Engine, run_id: int, name: str) -> tuple[int, str]:
     """Return the exit code of a run that ended, and the reason in a line.
 
-    0: every neuron has a score or a reason why none is defined. 3: some failed. 4: it is paused.
+    0: every neuron has a score or a reason why none is defined. 3: some failed. 4: it is paused or
+    cancelled.
     """
     with transaction(engine) as connection:
         run = runs.get(connection, run_id)
         failed = sum(row["n"] for row in progress.failures(connection, name))
+    if run["state"] == "cancelled":
+        return 4, "cancelled"
     if run["state"] == "paused":
         return 4, f"paused ({run['pause_cause']}): {run['pause_reason']}"
     if failed:

@@ -76,6 +76,10 @@ class BatchClient:
         """Return what the API says of a batch."""
         return self._json(self._send("GET", f"batches/{batch_id}"))
 
+    def cancel(self, batch_id: str) -> None:
+        """Ask for the end of a batch, which takes the API a while."""
+        self._send("POST", f"batches/{batch_id}/cancel")
+
     @contextmanager
     def download(self, file_id: str) -> Iterator[IO[bytes]]:
         """Yield a file, whole on disk: it may be larger than memory."""

@@ -27,6 +27,8 @@ COMMANDS = {
     "verify": "verify.verify_command",
     "worker": "services.worker",
     "migrate": "services.migrate",
+    "backup": "backup.backup",
+    "restore": "backup.restore_command",
     "doctor": "doctor.doctor",
     "stop": "services.stop",
     "rehearsal-server": "rehearsal.rehearsal_server",

@@ -3,15 +3,12 @@
 import os
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from db import migrate as schema
 from orchestrator.commands.finding import open_engine
-from orchestrator.errors import InputError
 from orchestrator.local.services import services_running, stop_services
-from orchestrator.surroundings import find_surroundings, home_folder, open_database
+from orchestrator.surroundings import find_surroundings, home_folder, open_database, upgrade_schema
 from worker.app import app
-from worker.settings import with_driver
 
 
 @click.command()
@@ -44,10 +41,7 @@ def migrate() -> None:
     """Bring the database to the schema of this version."""
     url = os.environ.get("DATABASE_URL")
     if url:
-        try:
-            schema.upgrade(with_driver(url))
-        except DBAPIError as error:
-            raise InputError(f"DATABASE_URL: {str(error.orig).strip()}") from error
+        upgrade_schema(url)
     else:
         open_engine()
     click.echo(f"the database is at schema {schema.head()}")

@@ -25,14 +25,14 @@ test-compose: ## Build the images and run the compose file to its end, on the en
 test-compatibility: install ## Run against llama.cpp's server; compiles it once, for ten minutes
 	tests/compatibility/run
 
-check: install ## Lint, format, types, arrows
+check: install audit ## Lint, format, types, arrows, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 audit: install ## Look the pinned dependencies up in the database of known vulnerabilities
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(BIN)/python .ci/audit.py
 
 migrate: install ## Bring the database of DATABASE_URL, or the embedded one, to this schema
 	$(BIN)/neurogloss migrate

@@ -39,8 +39,11 @@ def run_config(base_url: str) -> RunConfig:
     )
 
 
-def finish(engine: Engine, run_id: int) -> None:
-    """Do every shard of a run, here, in the order in which they become ready."""
+def finish(engine: Engine, run_id: int, worker: Engine | None = None) -> None:
+    """Do every shard of a run, here, in the order in which they become ready.
+
+    `worker` is the engine of the work itself, where it is to be another one.
+    """
     from worker.stages.collect import collect
     from worker.stages.explain import explain
     from worker.stages.score import score
@@ -56,12 +59,12 @@ def finish(engine: Engine, run_id: int) -> None:
                 runs.finish(connection, run_id)
                 return
         for shard_id in ids:
-            with transaction(engine) as connection:
+            with transaction(worker or engine) as connection:
                 claim = shards.claim(connection, shard_id, "here", LEASE_S)
                 assert claim is not None
                 run = runs.get(connection, run_id)
             config = RunConfig.model_validate(run["config"])
-            work = ShardWork(engine, claim, run, config, threading.Event())
+            work = ShardWork(worker or engine, claim, run, config, threading.Event())
             stages[claim.stage](work)
 
 

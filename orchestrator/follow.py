@@ -14,6 +14,7 @@ from orchestrator import show
 from orchestrator.dispatch import BrokerAway, tick
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.workers import LocalWorkers
+from orchestrator.plain import plain
 from orchestrator.surroundings import Surroundings
 
 TICK_S = 0.25
@@ -72,7 +73,7 @@ class _Display:
 
     def note(self, line: str) -> None:
         """Print a line that stays."""
-        self._console.print(line, markup=False, highlight=False)
+        self._console.print(plain(line), markup=False, highlight=False)
 
     def update(self) -> None:
         """Show how far the run is, if it is time to."""
@@ -106,7 +107,7 @@ def outcome(engine: Engine, run_id: int, name: str) -> tuple[int, str]:
     if run["state"] == "cancelled":
         return 4, "cancelled"
     if run["state"] == "paused":
-        return 4, f"paused ({run['pause_cause']}): {run['pause_reason']}"
+        return 4, plain(f"paused ({run['pause_cause']}): {run['pause_reason']}")
     if failed:
         return 3, f"done, {failed} neurons failed: see `neurogloss status {name}`"
     return 0, "done"

@@ -19,6 +19,9 @@ demo: install ## Explain and score every neuron of the demo model, here and now
 test: install ## Run the tests; T=tests/unit for a part
 	$(BIN)/pytest $(T)
 
+fuzz: install ## Read 5,000 fuzzed inputs with every reader of files and answers
+	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz
+
 test-compose: ## Build the images and run the compose file to its end, on the engine of DOCKER_HOST
 	tests/compose/run
 
@@ -41,4 +44,4 @@ constraints: install ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
 
-.PHONY: help install demo test test-compose test-compatibility check audit migrate constraints
+.PHONY: help install demo test fuzz test-compose test-compatibility check audit migrate constraints

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
@@ -70,10 +71,8 @@ def shown(hostile, whole_url, services, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "2000")
 
     def shown(*arguments):
-        try:
+        with suppress(SystemExit):
             main(arguments)
-        except SystemExit:
-            pass
         captured = capsys.readouterr()
         return captured.out + captured.err
 

@@ -66,7 +66,7 @@ def _make(connection: Connection, role: str, password: str) -> None:
     driver: Any = connection.dialect.dbapi
     connected = connection.connection.dbapi_connection
     secret = driver.extensions.encrypt_password(password, role, connected, "scram-sha-256")
-    there = text("SELECT FROM pg_roles WHERE rolname = :role")
+    there = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
     verb = "ALTER" if connection.execute(there, {"role": role}).first() else "CREATE"
     # PostgreSQL takes no parameters here, and the driver puts the hash in as a literal.
     connection.exec_driver_sql(

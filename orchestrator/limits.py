@@ -55,11 +55,11 @@ def _parse(assignment: str) -> dict[str, Any]:
             break
         try:
             return tomllib.loads(f"{key} = {text}")
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # of TOML, or of a number with too many digits
             continue
     try:
         return _without(tomllib.loads(f"{key} = 0"))
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # of TOML, or of a number with too many digits
         raise InputError(f"{assignment!r} is not of the form KEY=VALUE") from None
 
 

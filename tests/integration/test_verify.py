@@ -1,14 +1,17 @@
 """What `verify` finds in a run that was damaged in one place, and what it does not find."""
 
+import threading
+
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
-from db import repair, runs
+from db import repair, retry, runs
 from db.session import transaction
 from orchestrator.cli import cli
 from orchestrator.verification.differences import EXAMPLES, Difference, Findings
 from orchestrator.verification.verify import verify
+from tests.integration.conftest import finish
 
 ONE = "(layer, neuron) = (SELECT layer, neuron FROM score WHERE score IS NOT NULL LIMIT 1)"
 
@@ -191,3 +194,40 @@ def test_of_many_differences_all_are_counted_and_the_first_are_kept():
     found = Findings()
     kept = list(found.add(Difference("scores", str(n), "x") for n in range(EXAMPLES + 5)))
     assert (found.counts["scores"], len(kept), len(found.examples)) == (EXAMPLES + 5, 1000, 1000)
+
+
+def reopen_scores(engine):
+    with engine.begin() as connection:
+        for statement in (
+            "UPDATE run SET state = 'running'",
+            "UPDATE shard SET state = 'ready', done = 0, failed = 0 WHERE stage = 'score'",
+            "UPDATE progress SET done = 0, failed = 0 WHERE stage = 'score'",
+            "DELETE FROM score",
+        ):
+            connection.execute(text(statement))
+
+
+def test_counters_are_right_after_a_repair_in_the_midst_of_work(whole, whole_url):
+    other = create_engine(whole_url)
+    for _ in range(5):
+        reopen_scores(whole)
+        working = threading.Thread(target=finish, args=(other, 1))
+        working.start()
+        while working.is_alive():
+            for mend in (repair.repair_shards, repair.repair_spend):
+                with transaction(whole) as connection:
+                    mend(connection, 1)
+        working.join()
+        assert differences(whole) == []
+    other.dispose()
+
+
+@pytest.mark.parametrize("chosen", [{}, {"stage": "simulate"}, {"layer": 3}, {"stage": "explain"}])
+def test_a_run_is_whole_after_a_retry(whole, chosen):
+    with transaction(whole) as connection:
+        before = connection.scalar(text("SELECT count(*) FROM failure"))
+        count = retry.retry(connection, 1, **chosen)
+        assert connection.scalar(text("SELECT count(*) FROM failure")) == before - count
+        runs.resume(connection, 1)
+    assert count or chosen
+    assert differences(whole) == []

@@ -1,5 +1,6 @@
 """Does each neuron have what its finished shards owe it, and the scores that its rows give?"""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
@@ -63,9 +64,9 @@ def _load(
 ) -> dict[int, _Stored]:
     finished: dict[int, set[str]] = defaultdict(set)
     for shard in done:
-        for neuron in neurons:
-            if shard["start"] <= neuron < shard["stop"]:
-                finished[neuron].add(shard["stage"])
+        first, last = (bisect_left(neurons, shard[end]) for end in ("start", "stop"))
+        for neuron in neurons[first:last]:
+            finished[neuron].add(shard["stage"])
     stored = {neuron: _Stored(finished[neuron]) for neuron in neurons}
     place = (run_id, layer, neurons[0], neurons[-1] + 1)
 

@@ -38,7 +38,8 @@ def records_faults(row: RowMapping, rules: Rules) -> Iterator[str]:
     if len(row["activations"]) != size:
         yield f"activations have {len(row['activations'])} bytes, {n_records} records need {size}"
         return
-    activations = np.frombuffer(row["activations"], np.float16).reshape(n_records, -1)
+    activations = np.frombuffer(row["activations"], np.float16)
+    activations = activations.reshape(n_records, rules.excerpt_tokens)
     if outside := [e for e in row["excerpts"] if not 0 <= e < rules.wanted.n_excerpts]:
         yield f"excerpt {outside[0]} is not in the corpus"
         return

@@ -122,6 +122,8 @@ def test_an_undisturbed_run_is_whole_and_has_failures_of_its_own(whole):
          "an excerpt has two records"),
         ("UPDATE neuron_records SET top_records[1] = 99 WHERE {ONE}",
          "a list names a record that is not among"),
+        ("UPDATE neuron_records SET excerpts = '{}', activations = '' WHERE {ONE}",
+         "a list names a record that is not among its 0"),
         ("UPDATE neuron_records SET activations = substring(activations, 3) WHERE {ONE}",
          "activations have "),
         ("UPDATE neuron_records SET activations = set_byte(set_byte(activations, 0, 0), 1, 124) "

@@ -220,6 +220,14 @@ def cancel_all(batched):
     return left
 
 
+@pytest.mark.parametrize("query", ["DELETE FROM run", "COMMIT; DELETE FROM score"])
+def test_a_query_changes_nothing(whole, command, query):
+    code, output = command("sql", query)
+    assert (code, "read-only transaction" in output) == (2, True), output
+    with whole.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM score")) > 0
+
+
 def test_a_claim_is_not_given_in_a_cancelled_run(whole):
     state(whole, "cancelled")
     with whole.begin() as connection:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
-LONGEST_S = 240
+LONGEST_S = 120
 
 
 def main() -> int:

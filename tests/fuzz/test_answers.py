@@ -1,5 +1,7 @@
 """Readers of what endpoints send, on replies of any content: read whole, or a known error."""
 
+import json
+
 import httpx
 import orjson
 import pytest
@@ -76,8 +78,6 @@ ASKED = ({}, {"prompt": "a\tunknown\nb\tunknown", "echo": True}, {"prompt": "x"}
 
 def dumped(value):
     """JSON as servers write it, with numbers of any size and NaN."""
-    import json
-
     return json.dumps(value).encode("utf-8", errors="surrogatepass")
 
 

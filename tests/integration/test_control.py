@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from db import batches, runs, shards
 from db.session import transaction
-from orchestrator.cli import main
+from orchestrator.cli import cli, main
 from orchestrator.dispatch import tick
 from orchestrator.errors import InputError
 from orchestrator.launch import create_or_resume
@@ -21,6 +21,8 @@ from tests.integration.test_batches import start as start
 from tests.integration.test_paid_calls import CALLS, KEY, LEASE_S, Run
 from tests.integration.test_paid_calls import workers as workers
 from worker.run_config import RunConfig
+from worker.shard_work import Errand
+from worker.stages.batch_cancelling import cancel_batches
 
 
 @pytest.fixture
@@ -210,9 +212,6 @@ def test_a_batch_whose_id_nobody_has_stored_is_found_and_cancelled(start):
 
 
 def cancel_all(batched):
-    from worker.shard_work import Errand
-    from worker.stages.batch_cancelling import cancel_batches
-
     errand = Errand(batched.engine, batched.run_id, batched.config, threading.Event())
     deadline = time.monotonic() + 20
     while (left := cancel_batches(errand)) and time.monotonic() < deadline:
@@ -237,7 +236,5 @@ def test_a_claim_is_not_given_in_a_cancelled_run(whole):
 
 
 def test_the_help_names_the_commands():
-    from orchestrator.cli import cli
-
     output = CliRunner().invoke(cli, ["--help"]).output
     assert all(name in output for name in ("verify", "cancel", "set"))

@@ -21,7 +21,7 @@ from orchestrator.rehearsal.server import RehearsalServer
 from orchestrator.verification.verify import verify
 from tests.integration.conftest import finish, run_config
 from worker.app import app
-from worker.errors import NoCredit
+from worker.errors import NoCredit, Waiting
 from worker.run_config import RunConfig
 from worker.shard_work import Errand
 from worker.stages.batches import advance
@@ -93,13 +93,10 @@ def test_a_whole_run_needs_no_more_than_the_roles_may(engines, services, monkeyp
 
 
 def finish_in_batches(orchestrator, worker, run_id, config):
-    from tests.integration import conftest
-    from worker.errors import Waiting
-
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            conftest.finish(orchestrator, run_id, worker)
+            finish(orchestrator, run_id, worker)
         except Waiting:
             with transaction(worker) as connection:
                 waits = "UPDATE shard SET state = 'waiting', asked = true WHERE state = 'leased'"

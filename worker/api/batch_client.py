@@ -95,6 +95,10 @@ class BatchClient:
             file.seek(0)
             yield file
 
+    def delete(self, file_id: str) -> None:
+        """Delete a file."""
+        self._send("DELETE", f"files/{file_id}")
+
     def _id_of(self, path: str, **content: Any) -> str:
         return self._read(_Named, self._send("POST", path, **content)).id
 

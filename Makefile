@@ -19,20 +19,23 @@ demo: install ## Explain and score every neuron of the demo model, here and now
 test: install ## Run the tests; T=tests/unit for a part
 	$(BIN)/pytest $(T)
 
+fuzz: install ## Read 5,000 fuzzed inputs with every reader of files and answers
+	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz
+
 test-compose: ## Build the images and run the compose file to its end, on the engine of DOCKER_HOST
 	tests/compose/run
 
 test-compatibility: install ## Run against llama.cpp's server; compiles it once, for ten minutes
 	tests/compatibility/run
 
-check: install ## Lint, format, types, arrows
+check: install audit ## Lint, format, types, arrows, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 audit: install ## Look the pinned dependencies up in the database of known vulnerabilities
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(BIN)/python .ci/audit.py
 
 migrate: install ## Bring the database of DATABASE_URL, or the embedded one, to this schema
 	$(BIN)/neurogloss migrate
@@ -41,4 +44,4 @@ constraints: install ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
 
-.PHONY: help install demo test test-compose test-compatibility check audit migrate constraints
+.PHONY: help install demo test fuzz test-compose test-compatibility check audit migrate constraints

@@ -31,6 +31,8 @@ _INT2, _INT4 = struct.Struct("!h"), struct.Struct("!i")
 _NULL, _END = _INT4.pack(-1), _INT2.pack(-1)
 _INT2_OID, _INT4_OID, _FLOAT4_OID = 21, 23, 700
 
+_DO_NOTHING = "ON CONFLICT DO NOTHING"
+
 Encoder = Callable[[Any], bytes]
 
 
@@ -49,16 +51,46 @@ def upsert(
     encoded = encode_rows(table, columns, rows)
     with closing(connection.connection.cursor()) as cursor:
         if not update:
-            # Nearly always all rows are new, and a second copy of them would be in vain.
-            cursor.execute("SAVEPOINT upsert")
-            try:
-                stored = _copy(cursor, _quoted(connection, table.name, columns), encoded)
-            except UniqueViolation:
-                cursor.execute("ROLLBACK TO SAVEPOINT upsert; RELEASE SAVEPOINT upsert")
-            else:
-                cursor.execute("RELEASE SAVEPOINT upsert")
+            stored = _copy_if_new(cursor, _quoted(connection, table.name, columns), encoded)
+            if stored is not None:
                 return stored
-        return _upsert_staged(connection, cursor, table, columns, encoded, update)
+        quote = connection.dialect.identifier_preparer.quote
+        end = _on_conflict(table, columns, quote) if update else _DO_NOTHING
+        return _upsert_staged(connection, cursor, table, columns, encoded, end)[0]
+
+
+def insert_new(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    key: str,
+) -> list[Any]:
+    """Store rows that are not there yet, and return the value of `key` of those that were."""
+    encoded = encode_rows(table, columns, rows)
+    with closing(connection.connection.cursor()) as cursor:
+        stored = _copy_if_new(cursor, _quoted(connection, table.name, columns), encoded)
+        if stored is not None:
+            place = columns.index(key)
+            return [row[place] for row in rows]
+        end = f"{_DO_NOTHING} RETURNING {connection.dialect.identifier_preparer.quote(key)}"
+        _, found = _upsert_staged(connection, cursor, table, columns, encoded, end)
+        return [row[0] for row in found]
+
+
+def _copy_if_new(cursor: Any, target: tuple[str, str], encoded: io.BytesIO) -> int | None:
+    """Copy rows straight into their table; None, and nothing done, if one is there already.
+
+    Nearly always all rows are new, and a second copy of them would be in vain.
+    """
+    cursor.execute("SAVEPOINT upsert")
+    try:
+        stored = _copy(cursor, target, encoded)
+    except UniqueViolation:
+        cursor.execute("ROLLBACK TO SAVEPOINT upsert; RELEASE SAVEPOINT upsert")
+        return None
+    cursor.execute("RELEASE SAVEPOINT upsert")
+    return stored
 
 
 def fetch_bytes(
@@ -95,8 +127,9 @@ def _upsert_staged(
     table: Table,
     columns: Sequence[str],
     encoded: io.BytesIO,
-    update: bool,
-) -> int:
+    end: str,
+) -> tuple[int, list[Any]]:
+    """Insert rows by way of a temporary table; return how many, and what `end` returns of them."""
     quote = connection.dialect.identifier_preparer.quote
     target, names = _quoted(connection, table.name, columns)
     staging = quote(f"new_{table.name}")
@@ -108,10 +141,9 @@ def _upsert_staged(
             cursor.execute(f"ALTER TABLE {staging} ALTER {quote(column)} SET STORAGE EXTERNAL")
     _copy(cursor, (staging, names), encoded)
     cursor.execute(
-        f"INSERT INTO {target} ({names}) SELECT {names} FROM {staging} "  # noqa: S608
-        f"{_on_conflict(table, columns, quote) if update else 'ON CONFLICT DO NOTHING'}"
+        f"INSERT INTO {target} ({names}) SELECT {names} FROM {staging} {end}"  # noqa: S608
     )
-    stored = int(cursor.rowcount)
+    stored = int(cursor.rowcount), cursor.fetchall() if cursor.description else []
     cursor.execute(f"DROP TABLE {staging}")
     return stored
 

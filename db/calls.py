@@ -1,15 +1,16 @@
 """The ledger of calls: every answer that was paid for."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, func, select, text
 
-from db.bulk import upsert
+from db.bulk import insert_new
 from db.runs import table
-from db.tables import CallRecord
+from db.tables import CallRecord, RepeatedCall
 
 CALL_COLUMNS = tuple(c.name for c in CallRecord.__table__.columns if c.name != "created_at")
+REPEATED_COLUMNS = tuple(c.name for c in RepeatedCall.__table__.columns if c.name != "created_at")
 
 
 def find(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMapping]:
@@ -18,9 +19,41 @@ def find(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMap
     return connection.execute(query).mappings().all()
 
 
-def save(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store answers in the order of CALL_COLUMNS; the first answer to a question stands."""
-    return upsert(connection, table(CallRecord), CALL_COLUMNS, rows)
+class Saved(NamedTuple):
+    """Identities of answers: those that are stored now, and those that were paid for in vain.
+
+    What was stored before is in neither, as when nobody heard that a commit went through.
+    """
+
+    first: set[bytes]
+    repeated: set[bytes]
+
+
+def save(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Saved:
+    """Store answers, rows of CALL_COLUMNS; the first answer to a question stands."""
+    values = [[row[column] for column in CALL_COLUMNS] for row in rows]
+    new = insert_new(connection, table(CallRecord), CALL_COLUMNS, values, "identity")
+    first = {bytes(identity) for identity in new}
+    others = [row for row in rows if row["identity"] not in first]
+    repeated = _save_repeated(connection, others) if others else []
+    return Saved(first, {bytes(identity) for identity in repeated})
+
+
+def _save_repeated(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    """Store what is another answer to a question than the one that stands."""
+    stored = {row["identity"]: row for row in find(connection, [row["identity"] for row in rows])}
+    same = ("run_id", "request_id", "attempts", "latency_ms")
+    others = [
+        [_repeated(row)[column] for column in REPEATED_COLUMNS]
+        for row in rows
+        if any(stored[row["identity"]][column] != row[column] for column in same)
+    ]
+    return insert_new(connection, table(RepeatedCall), REPEATED_COLUMNS, others, "identity")
+
+
+def _repeated(row: Mapping[str, Any]) -> dict[str, Any]:
+    wasted_usd = row["usd"] + row["wasted_usd"]
+    return {**row, "request_id": row["request_id"] or "", "wasted_usd": wasted_usd}
 
 
 def waste(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMapping]:

@@ -2,19 +2,62 @@
 
 import contextlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 ROOT = Path(__file__).parents[1]
 
 
+class SchemaError(Exception):
+    """A database is not at the schema that this code needs; the message says what to do."""
+
+
 def upgrade(url: str) -> None:
-    """Apply the migrations that are missing. Safe to call from several processes at once."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        command.upgrade(_config(url), "head")
+    """Apply the migrations that are missing. Safe to call from several processes at once.
+
+    Raises:
+        SchemaError: The database is at a schema that only a later version knows.
+    """
+    _move(url, command.upgrade, "head")
+
+
+def downgrade(url: str, version: str) -> None:
+    """Take migrations back down to a version, `base` for all of them. Data may be lost by it."""
+    _move(url, command.downgrade, version)
+
+
+def _move(url: str, direction: Callable[[Config, str], None], version: str) -> None:
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            direction(_config(url), version)
+    except CommandError as error:  # an unknown version, of the database or to go to
+        raise SchemaError(f"{error}: {_UPDATE}") from error
+
+
+def check_version(found: str | None) -> None:
+    """Check that a database is at the schema of this code.
+
+    Raises:
+        SchemaError: It is at an older or a later one.
+    """
+    if found == head():
+        return
+    known = {
+        script.revision for script in ScriptDirectory.from_config(_config("")).walk_revisions()
+    }
+    remedy = "run `neurogloss migrate`" if found is None or found in known else _UPDATE
+    raise SchemaError(
+        f"the database is at schema {found or 'none'}, this version of neurogloss needs {head()}: "
+        f"{remedy}"
+    )
+
+
+_UPDATE = "it belongs to a later version: update neurogloss here, or go back by a backup"
 
 
 def head() -> str:

@@ -29,6 +29,12 @@ def get(connection: Connection, run_id: int) -> RowMapping:
     return found
 
 
+def get_for_update(connection: Connection, run_id: int) -> RowMapping:
+    """Return a run, which nobody else changes until the commit."""
+    query = select(*Run.__table__.c).where(Run.id == run_id).with_for_update()
+    return connection.execute(query).mappings().one()
+
+
 def latest(connection: Connection) -> RowMapping | None:
     """Return the run that was created last."""
     query = select(*Run.__table__.c).order_by(Run.id.desc()).limit(1)
@@ -98,6 +104,16 @@ def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
         update(Run)
         .where(Run.id == run_id, Run.state == "running")
         .values(state="paused", pause_cause=cause, pause_reason=reason)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def cancel(connection: Connection, run_id: int) -> bool:
+    """End a run for good. Return whether it was not over yet."""
+    statement = (
+        update(Run)
+        .where(Run.id == run_id, Run.state.in_(("running", "paused")))
+        .values(state="cancelled", pause_cause=None, pause_reason=None, finished_at=func.now())
     )
     return connection.execute(statement).rowcount == 1
 

@@ -9,6 +9,7 @@ import click
 
 from orchestrator.errors import InputError
 from orchestrator.local.errors import ServiceError, WorkerCrashed
+from orchestrator.plain import PlainFormatter, plain_lines
 from worker.errors import RunError
 
 COMMANDS = {
@@ -21,9 +22,14 @@ COMMANDS = {
     "estimate": "estimate.estimate",
     "pause": "control.pause",
     "resume": "run.resume",
+    "cancel": "control.cancel",
+    "set": "control.set_command",
     "retry": "control.retry_command",
+    "verify": "verify.verify_command",
     "worker": "services.worker",
     "migrate": "services.migrate",
+    "backup": "backup.backup",
+    "restore": "backup.restore_command",
     "doctor": "doctor.doctor",
     "stop": "services.stop",
     "rehearsal-server": "rehearsal.rehearsal_server",
@@ -56,7 +62,9 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; errors of the user's making end in one message and exit code 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
         cli.main(args=arguments, standalone_mode=False)
     except click.exceptions.Abort:
@@ -65,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (InputError, ServiceError, WorkerCrashed) as error:
-        click.echo(f"neurogloss: {error}", err=True)
+        click.echo(plain_lines(f"neurogloss: {error}"), err=True)
         sys.exit(2)
     except RunError as error:
-        click.echo(f"neurogloss: {error.cause}: {error}", err=True)
+        click.echo(plain_lines(f"neurogloss: {error.cause}: {error}"), err=True)
         sys.exit(4)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from orchestrator.errors import InputError
 from worker.run_config import RunConfig
 
+LONGEST = 200  # characters of a wrong value that a message quotes
 DEMO = Path(__file__).parent / "demo.toml"
 
 
@@ -22,12 +23,19 @@ def read_config(path: Path) -> RunConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of TOML, of UTF-8, or of a number with too many digits
         raise InputError(f"{path} is no TOML: {error}") from error
+    except RecursionError:
+        raise InputError(f"{path} is no TOML: it is nested too deeply") from None
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(f"{path}: {_line(e)}" for e in error.errors())) from error
+        raise InputError("\n".join(f"{path}: {line}" for line in config_lines(error))) from error
+
+
+def config_lines(error: ValidationError) -> list[str]:
+    """Return a line for each key that is wrong, which says what would be right."""
+    return [_line(found) for found in error.errors()]
 
 
 def _line(error: Any) -> str:
@@ -39,7 +47,15 @@ def _line(error: Any) -> str:
     message: str = error["msg"].removeprefix("Value error, ")
     if not key:
         return message
-    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{key} = {_shown(error['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

@@ -14,6 +14,7 @@ from orchestrator import show
 from orchestrator.dispatch import BrokerAway, tick
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.workers import LocalWorkers
+from orchestrator.plain import plain
 from orchestrator.surroundings import Surroundings
 
 TICK_S = 0.25
@@ -72,7 +73,7 @@ class _Display:
 
     def note(self, line: str) -> None:
         """Print a line that stays."""
-        self._console.print(line, markup=False, highlight=False)
+        self._console.print(plain(line), markup=False, highlight=False)
 
     def update(self) -> None:
         """Show how far the run is, if it is time to."""
@@ -97,13 +98,16 @@ class _Display:
 def outcome(engine: Engine, run_id: int, name: str) -> tuple[int, str]:
     """Return the exit code of a run that ended, and the reason in a line.
 
-    0: every neuron has a score or a reason why none is defined. 3: some failed. 4: it is paused.
+    0: every neuron has a score or a reason why none is defined. 3: some failed. 4: it is paused or
+    cancelled.
     """
     with transaction(engine) as connection:
         run = runs.get(connection, run_id)
         failed = sum(row["n"] for row in progress.failures(connection, name))
+    if run["state"] == "cancelled":
+        return 4, "cancelled"
     if run["state"] == "paused":
-        return 4, f"paused ({run['pause_cause']}): {run['pause_reason']}"
+        return 4, plain(f"paused ({run['pause_cause']}): {run['pause_reason']}")
     if failed:
         return 3, f"done, {failed} neurons failed: see `neurogloss status {name}`"
     return 0, "done"

@@ -89,6 +89,7 @@ def create_or_resume(
 
 
 def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
+    refuse_cancelled(found)
     before = RunConfig.model_validate(found["config"])
     if before.digest() != config.digest():  # stored ones may lack a key that has come since
         changes = "\n  ".join(differences(before.frozen(), config.frozen()))
@@ -103,6 +104,15 @@ def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
             runs.resume(connection, found["id"])
             shards.forgive(connection, found["id"])
     return int(found["id"])
+
+
+def refuse_cancelled(run: RowMapping) -> None:
+    """Raise InputError if a run was cancelled: it is over for good."""
+    if run["state"] == "cancelled":
+        raise InputError(
+            f"run {run['name']!r} was cancelled, which is for good. The same configuration under "
+            "another name takes over every answer that was paid for"
+        )
 
 
 def _create(

@@ -12,14 +12,9 @@ from sqlalchemy import Engine
 
 from db import records, results, runs
 from db.session import transaction
+from orchestrator.plain import plain as plain
 
 Row = Mapping[Any, Any]  # what SQLAlchemy's RowMapping is to its reader
-
-
-def plain(text: str) -> str:
-    """Return text on one line, with whatever a terminal would act on as visible escapes."""
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return "".join(shown)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from db import migrate, runs
 from db.session import make_engine, transaction
@@ -73,7 +73,7 @@ def open_database(surroundings: Surroundings) -> Engine:
         InputError: The database cannot be reached, or has another schema.
     """
     if surroundings.home is not None:
-        migrate.upgrade(surroundings.settings.database_url)
+        upgrade_schema(surroundings.settings.database_url)
     engine = make_engine(with_driver(surroundings.settings.database_url))
     try:
         with transaction(engine) as connection:
@@ -81,9 +81,22 @@ def open_database(surroundings: Surroundings) -> Engine:
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0]
         raise InputError(f"DATABASE_URL: the database cannot be reached: {reason}") from error
-    if found != migrate.head():
-        raise InputError(
-            f"the database is at schema {found or 'none'}, this version needs {migrate.head()}: "
-            "run `neurogloss migrate`"
-        )
+    try:
+        migrate.check_version(found)
+    except migrate.SchemaError as error:
+        raise InputError(str(error)) from error
     return engine
+
+
+def upgrade_schema(url: str) -> None:
+    """Bring a database to the schema of this code.
+
+    Raises:
+        InputError: It cannot be reached, or has a later schema.
+    """
+    try:
+        migrate.upgrade(with_driver(url))
+    except migrate.SchemaError as error:
+        raise InputError(str(error)) from error
+    except DBAPIError as error:
+        raise InputError(f"DATABASE_URL: {str(error.orig).strip()}") from error

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from db import migrate
 from orchestrator.local.services import ServiceUrls, start_services, stop_services
 
 settings.register_profile("shared machine", deadline=None)  # a slow example is no failure
+settings.register_profile("fuzz", deadline=timedelta(seconds=20), max_examples=5000)
 settings.load_profile("shared machine")
 
 

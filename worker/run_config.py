@@ -8,13 +8,20 @@ import hashlib
 import json
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from worker.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MOST = 2**31 - 1  # that the database counts
+
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+NotNegative = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Tokens = Annotated[int, Field(ge=1, le=10**12)]
+Amount = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
@@ -27,17 +34,17 @@ class Section(BaseModel):
 class Subject(Section):
     """What is explained: a hub id, a local folder in Hugging Face format, or `demo`."""
 
-    model: str = "demo"
+    model: Text = "demo"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class CorpusSource(Section):
     """What the subject reads: a hub data set, a file or folder of .txt / .jsonl, `python-docs`."""
 
-    source: str = "python-docs"
+    source: Text = "python-docs"
     excerpts: Positive = 50_000
     excerpt_tokens: Annotated[int, Field(ge=2, le=1024)] = 64
-    seed: NotNegative = 0
+    seed: Seed = 0
 
 
 class RecordCounts(Section):
@@ -59,8 +66,8 @@ class Explainer(Section):
     """Who explains. `lookup` names the tokens of highest mean activation, without any call."""
 
     kind: Literal["llm", "lookup"] = "llm"
-    endpoint: str = "openai"
-    model: str = "gpt-4o-mini"
+    endpoint: Text = "openai"
+    model: Text = "gpt-4o-mini"
 
 
 class Simulator(Section):
@@ -75,8 +82,8 @@ class Simulator(Section):
     kind: Literal["auto", "json", "chat_logprobs", "echo_logprobs", "token_by_token", "lookup"] = (
         "auto"
     )
-    endpoint: str = "openai"
-    model: str = "gpt-4o-mini"
+    endpoint: Text = "openai"
+    model: Text = "gpt-4o-mini"
     records_per_call: Annotated[int, Field(ge=1, le=20)] = 1
 
     @model_validator(mode="after")
@@ -112,9 +119,9 @@ class Batches(Section):
     max_lines: Annotated[int, Field(ge=1, le=50_000)] = 20_000
     max_bytes: Annotated[int, Field(ge=1_000, le=200_000_000)] = 190_000_000
     max_under_way: Positive = 16
-    max_enqueued_tokens: Positive | None = None
-    fill_s: Annotated[float, Field(ge=0)] = 60.0
-    poll_s: Annotated[float, Field(gt=0)] = 15.0
+    max_enqueued_tokens: Tokens | None = None
+    fill_s: Annotated[float, Field(ge=0, le=7 * 86_400, allow_inf_nan=False)] = 60.0
+    poll_s: Seconds = 15.0
 
 
 class EndpointConfig(Section):
@@ -123,18 +130,29 @@ class EndpointConfig(Section):
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     requests_per_minute: Positive | None = None
-    tokens_per_minute: Positive | None = None
+    tokens_per_minute: Tokens | None = None
     max_in_flight: Positive = 64
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    timeout_s: Seconds = 120.0
     mode: Literal["online", "batch"] = "online"
     batches: Batches = Batches()
-    prices: dict[str, Prices] = {}
+    prices: dict[Text, Prices] = {}
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        try:
+            host = httpx.URL(value).host
+        except httpx.InvalidURL as error:
+            raise ValueError(f"it is no URL: {error}") from None
+        if not host:
+            raise ValueError("it is no URL: there is no host in it")
+        return value
 
 
 class Budget(Section):
     """What the run may spend; it pauses when the amount is reached."""
 
-    usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    usd: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
 
 
 class Shards(Section):
@@ -155,7 +173,7 @@ class RunConfig(Section):
     explainer: Explainer = Explainer()
     simulator: Simulator = Simulator()
     scoring: Scoring = Scoring()
-    endpoints: dict[str, EndpointConfig] = {}
+    endpoints: dict[Text, EndpointConfig] = {}
     budget: Budget = Budget()
     shards: Shards = Shards()
 

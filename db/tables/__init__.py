@@ -6,7 +6,7 @@ their dimensions. A neuron is (`layer`, `neuron`), both counted from 0.
 
 from db.tables.base import Base
 from db.tables.batches import Batch, BatchRequest, BatchWait
-from db.tables.calls import BudgetHold, CallRecord, Spend
+from db.tables.calls import BudgetHold, CallRecord, RepeatedCall, Spend
 from db.tables.collection import CollectBound, CollectMaxima, CollectPart
 from db.tables.corpus import Corpus, Excerpt, Token, Vocabulary
 from db.tables.records import NeuronRecords, TokenMeans
@@ -30,6 +30,7 @@ __all__ = [
     "Neuron",
     "NeuronRecords",
     "Progress",
+    "RepeatedCall",
     "Retry",
     "Run",
     "Score",

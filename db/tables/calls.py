@@ -36,6 +36,31 @@ class CallRecord(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class RepeatedCall(Base):
+    """An answer to a question that was answered before: paid for, and of no use.
+
+    It comes where two processes ask the same at once, one of them having lost its lease. `run_id`
+    is who paid. What is in its key tells it from the same answer that is stored once more, because
+    nobody heard whether it was.
+    """
+
+    __tablename__ = "repeated_call"
+
+    run_id: Mapped[int] = run_key()
+    identity: Mapped[bytes] = mapped_column(primary_key=True)
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    attempts: Mapped[int] = mapped_column(primary_key=True)
+    latency_ms: Mapped[int] = mapped_column(primary_key=True)
+    purpose: Mapped[str]
+    endpoint: Mapped[str]
+    model: Mapped[str]
+    prompt_tokens: Mapped[int]
+    cached_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    wasted_usd: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class Spend(Base):
     """What a run paid, by stage and model, kept in the transaction of the calls."""
 

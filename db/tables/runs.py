@@ -27,7 +27,9 @@ class Run(Base):
 
     __tablename__ = "run"
     __table_args__ = (
-        CheckConstraint("state IN ('running', 'paused', 'done')", name="state_is_known"),
+        CheckConstraint(
+            "state IN ('running', 'paused', 'done', 'cancelled')", name="state_is_known"
+        ),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy import text
 
 from db import migrate as schema
@@ -98,7 +99,8 @@ def _auto(found: Probe) -> dict[str, Any]:
 def _table(part: str, report: Mapping[str, Any]) -> Table:
     table = Table(title=part, title_justify="left", show_header=False)
     for name, found in report["kinds"].items():
-        table.add_row(name, "works" if found["works"] else "no", show.plain(found["detail"]))
+        works = "works" if found["works"] else "no"
+        table.add_row(name, works, Text(show.plain(found["detail"])))
     for name, value in report.items():
         if isinstance(value, bool):
             table.add_row(name, "yes" if value else "no", "")
@@ -106,5 +108,5 @@ def _table(part: str, report: Mapping[str, Any]) -> Table:
             table.add_row(name, str(value), "alternatives at a token, at most")
     if "auto" in report:
         chosen = report["auto"]
-        table.add_row("auto", str(chosen["kind"]), show.plain(chosen["reason"]))
+        table.add_row("auto", str(chosen["kind"]), Text(show.plain(chosen["reason"])))
     return table

@@ -22,6 +22,7 @@ from orchestrator.estimating.sample import Sample, sample_of_corpus, sample_of_r
 from orchestrator.estimating.token_counts import find_counter
 from orchestrator.launch import check_model
 from orchestrator.local.services import services_running
+from orchestrator.plain import plain
 from orchestrator.plan import chosen_neurons
 from orchestrator.subject import Shape, read_tokenizer
 from orchestrator.surroundings import find_surroundings, home_folder, open_database
@@ -120,7 +121,7 @@ def _show(console: Console, config: RunConfig, made: Estimate) -> None:
             _add_row(others, _name(stage), _stage_values(stage))
         console.print(others)
     for line in _notes(config, made):
-        console.print(line, markup=False, highlight=False)
+        console.print(plain(line), markup=False, highlight=False)
 
 
 def _name(stage: StageEstimate) -> str:

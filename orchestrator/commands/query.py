@@ -59,6 +59,8 @@ def sql(query: str, as_json: bool) -> None:
     try:
         with engine.connect() as connection:
             connection.execute(text("SET TRANSACTION READ ONLY"))
+            # Also of what follows a COMMIT in the query.
+            connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
             found = connection.exec_driver_sql(query)
             columns, rows = list(found.keys()), [tuple(row) for row in found]
     except DBAPIError as error:

@@ -3,15 +3,15 @@
 import os
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from db import migrate as schema
+from db import roles
+from db.session import transaction
 from orchestrator.commands.finding import open_engine
 from orchestrator.errors import InputError
 from orchestrator.local.services import services_running, stop_services
-from orchestrator.surroundings import find_surroundings, home_folder, open_database
+from orchestrator.surroundings import find_surroundings, home_folder, open_database, upgrade_schema
 from worker.app import app
-from worker.settings import with_driver
 
 
 @click.command()
@@ -40,17 +40,35 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
 
 
 @click.command()
-def migrate() -> None:
-    """Bring the database to the schema of this version."""
+@click.option(
+    "--roles", "with_roles", is_flag=True, help="Also make the roles of deploy/README.md."
+)
+def migrate(with_roles: bool) -> None:
+    """Bring the database to the schema of this version.
+
+    With --roles, as an owner who may make roles: also the roles neurogloss_orchestrator, _worker
+    and _reader, with the passwords in ORCHESTRATOR_DB_PASSWORD, WORKER_DB_PASSWORD and
+    READER_DB_PASSWORD, and no more rights than each needs.
+    """
+    passwords = _passwords() if with_roles else {}
     url = os.environ.get("DATABASE_URL")
     if url:
-        try:
-            schema.upgrade(with_driver(url))
-        except DBAPIError as error:
-            raise InputError(f"DATABASE_URL: {str(error.orig).strip()}") from error
+        upgrade_schema(url)
     else:
         open_engine()
     click.echo(f"the database is at schema {schema.head()}")
+    if with_roles:
+        with transaction(open_engine()) as connection:
+            roles.apply_roles(connection, passwords)
+        click.echo(f"roles: {', '.join(roles.PREFIX + role for role in roles.ROLES)}")
+
+
+def _passwords() -> dict[str, str]:
+    names = {role: f"{role.upper()}_DB_PASSWORD" for role in roles.ROLES}
+    missing = [name for name in names.values() if not os.environ.get(name)]
+    if missing:
+        raise InputError(f"not set: {', '.join(missing)}")
+    return {role: os.environ[name] for role, name in names.items()}
 
 
 @click.command()

@@ -38,7 +38,7 @@ def status(name: str | None, watch: bool, as_json: bool) -> None:
         return
     console.print(show.progress_table(found["name"], *_progress(engine, found["name"])))
     reason = f" ({found['pause_cause']}: {found['pause_reason']})" if found["pause_cause"] else ""
-    console.print(f"{found['state']}{reason}", markup=False, highlight=False)
+    console.print(show.plain(f"{found['state']}{reason}"), markup=False, highlight=False)
 
 
 def _progress(engine: Engine, name: str) -> tuple[Any, Any, Any]:

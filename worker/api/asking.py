@@ -26,6 +26,14 @@ LOOK_EVERY_S = 0.2
 RUNNING_EVERY_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What may change of a run while it asks: its endpoint's limits and prices, its budget."""
+
+    endpoint: Endpoint
+    budget_usd: float | None
+
+
 @dataclass(eq=False)
 class Account:
     """On whose behalf is asked: a run, in one process. The functions are called from threads.
@@ -33,6 +41,7 @@ class Account:
     Attributes:
         pause: Pauses the run for everyone.
         is_running: Whether it still runs.
+        terms: The terms of an endpoint by now; None where nobody can say.
         halted: The error that paused the run here; nothing is sent any more.
         asking: What is asked at the moment.
     """
@@ -41,6 +50,7 @@ class Account:
     budget: Budget
     pause: Callable[[RunError], None]
     is_running: Callable[[], bool]
+    terms: Callable[[Endpoint], Terms | None] = lambda _: None
     halted: RunError | None = None
     asking: set["Asking"] = field(default_factory=set)
 
@@ -49,6 +59,7 @@ class Asking:
     """The questions of one shard. Belongs to an event loop.
 
     Args:
+        reach: Returns the channel to the model within an endpoint's limits.
         asked: Who is asking what at the moment in this process, shared by all.
         longest_wait_s: Between two attempts.
     """
@@ -56,14 +67,16 @@ class Asking:
     def __init__(
         self,
         endpoint: Endpoint,
-        channel: Channel,
+        reach: Callable[[Endpoint], Channel],
         account: Account,
         writer: Writer,
         asked: dict[bytes, Outcome],
         longest_wait_s: float,
     ) -> None:
         self._endpoint, self._account = endpoint, account
-        self._asked = asked
+        self._reach, self._asked = reach, asked
+        self._terms: Terms | None = None
+        channel = reach(endpoint)
         self._sender = Sender(
             endpoint, channel, account.ledger, account.budget, writer, longest_wait_s
         )
@@ -143,6 +156,19 @@ class Asking:
                 look_at = time.monotonic() + RUNNING_EVERY_S
                 if not await asyncio.to_thread(self._account.is_running):
                     self.end(Interrupted("the run is paused"), self._endpoint.timeout_s)
+                else:
+                    await self._look_at_terms()
+
+    async def _look_at_terms(self) -> None:
+        """Take over limits, prices and a budget that were changed meanwhile."""
+        terms = await asyncio.to_thread(self._account.terms, self._endpoint)
+        if terms is None or terms == self._terms:
+            return
+        if terms.endpoint != self._endpoint:
+            self._endpoint = terms.endpoint
+            self._sender.move(terms.endpoint, self._reach(terms.endpoint))
+        self._account.budget.renew()
+        self._terms = terms
 
     async def _halt(self, error: RunError) -> None:
         """Pause the run, once, for everyone who asks on its behalf."""

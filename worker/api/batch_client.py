@@ -3,10 +3,10 @@
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import httpx
-import orjson
+from pydantic import BaseModel, ValidationError
 
 from worker.api.endpoint import Endpoint
 from worker.api.responses import check
@@ -17,6 +17,7 @@ MARK = "neurogloss_batch"
 WINDOW = "24h"
 _TIMEOUT = httpx.Timeout(120.0, connect=10.0)
 _PAGE = 100
+T = TypeVar("T", bound=BaseModel)
 
 
 class BatchClient:
@@ -46,9 +47,7 @@ class BatchClient:
             for identity, body in bodies:
                 file.write(request_line(identity, path, body))
             file.seek(0)
-            return str(
-                self._post("files", data={"purpose": "batch"}, files={"file": (name, file)})["id"]
-            )
+            return self._id_of("files", data={"purpose": "batch"}, files={"file": (name, file)})
 
     def create(self, path: str, file_id: str, mark: str) -> str:
         """Create a batch under our mark and return its id."""
@@ -58,23 +57,27 @@ class BatchClient:
             "completion_window": WINDOW,
             "metadata": {MARK: mark},
         }
-        return str(self._post("batches", json=asked)["id"])
+        return self._id_of("batches", json=asked)
 
     def find(self, mark: str) -> str | None:
         """Return the id of the batch that has our mark, if it was created."""
         after: dict[str, str] = {}
         while True:
-            page = self._json(self._send("GET", "batches", params={"limit": _PAGE, **after}))
-            for batch in page["data"]:
-                if (batch.get("metadata") or {}).get(MARK) == mark:
-                    return str(batch["id"])
-            if not page.get("has_more") or not page["data"]:
+            page = self._read(_Page, self._send("GET", "batches", params={"limit": _PAGE, **after}))
+            for batch in page.data:
+                if (batch.metadata or {}).get(MARK) == mark:
+                    return batch.id
+            if not page.has_more or not page.data:
                 return None
-            after = {"after": page["data"][-1]["id"]}
+            after = {"after": page.data[-1].id}
 
     def get(self, batch_id: str) -> dict[str, Any]:
-        """Return what the API says of a batch."""
-        return self._json(self._send("GET", f"batches/{batch_id}"))
+        """Return what the API says of a batch, as far as it is asked here."""
+        return self._read(_State, self._send("GET", f"batches/{batch_id}")).model_dump()
+
+    def cancel(self, batch_id: str) -> None:
+        """Ask for the end of a batch, which takes the API a while."""
+        self._send("POST", f"batches/{batch_id}/cancel")
 
     @contextmanager
     def download(self, file_id: str) -> Iterator[IO[bytes]]:
@@ -96,8 +99,8 @@ class BatchClient:
         """Delete a file."""
         self._send("DELETE", f"files/{file_id}")
 
-    def _post(self, path: str, **content: Any) -> dict[str, Any]:
-        return self._json(self._send("POST", path, **content))
+    def _id_of(self, path: str, **content: Any) -> str:
+        return self._read(_Named, self._send("POST", path, **content)).id
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
@@ -107,12 +110,41 @@ class BatchClient:
         check(response, self._key)
         return response
 
-    def _json(self, response: httpx.Response) -> dict[str, Any]:
+    def _read(self, form: type[T], response: httpx.Response) -> T:
         try:
-            found = orjson.loads(response.content)
-        except orjson.JSONDecodeError as error:
-            raise ServiceUnavailable("the reply is cut off, or no JSON") from error
-        return dict(found)
+            return form.model_validate_json(response.content)
+        except ValidationError as error:
+            raise ServiceUnavailable("the reply is cut off, or not what was asked") from error
+
+
+class _Named(BaseModel):
+    id: str
+    metadata: dict[str, Any] | None = None
+
+
+class _Page(BaseModel):
+    data: list[_Named]
+    has_more: bool = False
+
+
+class _Error(BaseModel):
+    code: Any = None
+    message: Any = None
+
+
+class _Errors(BaseModel):
+    data: list[_Error] | None = None
+
+
+class _State(BaseModel):
+    status: str
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    errors: _Errors | None = None
+    created_at: float | None = None
+    completed_at: float | None = None
+    expired_at: float | None = None
+    cancelled_at: float | None = None
 
 
 def _no_reply(error: httpx.RequestError) -> ServiceUnavailable:

@@ -6,7 +6,6 @@ and the budget is reached when nothing is held any more and the next call does n
 """
 
 import asyncio
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,9 +49,8 @@ class Budget:
         self._asking = asyncio.Lock()
 
     def renew(self) -> None:
-        """Look again whether the run has a budget, where it had none."""
-        if self._left == math.inf:
-            self._left = 0.0
+        """Ask again before the next call: the budget may be another one."""
+        self._left = 0.0
 
     async def reserve(self, usd: float) -> None:
         """Set aside what a call may cost at most.

@@ -10,6 +10,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import aiohttp
 from httpx_aiohttp import AiohttpTransport
@@ -108,11 +109,12 @@ class CallEngine:
         stop: threading.Event,
     ) -> dict[bytes, Answer | RowError]:
         account.budget.renew()
-        channel = self._channel(endpoint, next(iter(questions.values())).model)
-        asking = Asking(endpoint, channel, account, self._writer, self._asked, self._longest_wait_s)
+        model = next(iter(questions.values())).model
+        reach = partial(self._channel, model)
+        asking = Asking(endpoint, reach, account, self._writer, self._asked, self._longest_wait_s)
         return await asking.run(questions, stop)
 
-    def _channel(self, endpoint: Endpoint, model: str) -> Channel:
+    def _channel(self, model: str, endpoint: Endpoint) -> Channel:
         """Return the channel to a model, within the limits that the endpoint has by now."""
         key = (endpoint.account, model)
         found = self._channels.get(key)

@@ -124,26 +124,21 @@ def retry_after(headers: httpx.Headers) -> float:
     return min(MAX_WAIT_S, max([r for r in resets if r is not None], default=1.0))
 
 
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
 def _seconds(text: str) -> float | None:
     """Return "2", "120ms", "1s" or "6m0s" in seconds; None for anything else."""
-    total, digits = 0.0, ""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
     text = text.strip().lower()
     try:
         value = float(text)
         return value if math.isfinite(value) and value >= 0 else None
     except ValueError:
-        pass
-    while text:
-        digits = ""
-        while text and (text[0].isdigit() or text[0] == "."):
-            digits, text = digits + text[0], text[1:]
-        unit = "ms" if text.startswith("ms") else text[:1]
-        if not digits or unit not in units:
-            return None
-        total += float(digits) * units[unit]
-        text = text[len(unit) :]
-    return total if digits else None
+        spans = _SPAN.findall(text)
+    if not spans or _SPAN.sub("", text):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in spans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,10 @@ class Sender:
         self.in_flight: set[asyncio.Task[object]] = set()
         self.ended = False
 
+    def move(self, endpoint: Endpoint, channel: Channel) -> None:
+        """Send what is not sent yet within other limits, at other prices."""
+        self._endpoint, self._channel = endpoint, channel
+
     async def ask(self, question: Question) -> Answer:
         """Return a stored answer, after as many attempts as its failures allow.
 

@@ -160,7 +160,9 @@ class _Collection:
     def _latency_ms(self) -> int:
         """Return how long the batch took."""
         began, ended = self._state.get("created_at"), self._state.get(f"{self._state['status']}_at")
-        return 1000 * (ended - began) if began and ended else 0
+        if not (began and ended):
+            return 0
+        return int(min(max(0, 1000 * (ended - began)), 2**31 - 1))
 
 
 def _at_once(lines: Iterable[bytes]) -> Iterator[list[Result]]:

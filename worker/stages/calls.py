@@ -6,9 +6,15 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
-from worker.api.asking import Account
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from db import runs
+from db.session import transaction
+from worker.api.asking import Account, Terms
 from worker.api.budget import Budget
 from worker.api.calls import Answer, Call
 from worker.api.endpoint import Endpoint, Price
@@ -121,6 +127,17 @@ def _the_engine() -> CallEngine:
         return _engine
 
 
+def _terms(engine: Engine, run_id: int, endpoint: Endpoint) -> Terms | None:
+    """Return the terms of an endpoint by now; None where nobody can say."""
+    try:
+        with transaction(engine) as connection:
+            run = runs.get(connection, run_id)
+        config = RunConfig.model_validate(run["config"])
+        return Terms(endpoint_of(config, endpoint.name, os.environ), run["budget_usd"])
+    except (OperationalError, BadCredentials):  # the next shard says what is wrong with a key
+        return None
+
+
 @contextmanager
 def _account_of(work: ShardWork) -> Iterator[Account]:
     """Yield what a run's shards in this process share while any of them asks.
@@ -134,7 +151,10 @@ def _account_of(work: ShardWork) -> Iterator[Account]:
     with _lock:
         if run_id not in _accounts:
             ledger = PostgresLedger(work.engine, run_id)
-            _accounts[run_id] = Account(ledger, Budget(budget), state.pause, state.is_running)
+            terms = partial(_terms, work.engine, run_id)
+            _accounts[run_id] = Account(
+                ledger, Budget(budget), state.pause, state.is_running, terms
+            )
             _users[run_id] = 0
         account = _accounts[run_id]
         if account.halted is not None:

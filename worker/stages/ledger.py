@@ -7,7 +7,7 @@ import socket
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -60,8 +60,14 @@ class PostgresLedger:
 
     def save_in(self, connection: Connection, answers: Sequence[Answer]) -> None:
         """Store answers and what they cost, as a part of a transaction."""
-        calls.save(connection, [self._row(answer) for answer in answers])
-        progress.add_spend(connection, self._run_id, _spend(answers))
+        saved = calls.save(connection, [self._row(answer) for answer in answers])
+        paid = [answer for answer in answers if answer.identity in saved.first]
+        in_vain = [
+            replace(answer, usd=0.0, wasted_usd=answer.usd + answer.wasted_usd)
+            for answer in answers
+            if answer.identity in saved.repeated
+        ]
+        progress.add_spend(connection, self._run_id, _spend([*paid, *in_vain]))
 
     def waste(self, identities: Sequence[bytes]) -> None:
         """Count what these answers cost as wasted."""
@@ -70,11 +76,8 @@ class PostgresLedger:
                 moved = {"usd": -row["usd"], "wasted_usd": row["usd"]}
                 progress.add_spend(connection, row["run_id"], [_NOTHING | dict(row) | moved])
 
-    def _row(self, answer: Answer) -> tuple[Any, ...]:
-        return tuple(
-            self._run_id if column == "run_id" else getattr(answer, column)
-            for column in calls.CALL_COLUMNS
-        )
+    def _row(self, answer: Answer) -> dict[str, Any]:
+        return {"run_id": self._run_id} | {k: getattr(answer, k) for k in _ANSWER_FIELDS}
 
 
 _SUMS = ("prompt_tokens", "cached_tokens", "completion_tokens", "usd", "wasted_usd")

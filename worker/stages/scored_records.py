@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping
 from db import records, runs
 from worker.neurons.records import FloatArray, IntArray
 from worker.neurons.splits import Split, random_slice, top_slice
+from worker.run_config import Scoring
 from worker.shard_work import ShardWork
 
 
@@ -34,7 +35,7 @@ def scored_records(
 ) -> Iterator[ScoredRecords]:
     """Yield the scored records of a range of neurons, in order."""
     rows = records.load(connection, work.claim.run_id, layer, start, stop)
-    places = [_scored_places(row, work) for row in rows]
+    places = [scored_places(row, work.config.scoring) for row in rows]
     excerpts = [
         [row["excerpts"][place] for place in found]
         for row, (found, _) in zip(rows, places, strict=True)
@@ -51,10 +52,10 @@ def scored_records(
         )
 
 
-def _scored_places(row: RowMapping, work: ShardWork) -> tuple[list[int], int]:
+def scored_places(row: RowMapping, scoring: Scoring) -> tuple[list[int], int]:
     """Return where the scored records stand among a neuron's, and how many are top records."""
-    top = row["top_records"][top_slice(Split.VALID, work.config.scoring.top)]
-    drawn = row["random_records"][random_slice(Split.VALID, work.config.scoring.random)]
+    top = row["top_records"][top_slice(Split.VALID, scoring.top)]
+    drawn = row["random_records"][random_slice(Split.VALID, scoring.random)]
     return [*top, *drawn], len(top)
 
 

@@ -1,0 +1,80 @@
+"""Who may do what in the database: roles with no more rights than their processes need.
+
+The owner of the tables migrates them and nothing else. `orchestrator` changes rows of any table;
+`worker` stores results, moves shards, and cannot touch what a run is about; `reader` reads.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+PREFIX = "neurogloss_"
+ROLES = ("orchestrator", "worker", "reader")
+
+_INSERTS = (
+    "call", "repeated_call", "explanation", "simulation", "score", "failure", "neuron_records",
+    "token_means", "collect_part", "collect_maxima", "collect_bound", "throughput", "spend",
+    "budget_hold", "batch", "batch_request", "batch_wait", "worker",
+)  # fmt: skip
+_UPDATES = (
+    "shard", "progress", "throughput", "spend", "call", "collect_bound", "budget_hold", "batch",
+    "batch_request", "worker", "run (state, pause_cause, pause_reason, batches_due_at)",
+)  # fmt: skip
+_DELETES = (
+    "collect_part", "collect_maxima", "collect_bound", "budget_hold", "batch_request",
+    "batch_wait", "worker",
+)  # fmt: skip
+
+
+def apply_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
+    """Make the roles, with these passwords, and set their rights. Idempotent.
+
+    Whoever calls it owns the tables and may make roles. Rights that were given before and are not
+    here are taken away.
+    """
+    for role in ROLES:
+        _make(connection, PREFIX + role, passwords[role])
+    database = _quoted(connection, connection.execute(text("SELECT current_database()")).scalar())
+    everyone = ", ".join(PREFIX + role for role in ROLES)
+    statements = [
+        f"REVOKE ALL ON DATABASE {database} FROM PUBLIC, {everyone}",
+        f"REVOKE ALL ON SCHEMA public FROM PUBLIC, {everyone}",
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, {everyone}",
+        f"GRANT CONNECT ON DATABASE {database} TO {everyone}",
+        # Rows are copied into a temporary table first.
+        f"GRANT TEMPORARY ON DATABASE {database} TO {PREFIX}orchestrator, {PREFIX}worker",
+        f"GRANT USAGE ON SCHEMA public TO {everyone}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {everyone}",
+        f"GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {PREFIX}orchestrator",
+        f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {PREFIX}orchestrator",
+        *(f"GRANT INSERT ON {table} TO {PREFIX}worker" for table in _INSERTS),
+        *(_grant_update(table) for table in _UPDATES),
+        *(f"GRANT DELETE ON {table} TO {PREFIX}worker" for table in _DELETES),
+    ]
+    for statement in statements:
+        connection.execute(text(statement))
+
+
+def _grant_update(target: str) -> str:
+    table, _, columns = target.partition(" ")
+    return f"GRANT UPDATE {columns} ON {table} TO {PREFIX}worker"
+
+
+def _make(connection: Connection, role: str, password: str) -> None:
+    # Hashed here: what is sent may be in the server's log.
+    driver: Any = connection.dialect.dbapi
+    connected = connection.connection.dbapi_connection
+    secret = driver.extensions.encrypt_password(password, role, connected, "scram-sha-256")
+    there = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
+    verb = "ALTER" if connection.execute(there, {"role": role}).first() else "CREATE"
+    # PostgreSQL takes no parameters here, and the driver puts the hash in as a literal.
+    connection.exec_driver_sql(
+        f"{verb} ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION "
+        "NOBYPASSRLS PASSWORD %(secret)s",
+        {"secret": secret},
+    )
+
+
+def _quoted(connection: Connection, name: str | None) -> str:
+    return connection.dialect.identifier_preparer.quote(name or "")

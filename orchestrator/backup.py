@@ -1,0 +1,88 @@
+"""Backups of a whole database, by Postgres's own pg_dump and pg_restore.
+
+They are of the server's version, or a later one: for embedded services those of the same wheel,
+elsewhere those on the PATH. A password goes to them in the environment, where no list of processes
+shows it.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import make_url, text
+
+from db.session import make_engine, transaction
+from orchestrator.errors import InputError
+from orchestrator.local.postgres import program
+from orchestrator.surroundings import Surroundings, upgrade_schema
+from worker.settings import with_driver
+
+
+def back_up(surroundings: Surroundings, path: Path) -> None:
+    """Write the database to a file, as it is at this moment. Runs may go on meanwhile.
+
+    Raises:
+        InputError: The file is there already, or pg_dump fails; no file is left then.
+    """
+    if path.exists():
+        raise InputError(f"{path} exists: a backup is never written over")
+    partial = path.with_name(f"{path.name}.partial")
+    arguments = ["--format=custom", "--no-owner", "--no-privileges", f"--file={partial}"]
+    try:
+        _run(surroundings, "pg_dump", arguments)
+        partial.rename(path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def restore(surroundings: Surroundings, path: Path) -> None:
+    """Fill a database that has no runs from a backup, and bring it to the schema of this code.
+
+    Raises:
+        InputError: There are runs, the file is no backup, or it is of a later version.
+    """
+    _run(surroundings, "pg_restore", ["--list", str(path)], connects=False)
+    _empty(surroundings.settings.database_url)
+    arguments = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
+    _run(surroundings, "pg_restore", [*arguments, str(path)])
+    upgrade_schema(surroundings.settings.database_url)
+
+
+def _empty(url: str) -> None:
+    engine = make_engine(with_driver(url))
+    with transaction(engine) as connection:
+        has_schema = connection.scalar(text("SELECT to_regclass('run')")) is not None
+        if has_schema and (found := connection.scalar(text("SELECT min(name) FROM run"))):
+            raise InputError(
+                f"the database has runs, {found!r} for one: a backup is restored into an empty one"
+            )
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+
+
+def _run(
+    surroundings: Surroundings, name: str, arguments: Sequence[str], *, connects: bool = True
+) -> None:
+    url = make_url(with_driver(surroundings.settings.database_url))
+    env = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
+    target = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    command = [_path(surroundings, name), *([f"--dbname={target}"] if connects else []), *arguments]
+    done = subprocess.run(
+        command, check=False, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise InputError(f"{name} failed: {done.stderr.strip()}")
+
+
+def _path(surroundings: Surroundings, name: str) -> str:
+    if surroundings.home is not None:
+        return str(program(name))
+    found = shutil.which(name)
+    if found is None:
+        raise InputError(f"{name} is not on the PATH: install Postgres's client programs")
+    return found

@@ -1,0 +1,111 @@
+"""A whole run in a database, made once and copied for each test that damages or moves it."""
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from db import runs, shards
+from db.session import transaction
+from orchestrator.launch import check_inputs, create_or_resume
+from orchestrator.local.services import ServiceUrls
+from orchestrator.rehearsal.faults import FaultRates
+from orchestrator.rehearsal.options import RehearsalOptions
+from orchestrator.rehearsal.server import RehearsalServer
+from worker.run_config import RunConfig
+from worker.shard_work import ShardWork
+
+LEASE_S = 600
+
+
+def run_config(base_url: str) -> RunConfig:
+    """Return a small run of the demo model with calls, and records of every kind."""
+    role = {"endpoint": "here", "model": "rehearsal"}
+    prices = {"rehearsal": {"input": 4.0, "cached_input": 4.0, "output": 8.0}}
+    return RunConfig.model_validate(
+        {
+            "name": "whole",
+            "corpus": {"excerpts": 96, "excerpt_tokens": 16},
+            "records": {"top": 8, "random": 6, "per_quantile": 2},
+            "scoring": {"top": 2, "random": 2},
+            "neurons": {"layers": [0, 3], "per_layer": 12},
+            "shards": {"neurons": 5, "excerpts": 32},
+            "explainer": role,
+            "simulator": {"kind": "json", **role},
+            "endpoints": {"here": {"base_url": base_url, "prices": prices}},
+        }
+    )
+
+
+def finish(engine: Engine, run_id: int, worker: Engine | None = None) -> None:
+    """Do every shard of a run, here, in the order in which they become ready.
+
+    `worker` is the engine of the work itself, where it is to be another one.
+    """
+    from worker.stages.collect import collect
+    from worker.stages.explain import explain
+    from worker.stages.score import score
+    from worker.stages.simulate import simulate
+
+    stages = {"collect": collect, "explain": explain, "simulate": simulate, "score": score}
+    while True:
+        with transaction(engine) as connection:
+            shards.open_ready(connection, run_id)
+            ready = "SELECT id FROM shard WHERE run_id = :run AND state = 'ready' ORDER BY id"
+            ids = connection.scalars(text(ready), {"run": run_id}).all()
+            if not ids:
+                runs.finish(connection, run_id)
+                return
+        for shard_id in ids:
+            with transaction(worker or engine) as connection:
+                claim = shards.claim(connection, shard_id, "here", LEASE_S)
+                assert claim is not None
+                run = runs.get(connection, run_id)
+            config = RunConfig.model_validate(run["config"])
+            work = ShardWork(worker or engine, claim, run, config, threading.Event())
+            stages[claim.stage](work)
+
+
+@pytest.fixture(scope="session")
+def whole_template(services: ServiceUrls, template: str) -> str:
+    """A database with a finished run, of which some neurons failed."""
+    os.environ["REDIS_URL"] = services.redis_url
+    _execute(services, f"CREATE DATABASE whole_template TEMPLATE {template}")
+    engine = create_engine(url_of(services, "whole_template"))
+    faults = FaultRates(refusal=0.02, malformed=0.05)
+    with RehearsalServer(RehearsalOptions(faults=faults, seed=1)) as server:
+        config = run_config(server.base_url)
+        run_id = create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
+        finish(engine, run_id)
+    engine.dispose()
+    del os.environ["REDIS_URL"]
+    return "whole_template"
+
+
+@pytest.fixture
+def whole_url(services: ServiceUrls, whole_template: str) -> Iterator[str]:
+    """The URL of a copy of it."""
+    _execute(services, f"CREATE DATABASE whole TEMPLATE {whole_template}")
+    yield url_of(services, "whole")
+    _execute(services, "DROP DATABASE whole WITH (FORCE)")
+
+
+@pytest.fixture
+def whole(whole_url: str) -> Iterator[Engine]:
+    """An engine on a copy of it."""
+    engine = create_engine(whole_url)
+    yield engine
+    engine.dispose()
+
+
+def url_of(services: ServiceUrls, database: str) -> str:
+    return make_url(services.database_url).set(database=database).render_as_string(False)
+
+
+def _execute(services: ServiceUrls, statement: str) -> None:
+    engine = create_engine(services.database_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()

@@ -85,6 +85,9 @@ def _collect_shards(config: RunConfig, shape: Shape, layers: list[int]) -> Itera
     for step in ("boundaries", "select"):
         for layer in layers:
             yield "collect", step, layer, 0, shape.neurons_per_layer, 0, "waiting"
+    if config.connections.neurons or config.connections.tokens:
+        for layer in layers:
+            yield "collect", "connections", layer, 0, shape.neurons_per_layer, 0, "waiting"
     if config.needs_lookup:
         at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * shape.neurons_per_layer))
         for group in range(0, len(layers), at_once):

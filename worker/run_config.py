@@ -93,6 +93,13 @@ class Scoring(Section):
     random: Positive = 5
 
 
+class Connections(Section):
+    """How many related neurons and tokens by weight are kept of each sign; 0 is none."""
+
+    neurons: NotNegative = 10
+    tokens: NotNegative = 20
+
+
 class Prices(Section):
     """USD per million tokens."""
 
@@ -155,6 +162,7 @@ class RunConfig(Section):
     explainer: Explainer = Explainer()
     simulator: Simulator = Simulator()
     scoring: Scoring = Scoring()
+    connections: Connections = Connections()
     endpoints: dict[str, EndpointConfig] = {}
     budget: Budget = Budget()
     shards: Shards = Shards()

@@ -21,6 +21,7 @@ from worker.neurons.statistics import Moments, moments
 from worker.neurons.tiles import tiles_of
 from worker.shard_work import ShardWork
 from worker.stages import layer_parts
+from worker.stages.connections import connect
 from worker.stages.layer_parts import Layer, Part
 from worker.stages.subject_reading import excerpts, go_on, subject_of
 from worker.stages.token_tables import look_up
@@ -93,6 +94,7 @@ _STEPS = {
     "read": read,
     "select": select,
     "lookup": look_up,
+    "connections": connect,
 }
 
 

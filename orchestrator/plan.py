@@ -88,11 +88,12 @@ def _collect_shards(config: RunConfig, shape: Shape, layers: list[int]) -> Itera
     if config.connections.neurons or config.connections.tokens:
         for layer in layers:
             yield "collect", "connections", layer, 0, shape.neurons_per_layer, 0, "waiting"
-    if config.needs_lookup:
+    if config.needs_lookup or config.scoring.baselines:
+        step = "lookup" if config.needs_lookup else "baselines"  # for these nobody waits
         at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * shape.neurons_per_layer))
         for group in range(0, len(layers), at_once):
             first_layer, last_layer = layers[group], layers[min(group + at_once, len(layers)) - 1]
-            yield "collect", "lookup", -1, first_layer, last_layer + 1, n, "waiting"
+            yield "collect", step, -1, first_layer, last_layer + 1, n, "waiting"
 
 
 def _neuron_shards(neurons: dict[int, list[int]], size: int) -> Iterator[ShardRow]:

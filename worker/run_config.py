@@ -87,10 +87,15 @@ class Simulator(Section):
 
 
 class Scoring(Section):
-    """How many records of the valid split are simulated and scored."""
+    """How many records of the valid split are simulated and scored.
+
+    `baselines` says whether predictions that need no call are scored on them too. On the way, the
+    corpus is read once more, or, where a layer has many neurons, a few times more.
+    """
 
     top: Positive = 5
     random: Positive = 5
+    baselines: bool = True
 
 
 class Connections(Section):

@@ -57,13 +57,24 @@ def test_a_sample_of_neurons_is_seeded_and_distinct():
     assert len(set(first[1])) == 10
 
 
-def test_without_lookup_nothing_is_read_twice():
+def test_without_lookup_and_baselines_nothing_is_read_twice():
     endpoints = {"openai": {"base_url": "https://api.test/v1"}}
-    plan = make_plan(RunConfig.model_validate({"name": "x", "endpoints": endpoints}), SMALL)
-    assert shards_of(plan, "collect", "lookup") == []
+    values = {"name": "x", "endpoints": endpoints, "scoring": {"baselines": False}}
+    plan = make_plan(RunConfig.model_validate(values), SMALL)
+    steps = {step for stage, step, *_ in plan.shards if stage == "collect"}
+    assert steps == {"reference", "boundaries", "read", "select", "connections"}
 
 
 def test_gpt2_xl_is_planned_whole():
     plan = make_plan(config(), GPT2_XL)
     assert plan.n_neurons == 307_200
     assert len(shards_of(plan, "explain")) == 4800
+
+
+def test_baselines_are_read_beside_unless_somebody_waits_for_the_tables():
+    endpoints = {"openai": {"base_url": "https://api.test/v1"}}
+    calling = RunConfig.model_validate({"name": "x", "endpoints": endpoints})
+    for found, step, other in ((calling, "baselines", "lookup"), (config(), "lookup", "baselines")):
+        plan = make_plan(found, SMALL)
+        assert [shard[3:5] for shard in shards_of(plan, "collect", step)] == [(0, 3)]
+        assert shards_of(plan, "collect", other) == []

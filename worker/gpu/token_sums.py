@@ -5,7 +5,7 @@ import torch
 from transformers import GPT2Model
 
 from worker.gpu.subject import forward, mlp_width, on_activations
-from worker.neurons.records import FloatArray, IntArray
+from worker.neurons.records import IntArray
 
 
 class TokenSums:
@@ -37,6 +37,8 @@ class TokenSums:
         rounded = torch.where(rounded.isfinite(), rounded, 0).to(torch.float64)
         self._sums[layer].index_add_(0, self._tokens.flatten(), rounded.flatten(0, 1))
 
-    def of_layer(self, layer: int) -> tuple[FloatArray, IntArray]:
-        """Return sums, float64 (vocabulary, d_mlp), and counts, int64 (vocabulary,)."""
-        return self._sums[layer].cpu().numpy(), self._counts
+    def of_neurons(self, layer: int, neurons: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return sums, float64 (vocabulary, n_neurons), and counts, int64 (vocabulary,)."""
+        sums, device = self._sums[layer], self._model.device
+        columns = torch.from_numpy(neurons.astype(np.int64)).to(device)
+        return sums.index_select(1, columns), torch.from_numpy(self._counts).to(device)

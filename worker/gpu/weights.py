@@ -54,6 +54,23 @@ class Weights:
         """Return the direction that each token's logit reads, (vocabulary, d_model)."""
         return self.embedding() * self._parameter("ln_f.weight")
 
+    @torch.inference_mode()
+    def expected_on(self, layer: int, neurons: IntArray, tokens: IntArray) -> FloatArray:
+        """Return each neuron's input weight from each token, float32 in the shape of `tokens`.
+
+        Args:
+            layer: Of the neurons.
+            neurons: Of shape (n_neurons,).
+            tokens: Of shape (n_neurons, n_records, n_tokens).
+        """
+        reads, embedding = self.reads(layer)[neurons], self.embedding()
+        on_device = torch.from_numpy(tokens.astype(np.int64)).to(embedding.device)
+        # Record by record: the embeddings of all at once would be large.
+        found = [
+            torch.einsum("ntd,nd->nt", embedding[record], reads) for record in on_device.unbind(1)
+        ]
+        return torch.stack(found, dim=1).cpu().numpy()
+
     def _parameter(self, name: str) -> torch.Tensor:
         return self._model.get_parameter(name).detach().to(torch.float32)
 

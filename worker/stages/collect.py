@@ -2,8 +2,9 @@
 
 Its steps follow each other. `reference` reads the excerpts on which the quantile boundaries are
 measured, `boundaries` measures them, `read` reads all other excerpts, `select` chooses the records
-of each layer, and `lookup` reads the corpus again for the token lookup tables, if anyone wants
-them. `reference` and `read` are one forward pass over the corpus together.
+of each layer, and `lookup` reads the corpus again for the token lookup tables and the baselines,
+or `baselines` does, where nobody waits for the tables. `reference` and `read` are one forward pass
+over the corpus together. `connections` reads the weights alone, at any time.
 """
 
 from collections.abc import Iterator
@@ -94,6 +95,7 @@ _STEPS = {
     "read": read,
     "select": select,
     "lookup": look_up,
+    "baselines": look_up,
     "connections": connect,
 }
 

@@ -1,10 +1,12 @@
 """Score: how well the simulations of a neuron match its true activations."""
 
+from dataclasses import astuple
+
 import numpy as np
 
 from db import results
 from db.session import transaction
-from worker.neurons.scoring import NeuronScore, score_neuron
+from worker.neurons.scoring import NeuronScore, score_neuron, unscored
 from worker.shard_work import ShardWork
 from worker.stages.scored_records import ScoredRecords, scored_records
 
@@ -27,26 +29,14 @@ def score(work: ShardWork) -> None:
     rows = []
     for scored in wanted:
         found = _score(scored, simulated.get(scored.neuron, {}))
-        rows.append(
-            (
-                run_id,
-                layer,
-                scored.neuron,
-                found.score,
-                found.score_top,
-                found.score_random,
-                found.rsquared,
-                found.absolute_dev_explained,
-                found.undefined_reason,
-            )
-        )
+        rows.append((run_id, layer, scored.neuron, *astuple(found)))
     with work.handing_in() as connection:
         results.save_scores(connection, rows)
 
 
 def _score(scored: ScoredRecords, simulated: dict[int, bytes]) -> NeuronScore:
     if scored.undefined_reason is not None:
-        return NeuronScore(None, None, None, None, None, scored.undefined_reason)
+        return unscored(scored.undefined_reason)
     expected = np.stack(
         [np.frombuffer(simulated[excerpt], np.float16) for excerpt in scored.excerpts.tolist()]
     )

@@ -10,6 +10,7 @@ from db.tables.calls import BudgetHold, CallRecord, Spend
 from db.tables.collection import CollectBound, CollectMaxima, CollectPart
 from db.tables.connections import RelatedNeurons, RelatedTokens
 from db.tables.corpus import Corpus, Excerpt, Token, Vocabulary
+from db.tables.origins import ImportedNeuron, RunOrigin
 from db.tables.records import NeuronRecords, TokenMeans
 from db.tables.results import Explanation, Failure, Retry, Score, Simulation
 from db.tables.runs import Neuron, Progress, Run, Shard, Throughput, Worker
@@ -30,6 +31,7 @@ __all__ = [
     "Excerpt",
     "Explanation",
     "Failure",
+    "ImportedNeuron",
     "Neuron",
     "NeuronRecords",
     "Progress",
@@ -37,6 +39,7 @@ __all__ = [
     "RelatedTokens",
     "Retry",
     "Run",
+    "RunOrigin",
     "Score",
     "ScorerResult",
     "Shard",

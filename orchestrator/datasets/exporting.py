@@ -171,7 +171,7 @@ def _write_layers(
     context = multiprocessing.get_context("spawn")
     written = context.Value("q", 0)
     with ProcessPoolExecutor(
-        max(1, min(processes, len(layers))), context, initializer=_begin, initargs=(written, *job)
+        max(1, min(processes, len(layers))), context, initializer=_begin, initargs=(written, job)
     ) as pool:
         futures = [pool.submit(_write_layer, layer) for layer in layers]
         try:
@@ -201,9 +201,9 @@ def _raise_first(futures: list[Future[None]]) -> None:
 _job: tuple[Any, tuple[str, int, str, Path]]  # of a process of the pool
 
 
-def _begin(written: Any, *job: Any) -> None:
+def _begin(written: Any, job: tuple[str, int, str, Path]) -> None:
     global _job
-    _job = written, job  # type: ignore[assignment]
+    _job = written, job
 
 
 def _write_layer(layer: int) -> None:

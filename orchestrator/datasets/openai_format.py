@@ -16,11 +16,7 @@ from sqlalchemy import Connection, RowMapping
 from orchestrator.datasets.files import Folder
 from orchestrator.datasets.stored import ExcerptTexts, StoredNeuron, StoredRun, stored_neurons
 from worker.neurons.records import MAX_NORMALIZED, FloatArray
-from worker.neurons.scoring import (
-    absolute_dev_explained_score,
-    correlation_score,
-    rsquared_score,
-)
+from worker.neurons.scoring import score_neurons
 from worker.neurons.selection import N_BUCKETS
 
 Json = dict[str, Any]
@@ -136,34 +132,27 @@ def _named_scores(ev: float | None, rsquared: float | None, absolute: float | No
 def _sequences(
     neuron: StoredNeuron, places: Sequence[int], tokens: Sequence[orjson.Fragment]
 ) -> Iterator[Json]:
-    activations, expected = neuron.activations, neuron.expected(places)
-    for place, simulated in zip(places, expected, strict=True):
-        true = activations[place]
-        row = neuron.simulation(place)
-        values, probabilities = _distributions(row["distribution"], neuron.run.is_imported)
+    true, expected = neuron.activations[places], neuron.expected(places)
+    scores = score_neurons(true[:, None], expected[:, None], n_top=1)
+    for row, place in enumerate(places):
+        stored = neuron.simulation(place)
+        values, probabilities = _distributions(stored["distribution"], neuron.run.is_imported)
         simulation = {
             "tokens": tokens[place],
-            "expected_activations": simulated,
-            "activation_scale": row["activation_scale"],
+            "expected_activations": expected[row],
+            "activation_scale": stored["activation_scale"],
             "distribution_values": values,
             "distribution_probabilities": probabilities,
             "uncalibrated_simulation": None,
             "dataclass_name": "SequenceSimulation",
         }
+        found = scores[row]
         yield {
             "simulation": simulation,
-            "true_activations": true,
-            **_sequence_scores(true.astype(np.float64), simulated.astype(np.float64)),
+            "true_activations": true[row],
+            **_named_scores(found.score, found.rsquared, found.absolute_dev_explained),
             "dataclass_name": "ScoredSequenceSimulation",
         }
-
-
-def _sequence_scores(true: FloatArray, simulated: FloatArray) -> Json:
-    return _named_scores(
-        correlation_score(true, simulated),
-        rsquared_score(true, simulated),
-        absolute_dev_explained_score(true, simulated),
-    )
 
 
 def _distributions(

@@ -65,3 +65,65 @@ def export(name: str | None, format_name: str, folder: Path, processes: int, as_
         f"run {found['name']}: {done.neurons:,} neurons in {done.files:,} files, "
         f"{done.seconds:.0f} s; check them: cd {folder} && sha256sum --quiet --check SHA256SUMS"
     )
+
+
+class _Layers(click.ParamType[frozenset[int]]):
+    """Reads `0,5-7`."""
+
+    name = "0,5-7"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> frozenset[int]:
+        """Return the layers."""
+        try:
+            ranges = [tuple(map(int, part.split("-"))) for part in value.split(",")]
+            return frozenset(n for r in ranges for n in range(r[0], r[-1] + 1) if len(r) <= 2)
+        except ValueError:
+            self.fail(f"{value!r} is not of the form 0,5-7", param, ctx)
+
+
+@click.command(name="import")
+@click.argument("source")
+@click.option("--format", "format_name", type=click.Choice(["openai"]), default="openai")
+@click.option("--name", required=True, help="How the run is to be called.")
+@click.option("--subject", help="The subject model, e.g. gpt2-xl, where the dataset has none.")
+@click.option("--layers", type=_Layers(), help="Only these; all unless given.")
+@click.option("--related", is_flag=True, help="Look for related neurons and tokens on a server.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="Files read at a time. Be kind to servers.",
+)
+@click.option("--restart", is_flag=True, help="Drop an unfinished import of this name.")
+@json_option
+def import_command(
+    source: str,
+    format_name: str,
+    name: str,
+    subject: str | None,
+    layers: frozenset[int] | None,
+    related: bool,
+    concurrency: int,
+    restart: bool,
+    as_json: bool,
+) -> None:
+    """Make a run of the dataset in SOURCE, a folder or an https:// URL.
+
+    OpenAI's own are read from where its repository says they are, with --subject gpt2-xl or gpt2.
+    The run appears when all of it is there; an import that was interrupted goes on where it was.
+    """
+    from orchestrator.datasets.importing import Wanted, import_dataset
+    from orchestrator.datasets.sources import open_source
+
+    opened = open_source(source, concurrency)
+    wanted = Wanted(name, subject, layers, related, restart)
+    engine = open_engine()
+    with _progress("neurons") as on_progress:
+        done = import_dataset(engine, opened, wanted, concurrency, on_progress)
+    if as_json:
+        print_json(asdict(done))
+        return
+    click.echo(f"run {done.run}: {done.neurons:,} neurons, {done.resumed:,} of them were there")
+    if done.other_explanations:
+        click.echo(f"{done.other_explanations:,} further explanations were not taken: one a neuron")

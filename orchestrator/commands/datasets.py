@@ -10,9 +10,13 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy.exc import ArgumentError
 
+from db.session import make_engine
 from orchestrator.commands.finding import find_run, open_engine
 from orchestrator.commands.printing import json_option, print_json
+from orchestrator.errors import InputError
+from worker.settings import with_driver
 
 MOST_PROCESSES = 8
 
@@ -127,3 +131,29 @@ def import_command(
     click.echo(f"run {done.run}: {done.neurons:,} neurons, {done.resumed:,} of them were there")
     if done.other_explanations:
         click.echo(f"{done.other_explanations:,} further explanations were not taken: one a neuron")
+
+
+@click.command(name="load-neuronpedia")
+@click.argument("folder", type=click.Path(path_type=Path))
+@json_option
+def load_neuronpedia(folder: Path, as_json: bool) -> None:
+    """Load an export of --format neuronpedia into a Neuronpedia of your own, with its scores.
+
+    Its Postgres is named by NEURONPEDIA_DATABASE_URL. What is there already stays as it is.
+    """
+    from orchestrator.datasets.neuronpedia_loader import load
+
+    url = os.environ.get("NEURONPEDIA_DATABASE_URL")
+    if not url:
+        raise InputError("NEURONPEDIA_DATABASE_URL is not set: the Postgres of your Neuronpedia")
+    try:
+        engine = make_engine(with_driver(url))
+    except ArgumentError:
+        raise InputError("NEURONPEDIA_DATABASE_URL is no database URL") from None
+    with _progress("layers") as on_progress:
+        stored = load(engine, folder, on_progress)
+    if as_json:
+        print_json(stored)
+        return
+    for table, count in stored.items():
+        click.echo(f"{table}: {count:,} new rows")

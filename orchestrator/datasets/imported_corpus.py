@@ -5,6 +5,7 @@ with different activations are two excerpts, as they were where the text stands 
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,8 @@ class ImportedCorpus:
         self.corpus_id = corpus_id
         self.vocabulary_id = vocabulary_id
         self.excerpt_tokens = excerpt_tokens
-        self._tokens: dict[str, int] = {}
+        self._tokens: dict[str, list[int]] = {}
+        self._n_tokens = 0
         self._excerpts: dict[Digest, list[int]] = {}
         self._n_excerpts = 0
         self._new_tokens: list[tuple[Any, ...]] = []
@@ -37,7 +39,9 @@ class ImportedCorpus:
     def load(self, connection: Connection) -> None:
         """Take over what was stored before."""
         texts = runs.token_texts(connection, self.vocabulary_id)
-        self._tokens = {text: number for number, text in enumerate(texts)}
+        for number, text in enumerate(texts):
+            self._tokens.setdefault(text, []).append(number)
+        self._n_tokens = len(texts)
         for row in stream_excerpts(connection, self.corpus_id):
             ids = np.frombuffer(row["tokens"], np.int32).tolist()
             digest = _digest([texts[token] for token in ids])
@@ -61,14 +65,24 @@ class ImportedCorpus:
 
     def tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the numbers of tokens."""
-        return [self._token(text) for text in texts]
+        return [self._token(text, 0) for text in texts]
 
-    def _token(self, text: str) -> int:
-        number = self._tokens.get(text)
-        if number is None:
-            number = self._tokens[text] = len(self._tokens)
-            self._new_tokens.append((self.vocabulary_id, number, clean(text)))
-        return number
+    def tokens_apart(self, texts: Sequence[str]) -> list[int]:
+        """Return the numbers of distinct tokens: parts of characters all read as U+FFFD."""
+        copies: Counter[str] = Counter()
+        numbers = []
+        for text in texts:
+            numbers.append(self._token(text, copies[text]))
+            copies[text] += 1
+        return numbers
+
+    def _token(self, text: str, copy: int) -> int:
+        numbers = self._tokens.setdefault(text, [])
+        while len(numbers) <= copy:
+            numbers.append(self._n_tokens)
+            self._new_tokens.append((self.vocabulary_id, self._n_tokens, clean(text)))
+            self._n_tokens += 1
+        return numbers[copy]
 
     def save(self, connection: Connection) -> None:
         """Store what is new."""

@@ -234,7 +234,7 @@ def _add_connections(
 
 def _token_means(corpus: ImportedCorpus, found: published.Weighted) -> Row:
     """Return tokens, means, counts, top tokens, and the mean over all, which nobody knows."""
-    top = corpus.tokens(found.names)
+    top = corpus.tokens_apart(found.names)
     tokens, first = np.unique(np.array(top, np.int32), return_index=True)
     means = np.asarray(found.weights, np.float32)[first]
     counts = np.zeros(len(tokens), np.int32)

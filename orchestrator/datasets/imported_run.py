@@ -17,6 +17,7 @@ from worker.run_config import RunConfig
 
 SHAPES = {"gpt2-xl": (48, 6400), "gpt2": (12, 3072)}  # the two sets that OpenAI published
 CONFIGURED = ("subject", "corpus", "records", "neurons", "explainer", "simulator", "scoring")
+PUBLISHED_EXCERPTS = 50_000
 NOWHERE = "https://unknown.invalid/v1"  # of endpoints that only those who ran the calls know
 
 
@@ -100,7 +101,7 @@ def _published(subject: str, source: str, first: Neuron) -> dict[str, Any]:
         "subject": {"model": subject},
         "corpus": {
             "source": source,
-            "excerpts": 50_000,
+            "excerpts": PUBLISHED_EXCERPTS,
             "excerpt_tokens": len(first.top[0].tokens),
         },
         "records": kept,

@@ -8,7 +8,7 @@ on with those that are missing.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
 
@@ -264,4 +264,4 @@ def _save(
         add_rows(rows, run_id, config, corpus, files)
     with transaction(engine) as connection:
         corpus.save(connection)
-        imports.save(connection, asdict(rows))
+        imports.save(connection, {f.name: getattr(rows, f.name) for f in fields(rows)})

@@ -113,7 +113,7 @@ def _check_id(top: Checked, layer: int, neuron: int) -> None:
 
 def _bounded(value: Checked) -> Iterator[Checked]:
     if not value.is_null:
-        if len(value.list()) > MAX_RECORDS:
+        if len(value.entries()) > MAX_RECORDS:
             raise value.wrong(f"a list of at most {MAX_RECORDS} records")
         yield from value.items()
 
@@ -122,9 +122,9 @@ def _buckets(top: Checked) -> list[list[Record]]:
     value = top.field("random_sample_by_quantile")
     if value.is_null:
         return []
-    if len(value.list()) > N_BUCKETS:
+    if len(value.entries()) > N_BUCKETS:
         raise InputError(
-            f"{value.file}: {value.path} has {len(value.list())} lists; there are {N_BUCKETS} "
+            f"{value.file}: {value.path} has {len(value.entries())} lists; there are {N_BUCKETS} "
             "quantile buckets"
         )
     return [[_record(item) for item in _bounded(bucket)] for bucket in value.items()]
@@ -151,20 +151,20 @@ def read_explanation(content: bytes, file: str, layer: int, neuron: int) -> Expl
     top = parse(lines[0], file)
     _check_id(top, layer, neuron)
     every = top.field("scored_explanations", "scored_explanation_or_baseline_list")
-    if not every.list():
+    if not every.entries():
         return None
     first = next(every.items())
     scored = first.field("scored_simulation")
     names = ("explanation", "explanation_or_baseline")
     text = first.field(*names)
     if scored.is_null:
-        return Explanation(text.text(), [], Scores(None, None, None), len(every.list()) - 1)
+        return Explanation(text.text(), [], Scores(None, None, None), len(every.entries()) - 1)
     sequences = scored.field("scored_sequence_simulations")
     return Explanation(
         text.text(),
         [_sequence(item) for item in _bounded(sequences)],
         _scores(scored),
-        len(every.list()) - 1,
+        len(every.entries()) - 1,
     )
 
 
@@ -198,10 +198,10 @@ def _distribution(simulation: Checked, n_tokens: int) -> FloatArray | None:
     """Return the probability of each number; those on another scale than 0 to 10 are not kept."""
     values = simulation.field("distribution_values")
     probabilities = simulation.field("distribution_probabilities")
-    if values.is_null or not values.list():
+    if values.is_null or not values.entries():
         return None
-    same_length(values.list(), values, n_tokens, "tokens")
-    same_length(probabilities.list(), probabilities, n_tokens, "tokens")
+    same_length(values.entries(), values, n_tokens, "tokens")
+    same_length(probabilities.entries(), probabilities, n_tokens, "tokens")
     found = np.zeros((n_tokens, MAX_NORMALIZED + 1))
     for row, of_token, likely in zip(found, values.items(), probabilities.items(), strict=True):
         numbers, weights = of_token.numbers(), likely.numbers()

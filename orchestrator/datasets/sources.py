@@ -26,7 +26,7 @@ class Source(Protocol):
     """A dataset. `name` is the folder or URL, `listed` its checksums by path, if it has any."""
 
     name: str
-    listed: Mapping[str, str]
+    listed: dict[str, str]
 
     def read(self, path: str) -> bytes | None:
         """Return a file; None if there is none.

@@ -59,8 +59,7 @@ def write_layer(
     """Write the metadata and the batches of a layer."""
     place = _folder_of(run, layer)
     for name, value in metadata(run, layer).items():
-        line = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
-        folder.write(f"{place}/{name}.jsonl", line)
+        folder.write(f"{place}/{name}.jsonl", _json(value))
     excerpts = ExcerptTexts(connection, run, lambda tokens: orjson.Fragment(orjson.dumps(tokens)))
     with ExitStack() as files:
         for number, neuron in enumerate(stored_neurons(connection, run, layer)):
@@ -70,12 +69,12 @@ def write_layer(
                 writers = {k: files.enter_context(_gzipped(folder, path.format(k))) for k in KINDS}
             for kind, lines in _lines_of(neuron, excerpts).items():
                 for line in lines:
-                    writers[kind].write(
-                        orjson.dumps(
-                            line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-                        )
-                    )
+                    writers[kind].write(_json(line))
             on_neuron()
+
+
+def _json(line: Line) -> bytes:
+    return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
 
 @contextmanager
@@ -224,7 +223,7 @@ def _feature(neuron: StoredNeuron, texts: list[str]) -> Line:
     row = neuron.records
     drawn = neuron.activations[row["random_records"]].astype(np.float64).ravel()
     positive = drawn[np.isfinite(drawn) & (drawn > 0)]
-    heights, edges = np.histogram(positive, bins=_BARS) if len(positive) else ([], [])
+    heights, edges = np.histogram(positive, bins=_BARS if len(positive) else 1)
     above, below = _output_tokens(neuron, texts)
     return {
         "sourceSetName": set_name(neuron.run),
@@ -235,8 +234,8 @@ def _feature(neuron: StoredNeuron, texts: list[str]) -> Line:
         "pos_values": [weight for _, weight in above],
         "neg_str": [token for token, _ in below],
         "neg_values": [weight for _, weight in below],
-        "freq_hist_data_bar_heights": [float(height) for height in heights],
-        "freq_hist_data_bar_values": [float(edge) for edge in edges[:-1]],
+        "freq_hist_data_bar_heights": heights.astype(np.float64),
+        "freq_hist_data_bar_values": np.ascontiguousarray(edges[:-1]),
         **{name: [] for name in _EMPTY},
         "hasVector": False,
         "vectorLabel": None,

@@ -94,8 +94,7 @@ def _load_source(
 
 def _lines(file: Path) -> Iterator[Checked]:
     try:
-        opened = gzip.open(file) if file.suffix == ".gz" else file.open("rb")
-        with opened as stream:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 value = parse(line, f"{file}, line {number}")
                 value.field("")  # which refuses what is no object

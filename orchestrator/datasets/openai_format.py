@@ -132,8 +132,11 @@ def _named_scores(ev: float | None, rsquared: float | None, absolute: float | No
 def _sequences(
     neuron: StoredNeuron, places: Sequence[int], tokens: Sequence[orjson.Fragment]
 ) -> Iterator[Json]:
+    if not places:
+        return
     true, expected = neuron.activations[places], neuron.expected(places)
-    scores = score_neurons(true[:, None], expected[:, None], n_top=1)
+    with np.errstate(invalid="ignore", over="ignore"):  # of a neuron that is not finite
+        scores = score_neurons(true[:, None], expected[:, None], n_top=1)
     for row, place in enumerate(places):
         stored = neuron.simulation(place)
         values, probabilities = _distributions(stored["distribution"], neuron.run.is_imported)

@@ -1,9 +1,9 @@
 """Runs that are being imported: invisible to every view until they are whole."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
 from db import connections, records, results, runs
 from db.bulk import upsert
@@ -38,9 +38,24 @@ def create(
     return run_id
 
 
-def lock(connection: Connection, run_id: int) -> bool:
-    """Take the sole right to import a run, as long as the connection lives."""
-    return bool(connection.scalar(select(func.pg_try_advisory_lock(_LOCK, run_id))))
+class SoleRight:
+    """The right of one command to import a run, until the block ends or its process does."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def take(self, run_id: int) -> bool:
+        """Return whether nobody else has it."""
+        return bool(self._connection.scalar(select(func.pg_try_advisory_lock(_LOCK, run_id))))
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._connection.execute(select(func.pg_advisory_unlock_all()))
+        finally:
+            self._connection.close()
 
 
 _LOCK = 0x696D70  # "imp", so that the lock of a run is no other's

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping
+from sqlalchemy import Engine, RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from db import imports, runs
@@ -69,8 +69,8 @@ def import_dataset(
     origin = find_origin(source, wanted.subject)
     neurons = _neurons(source, origin, wanted)
     reader = _Reader(source, wanted.related)
-    with engine.connect() as session:
-        run_id, config = _begin(engine, session, source, origin, wanted, reader, neurons)
+    with imports.SoleRight(engine) as right:
+        run_id, config = _begin(engine, right, source, origin, wanted, reader, neurons)
         corpus = _corpus(engine, run_id)
         total, done, others = sum(map(len, neurons.values())), 0, 0
         with transaction(engine) as connection:
@@ -167,7 +167,7 @@ class _Reader:
 
 def _begin(
     engine: Engine,
-    session: Connection,
+    right: imports.SoleRight,
     source: Source,
     origin: Origin,
     wanted: Wanted,
@@ -180,7 +180,7 @@ def _begin(
     if found is not None:
         if found["state"] != "importing":
             raise InputError(f"--name {wanted.name}: there is a run of this name already")
-        _lock(session, found)
+        _take(right, found)
         if not wanted.restart:
             return _go_on(engine, found, source)
         with transaction(engine) as connection:
@@ -204,12 +204,12 @@ def _begin(
             run_id = imports.create(connection, run, corpus, named)
     except IntegrityError as error:
         raise InputError(f"--name {wanted.name}: another command has just taken it") from error
-    _lock(session, {"id": run_id, "name": wanted.name})
+    _take(right, {"id": run_id, "name": wanted.name})
     return run_id, config
 
 
-def _lock(session: Connection, run: Any) -> None:
-    if not imports.lock(session, run["id"]):
+def _take(right: imports.SoleRight, run: Any) -> None:
+    if not right.take(run["id"]):
         raise InputError(f"run {run['name']!r} is being imported by another command")
 
 

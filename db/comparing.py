@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import Connection, Row, RowMapping, text
 
 _COSTS = """
-    SELECT run_id, layer, neuron, sum(usd) AS usd
+    SELECT asked.run_id, layer, neuron, sum(usd) AS usd
     FROM (SELECT run_id, layer, neuron, call FROM explanation WHERE run_id IN (:a, :b)
           UNION
           SELECT run_id, layer, neuron, call FROM simulation WHERE run_id IN (:a, :b)) AS asked

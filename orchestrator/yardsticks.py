@@ -26,10 +26,12 @@ def of_neuron(connection: Connection, run_id: int, layer: int, neuron: int) -> d
     texts = runs.token_texts(connection, corpus["vocabulary_id"])
     place = (run_id, layer, neuron)
     baselines = yardsticks.baseline_scores(connection, *place)
+    scorers = yardsticks.scorer_results(connection, run_id, layer, neuron, neuron + 1)
     neurons = connections.related_neurons(connection, *place)
     tokens = connections.related_tokens(connection, *place)
     return {
         "baselines": {name: _scores(row) for name, row in baselines.items()},
+        "scorers": {row["scorer"]: _result(row) for row in scorers},
         "mean_activation_tokens": _mean_tokens(connection, *place, texts),
         "related_neurons": {name: _related_neurons(row) for name, row in neurons.items()},
         "related_tokens": {name: _related_tokens(row, texts) for name, row in tokens.items()},
@@ -38,6 +40,11 @@ def of_neuron(connection: Connection, run_id: int, layer: int, neuron: int) -> d
 
 def _scores(row: Row) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in _KEYS}
+
+
+def _result(row: Row) -> dict[str, Any]:
+    keys = ("score", "auc", "n_positive", "n_negative", "undefined_reason")
+    return {key: row[key] for key in keys}
 
 
 def _mean_tokens(
@@ -70,6 +77,10 @@ def neuron_lines(found: Mapping[str, Any]) -> Group:
         f"{name} {number(scores['score'])}" for name, scores in found["baselines"].items()
     )
     lines = [Text(f"baselines: {scores}")] if scores else []
+    lines += [
+        Text(f"{name}: balanced accuracy {number(result['score'])}   AUC {number(result['auc'])}")
+        for name, result in found["scorers"].items()
+    ]
     means = found["mean_activation_tokens"][: 2 * SHOWN]
     if means:
         lines.append(Text("highest means: " + _listed(means, "mean")))

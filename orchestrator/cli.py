@@ -18,6 +18,7 @@ COMMANDS = {
     "neuron": "query.neuron",
     "search": "query.search",
     "sql": "query.sql",
+    "compare": "compare.compare",
     "estimate": "estimate.estimate",
     "pause": "control.pause",
     "resume": "run.resume",

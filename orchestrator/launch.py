@@ -61,14 +61,11 @@ def check_model(config: RunConfig) -> Shape:
 
 
 def _check_keys(config: RunConfig, env: Mapping[str, str]) -> None:
-    for part in (config.explainer, config.simulator):
-        if part.kind == "lookup":
-            continue
-        variable = config.endpoints[part.endpoint].api_key_env
+    for role in config.calling:
+        name = getattr(config, role).endpoint
+        variable = config.endpoints[name].api_key_env
         if variable and not env.get(variable):
-            raise InputError(
-                f"{variable} is not set, which endpoints.{part.endpoint}.api_key_env names"
-            )
+            raise InputError(f"{variable} is not set, which endpoints.{name}.api_key_env names")
 
 
 def create_or_resume(

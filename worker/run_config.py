@@ -89,6 +89,7 @@ class Simulator(Section):
 class Scoring(Section):
     """How many records of the valid split are simulated and scored.
 
+    `also` names further scorers, which make a call for each neuron: see `Scorer`.
     `baselines` says whether predictions that need no call are scored on them too. On the way, the
     corpus is read once more, or, where a layer has many neurons, a few times more.
     """
@@ -96,6 +97,24 @@ class Scoring(Section):
     top: Positive = 5
     random: Positive = 5
     baselines: bool = True
+    also: list[Literal["detection", "fuzzing"]] = []
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if len(set(self.also)) < len(self.also):
+            raise ValueError(f"also = {self.also} names a scorer twice")
+        return self
+
+
+class Scorer(Section):
+    """Who is asked by the scorers of `scoring.also`.
+
+    With `top_logprobs`, how sure it is counts too, and there is an area under the ROC curve.
+    """
+
+    endpoint: str = "openai"
+    model: str = "gpt-4o-mini"
+    top_logprobs: Annotated[int, Field(ge=2, le=20)] | None = None
 
 
 class Connections(Section):
@@ -167,6 +186,7 @@ class RunConfig(Section):
     explainer: Explainer = Explainer()
     simulator: Simulator = Simulator()
     scoring: Scoring = Scoring()
+    scorer: Scorer = Scorer()
     connections: Connections = Connections()
     endpoints: dict[str, EndpointConfig] = {}
     budget: Budget = Budget()
@@ -187,15 +207,23 @@ class RunConfig(Section):
                 f"corpus.excerpts = {self.corpus.excerpts} is too few: records.top = "
                 f"{self.records.top} and records.random = {self.records.random} need {least}"
             )
-        for role in ("explainer", "simulator"):
+        for role in self.calling:
             part = getattr(self, role)
-            if part.kind != "lookup" and part.endpoint not in self.endpoints:
+            if part.endpoint not in self.endpoints:
                 known = ", ".join(sorted(self.endpoints)) or "none"
                 raise ValueError(
                     f"{role}.endpoint = {part.endpoint!r} is not defined: add a table "
                     f"[endpoints.{part.endpoint}] (there: {known})"
                 )
         return self
+
+    @property
+    def calling(self) -> list[Literal["explainer", "simulator", "scorer"]]:
+        """The parts that make calls, by the names of their tables."""
+        roles: list[Literal["explainer", "simulator", "scorer"]] = []
+        roles += ["explainer"] if self.explainer.kind != "lookup" else []
+        roles += ["simulator"] if self.simulator.kind != "lookup" else []
+        return roles + (["scorer"] if self.scoring.also else [])
 
     @property
     def needs_lookup(self) -> bool:

@@ -17,6 +17,12 @@ BASELINE_SUMMARY = """
     FROM baseline_score JOIN run ON run.id = run_id GROUP BY 1, 2, 3
 """
 
+SCORER_SUMMARY = """
+    SELECT run.name AS run, scorer, layer, count(score) AS n,
+           count(*) - count(score) AS undefined, avg(score) AS score, avg(auc) AS auc
+    FROM scorer_result JOIN run ON run.id = run_id GROUP BY 1, 2, 3
+"""
+
 
 def upgrade() -> None:
     _create(
@@ -56,6 +62,7 @@ def upgrade() -> None:
         ),
     )
     op.execute(f"CREATE VIEW baseline_summary AS {BASELINE_SUMMARY}")
+    op.execute(f"CREATE VIEW scorer_summary AS {SCORER_SUMMARY}")
 
 
 def _create(name: str, kind: str, known: str | None, *columns: sa.Column) -> None:
@@ -77,6 +84,6 @@ def _create(name: str, kind: str, known: str | None, *columns: sa.Column) -> Non
 
 
 def downgrade() -> None:
-    op.execute("DROP VIEW baseline_summary")
+    op.execute("DROP VIEW scorer_summary, baseline_summary")
     for name in ("scorer_result", "related_tokens", "related_neurons", "baseline_score"):
         op.drop_table(name)

@@ -160,8 +160,9 @@ def _notes(config: RunConfig, made: Estimate) -> list[str]:
         f'No price is known for {model}: add [endpoints.{endpoint}.prices."{model}"].'
         for model, endpoint in without.items()
     ]
-    if config.simulator.kind == "auto" and made.stages[-1].stage == "simulate":
+    simulated = [stage for stage in made.stages if stage.stage == "simulate"]
+    if config.simulator.kind == "auto" and simulated:
         notes.append(
-            f"simulator.kind is auto, which asks the endpoint; taken for {made.stages[-1].kind}."
+            f"simulator.kind is auto, which asks the endpoint; taken for {simulated[0].kind}."
         )
     return notes

@@ -19,6 +19,7 @@ from orchestrator.follow import follow, outcome
 from orchestrator.launch import check_inputs, create_or_resume
 from orchestrator.local.workers import LocalWorkers
 from orchestrator.surroundings import Surroundings, find_surroundings, home_folder, open_database
+from orchestrator.yardsticks import print_baselines
 from worker.app import app
 from worker.run_config import RunConfig
 
@@ -90,6 +91,7 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
         return 130
     code, reason = outcome(engine, run_id, config.name)
     show.summary(console, engine, run_id, config.name)
+    print_baselines(console, engine, run_id, config.name)
     seconds = time.monotonic() - started
     console.print(f"run {config.name}: {reason} ({seconds:.0f} s)", markup=False, highlight=False)
     if code == 0:

@@ -130,3 +130,12 @@ def test_a_small_vocabulary_is_not_taken_for_that_of_a_language_model():
     counter = find_counter(read_tokenizer("demo"))
     assert counter.method.startswith(("characters", "tiktoken"))
     assert counter.count("a" * 40) > 0
+
+
+def test_further_scorers_ask_once_about_each_neuron():
+    run = config(scoring={"also": ["detection", "fuzzing"]}, scorer={"endpoint": "e", "model": "m"})
+    made = stage(estimate(run), "score")
+    assert (made.kind, made.calls) == ("detection+fuzzing", 2000)
+    assert made.completion_tokens == 2000 * (4 * 4 + 2)
+    assert made.usd > 0
+    assert [stage.stage for stage in estimate().stages] == ["explain", "simulate"]

@@ -118,7 +118,8 @@ def _correlations(true: FloatArray, simulated: FloatArray) -> FloatArray:
 
 def _centred(activations: FloatArray) -> FloatArray:
     means = activations.sum(axis=1, keepdims=True) / max(1, activations.shape[1])
-    return np.subtract(activations, means, dtype=np.float64)
+    centred: FloatArray = activations - means
+    return centred
 
 
 def _rsquared(true: FloatArray, simulated: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, text, u
 
 from db import connections, records, results, runs
 from db.bulk import upsert
+from db.datasets import STORED
 from db.tables import (
     Corpus,
     Excerpt,
@@ -128,6 +129,42 @@ _VOCABULARY = text("""
     FROM run JOIN corpus ON corpus.id = run.corpus_id
     WHERE run.id = :run AND vocabulary.id = corpus.vocabulary_id
 """)
+
+
+def save_origin(
+    connection: Connection, run_id: int, source: str, activation_function: str, from_run: int
+) -> None:
+    """Store which run another one has its records from."""
+    values = {"source": source, "activation_function": activation_function, "from_run": from_run}
+    connection.execute(insert(RunOrigin).values(run_id=run_id, **values))
+
+
+def copy(connection: Connection, base: int, run_id: int, *, explanations: bool) -> None:
+    """Copy what was found of a run's neurons to another run that has some of them.
+
+    Explanations are copied without their calls, which the other run has paid for.
+    """
+    copied = [*_COPIED, *([("explanations", ("call", "created_at"))] if explanations else [])]
+    for kind, left_out in copied:
+        table = runs.table(STORED[kind])
+        names = [c.name for c in table.c if c.name not in ("run_id", *left_out)]
+        columns = ", ".join(names)
+        stored = ", ".join(f"stored.{name}" for name in names)
+        statement = text(f"""
+            INSERT INTO {table.name} (run_id, {columns})
+            SELECT neuron.run_id, {stored} FROM {table.name} AS stored JOIN neuron
+                ON neuron.layer = stored.layer AND neuron.neuron = stored.neuron
+            WHERE stored.run_id = :base AND neuron.run_id = :run
+        """)  # noqa: S608  (names of our own tables)
+        connection.execute(statement, {"base": base, "run": run_id})
+
+
+_COPIED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("records", ()),
+    ("token_means", ()),
+    ("related_neurons", ()),
+    ("related_tokens", ()),
+)
 
 
 def discard(connection: Connection, run_id: int) -> None:

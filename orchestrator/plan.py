@@ -55,6 +55,11 @@ def make_plan(config: RunConfig, shape: Shape) -> Plan:
     return Plan(neurons, shards)
 
 
+def make_neuron_plan(config: RunConfig, neurons: dict[int, list[int]]) -> Plan:
+    """Return the plan of a run over these neurons, whose records are there already."""
+    return Plan(neurons, list(_neuron_shards(neurons, config.shards.neurons)))
+
+
 def chosen_neurons(config: RunConfig, shape: Shape) -> dict[int, list[int]]:
     """Return the neurons that the run is about, by layer."""
     layers = range(shape.n_layers) if config.neurons.layers == "all" else config.neurons.layers

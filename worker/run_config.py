@@ -41,11 +41,16 @@ class CorpusSource(Section):
 
 
 class RecordCounts(Section):
-    """What is kept for each neuron."""
+    """What is kept for each neuron.
+
+    With `run`, the records are those of another run, imported or not, which reads the same corpus
+    with the same subject model: nothing is collected, and what is said of these does not count.
+    """
 
     top: Positive = 20
     random: Positive = 20
     per_quantile: NotNegative = 5
+    run: Name | None = None
 
 
 class Neurons(Section):
@@ -56,9 +61,12 @@ class Neurons(Section):
 
 
 class Explainer(Section):
-    """Who explains. `lookup` names the tokens of highest mean activation, without any call."""
+    """Who explains. `lookup` names the tokens of highest mean activation, without any call.
 
-    kind: Literal["llm", "lookup"] = "llm"
+    `stored` takes the explanations of the run that the records are from.
+    """
+
+    kind: Literal["llm", "lookup", "stored"] = "llm"
     endpoint: str = "openai"
     model: str = "gpt-4o-mini"
 
@@ -207,6 +215,10 @@ class RunConfig(Section):
                 f"corpus.excerpts = {self.corpus.excerpts} is too few: records.top = "
                 f"{self.records.top} and records.random = {self.records.random} need {least}"
             )
+        if self.records.run is None and self.explainer.kind == "stored":
+            raise ValueError('explainer.kind = "stored" needs records.run = the run that has them')
+        if self.records.run is not None and self.needs_lookup:
+            raise ValueError('"lookup" needs the subject model, which records.run does without')
         for role in self.calling:
             part = getattr(self, role)
             if part.endpoint not in self.endpoints:
@@ -221,7 +233,7 @@ class RunConfig(Section):
     def calling(self) -> list[Literal["explainer", "simulator", "scorer"]]:
         """The parts that make calls, by the names of their tables."""
         roles: list[Literal["explainer", "simulator", "scorer"]] = []
-        roles += ["explainer"] if self.explainer.kind != "lookup" else []
+        roles += ["explainer"] if self.explainer.kind == "llm" else []
         roles += ["simulator"] if self.simulator.kind != "lookup" else []
         return roles + (["scorer"] if self.scoring.also else [])
 

@@ -15,6 +15,7 @@ from db.session import transaction
 from orchestrator import show
 from orchestrator.commands.finding import find_run, open_engine
 from orchestrator.config import DEMO, read_config
+from orchestrator.derived import with_records_of
 from orchestrator.follow import follow, outcome
 from orchestrator.launch import check_inputs, create_or_resume
 from orchestrator.local.workers import LocalWorkers
@@ -76,6 +77,7 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
     surroundings = find_surroundings()
     engine = open_database(surroundings)
     app.conf.broker_url = surroundings.settings.redis_url
+    config = with_records_of(engine, config)
     run_id = _launch(console, engine, config, shape)
     if chosen := _row(engine, run_id)["simulator"]:
         line = f"simulator {chosen['kind']}: {show.plain(chosen['reason'])}"

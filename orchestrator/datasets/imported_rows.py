@@ -14,6 +14,7 @@ from worker.neurons.splits import Split, random_slice, top_slice
 from worker.run_config import RunConfig
 
 Row = tuple[Any, ...]
+Key = tuple[int, bytes]
 
 SAME = 1e-9  # further apart, a published score and ours are not of the same numbers
 
@@ -85,7 +86,8 @@ class _Records:
         self.excerpts: list[int] = []
         self.activations: list[bytes] = []
         self.simulations: dict[int, tuple[bytes, bytes | None, str]] = {}
-        self._found: dict[tuple[int, bytes], list[int]] = {}
+        self.keys: dict[int, Key] = {}  # what is the same of equal records, by excerpt
+        self._found: dict[Key, list[int]] = {}
         self._copies: dict[int, int] = {}
 
     def places(self, records: Sequence[published.Record]) -> list[int]:
@@ -100,12 +102,13 @@ class _Records:
             self._add(key, record)
         return found
 
-    def _add(self, key: tuple[int, bytes], record: published.Record) -> int:
+    def _add(self, key: Key, record: published.Record) -> int:
         copy = self._copies.get(key[0], 0)
         self._copies[key[0]] = copy + 1
         place = len(self.excerpts)
         self.excerpts.append(self._corpus.excerpt(record.tokens, copy))
         self.activations.append(key[1])
+        self.keys[self.excerpts[place]] = key
         self._found[key].append(place)
         return place
 
@@ -149,11 +152,12 @@ def _add_explanation(
     for excerpt, (expected, distribution, scale) in records.simulations.items():
         model = config.simulator.model
         rows.simulations.append((*place, excerpt, expected, distribution, scale, model, None))
-    tops = {records.excerpts[number] for number in lists[0]}
     split, n_top = _valid_split(config, records, lists)
     follows = excerpts == split
-    if not follows:
-        n_top = next((i for i, e in enumerate(excerpts) if e not in tops), len(excerpts))
+    keys = [records.keys[excerpt] for excerpt in excerpts]
+    if keys != [records.keys[excerpt] for excerpt in split]:
+        tops = {records.keys[records.excerpts[number]] for number in lists[0]}
+        n_top = next((i for i, key in enumerate(keys) if key not in tops), len(keys))
     found = _score(explanation, n_top, reason)
     rows.scores.append(
         (

@@ -25,7 +25,7 @@ def explain(work: ShardWork) -> None:
 
     Neurons that never fire are passed over: the score stage gives the reason.
     """
-    by_kind = {"llm": _explain_by_calls, "lookup": _explain_by_lookup}
+    by_kind = {"llm": _explain_by_calls, "lookup": _explain_by_lookup, "stored": _find_missing}
     explanations, failures = by_kind[work.config.explainer.kind](work)
     with work.handing_in() as connection:
         results.save_explanations(connection, explanations)
@@ -34,6 +34,15 @@ def explain(work: ShardWork) -> None:
 
 Rows = list[tuple[Any, ...]]
 Outcome = tuple[bytes, str] | RowError
+
+
+def _find_missing(work: ShardWork) -> tuple[Rows, Rows]:
+    """Fail the neurons that the run of the records has no explanation of."""
+    with transaction(work.engine) as connection:
+        rows = _unexplained(work, connection)
+    where = (work.claim.run_id, "explain", work.claim.layer)
+    reason = ("not_explained", f"run {work.config.records.run} has no explanation", 0, None)
+    return [], [(*where, row["neuron"], *reason) for row in rows]
 
 
 def _explain_by_lookup(work: ShardWork) -> tuple[Rows, Rows]:

@@ -54,7 +54,6 @@ def create_from_run(engine: Engine, config: RunConfig) -> int:
         InputError: The other run is gone, or has none of the neurons.
         RunError: An endpoint cannot do its part.
     """
-    ready = check_endpoints(config)
     with transaction(engine) as connection:
         base = runs.find(connection, str(config.records.run))
         if base is None:
@@ -63,7 +62,9 @@ def create_from_run(engine: Engine, config: RunConfig) -> int:
             layer: set(runs.neurons_in(connection, base["id"], layer))
             for layer in runs.layers_of(connection, base["id"])
         }
-        plan = make_neuron_plan(config, _chosen(config, base, there))
+    plan = make_neuron_plan(config, _chosen(config, base, there))
+    ready = check_endpoints(config)
+    with transaction(engine) as connection:
         run = {
             "name": config.name,
             "config": config.model_dump(mode="json"),

@@ -25,10 +25,11 @@ random = 2
 [simulator]
 kind = "json"
 endpoint = "e"
+model = "rehearsal"
 [endpoints.e]
 base_url = "{url}"
 """
-BY_MODEL = 'endpoint = "e"\nmodel = "gpt-4o-mini"'
+BY_MODEL = 'endpoint = "e"\nmodel = "rehearsal"'
 
 
 @pytest.fixture

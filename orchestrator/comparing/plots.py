@@ -73,7 +73,7 @@ def with_the_paper(file: Path, report: Mapping[str, Any]) -> None:
         axes.plot(paper_depths, theirs, color=colour, linestyle="--", label=f"{kind}, paper")
     axes.set(xlabel="depth (first layer 0, last layer 1)", ylabel="mean score")
     axes.set_title(f"{_literal(report['run'])} and the paper ({paper.MODEL})")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     figure.savefig(file, dpi=150)
 
 

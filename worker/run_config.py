@@ -56,9 +56,12 @@ class Neurons(Section):
 
 
 class Explainer(Section):
-    """Who explains. `lookup` names the tokens of highest mean activation, without any call."""
+    """Who explains. `llm` is shown records, `token_space` the tokens of highest mean activation.
 
-    kind: Literal["llm", "lookup"] = "llm"
+    `lookup` names these tokens, without any call.
+    """
+
+    kind: Literal["llm", "token_space", "lookup"] = "llm"
     endpoint: str = "openai"
     model: str = "gpt-4o-mini"
 
@@ -228,7 +231,7 @@ class RunConfig(Section):
     @property
     def needs_lookup(self) -> bool:
         """Whether anyone in the run reads the token lookup tables."""
-        return "lookup" in (self.explainer.kind, self.simulator.kind)
+        return self.explainer.kind != "llm" or self.simulator.kind == "lookup"
 
     def frozen(self) -> dict[str, object]:
         """Return what identifies the run: all but limits and budget, which may change."""

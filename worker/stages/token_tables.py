@@ -18,6 +18,7 @@ from db.session import transaction
 from worker.gpu.lookup_tables import LookupTables, tables_without, top_of_tables
 from worker.gpu.token_sums import TokenSums
 from worker.gpu.weights import Weights
+from worker.neurons.lookup import TOP_TOKENS
 from worker.neurons.records import IntArray
 from worker.neurons.tiles import TILE
 from worker.shard_work import ShardWork
@@ -25,7 +26,6 @@ from worker.stages.baselines import baseline_rows
 from worker.stages.scored_records import StackedRecords, scored_records, stacked
 from worker.stages.subject_reading import excerpts, go_on, subject_of
 
-TOP_TOKENS = 50
 NEURONS_AT_ONCE = 64
 _AT_ONCE = 32 * TILE  # excerpts fetched together
 

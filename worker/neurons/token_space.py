@@ -19,9 +19,8 @@ _SYSTEM = (
 
 def token_space_body(tokens: Sequence[str]) -> dict[str, Any]:
     """Return the body, but for the model, of the question what these tokens have in common."""
-    question = (
-        f'Tokens: {", ".join(map(quoted, tokens))}\nExplain the neuron. Begin with "{LEAD_IN}".'
-    )
+    listed = ", ".join(map(quoted, tokens))
+    question = f'Tokens: {listed}\nExplain the neuron. Begin with "{LEAD_IN}".'
     return {
         "messages": [message("system", _SYSTEM), message("user", question)],
         "max_tokens": EXPLANATION_MAX_TOKENS,

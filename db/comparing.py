@@ -24,6 +24,7 @@ _COLUMNS = """
 _CALLS = """
     SELECT run_id, layer, neuron, call FROM explanation
     UNION SELECT run_id, layer, neuron, call FROM simulation
+    UNION SELECT run_id, layer, neuron, call FROM scorer_result
 """
 
 

@@ -4,19 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, Row, RowMapping, text
 
-_COSTS = """
-    SELECT asked.run_id, layer, neuron, sum(usd) AS usd
-    FROM (SELECT run_id, layer, neuron, call FROM explanation WHERE run_id IN (:a, :b)
-          UNION
-          SELECT run_id, layer, neuron, call FROM simulation WHERE run_id IN (:a, :b)) AS asked
-    JOIN call ON call.identity = asked.call GROUP BY 1, 2, 3
-"""
-
-_PAIRS = f"""
-    WITH cost AS ({_COSTS})
-    SELECT one.layer, one.neuron, score_a.score AS score_a, score_b.score AS score_b,
-           text_a.text AS explanation_a, text_b.text AS explanation_b,
-           cost_a.usd AS usd_a, cost_b.usd AS usd_b
+_PAIRED = """
     FROM neuron AS one
     JOIN neuron AS other
       ON other.run_id = :b AND (other.layer, other.neuron) = (one.layer, one.neuron)
@@ -28,25 +16,22 @@ _PAIRS = f"""
       ON (text_a.run_id, text_a.layer, text_a.neuron) = (:a, one.layer, one.neuron)
     LEFT JOIN explanation AS text_b
       ON (text_b.run_id, text_b.layer, text_b.neuron) = (:b, one.layer, one.neuron)
-    LEFT JOIN cost AS cost_a
-      ON (cost_a.run_id, cost_a.layer, cost_a.neuron) = (:a, one.layer, one.neuron)
-    LEFT JOIN cost AS cost_b
-      ON (cost_b.run_id, cost_b.layer, cost_b.neuron) = (:b, one.layer, one.neuron)
-    WHERE one.run_id = :a
-"""  # noqa: S608  (a constant)
+"""
+_COLUMNS = """
+    one.layer, one.neuron, score_a.score AS score_a, score_b.score AS score_b,
+    text_a.text AS explanation_a, text_b.text AS explanation_b
+"""
+_CALLS = """
+    SELECT run_id, layer, neuron, call FROM explanation
+    UNION SELECT run_id, layer, neuron, call FROM simulation
+    UNION SELECT run_id, layer, neuron, call FROM scorer_result
+"""
 
 
 def scores(connection: Connection, a: int, b: int) -> Sequence[Row[int, int, float, float]]:
     """Return (layer, neuron, score in a, score in b) of the neurons that both runs are about."""
-    query = text("""
-        SELECT one.layer, one.neuron, score_a.score, score_b.score
-        FROM neuron AS one
-        JOIN neuron AS other
-          ON other.run_id = :b AND (other.layer, other.neuron) = (one.layer, one.neuron)
-        LEFT JOIN score AS score_a
-          ON (score_a.run_id, score_a.layer, score_a.neuron) = (:a, one.layer, one.neuron)
-        LEFT JOIN score AS score_b
-          ON (score_b.run_id, score_b.layer, score_b.neuron) = (:b, one.layer, one.neuron)
+    query = text(f"""
+        SELECT one.layer, one.neuron, score_a.score, score_b.score {_PAIRED}
         WHERE one.run_id = :a ORDER BY one.layer, one.neuron
     """)
     return connection.execute(query, {"a": a, "b": b}).all()
@@ -54,17 +39,38 @@ def scores(connection: Connection, a: int, b: int) -> Sequence[Row[int, int, flo
 
 def pairs(connection: Connection, a: int, b: int) -> Iterator[RowMapping]:
     """Yield the neurons that both runs are about, with what each run has of them, in order."""
-    query = text(f"{_PAIRS} ORDER BY one.layer, one.neuron")
+    query = text(f"""
+        WITH cost AS (
+            SELECT asked.run_id, layer, neuron, sum(usd) AS usd
+            FROM ({_CALLS}) AS asked JOIN call ON call.identity = asked.call
+            WHERE asked.run_id IN (:a, :b) GROUP BY 1, 2, 3)
+        SELECT {_COLUMNS}, cost_a.usd AS usd_a, cost_b.usd AS usd_b {_PAIRED}
+        LEFT JOIN cost AS cost_a
+          ON (cost_a.run_id, cost_a.layer, cost_a.neuron) = (:a, one.layer, one.neuron)
+        LEFT JOIN cost AS cost_b
+          ON (cost_b.run_id, cost_b.layer, cost_b.neuron) = (:b, one.layer, one.neuron)
+        WHERE one.run_id = :a ORDER BY one.layer, one.neuron
+    """)  # noqa: S608
     found = connection.execution_options(yield_per=2000).execute(query, {"a": a, "b": b})
     return iter(found.mappings())
 
 
 def furthest_apart(connection: Connection, a: int, b: int, limit: int) -> Sequence[RowMapping]:
     """Return the neurons whose scores differ most."""
+    usd = f"""
+        (SELECT sum(usd) FROM call WHERE identity IN (
+            SELECT call FROM ({_CALLS}) AS asked WHERE (asked.run_id, asked.layer, asked.neuron)
+                = (:{{run}}, found.layer, found.neuron))) AS usd_{{run}}
+    """  # noqa: S608
     query = text(f"""
-        {_PAIRS} AND score_a.score IS NOT NULL AND score_b.score IS NOT NULL
-        ORDER BY abs(score_a.score - score_b.score) DESC, one.layer, one.neuron LIMIT :limit
-    """)
+        SELECT found.*, {usd.format(run="a")}, {usd.format(run="b")}
+        FROM (
+            SELECT {_COLUMNS} {_PAIRED}
+            WHERE one.run_id = :a AND score_a.score IS NOT NULL AND score_b.score IS NOT NULL
+            ORDER BY abs(score_a.score - score_b.score) DESC, one.layer, one.neuron
+            LIMIT :limit) AS found
+        ORDER BY abs(score_a - score_b) DESC, layer, neuron
+    """)  # noqa: S608
     return connection.execute(query, {"a": a, "b": b, "limit": limit}).mappings().all()
 
 

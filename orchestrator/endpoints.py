@@ -31,7 +31,7 @@ def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> R
     """
     simulator: SimulatorChoice | None = None
     answers: list[Answer] = []
-    if config.explainer.kind == "llm":
+    if "explainer" in config.calling:
         endpoint = _endpoint(config, config.explainer, env)
         answers += probe_chat(endpoint, config.explainer.model).answers
     if config.simulator.kind != "lookup":
@@ -51,7 +51,7 @@ def probe_parts(config: RunConfig, env: Mapping[str, str] = os.environ) -> dict[
         RunError: An endpoint is not there, or refuses its key or model.
     """
     found = {}
-    if config.explainer.kind == "llm":
+    if "explainer" in config.calling:
         endpoint = _endpoint(config, config.explainer, env)
         found["explainer"] = probe_chat(endpoint, config.explainer.model)
     if config.simulator.kind != "lookup":

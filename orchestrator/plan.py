@@ -49,7 +49,7 @@ def make_plan(config: RunConfig, shape: Shape) -> Plan:
     """Return the plan of a run."""
     neurons = chosen_neurons(config, shape)
     shards = [
-        *_collect_shards(config, shape, list(neurons)),
+        *_collect_shards(config, shape, neurons),
         *_neuron_shards(neurons, config.shards.neurons),
     ]
     return Plan(neurons, shards)
@@ -78,7 +78,10 @@ def _sample(seed: int, layer: int, n: int, count: int) -> list[int]:
     return found
 
 
-def _collect_shards(config: RunConfig, shape: Shape, layers: list[int]) -> Iterator[ShardRow]:
+def _collect_shards(
+    config: RunConfig, shape: Shape, neurons: dict[int, list[int]]
+) -> Iterator[ShardRow]:
+    layers = list(neurons)
     n, size = config.corpus.excerpts, whole_tiles(config.shards.excerpts)
     reference = n_reference(n)
     for step, first, last in (("reference", 0, reference), ("read", reference, n)):
@@ -95,7 +98,8 @@ def _collect_shards(config: RunConfig, shape: Shape, layers: list[int]) -> Itera
             yield "collect", "connections", layer, 0, shape.neurons_per_layer, 0, "waiting"
     if config.needs_lookup or config.scoring.baselines:
         step = "lookup" if config.needs_lookup else "baselines"  # for these nobody waits
-        at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * shape.neurons_per_layer))
+        widest = max(map(len, neurons.values()))
+        at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * widest))
         for group in range(0, len(layers), at_once):
             first_layer, last_layer = layers[group], layers[min(group + at_once, len(layers)) - 1]
             yield "collect", step, -1, first_layer, last_layer + 1, n, "waiting"

@@ -61,12 +61,13 @@ class Neurons(Section):
 
 
 class Explainer(Section):
-    """Who explains. `lookup` names the tokens of highest mean activation, without any call.
+    """Who explains. `llm` is shown records, `token_space` the tokens of highest mean activation.
 
-    `stored` takes the explanations of the run that the records are from.
+    `lookup` names these tokens, without any call. `stored` takes the explanations of the run that
+    the records are from.
     """
 
-    kind: Literal["llm", "lookup", "stored"] = "llm"
+    kind: Literal["llm", "token_space", "lookup", "stored"] = "llm"
     endpoint: str = "openai"
     model: str = "gpt-4o-mini"
 
@@ -218,7 +219,7 @@ class RunConfig(Section):
         if self.records.run is None and self.explainer.kind == "stored":
             raise ValueError('explainer.kind = "stored" needs records.run = the run that has them')
         if self.records.run is not None and self.needs_lookup:
-            raise ValueError('"lookup" needs the subject model, which records.run does without')
+            raise ValueError("lookup and token_space need the subject model; records.run has none")
         for role in self.calling:
             part = getattr(self, role)
             if part.endpoint not in self.endpoints:
@@ -233,14 +234,14 @@ class RunConfig(Section):
     def calling(self) -> list[Literal["explainer", "simulator", "scorer"]]:
         """The parts that make calls, by the names of their tables."""
         roles: list[Literal["explainer", "simulator", "scorer"]] = []
-        roles += ["explainer"] if self.explainer.kind == "llm" else []
+        roles += ["explainer"] if self.explainer.kind in ("llm", "token_space") else []
         roles += ["simulator"] if self.simulator.kind != "lookup" else []
         return roles + (["scorer"] if self.scoring.also else [])
 
     @property
     def needs_lookup(self) -> bool:
         """Whether anyone in the run reads the token lookup tables."""
-        return "lookup" in (self.explainer.kind, self.simulator.kind)
+        return self.explainer.kind in ("token_space", "lookup") or self.simulator.kind == "lookup"
 
     def frozen(self) -> dict[str, object]:
         """Return what identifies the run: all but limits and budget, which may change."""

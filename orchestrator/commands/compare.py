@@ -20,7 +20,13 @@ from orchestrator.errors import InputError
 @click.argument("a")
 @click.argument("b", required=False)
 @click.option("--paper", "with_paper", is_flag=True, help="Compare A with the paper's GPT-2 XL.")
-@click.option("--limit", default=10, show_default=True, help="Neurons to show, furthest first.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Neurons to show, furthest first.",
+)
 @click.option("--neurons", type=click.Path(path_type=Path), help="Write every neuron, as JSON.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a picture: .png, .svg, .pdf.")
 @json_option

@@ -55,7 +55,7 @@ def two_runs(
         xlabel=f"score in {_literal(report['a']['run'])}",
         ylabel=f"score in {_literal(report['b']['run'])}",
     )
-    figure.savefig(file, dpi=150)
+    _save(figure, file)
 
 
 def with_the_paper(file: Path, report: Mapping[str, Any]) -> None:
@@ -73,8 +73,15 @@ def with_the_paper(file: Path, report: Mapping[str, Any]) -> None:
         axes.plot(paper_depths, theirs, color=colour, linestyle="--", label=f"{kind}, paper")
     axes.set(xlabel="depth (first layer 0, last layer 1)", ylabel="mean score")
     axes.set_title(f"{_literal(report['run'])} and the paper ({paper.MODEL})")
-    axes.legend()
-    figure.savefig(file, dpi=150)
+    figure.legend(loc="outside lower center", ncols=3)
+    _save(figure, file)
+
+
+def _save(figure: Any, file: Path) -> None:
+    try:
+        figure.savefig(file, dpi=150)
+    except OSError as error:
+        raise InputError(f"--plot {file}: {error.strerror}") from error
 
 
 def _gaps(values: Sequence[float | None]) -> list[float]:

@@ -310,7 +310,7 @@ def _activations(
 def _explanation(neuron: StoredNeuron, key: Line) -> Iterator[Line]:
     if neuron.explanation is None:
         return
-    by_calls = neuron.run.config.explainer.kind == "llm"
+    by_calls = "explainer" in neuron.run.config.calling
     yield {
         "id": _id(neuron, "explanation"),
         **key,

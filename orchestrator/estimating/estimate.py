@@ -11,9 +11,11 @@ from orchestrator.estimating.sample import Sample, SampleNeuron
 from orchestrator.estimating.token_counts import TokenCounter
 from worker.api.calls import Call
 from worker.neurons.classification import Example, classification_body
+from worker.neurons.lookup import TOP_TOKENS
 from worker.neurons.prompts import explanation_body, visible
 from worker.neurons.simulators.asking import Question, Simulator
 from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
+from worker.neurons.token_space import token_space_body
 from worker.run_config import EndpointConfig, RunConfig
 
 BATCH_DISCOUNT = 0.5
@@ -103,7 +105,7 @@ def make_estimate(
     """
     counting = _Counting(config, n_neurons, sample, counter, latency_s)
     stages, others = [], []
-    if config.explainer.kind == "llm":
+    if config.explainer.kind != "lookup":
         stages.append(counting.explain())
     if config.simulator.kind != "lookup":
         per_call = config.simulator.records_per_call
@@ -131,10 +133,16 @@ class _Counting:
     def explain(self) -> StageEstimate:
         part = self.config.explainer
         calls = [
-            Call("explain", part.model, {"model": part.model, **explanation_body(neuron.shown)})
+            Call("explain", part.model, {"model": part.model, **self._explanation_body(neuron)})
             for neuron in self.sample.neurons
         ]
-        return self._stage("explain", "llm", 1, calls, EXPLANATION_TOKENS)
+        return self._stage("explain", part.kind, 1, calls, EXPLANATION_TOKENS)
+
+    def _explanation_body(self, neuron: SampleNeuron) -> dict[str, Any]:
+        if self.config.explainer.kind == "llm":
+            return explanation_body(neuron.shown)
+        tokens = [token for record in neuron.shown for token in record.tokens]
+        return token_space_body(list(dict.fromkeys(tokens))[:TOP_TOKENS])
 
     def simulate(self, choice: SimulatorChoice, records_per_call: int) -> StageEstimate:
         simulator = simulator_of(choice, records_per_call)

@@ -17,12 +17,13 @@ model = "rehearsal"
 """
 
 
-@pytest.mark.parametrize("mode", ["online", "batch"])
-def test_a_run_has_its_yardsticks_and_pays_for_the_scorers(cli, mode):
+@pytest.mark.parametrize(("mode", "explainer"), [("online", "llm"), ("batch", "token_space")])
+def test_a_run_has_its_yardsticks_and_pays_for_the_scorers(cli, mode, explainer):
     options = RehearsalOptions(faults=FaultRates(malformed=0.02), batches=BatchOptions(seconds=0.3))
     with RehearsalServer(options) as server:
         config = rehearsed(server).replace("per_layer = 96", "per_layer = 8")
         config = config.replace("random = 2\n", 'random = 2\nalso = ["detection", "fuzzing"]\n')
+        config = config.replace("[explainer]\n", f'[explainer]\nkind = "{explainer}"\n')
         key = 'api_key_env = "ACCEPTANCE_KEY"\n'
         config = config.replace(key, BATCHED if mode == "batch" else "") + SCORER
         code, output = cli.run("run", cli.config(config))
@@ -35,6 +36,8 @@ def test_a_run_has_its_yardsticks_and_pays_for_the_scorers(cli, mode):
     assert found["n"] == 2 * N
     assert found["defined"] == found["called"] > 0
     assert 0 <= found["low"] < found["high"] <= 1
+    (explained,) = rows(cli, "SELECT count(*) AS n, count(call) AS called FROM explanation")
+    assert explained == {"n": N, "called": N}
     (spent,) = rows(cli, "SELECT calls, usd FROM run_cost WHERE stage = 'score'")
     assert spent["calls"] >= found["called"]
     assert spent["usd"] > 0

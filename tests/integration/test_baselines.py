@@ -144,3 +144,19 @@ def test_without_baselines_only_who_reads_the_tables_gets_them(engine):
     with engine.begin() as connection:
         assert yardsticks.baseline_summary(connection, "none") == []
         assert len(records.token_means(connection, run_id, 2, 0, 10_000)) == 512
+
+
+def test_neurons_of_a_sample_score_as_they_do_among_all(engine, collected):
+    run_id, tokens = collected
+    config = configured("some", neurons={"layers": [1, 4], "per_layer": 30})
+    some = make_run(engine, config, read_shape("demo"), tokens)
+    work_through(engine, some)
+    query = text(
+        "SELECT count(*), count(*) FILTER (WHERE a.score = b.score AND a.score_top = b.score_top"
+        " AND a.rsquared = b.rsquared)"
+        " FROM baseline_score AS a JOIN baseline_score AS b USING (layer, neuron, baseline)"
+        " WHERE a.run_id = :run AND b.run_id = :some AND b.score IS NOT NULL"
+    )
+    with engine.begin() as connection:
+        n, equal = connection.execute(query, {"run": run_id, "some": some}).one()
+    assert n == equal > 2 * 3 * 20

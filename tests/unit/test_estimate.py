@@ -139,3 +139,10 @@ def test_further_scorers_ask_once_about_each_neuron():
     assert made.completion_tokens == 2000 * (4 * 4 + 2)
     assert made.usd > 0
     assert [stage.stage for stage in estimate().stages] == ["explain", "simulate"]
+
+
+def test_an_explainer_of_tokens_is_asked_about_tokens():
+    run = config(explainer={"kind": "token_space", "endpoint": "e", "model": "m"})
+    made, plain = stage(estimate(run), "explain"), stage(estimate(), "explain")
+    assert (made.kind, made.calls, plain.calls) == ("token_space", 1000, 1000)
+    assert 0 < made.prompt_tokens < plain.prompt_tokens

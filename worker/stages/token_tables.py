@@ -18,6 +18,7 @@ from db.session import transaction
 from worker.gpu.lookup_tables import LookupTables, tables_without, top_of_tables
 from worker.gpu.token_sums import TokenSums
 from worker.gpu.weights import Weights
+from worker.neurons.lookup import TOP_TOKENS
 from worker.neurons.records import IntArray
 from worker.neurons.tiles import TILE
 from worker.shard_work import ShardWork
@@ -25,7 +26,6 @@ from worker.stages.baselines import baseline_rows
 from worker.stages.scored_records import StackedRecords, scored_records, stacked
 from worker.stages.subject_reading import excerpts, go_on, subject_of
 
-TOP_TOKENS = 50
 NEURONS_AT_ONCE = 64
 _AT_ONCE = 32 * TILE  # excerpts fetched together
 
@@ -33,15 +33,15 @@ _AT_ONCE = 32 * TILE  # excerpts fetched together
 def look_up(work: ShardWork) -> None:
     """Make the token lookup tables of some layers and score the baselines."""
     with transaction(work.engine) as connection:
-        layers = [
-            layer
+        neurons = {
+            layer: runs.neurons_in(connection, work.claim.run_id, layer)
             for layer in runs.layers_of(connection, work.claim.run_id)
             if work.claim.start <= layer < work.claim.stop
-        ]
-    sums, weights, check = _sums(work, layers), Weights(subject_of(work)), go_on(work)
+        }
+    sums, weights, check = _sums(work, neurons), Weights(subject_of(work)), go_on(work)
     tables: list[tuple[Any, ...]] = []
     scores: list[tuple[Any, ...]] = []
-    for layer in layers:
+    for layer in neurons:
         with transaction(work.engine) as connection:
             scored = list(scored_records(connection, work, layer))
         for first in range(0, len(scored), NEURONS_AT_ONCE):
@@ -57,9 +57,9 @@ def look_up(work: ShardWork) -> None:
         yardsticks.save_baseline_scores(connection, scores)
 
 
-def _sums(work: ShardWork, layers: list[int]) -> TokenSums:
+def _sums(work: ShardWork, neurons: dict[int, list[int]]) -> TokenSums:
     """Read the corpus."""
-    sums, check = TokenSums(subject_of(work), layers), go_on(work)
+    sums, check = TokenSums(subject_of(work), neurons), go_on(work)
     with transaction(work.engine) as connection:
         n_excerpts = runs.corpus(connection, work.run["corpus_id"])["n_excerpts"]
     for start in range(0, n_excerpts, _AT_ONCE):

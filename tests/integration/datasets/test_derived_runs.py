@@ -102,7 +102,7 @@ def test_an_imported_run_is_simulated_and_explained_by_another_model(
     [
         ({'run = "imported"': 'run = "nowhere"'}, "there is no run of this name"),
         ({'run = "imported"': ""}, "needs records.run"),
-        ({'kind = "json"': 'kind = "lookup"'}, "needs the subject model"),
+        ({'kind = "json"': 'kind = "lookup"'}, "need the subject model"),
         ({'run = "imported"': 'run = "imported"\n[neurons]\nlayers = [7]'}, "has none of them"),
     ],
 )

@@ -93,7 +93,7 @@ def test_load_dataset_reads_every_table(parquet):
 def test_duckdb_reads_the_layers_together(parquet):
     library = pytest.importorskip("duckdb")
     query = f"SELECT count(*) FROM read_parquet('{parquet}/neurons/*.parquet')"  # noqa: S608
-    assert library.sql(query).fetchone() == (N,)
+    assert library.sql(query).fetchall() == [(N,)]
 
 
 @pytest.fixture

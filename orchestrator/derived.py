@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Connection, Engine, RowMapping
 
 from db import datasets, imports, runs
 from db.session import transaction
@@ -55,14 +55,8 @@ def create_from_run(engine: Engine, config: RunConfig) -> int:
         RunError: An endpoint cannot do its part.
     """
     with transaction(engine) as connection:
-        base = runs.find(connection, str(config.records.run))
-        if base is None:
-            raise InputError(f"records.run = {config.records.run!r}: there is no such run any more")
-        there = {
-            layer: set(runs.neurons_in(connection, base["id"], layer))
-            for layer in runs.layers_of(connection, base["id"])
-        }
-    plan = make_neuron_plan(config, _chosen(config, base, there))
+        base, neurons = base_of(connection, config)
+    plan = make_neuron_plan(config, neurons)
     ready = check_endpoints(config)
     with transaction(engine) as connection:
         run = {
@@ -89,6 +83,22 @@ def create_from_run(engine: Engine, config: RunConfig) -> int:
         imports.save_origin(connection, run_id, f"run {base['name']}", function, base["id"])
     PostgresLedger(engine, run_id).save(ready.answers)
     return run_id
+
+
+def base_of(connection: Connection, config: RunConfig) -> tuple[RowMapping, dict[int, list[int]]]:
+    """Return the run that the records are from, and its neurons that are wanted, by layer.
+
+    Raises:
+        InputError: The other run is gone, or has none of the neurons.
+    """
+    base = runs.find(connection, str(config.records.run))
+    if base is None:
+        raise InputError(f"records.run = {config.records.run!r}: there is no such run any more")
+    there = {
+        layer: set(runs.neurons_in(connection, base["id"], layer))
+        for layer in runs.layers_of(connection, base["id"])
+    }
+    return base, _chosen(config, base, there)
 
 
 def _chosen(

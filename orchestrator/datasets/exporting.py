@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine
 from db import datasets
 from db.session import make_engine, transaction
 from orchestrator.datasets import description, openai_format
-from orchestrator.datasets.files import Folder, checksum_lines, read_checksums
+from orchestrator.datasets.files import Folder, checksum_lines, read_checksums, remove_partial
 from orchestrator.datasets.stored import StoredRun
 from orchestrator.errors import InputError
 
@@ -137,6 +137,8 @@ def _open(root: Path, state: bytes) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         found = file.read_bytes() if file.exists() else None
+        if found is not None:
+            remove_partial(root)
         if found == state:
             return
         others = [path.name for path in root.iterdir() if path.name != _STATE]

@@ -50,6 +50,12 @@ class Folder:
             raise
 
 
+def remove_partial(root: Path) -> None:
+    """Remove what processes that were killed had begun to write."""
+    for path in root.rglob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
 def checksum_lines(sums: dict[str, str]) -> str:
     """Return checksums as `sha256sum --check` reads them, in the order of the paths."""
     return "".join(f"{sums[path]}  {path}\n" for path in sorted(sums))

@@ -105,7 +105,7 @@ def make_estimate(
     """
     counting = _Counting(config, n_neurons, sample, counter, latency_s)
     stages, others = [], []
-    if config.explainer.kind != "lookup":
+    if "explainer" in config.calling:
         stages.append(counting.explain())
     if config.simulator.kind != "lookup":
         per_call = config.simulator.records_per_call

@@ -1,5 +1,6 @@
 """Runs on the records of an imported one: re-explained, re-simulated, without the subject model."""
 
+import json
 import os
 import subprocess
 import sys
@@ -70,6 +71,8 @@ def test_an_imported_run_is_simulated_and_explained_by_another_model(
 ):
     config = tmp_path / "run.toml"
     config.write_text(RUN.format(name="again", explainer=explainer, url=rehearsal_url))
+    code, output = neurogloss("estimate", str(config), "--json")
+    assert (code, json.loads(output)["neurons"]) == (0, LAYERS * NEURONS), output
     code, output = neurogloss("run", str(config), "--local-workers", "api=1")
     failed = LAYERS if "stored" in explainer else 0  # the unexplained neuron of each layer
     assert code == (3 if failed else 0), output

@@ -146,7 +146,7 @@ def test_an_interrupted_export_goes_on(engine, run_id, tmp_path):
     of_layer = [line for line in lines if "/0/" in line]
     (cut / ".export" / "layer-0.sha256").write_text("".join(of_layer))
     (cut / "SHA256SUMS").unlink()
-    (cut / "explanations/1/0.jsonl").unlink()
+    (cut / "explanations/1/0.jsonl").rename(cut / "explanations/1/.0.jsonl.99.part")
     untouched = (cut / "explanations/0/0.jsonl").stat().st_mtime_ns
     done = export(engine, run_id, "openai", cut, processes=1)
     assert done.resumed_layers == 1

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from orchestrator.datasets import description
 from orchestrator.datasets.files import Folder
+from orchestrator.datasets.openai_format import tokens_json
 from orchestrator.datasets.stored import ExcerptTexts, StoredNeuron, StoredRun, stored_neurons
 from worker.neurons.scoring import score_neurons
 from worker.neurons.selection import QUANTILES
@@ -60,7 +61,7 @@ def write_layer(
     place = _folder_of(run, layer)
     for name, value in metadata(run, layer).items():
         folder.write(f"{place}/{name}.jsonl", _json(value))
-    excerpts = ExcerptTexts(connection, run, lambda tokens: orjson.Fragment(orjson.dumps(tokens)))
+    excerpts = ExcerptTexts(connection, run, tokens_json)
     with ExitStack() as files:
         for number, neuron in enumerate(stored_neurons(connection, run, layer)):
             if number % BATCH == 0:

@@ -7,6 +7,7 @@ numbers 0 to 10, as in OpenAI's files; numbers without probability are left out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,12 @@ NEURONS_BY_WEIGHT = "related-neurons/weight-based/{}/{}.json"
 TOKENS_BY_ACTIVATION = "related-tokens/activation-based/{}/{}.json"
 TOKENS_BY_WEIGHT = "related-tokens/weight-based/{}/{}.json"
 
-_NUMBERS = np.arange(MAX_NORMALIZED + 1)
-
 
 def write_layer(
     connection: Connection, run: StoredRun, layer: int, folder: Folder, on_neuron: Callable[[], Any]
 ) -> None:
     """Write all files of a layer's neurons."""
-    excerpts = ExcerptTexts(connection, run, _tokens_json)
+    excerpts = ExcerptTexts(connection, run, tokens_json)
     for neuron in stored_neurons(connection, run, layer):
         for path, value in _files_of(neuron, excerpts):
             content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -42,8 +41,9 @@ def write_layer(
         on_neuron()
 
 
-def _tokens_json(tokens: list[str]) -> orjson.Fragment:
-    return orjson.Fragment(orjson.dumps(tokens))
+def tokens_json(tokens: list[str]) -> orjson.Fragment:
+    """Return tokens as JSON to keep: what `orjson.dumps` returns holds ten times its size."""
+    return orjson.Fragment(bytes(memoryview(orjson.dumps(tokens))))
 
 
 def _files_of(
@@ -168,8 +168,11 @@ def _distributions(
     if not normalized:
         sums = found.astype(np.float64).sum(axis=1, keepdims=True)
         found = np.divide(found, sums, out=np.zeros(found.shape), where=sums > 0).astype(np.float16)
-    values = [_NUMBERS[row > 0].tolist() for row in found]
-    return values, [row[row > 0] for row in found]
+    there = np.flatnonzero(found > 0)
+    values, probabilities = (there % found.shape[1]).tolist(), found.ravel()[there]
+    ends = [0, *np.cumsum((found > 0).sum(axis=1)).tolist()]
+    places = [slice(*pair) for pair in pairwise(ends)]
+    return [values[place] for place in places], [probabilities[place] for place in places]
 
 
 def _related_neurons(found: dict[str, RowMapping]) -> Json:

@@ -1,6 +1,7 @@
 """The commands `export`, `import` and `load-neuronpedia`: datasets out of the database and in."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -78,11 +79,14 @@ class _Layers(click.ParamType[frozenset[int]]):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> frozenset[int]:
         """Return the layers."""
-        try:
-            ranges = [tuple(map(int, part.split("-"))) for part in value.split(",")]
-            return frozenset(n for r in ranges for n in range(r[0], r[-1] + 1) if len(r) <= 2)
-        except ValueError:
+        parts = [re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part) for part in value.split(",")]
+        if not all(parts):
             self.fail(f"{value!r} is not of the form 0,5-7", param, ctx)
+        ends = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
+        found = frozenset(layer for first, last in ends for layer in range(first, last + 1))
+        if not found:
+            self.fail(f"{value!r} names no layer", param, ctx)
+        return found
 
 
 @click.command(name="import")

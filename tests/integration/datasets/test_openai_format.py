@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
 from db import datasets, results, runs
+from orchestrator.commands.datasets import export as export_command
+from orchestrator.commands.datasets import import_command
 from orchestrator.datasets import imported_run
 from orchestrator.datasets.exporting import export
 from orchestrator.datasets.importing import Wanted, import_dataset
@@ -413,3 +416,25 @@ def test_scores_on_rounded_activations_are_computed_and_published_ones_kept(engi
 def test_two_runs_with_the_same_rows_export_the_same(engine, run_id, tmp_path):
     first = export_openai(engine, run_id, tmp_path / "a")
     assert export_openai(engine, make_run(engine, "other"), tmp_path / "b") == first
+
+
+@pytest.mark.parametrize("value", ["", "a", "1-2-3", "5-3", "-1", "0,", "999999"])
+def test_layers_that_are_none_are_refused(value):
+    found = CliRunner().invoke(import_command, ["x", "--name", "y", "--layers", value])
+    assert found.exit_code == 2
+    assert value in found.output
+
+
+def test_the_commands_export_and_import(engine, run_id, database_url, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")  # which neither of them asks
+    folder = str(tmp_path / "out")
+    done = CliRunner().invoke(
+        export_command, ["source", "--format", "openai", "--to", folder, "--json"]
+    )
+    assert json.loads(done.output)["neurons"] == LAYERS * NEURONS
+    done = CliRunner().invoke(import_command, [folder, "--name", "part", "--layers", "1", "--json"])
+    assert json.loads(done.output) == {
+        "run": "part", "neurons": NEURONS, "resumed": 0, "other_explanations": 0,
+    }  # fmt: skip
+    assert in_views(engine, "part")[2] == NEURONS

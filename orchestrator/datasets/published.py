@@ -7,6 +7,7 @@ needed: where a file lies says what it is.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -202,16 +203,44 @@ def _distribution(simulation: Checked, n_tokens: int) -> FloatArray | None:
         return None
     same_length(values.entries(), values, n_tokens, "tokens")
     same_length(probabilities.entries(), probabilities, n_tokens, "tokens")
-    found = np.zeros((n_tokens, MAX_NORMALIZED + 1))
-    for row, of_token, likely in zip(found, values.items(), probabilities.items(), strict=True):
+    found = _at_once(values.entries(), probabilities.entries())
+    if found is None:
+        raise _wrong_distribution(values, probabilities)
+    return found
+
+
+def _at_once(values: list[Any], probabilities: list[Any]) -> FloatArray | None:
+    """Return distributions as float16 (n_tokens, 11); None if anything in them is wrong."""
+    if not set(map(type, values)) | set(map(type, probabilities)) <= {list}:
+        return None
+    lengths = list(map(len, values))
+    if lengths != list(map(len, probabilities)):
+        return None
+    flat = list(chain.from_iterable(values)), list(chain.from_iterable(probabilities))
+    if not set(map(type, flat[0])) | set(map(type, flat[1])) <= {int, float}:
+        return None
+    try:
+        numbers, weights = (np.array(part, np.float64) for part in flat)
+    except OverflowError:
+        return None
+    are_numbers = (numbers >= 0) & (numbers <= MAX_NORMALIZED) & (numbers == np.floor(numbers))
+    if not (are_numbers & (weights >= 0) & (weights <= 1.001)).all():
+        return None
+    found = np.zeros((len(values), MAX_NORMALIZED + 1))
+    found[np.repeat(np.arange(len(values)), lengths), numbers.astype(np.int64)] = weights
+    return found.astype(np.float16)
+
+
+def _wrong_distribution(values: Checked, probabilities: Checked) -> InputError:
+    """Return what is wrong with distributions, with the first token that has it."""
+    for of_token, likely in zip(values.items(), probabilities.items(), strict=True):
         numbers, weights = of_token.numbers(), likely.numbers()
         same_length(weights, likely, len(numbers), of_token.path)
-        if not (np.isin(numbers, np.arange(MAX_NORMALIZED + 1)).all()):
-            raise of_token.wrong(f"a list of the numbers 0 to {MAX_NORMALIZED}")
+        if not np.isin(numbers, np.arange(MAX_NORMALIZED + 1)).all():
+            return of_token.wrong(f"a list of the numbers 0 to {MAX_NORMALIZED}")
         if not ((weights >= 0) & (weights <= 1.001)).all():
-            raise likely.wrong("a list of probabilities")
-        row[numbers.astype(np.int64)] = weights
-    return found.astype(np.float16)
+            return likely.wrong("a list of probabilities")
+    return values.wrong("lists of numbers")
 
 
 def read_related_neurons(content: bytes, file: str) -> dict[str, Weighted]:

@@ -374,6 +374,28 @@ def test_a_wrong_value_is_named(engine, dataset, field, value, message):
     assert in_views(engine, "imported") == [0, 0, 0, 0]
 
 
+WRONG_DISTRIBUTIONS = [
+    (lambda d: d["distribution_values"][1].append(3), r"distribution_probabilities\[1\] has"),
+    (lambda d: d["distribution_values"][1].__setitem__(0, 11), r"values\[1\] is .* 0 to 10"),
+    (lambda d: d["distribution_values"][1].__setitem__(0, "3"), r"values\[1\]\[0\] is '3'"),
+    (lambda d: d["distribution_values"].__setitem__(2, 7), r"values\[2\] is 7, not a list"),
+    (lambda d: d["distribution_values"].pop(), r"distribution_values has 7 items"),
+    (lambda d: d["distribution_probabilities"][0].__setitem__(0, -1), r"a list of probabilities"),
+    (lambda d: d["distribution_probabilities"][0].__setitem__(0, 10**400), "infinity"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_DISTRIBUTIONS)
+def test_a_wrong_distribution_is_named(engine, dataset, change, message):
+    def change_first(value):
+        scored = value["scored_explanations"][0]["scored_simulation"]
+        change(scored["scored_sequence_simulations"][0]["simulation"])
+
+    edit(dataset / "explanations/0/0.jsonl", change_first)
+    with pytest.raises(InputError, match=message):
+        import_folder(engine, dataset, subject="gpt2")
+
+
 def test_a_file_that_is_not_the_one_listed_is_refused(engine, run_id, tmp_path):
     export_openai(engine, run_id, tmp_path)
     edit(tmp_path / "collated-activations/0/3.json", lambda value: value.update(mean=7))

@@ -3,9 +3,9 @@
     python benchmarks/export.py --layers 12 --neurons 3072
     python benchmarks/export.py --layers 12 --neurons 768     # memory: beside a fourth of them
 
-Everything is random numbers in the amounts of a run on GPT-2 small: 50,000 excerpts of 64 tokens, 20
-top, 20 random and 25 quantile records, 10 simulations with distributions. Memory is that of the
-largest process, the parent or one that writes.
+Everything is random numbers in the amounts of a run on GPT-2 small: 50,000 excerpts of 64 tokens,
+20 top, 20 random and 25 quantile records, 10 simulations with distributions. Memory is that of
+the largest process, the parent or one that writes.
 """
 
 import argparse

@@ -29,6 +29,10 @@ SHAPES = {
     "xl-count": {"n_layer": 48, "n_embd": 64, "n_inner": 6400, "n_head": 4, "vocab_size": 2000},
 }
 TOKENS, BATCH, TOP = 64, 32, 20
+NO_YARDSTICKS = {
+    "connections": {"neurons": 0, "tokens": 0},
+    "scoring": {"baselines": False},
+}
 
 
 def main() -> None:
@@ -54,6 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, help="in place of those of the shape")
     parser.add_argument("--excerpts", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--yardsticks", action="store_true", help="connections and baselines too")
     parser.add_argument("--device", default="cpu", help="of `stock` and `naive`; `ours` is auto")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--only", action="append", choices=WAYS)
@@ -219,6 +224,7 @@ def _make_run(engine: object, options: argparse.Namespace, folder: Path) -> tupl
             "subject": {"model": model, "dtype": options.dtype},
             "corpus": {"excerpts": options.excerpts, "excerpt_tokens": TOKENS},
             "endpoints": {"openai": {"base_url": "http://127.0.0.1:9/v1"}},
+            **({} if options.yardsticks else NO_YARDSTICKS),
         }
     )
     shape = read_shape(model)

@@ -36,8 +36,10 @@ def get_for_update(connection: Connection, run_id: int) -> RowMapping:
 
 
 def latest(connection: Connection) -> RowMapping | None:
-    """Return the run that was created last."""
-    query = select(*Run.__table__.c).order_by(Run.id.desc()).limit(1)
+    """Return the run that was created last; one that is being imported is none yet."""
+    query = (
+        select(*Run.__table__.c).where(Run.state != "importing").order_by(Run.id.desc()).limit(1)
+    )
     return connection.execute(query).mappings().first()
 
 

@@ -215,9 +215,9 @@ def leased(connection: Connection, run_id: int) -> int:
 def open_ready(connection: Connection, run_id: int) -> int:
     """Make the shards ready whose predecessors are done. Return how many.
 
-    Within collect the steps follow each other: every shard of a step waits for all of the step
-    before. Between the stages there is no barrier: the neurons of a shard move on together, as
-    soon as their layer is collected.
+    Within collect the steps follow each other: every shard of a step waits for all of the steps
+    before; `connections` waits for none. Between the stages there is no barrier: the neurons of a
+    shard move on together, as soon as their layer is collected.
     """
     steps = connection.execute(_OPEN_COLLECT, {"run": run_id}).rowcount
     first = connection.execute(_OPEN_EXPLAIN, {"run": run_id}).rowcount
@@ -225,7 +225,8 @@ def open_ready(connection: Connection, run_id: int) -> int:
     return steps + first + later
 
 
-COLLECT_STEPS = ("reference", "boundaries", "read", "select", "lookup")
+COLLECT_STEPS = ("reference", "boundaries", "read", "select", "lookup", "baselines")
+BESIDE_STEPS = ("baselines", "connections")  # of collect, for which no explanation waits
 
 _OPEN_COLLECT = text(f"""
     UPDATE shard SET state = 'ready'
@@ -236,14 +237,15 @@ _OPEN_COLLECT = text(f"""
             < array_position(ARRAY{list(COLLECT_STEPS)!r}, shard.step))
 """)  # noqa: S608  (a constant)
 
-_OPEN_EXPLAIN = text("""
+_OPEN_EXPLAIN = text(f"""
     UPDATE shard SET state = 'ready'
     WHERE run_id = :run AND stage = 'explain' AND state = 'waiting' AND NOT EXISTS (
         SELECT FROM shard AS before
         WHERE before.run_id = :run AND before.stage = 'collect' AND before.state <> 'done'
-          AND (before.layer = shard.layer OR before.layer = -1))
+          AND (before.layer = shard.layer OR before.layer = -1)
+          AND before.step <> ALL (ARRAY{list(BESIDE_STEPS)!r}))
       AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
-""")
+""")  # noqa: S608  (a constant)
 
 _OPEN_LATER = text("""
     UPDATE shard SET state = 'ready' FROM shard AS before

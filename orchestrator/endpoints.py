@@ -8,7 +8,7 @@ from worker.api.calls import Answer
 from worker.api.endpoint import Endpoint
 from worker.api.probe import Probe, probe, probe_chat, probe_kind
 from worker.neurons.simulators.kinds import SimulatorChoice
-from worker.run_config import Explainer, RunConfig, Simulator
+from worker.run_config import Explainer, RunConfig, Scorer, Simulator
 from worker.stages.calls import endpoint_of
 
 
@@ -31,13 +31,16 @@ def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> R
     """
     simulator: SimulatorChoice | None = None
     answers: list[Answer] = []
-    if config.explainer.kind == "llm":
+    if "explainer" in config.calling:
         endpoint = _endpoint(config, config.explainer, env)
         answers += probe_chat(endpoint, config.explainer.model).answers
     if config.simulator.kind != "lookup":
         endpoint = _endpoint(config, config.simulator, env)
         simulator, found = probe_kind(endpoint, config.simulator.model, config.simulator.kind)
         answers += found.answers
+    if config.scoring.also:
+        endpoint = _endpoint(config, config.scorer, env)
+        answers += probe_chat(endpoint, config.scorer.model).answers
     return Readiness(simulator, tuple(answers))
 
 
@@ -48,14 +51,19 @@ def probe_parts(config: RunConfig, env: Mapping[str, str] = os.environ) -> dict[
         RunError: An endpoint is not there, or refuses its key or model.
     """
     found = {}
-    if config.explainer.kind == "llm":
+    if "explainer" in config.calling:
         endpoint = _endpoint(config, config.explainer, env)
         found["explainer"] = probe_chat(endpoint, config.explainer.model)
     if config.simulator.kind != "lookup":
         endpoint = _endpoint(config, config.simulator, env)
         found["simulator"] = probe(endpoint, config.simulator.model)
+    if config.scoring.also:
+        endpoint = _endpoint(config, config.scorer, env)
+        found["scorer"] = probe_chat(endpoint, config.scorer.model)
     return found
 
 
-def _endpoint(config: RunConfig, part: Explainer | Simulator, env: Mapping[str, str]) -> Endpoint:
+def _endpoint(
+    config: RunConfig, part: Explainer | Simulator | Scorer, env: Mapping[str, str]
+) -> Endpoint:
     return endpoint_of(config, part.endpoint, env)

@@ -11,6 +11,7 @@ from db.session import transaction
 from orchestrator.config import differences
 from orchestrator.corpus.cut import CutCorpus, cut_excerpts
 from orchestrator.corpus.sources import documents
+from orchestrator.derived import create_from_run
 from orchestrator.endpoints import Readiness, check_endpoints
 from orchestrator.errors import InputError
 from orchestrator.plan import Plan, make_plan
@@ -27,13 +28,15 @@ from worker.stages.ledger import PostgresLedger
 HUB_DOCUMENTS_PER_EXCERPT = 2  # read of a hub data set, which may be too large to read whole
 
 
-def check_inputs(config: RunConfig, env: Mapping[str, str] = os.environ) -> Shape:
+def check_inputs(config: RunConfig, env: Mapping[str, str] = os.environ) -> Shape | None:
     """Check what the configuration refers to: the subject model, and the variables with keys.
+
+    Return the shape of the subject model; None where the records are those of another run.
 
     Raises:
         InputError: Something is missing or impossible.
     """
-    shape = check_model(config)
+    shape = None if config.records.run is not None else check_model(config)
     _check_keys(config, env)
     return shape
 
@@ -61,20 +64,23 @@ def check_model(config: RunConfig) -> Shape:
 
 
 def _check_keys(config: RunConfig, env: Mapping[str, str]) -> None:
-    for part in (config.explainer, config.simulator):
-        if part.kind == "lookup":
-            continue
-        variable = config.endpoints[part.endpoint].api_key_env
+    for role in config.calling:
+        name = getattr(config, role).endpoint
+        variable = config.endpoints[name].api_key_env
         if variable and not env.get(variable):
-            raise InputError(
-                f"{variable} is not set, which endpoints.{part.endpoint}.api_key_env names"
-            )
+            raise InputError(f"{variable} is not set, which endpoints.{name}.api_key_env names")
 
 
 def create_or_resume(
-    engine: Engine, config: RunConfig, shape: Shape, on_document: Callable[[], None]
+    engine: Engine, config: RunConfig, shape: Shape | None, on_document: Callable[[], None]
 ) -> int:
     """Return the id of the run of this configuration, which is running then.
+
+    Args:
+        engine: The database.
+        config: The configuration; with `records.run`, completed by `with_records_of`.
+        shape: Of the subject model; None with `records.run`.
+        on_document: Called for each document of the corpus that is read.
 
     Raises:
         InputError: The name belongs to a run of another configuration, or the corpus does not
@@ -85,6 +91,8 @@ def create_or_resume(
         found = runs.find(connection, config.name)
     if found is not None:
         return _resume(engine, found, config)
+    if shape is None:
+        return create_from_run(engine, config)
     return _create(engine, config, shape, on_document)
 
 

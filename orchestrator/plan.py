@@ -49,10 +49,15 @@ def make_plan(config: RunConfig, shape: Shape) -> Plan:
     """Return the plan of a run."""
     neurons = chosen_neurons(config, shape)
     shards = [
-        *_collect_shards(config, shape, list(neurons)),
+        *_collect_shards(config, shape, neurons),
         *_neuron_shards(neurons, config.shards.neurons),
     ]
     return Plan(neurons, shards)
+
+
+def make_neuron_plan(config: RunConfig, neurons: dict[int, list[int]]) -> Plan:
+    """Return the plan of a run over these neurons, whose records are there already."""
+    return Plan(neurons, list(_neuron_shards(neurons, config.shards.neurons)))
 
 
 def chosen_neurons(config: RunConfig, shape: Shape) -> dict[int, list[int]]:
@@ -73,7 +78,10 @@ def _sample(seed: int, layer: int, n: int, count: int) -> list[int]:
     return found
 
 
-def _collect_shards(config: RunConfig, shape: Shape, layers: list[int]) -> Iterator[ShardRow]:
+def _collect_shards(
+    config: RunConfig, shape: Shape, neurons: dict[int, list[int]]
+) -> Iterator[ShardRow]:
+    layers = list(neurons)
     n, size = config.corpus.excerpts, whole_tiles(config.shards.excerpts)
     reference = n_reference(n)
     for step, first, last in (("reference", 0, reference), ("read", reference, n)):
@@ -85,11 +93,16 @@ def _collect_shards(config: RunConfig, shape: Shape, layers: list[int]) -> Itera
     for step in ("boundaries", "select"):
         for layer in layers:
             yield "collect", step, layer, 0, shape.neurons_per_layer, 0, "waiting"
-    if config.needs_lookup:
-        at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * shape.neurons_per_layer))
+    if config.connections.neurons or config.connections.tokens:
+        for layer in layers:
+            yield "collect", "connections", layer, 0, shape.neurons_per_layer, 0, "waiting"
+    if config.needs_lookup or config.scoring.baselines:
+        step = "lookup" if config.needs_lookup else "baselines"  # for these nobody waits
+        widest = max(map(len, neurons.values()))
+        at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * widest))
         for group in range(0, len(layers), at_once):
             first_layer, last_layer = layers[group], layers[min(group + at_once, len(layers)) - 1]
-            yield "collect", "lookup", -1, first_layer, last_layer + 1, n, "waiting"
+            yield "collect", step, -1, first_layer, last_layer + 1, n, "waiting"
 
 
 def _neuron_shards(neurons: dict[int, list[int]], size: int) -> Iterator[ShardRow]:

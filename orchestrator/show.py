@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
-from db import records, results, runs
+from db import datasets, records, results, runs
 from db.session import transaction
 from orchestrator.plain import plain as plain
 
@@ -114,6 +114,7 @@ def neuron_page(engine: Engine, run_id: int, row: Row, n_records: int) -> Group:
     layer, neuron = row["layer"], row["neuron"]
     with transaction(engine) as connection:
         found = records.load(connection, run_id, layer, neuron, neuron + 1)
+        origin = datasets.origin(connection, run_id)
         corpus_id = runs.get(connection, run_id)["corpus_id"]
         vocabulary_id = runs.corpus(connection, corpus_id)["vocabulary_id"]
         texts = runs.token_texts(connection, vocabulary_id)
@@ -129,6 +130,9 @@ def neuron_page(engine: Engine, run_id: int, row: Row, n_records: int) -> Group:
         )
     )
     lines = [Text(f"layer {layer} neuron {neuron} of run {row['run']}: {row['state']}")]
+    if origin is not None:
+        made = f"{origin['source']} ({origin['activation_function']})"
+        lines.append(Text(f"records from {plain(made)}"))
     if row["reason"]:
         lines.append(Text(f"reason: {plain(row['reason'])}"))
     lines += [Text(plain(row["explanation"] or "(no explanation)"), style="bold"), Text(scores)]

@@ -48,11 +48,16 @@ class CorpusSource(Section):
 
 
 class RecordCounts(Section):
-    """What is kept for each neuron."""
+    """What is kept for each neuron.
+
+    With `run`, the records are those of another run, imported or not, which reads the same corpus
+    with the same subject model: nothing is collected, and what is said of these does not count.
+    """
 
     top: Positive = 20
     random: Positive = 20
     per_quantile: NotNegative = 5
+    run: Name | None = None
 
 
 class Neurons(Section):
@@ -63,9 +68,13 @@ class Neurons(Section):
 
 
 class Explainer(Section):
-    """Who explains. `lookup` names the tokens of highest mean activation, without any call."""
+    """Who explains. `llm` is shown records, `token_space` the tokens of highest mean activation.
 
-    kind: Literal["llm", "lookup"] = "llm"
+    `lookup` names these tokens, without any call. `stored` takes the explanations of the run that
+    the records are from.
+    """
+
+    kind: Literal["llm", "token_space", "lookup", "stored"] = "llm"
     endpoint: Text = "openai"
     model: Text = "gpt-4o-mini"
 
@@ -94,10 +103,41 @@ class Simulator(Section):
 
 
 class Scoring(Section):
-    """How many records of the valid split are simulated and scored."""
+    """How many records of the valid split are simulated and scored.
+
+    `also` names further scorers, which make a call for each neuron: see `Scorer`.
+    `baselines` says whether predictions that need no call are scored on them too. On the way, the
+    corpus is read once more, or, where a layer has many neurons, a few times more.
+    """
 
     top: Positive = 5
     random: Positive = 5
+    baselines: bool = True
+    also: list[Literal["detection", "fuzzing"]] = []
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if len(set(self.also)) < len(self.also):
+            raise ValueError(f"also = {self.also} names a scorer twice")
+        return self
+
+
+class Scorer(Section):
+    """Who is asked by the scorers of `scoring.also`.
+
+    With `top_logprobs`, how sure it is counts too, and there is an area under the ROC curve.
+    """
+
+    endpoint: Text = "openai"
+    model: Text = "gpt-4o-mini"
+    top_logprobs: Annotated[int, Field(ge=2, le=20)] | None = None
+
+
+class Connections(Section):
+    """How many related neurons and tokens by weight are kept of each sign; 0 is none."""
+
+    neurons: NotNegative = 10
+    tokens: NotNegative = 20
 
 
 class Prices(Section):
@@ -173,6 +213,8 @@ class RunConfig(Section):
     explainer: Explainer = Explainer()
     simulator: Simulator = Simulator()
     scoring: Scoring = Scoring()
+    scorer: Scorer = Scorer()
+    connections: Connections = Connections()
     endpoints: dict[Text, EndpointConfig] = {}
     budget: Budget = Budget()
     shards: Shards = Shards()
@@ -192,9 +234,13 @@ class RunConfig(Section):
                 f"corpus.excerpts = {self.corpus.excerpts} is too few: records.top = "
                 f"{self.records.top} and records.random = {self.records.random} need {least}"
             )
-        for role in ("explainer", "simulator"):
+        if self.records.run is None and self.explainer.kind == "stored":
+            raise ValueError('explainer.kind = "stored" needs records.run = the run that has them')
+        if self.records.run is not None and self.needs_lookup:
+            raise ValueError("lookup and token_space need the subject model; records.run has none")
+        for role in self.calling:
             part = getattr(self, role)
-            if part.kind != "lookup" and part.endpoint not in self.endpoints:
+            if part.endpoint not in self.endpoints:
                 known = ", ".join(sorted(self.endpoints)) or "none"
                 raise ValueError(
                     f"{role}.endpoint = {part.endpoint!r} is not defined: add a table "
@@ -203,9 +249,17 @@ class RunConfig(Section):
         return self
 
     @property
+    def calling(self) -> list[Literal["explainer", "simulator", "scorer"]]:
+        """The parts that make calls, by the names of their tables."""
+        roles: list[Literal["explainer", "simulator", "scorer"]] = []
+        roles += ["explainer"] if self.explainer.kind in ("llm", "token_space") else []
+        roles += ["simulator"] if self.simulator.kind != "lookup" else []
+        return roles + (["scorer"] if self.scoring.also else [])
+
+    @property
     def needs_lookup(self) -> bool:
         """Whether anyone in the run reads the token lookup tables."""
-        return "lookup" in (self.explainer.kind, self.simulator.kind)
+        return self.explainer.kind in ("token_space", "lookup") or self.simulator.kind == "lookup"
 
     def frozen(self) -> dict[str, object]:
         """Return what identifies the run: all but limits and budget, which may change."""

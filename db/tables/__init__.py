@@ -8,13 +8,17 @@ from db.tables.base import Base
 from db.tables.batches import Batch, BatchRequest, BatchWait
 from db.tables.calls import BudgetHold, CallRecord, RepeatedCall, Spend
 from db.tables.collection import CollectBound, CollectMaxima, CollectPart
+from db.tables.connections import RelatedNeurons, RelatedTokens
 from db.tables.corpus import Corpus, Excerpt, Token, Vocabulary
+from db.tables.origins import ImportedNeuron, RunOrigin
 from db.tables.records import NeuronRecords, TokenMeans
 from db.tables.results import Explanation, Failure, Retry, Score, Simulation
 from db.tables.runs import Neuron, Progress, Run, Shard, Throughput, Worker
+from db.tables.yardsticks import BaselineScore, ScorerResult
 
 __all__ = [
     "Base",
+    "BaselineScore",
     "Batch",
     "BatchRequest",
     "BatchWait",
@@ -27,13 +31,18 @@ __all__ = [
     "Excerpt",
     "Explanation",
     "Failure",
+    "ImportedNeuron",
     "Neuron",
     "NeuronRecords",
     "Progress",
     "RepeatedCall",
+    "RelatedNeurons",
+    "RelatedTokens",
     "Retry",
     "Run",
+    "RunOrigin",
     "Score",
+    "ScorerResult",
     "Shard",
     "Simulation",
     "Spend",

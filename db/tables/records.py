@@ -12,7 +12,8 @@ class NeuronRecords(Base):
 
     `activations` is float16 (n_records, excerpt_tokens); record i is on excerpt `excerpts[i]`.
     `top_records` and `random_records` index into them, in rank order; `bucket_records` too, where
-    record i belongs to quantile bucket `buckets[i]`. Moments are over all tokens of the corpus.
+    record i belongs to quantile bucket `buckets[i]`. Moments are over all tokens of the
+    corpus; they are NULL where an imported neuron has none.
     """
 
     __tablename__ = "neuron_records"
@@ -28,11 +29,11 @@ class NeuronRecords(Base):
     buckets: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
     quantile_boundaries: Mapped[list[float]]
     max_activation: Mapped[float]
-    mean: Mapped[float]
-    variance: Mapped[float]
+    mean: Mapped[float | None]
+    variance: Mapped[float | None]
     skewness: Mapped[float | None]
     kurtosis: Mapped[float | None]
-    n_tokens: Mapped[int] = mapped_column(BigInteger)
+    n_tokens: Mapped[int | None] = mapped_column(BigInteger)
     undefined_reason: Mapped[str | None]
 
 
@@ -52,4 +53,4 @@ class TokenMeans(Base):
     means: Mapped[bytes]
     counts: Mapped[bytes]
     top_tokens: Mapped[list[int]]
-    default_mean: Mapped[float]
+    default_mean: Mapped[float | None]

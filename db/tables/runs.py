@@ -22,13 +22,14 @@ class Run(Base):
     """One frozen configuration over a set of neurons.
 
     `simulator` is how the simulator was found to be asked when the run was created; NULL where
-    the configuration says it.
+    the configuration says it. While its `state` is importing, it is not a run yet.
     """
 
     __tablename__ = "run"
     __table_args__ = (
         CheckConstraint(
-            "state IN ('running', 'paused', 'done', 'cancelled')", name="state_is_known"
+            "state IN ('running', 'paused', 'done', 'cancelled', 'importing')",
+            name="state_is_known",
         ),
     )
 

@@ -17,6 +17,8 @@ from db import runs
 from db.session import transaction
 from orchestrator.commands.printing import json_option, print_json
 from orchestrator.config import read_config
+from orchestrator.derived import base_of, with_records_of
+from orchestrator.errors import InputError
 from orchestrator.estimating.estimate import Estimate, StageEstimate, make_estimate
 from orchestrator.estimating.sample import Sample, sample_of_corpus, sample_of_run
 from orchestrator.estimating.token_counts import find_counter
@@ -48,15 +50,32 @@ def estimate(config: Path, latency_s: float | None, as_json: bool) -> None:
     of its corpus otherwise.
     """
     run = read_config(config)
-    shape = check_model(run)
-    n_neurons = sum(map(len, chosen_neurons(run, shape).values()))
-    sample, choice = _found(run, shape)
-    counter = find_counter(read_tokenizer(run.subject.model))
-    made = make_estimate(run, n_neurons, sample, counter, choice, latency_s)
+    if run.records.run is not None:
+        made = _of_derived(run, latency_s)
+    else:
+        shape = check_model(run)
+        n_neurons = sum(map(len, chosen_neurons(run, shape).values()))
+        sample, choice = _found(run, shape)
+        counter = find_counter(read_tokenizer(run.subject.model))
+        made = make_estimate(run, n_neurons, sample, counter, choice, latency_s)
     if as_json:
         print_json(_values(made))
     else:
         _show(Console(), run, made)
+
+
+def _of_derived(config: RunConfig, latency_s: float | None) -> Estimate:
+    """Estimate a run on the records of another one, whose subject model need not be there."""
+    engine = open_database(find_surroundings())
+    run = with_records_of(engine, config)
+    with transaction(engine) as connection:
+        base, neurons = base_of(connection, run)
+        sample = sample_of_run(connection, base, run)
+    if sample is None:
+        raise InputError(f"records.run = {run.records.run!r}: this run has no records")
+    choice = SimulatorChoice.configured(run.simulator.kind)
+    counter = find_counter(read_tokenizer("demo"))
+    return make_estimate(run, sum(map(len, neurons.values())), sample, counter, choice, latency_s)
 
 
 def _found(config: RunConfig, shape: Shape) -> tuple[Sample, SimulatorChoice]:
@@ -161,8 +180,9 @@ def _notes(config: RunConfig, made: Estimate) -> list[str]:
         f'No price is known for {model}: add [endpoints.{endpoint}.prices."{model}"].'
         for model, endpoint in without.items()
     ]
-    if config.simulator.kind == "auto" and made.stages[-1].stage == "simulate":
+    simulated = [stage for stage in made.stages if stage.stage == "simulate"]
+    if config.simulator.kind == "auto" and simulated:
         notes.append(
-            f"simulator.kind is auto, which asks the endpoint; taken for {made.stages[-1].kind}."
+            f"simulator.kind is auto, which asks the endpoint; taken for {simulated[0].kind}."
         )
     return notes

@@ -23,4 +23,6 @@ def find_run(engine: Engine, name: str | None) -> RowMapping:
         found = runs.latest(connection) if name is None else runs.find(connection, name)
     if found is None:
         raise InputError("there is no run yet" if name is None else f"there is no run {name!r}")
+    if found["state"] == "importing":
+        raise InputError(f"run {name!r} is not imported yet: the same `neurogloss import` goes on")
     return found

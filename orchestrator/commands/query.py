@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db import results
 from db.session import transaction
-from orchestrator import show
+from orchestrator import show, yardsticks
 from orchestrator.commands.finding import find_run, open_engine
 from orchestrator.commands.printing import json_option, print_json
 from orchestrator.errors import InputError
@@ -20,17 +20,20 @@ from orchestrator.errors import InputError
 @click.option("--records", "n_records", default=5, show_default=True, help="Records of each kind.")
 @json_option
 def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: bool) -> None:
-    """Show neuron LAYER NEURON: explanation, scores, records."""
+    """Show neuron LAYER NEURON: explanation, scores, records, baselines, connections."""
     engine = open_engine()
     found = find_run(engine, name)
     with transaction(engine) as connection:
         row = results.neuron_summary(connection, found["name"], layer, neuron)
     if row is None:
         raise InputError(f"run {found['name']!r} has no neuron {neuron} in layer {layer}")
+    with transaction(engine) as connection:
+        beside = yardsticks.of_neuron(connection, found["id"], layer, neuron)
     if as_json:
-        print_json(dict(row))
+        print_json(dict(row) | beside)
     else:
-        Console().print(show.neuron_page(engine, found["id"], row, n_records))
+        page = show.neuron_page(engine, found["id"], row, n_records)
+        Console().print(page, yardsticks.neuron_lines(beside), sep="\n")
 
 
 @click.command()

@@ -15,10 +15,12 @@ from db.session import transaction
 from orchestrator import show
 from orchestrator.commands.finding import find_run, open_engine
 from orchestrator.config import DEMO, read_config
+from orchestrator.derived import with_records_of
 from orchestrator.follow import follow, outcome
 from orchestrator.launch import check_inputs, create_or_resume
 from orchestrator.local.workers import LocalWorkers
 from orchestrator.surroundings import Surroundings, find_surroundings, home_folder, open_database
+from orchestrator.yardsticks import print_baselines
 from worker.app import app
 from worker.run_config import RunConfig
 
@@ -75,6 +77,7 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
     surroundings = find_surroundings()
     engine = open_database(surroundings)
     app.conf.broker_url = surroundings.settings.redis_url
+    config = with_records_of(engine, config)
     run_id = _launch(console, engine, config, shape)
     if chosen := _row(engine, run_id)["simulator"]:
         line = f"simulator {chosen['kind']}: {show.plain(chosen['reason'])}"
@@ -90,6 +93,7 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
         return 130
     code, reason = outcome(engine, run_id, config.name)
     show.summary(console, engine, run_id, config.name)
+    print_baselines(console, engine, run_id, config.name)
     seconds = time.monotonic() - started
     console.print(f"run {config.name}: {reason} ({seconds:.0f} s)", markup=False, highlight=False)
     if code == 0:

@@ -5,13 +5,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from orchestrator.estimating.sample import Sample, SampleNeuron
 from orchestrator.estimating.token_counts import TokenCounter
 from worker.api.calls import Call
-from worker.neurons.prompts import explanation_body
+from worker.neurons.classification import Example, classification_body
+from worker.neurons.lookup import TOP_TOKENS
+from worker.neurons.prompts import explanation_body, visible
 from worker.neurons.simulators.asking import Question, Simulator
 from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
+from worker.neurons.token_space import token_space_body
 from worker.run_config import EndpointConfig, RunConfig
 
 BATCH_DISCOUNT = 0.5
@@ -101,7 +105,7 @@ def make_estimate(
     """
     counting = _Counting(config, n_neurons, sample, counter, latency_s)
     stages, others = [], []
-    if config.explainer.kind == "llm":
+    if "explainer" in config.calling:
         stages.append(counting.explain())
     if config.simulator.kind != "lookup":
         per_call = config.simulator.records_per_call
@@ -111,6 +115,8 @@ def make_estimate(
             for kind, n in ALTERNATIVES
             if (kind, n) != (choice.kind, per_call)
         ]
+    if config.scoring.also:
+        stages.append(counting.classify())
     return Estimate(n_neurons, sample.source, counter.method, stages, others)
 
 
@@ -127,10 +133,16 @@ class _Counting:
     def explain(self) -> StageEstimate:
         part = self.config.explainer
         calls = [
-            Call("explain", part.model, {"model": part.model, **explanation_body(neuron.shown)})
+            Call("explain", part.model, {"model": part.model, **self._explanation_body(neuron)})
             for neuron in self.sample.neurons
         ]
-        return self._stage("explain", "llm", 1, calls, EXPLANATION_TOKENS)
+        return self._stage("explain", part.kind, 1, calls, EXPLANATION_TOKENS)
+
+    def _explanation_body(self, neuron: SampleNeuron) -> dict[str, Any]:
+        if self.config.explainer.kind == "llm":
+            return explanation_body(neuron.shown)
+        tokens = [token for record in neuron.shown for token in record.tokens]
+        return token_space_body(list(dict.fromkeys(tokens))[:TOP_TOKENS])
 
     def simulate(self, choice: SimulatorChoice, records_per_call: int) -> StageEstimate:
         simulator = simulator_of(choice, records_per_call)
@@ -146,10 +158,24 @@ class _Counting:
             completion = math.ceil(TOKENS_PER_POSITION * n_tokens / len(calls)) + 2
         return self._stage("simulate", choice.kind, records_per_call, calls, completion)
 
+    def classify(self) -> StageEstimate:
+        """Estimate the scorers of `scoring.also`, as if they asked about the simulated records."""
+        part, also = self.config.scorer, self.config.scoring.also
+        calls = []
+        for scorer in also:
+            for neuron in self.sample.neurons:
+                texts = ["".join(map(visible, record)) for record in neuron.scored]
+                examples = [Example(text, True) for text in texts]
+                body = classification_body(scorer, neuron.explanation, examples, part.top_logprobs)
+                calls.append(Call("score", part.model, {"model": part.model, **body}))
+        n_examples = len(self.sample.neurons[0].scored)
+        return self._stage("score", "+".join(also), 1, calls, TOKENS_PER_POSITION * n_examples + 2)
+
     def _stage(
         self, stage: str, kind: str, per_call: int, calls: Sequence[Call], completion_tokens: int
     ) -> StageEstimate:
-        part = self.config.explainer if stage == "explain" else self.config.simulator
+        roles = {"explain": "explainer", "simulate": "simulator", "score": "scorer"}
+        part: Any = getattr(self.config, roles[stage])
         endpoint = self.config.endpoints[part.endpoint]
         scale = self.n_neurons / len(self.sample.neurons)
         n_calls = round(scale * len(calls))

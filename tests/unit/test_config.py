@@ -40,6 +40,15 @@ def test_the_demo_is_valid():
         pytest.param('name = "x"\n[records]\ntop = 8', "scoring.top = 5 needs", id="splits"),
         pytest.param('name = "x"\n[budget]\nusd = nan', "budget.usd = nan", id="nan"),
         pytest.param('name = "x"', "endpoint = 'openai' is not defined", id="no endpoint"),
+        pytest.param(
+            'name = "x"\n[scoring]\nalso = ["detection"]\n[scorer]\nendpoint = "b"',
+            "scorer.endpoint = 'b'",
+            id="no endpoint of the scorer",
+        ),
+        pytest.param(
+            'name = "x"\n[scoring]\nalso = ["fuzzing", "fuzzing"]', "a scorer twice", id="twice"
+        ),
+        pytest.param('name = "x"\n[scoring]\nalso = ["taste"]', "scoring.also", id="scorer"),
         pytest.param('name = "x', "is no TOML", id="no TOML"),
         pytest.param('name = "x"\nneurons = 3', "neurons = 3", id="no table"),
         pytest.param(

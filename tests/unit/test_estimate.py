@@ -130,3 +130,19 @@ def test_a_small_vocabulary_is_not_taken_for_that_of_a_language_model():
     counter = find_counter(read_tokenizer("demo"))
     assert counter.method.startswith(("characters", "tiktoken"))
     assert counter.count("a" * 40) > 0
+
+
+def test_further_scorers_ask_once_about_each_neuron():
+    run = config(scoring={"also": ["detection", "fuzzing"]}, scorer={"endpoint": "e", "model": "m"})
+    made = stage(estimate(run), "score")
+    assert (made.kind, made.calls) == ("detection+fuzzing", 2000)
+    assert made.completion_tokens == 2000 * (4 * 4 + 2)
+    assert made.usd > 0
+    assert [stage.stage for stage in estimate().stages] == ["explain", "simulate"]
+
+
+def test_an_explainer_of_tokens_is_asked_about_tokens():
+    run = config(explainer={"kind": "token_space", "endpoint": "e", "model": "m"})
+    made, plain = stage(estimate(run), "explain"), stage(estimate(), "explain")
+    assert (made.kind, made.calls, plain.calls) == ("token_space", 1000, 1000)
+    assert 0 < made.prompt_tokens < plain.prompt_tokens

@@ -57,13 +57,39 @@ def test_a_sample_of_neurons_is_seeded_and_distinct():
     assert len(set(first[1])) == 10
 
 
-def test_without_lookup_nothing_is_read_twice():
+def test_without_lookup_and_baselines_nothing_is_read_twice():
     endpoints = {"openai": {"base_url": "https://api.test/v1"}}
-    plan = make_plan(RunConfig.model_validate({"name": "x", "endpoints": endpoints}), SMALL)
-    assert shards_of(plan, "collect", "lookup") == []
+    values = {"name": "x", "endpoints": endpoints, "scoring": {"baselines": False}}
+    plan = make_plan(RunConfig.model_validate(values), SMALL)
+    steps = {step for stage, step, *_ in plan.shards if stage == "collect"}
+    assert steps == {"reference", "boundaries", "read", "select", "connections"}
 
 
 def test_gpt2_xl_is_planned_whole():
     plan = make_plan(config(), GPT2_XL)
     assert plan.n_neurons == 307_200
     assert len(shards_of(plan, "explain")) == 4800
+
+
+def test_baselines_are_read_beside_unless_somebody_waits_for_the_tables():
+    endpoints = {"openai": {"base_url": "https://api.test/v1"}}
+    calling = RunConfig.model_validate({"name": "x", "endpoints": endpoints})
+    for found, step, other in ((calling, "baselines", "lookup"), (config(), "lookup", "baselines")):
+        plan = make_plan(found, SMALL)
+        assert [shard[3:5] for shard in shards_of(plan, "collect", step)] == [(0, 3)]
+        assert shards_of(plan, "collect", other) == []
+
+
+def test_a_sample_of_gpt2_xl_needs_one_more_pass_and_the_whole_of_it_several():
+    for per_layer, passes in ((100, 1), ("all", 16)):
+        plan = make_plan(config(neurons={"per_layer": per_layer}), GPT2_XL)
+        shards = shards_of(plan, "collect", "lookup")
+        covered = [layer for shard in shards for layer in range(shard[3], shard[4])]
+        assert (len(shards), covered) == (passes, list(range(48)))
+
+
+def test_an_explainer_of_tokens_waits_for_the_tables():
+    endpoints = {"openai": {"base_url": "https://api.test/v1"}}
+    values = {"name": "x", "endpoints": endpoints, "explainer": {"kind": "token_space"}}
+    plan = make_plan(RunConfig.model_validate(values), SMALL)
+    assert len(shards_of(plan, "collect", "lookup")) == 1

@@ -1,26 +1,32 @@
 """Sums of activations by token, from which the lookup tables are made."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from transformers import GPT2Model
 
-from worker.gpu.subject import forward, mlp_width, on_activations
-from worker.neurons.records import FloatArray, IntArray
+from worker.gpu.subject import forward, on_activations
+from worker.neurons.records import IntArray
 
 
 class TokenSums:
-    """Running sums for some layers over any number of batches.
+    """Running sums for some neurons of some layers over any number of batches.
 
-    Memory is 8 bytes for each token of the vocabulary and neuron of the layers. Float64 holds sums
+    Memory is 8 bytes for each token of the vocabulary and neuron. Float64 holds sums
     of float16 exactly (multiples of 2^-24, below 2^29), so the order of the additions, which a GPU
     does not fix, is of no consequence.
     """
 
-    def __init__(self, model: GPT2Model, layers: list[int]) -> None:
-        size = (model.config.vocab_size, mlp_width(model))
-        self._model, self._layers = model, layers
+    def __init__(self, model: GPT2Model, neurons: Mapping[int, Sequence[int]]) -> None:
+        vocabulary, device = model.config.vocab_size, model.device
+        self._model, self._layers = model, list(neurons)
+        self._neurons = {
+            layer: torch.tensor(found, device=device) for layer, found in neurons.items()
+        }
         self._sums = {
-            layer: torch.zeros(size, dtype=torch.float64, device=model.device) for layer in layers
+            layer: torch.zeros((vocabulary, len(found)), dtype=torch.float64, device=device)
+            for layer, found in neurons.items()
         }
         self._counts = np.zeros(model.config.vocab_size, dtype=np.int64)
         self._tokens = torch.empty(0)
@@ -33,10 +39,16 @@ class TokenSums:
             forward(self._model, tokens)
 
     def _keep(self, layer: int, activations: torch.Tensor) -> None:
+        if len(self._neurons[layer]) != activations.shape[2]:
+            activations = activations.index_select(2, self._neurons[layer])
         rounded = activations.to(torch.float16)
         rounded = torch.where(rounded.isfinite(), rounded, 0).to(torch.float64)
         self._sums[layer].index_add_(0, self._tokens.flatten(), rounded.flatten(0, 1))
 
-    def of_layer(self, layer: int) -> tuple[FloatArray, IntArray]:
-        """Return sums, float64 (vocabulary, d_mlp), and counts, int64 (vocabulary,)."""
-        return self._sums[layer].cpu().numpy(), self._counts
+    def of_neurons(self, layer: int, neurons: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return sums, float64 (vocabulary, n_neurons), and counts, int64 (vocabulary,)."""
+        device = self._model.device
+        wanted = torch.from_numpy(neurons.astype(np.int64)).to(device)
+        columns = torch.searchsorted(self._neurons[layer], wanted)
+        counts = torch.from_numpy(self._counts).to(device)
+        return self._sums[layer].index_select(1, columns), counts

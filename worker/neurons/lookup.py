@@ -11,6 +11,7 @@ import numpy as np
 
 from worker.neurons.records import FloatArray, IntArray
 
+TOP_TOKENS = 50  # of the highest mean, in the list of a neuron
 EXPLANATION_TOKENS = 10
 MIN_COUNT = 3  # a mean over fewer occurrences is chance
 

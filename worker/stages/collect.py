@@ -2,8 +2,9 @@
 
 Its steps follow each other. `reference` reads the excerpts on which the quantile boundaries are
 measured, `boundaries` measures them, `read` reads all other excerpts, `select` chooses the records
-of each layer, and `lookup` reads the corpus again for the token lookup tables, if anyone wants
-them. `reference` and `read` are one forward pass over the corpus together.
+of each layer, and `lookup` reads the corpus again for the token lookup tables and the baselines,
+or `baselines` does, where nobody waits for the tables. `reference` and `read` are one forward pass
+over the corpus together. `connections` reads the weights alone, at any time.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from worker.neurons.statistics import Moments, moments
 from worker.neurons.tiles import tiles_of
 from worker.shard_work import ShardWork
 from worker.stages import layer_parts
+from worker.stages.connections import connect
 from worker.stages.layer_parts import Layer, Part
 from worker.stages.subject_reading import excerpts, go_on, subject_of
 from worker.stages.token_tables import look_up
@@ -93,6 +95,8 @@ _STEPS = {
     "read": read,
     "select": select,
     "lookup": look_up,
+    "baselines": look_up,
+    "connections": connect,
 }
 
 

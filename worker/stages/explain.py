@@ -1,6 +1,6 @@
 """Explain: one sentence about what makes a neuron fire."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from worker.neurons.lookup import EXPLANATION_TOKENS, explain_by_lookup
 from worker.neurons.prompts import clean_explanation, explanation_body
 from worker.neurons.records import ActivationRecord
 from worker.neurons.splits import Split, top_slice
+from worker.neurons.token_space import token_space_body
 from worker.shard_work import ShardWork
 from worker.stages.calls import ask_and_read, failure_row
 from worker.stages.scored_records import activations_of, tokens_of
@@ -25,15 +26,29 @@ def explain(work: ShardWork) -> None:
 
     Neurons that never fire are passed over: the score stage gives the reason.
     """
-    by_kind = {"llm": _explain_by_calls, "lookup": _explain_by_lookup}
-    explanations, failures = by_kind[work.config.explainer.kind](work)
+    kind = work.config.explainer.kind
+    if kind in _BODIES:
+        explanations, failures = _explain_by_calls(work, _BODIES[kind])
+    else:
+        by_kind = {"lookup": _explain_by_lookup, "stored": _find_missing}
+        explanations, failures = by_kind[kind](work)
     with work.handing_in() as connection:
         results.save_explanations(connection, explanations)
         results.save_failures(connection, failures)
 
 
 Rows = list[tuple[Any, ...]]
+Bodies = Callable[[Connection, ShardWork, Sequence[RowMapping]], list[dict[str, Any]]]
 Outcome = tuple[bytes, str] | RowError
+
+
+def _find_missing(work: ShardWork) -> tuple[Rows, Rows]:
+    """Fail the neurons that the run of the records has no explanation of."""
+    with transaction(work.engine) as connection:
+        rows = _unexplained(work, connection)
+    where = (work.claim.run_id, "explain", work.claim.layer)
+    reason = ("not_explained", f"run {work.config.records.run} has no explanation", 0, None)
+    return [], [(*where, row["neuron"], *reason) for row in rows]
 
 
 def _explain_by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
@@ -63,15 +78,15 @@ def _means_of(table: RowMapping, tokens: list[int]) -> list[float]:
     return [means[token] for token in tokens]
 
 
-def _explain_by_calls(work: ShardWork) -> tuple[Rows, Rows]:
+def _explain_by_calls(work: ShardWork, bodies: Bodies) -> tuple[Rows, Rows]:
     run_id, layer, start, stop = work.neuron_range
     with transaction(work.engine) as connection:
         retries = results.retries(connection, run_id, "explain", layer, start, stop)
         rows = _unexplained(work, connection)
-        shown = _train_records(connection, work, rows)
+        asked = bodies(connection, work, rows)
     calls = [
-        _call(work, records_, retries.get(row["neuron"], 0))
-        for row, records_ in zip(rows, shown, strict=True)
+        _call(work, body, retries.get(row["neuron"], 0))
+        for row, body in zip(rows, asked, strict=True)
     ]
     explanations, failures = [], []
     outcomes = ask_and_read(work, work.config.explainer.endpoint, calls, _read)
@@ -96,27 +111,41 @@ def _unexplained(work: ShardWork, connection: Connection) -> list[RowMapping]:
     ]
 
 
-def _train_records(
+def _about_records(
     connection: Connection, work: ShardWork, rows: Sequence[RowMapping]
-) -> list[list[ActivationRecord]]:
-    """Return what is shown of each neuron."""
+) -> list[dict[str, Any]]:
+    """Return the question about each neuron's train records."""
     texts = texts_of(connection, work)
     train = top_slice(Split.TRAIN, work.config.scoring.top)
     places = [row["top_records"][train] for row in rows]
     named = [[row["excerpts"][p] for p in found] for row, found in zip(rows, places, strict=True)]
     tokens = tokens_of(connection, work, named)
-    return [
+    shown = [
         [
             ActivationRecord(tuple(texts[t] for t in ids), tuple(values))
             for ids, values in zip(read.tolist(), activations_of(row)[found].tolist(), strict=True)
         ]
         for row, found, read in zip(rows, places, tokens, strict=True)
     ]
+    return list(map(explanation_body, shown))
 
 
-def _call(work: ShardWork, shown: list[ActivationRecord], sample: int) -> Call:
+def _about_tokens(
+    connection: Connection, work: ShardWork, rows: Sequence[RowMapping]
+) -> list[dict[str, Any]]:
+    """Return the question about the tokens of each neuron's highest means."""
+    texts = texts_of(connection, work)
+    tables = records.token_means(connection, *work.neuron_range)
+    tokens = {table["neuron"]: table["top_tokens"] for table in tables}
+    return [token_space_body([texts[token] for token in tokens[row["neuron"]]]) for row in rows]
+
+
+_BODIES: dict[str, Bodies] = {"llm": _about_records, "token_space": _about_tokens}
+
+
+def _call(work: ShardWork, asked: dict[str, Any], sample: int) -> Call:
     model = work.config.explainer.model
-    body = {"model": model, **explanation_body(shown)}
+    body = {"model": model, **asked}
     return Call(purpose="explain", model=model, body=body, sample=sample)
 
 

@@ -1,16 +1,22 @@
-"""Score: how well the simulations of a neuron match its true activations."""
+"""Score: how well the simulations of a neuron match its true activations.
+
+Then the further scorers of `scoring.also`, which make calls.
+"""
+
+from dataclasses import astuple
 
 import numpy as np
 
-from db import results
+from db import results, yardsticks
 from db.session import transaction
-from worker.neurons.scoring import NeuronScore, score_neuron
+from worker.neurons.scoring import NeuronScore, score_neuron, unscored
 from worker.shard_work import ShardWork
+from worker.stages.classify import classify
 from worker.stages.scored_records import ScoredRecords, scored_records
 
 
 def score(work: ShardWork) -> None:
-    """Score the neurons of a shard that have no score yet. Makes no calls.
+    """Score the neurons of a shard that have no score yet.
 
     A neuron that failed before has no score, and counts as failed here too.
     """
@@ -27,26 +33,17 @@ def score(work: ShardWork) -> None:
     rows = []
     for scored in wanted:
         found = _score(scored, simulated.get(scored.neuron, {}))
-        rows.append(
-            (
-                run_id,
-                layer,
-                scored.neuron,
-                found.score,
-                found.score_top,
-                found.score_random,
-                found.rsquared,
-                found.absolute_dev_explained,
-                found.undefined_reason,
-            )
-        )
+        rows.append((run_id, layer, scored.neuron, *astuple(found)))
+    classified, failures = classify(work)
     with work.handing_in() as connection:
         results.save_scores(connection, rows)
+        yardsticks.save_scorer_results(connection, classified)
+        results.save_failures(connection, failures)
 
 
 def _score(scored: ScoredRecords, simulated: dict[int, bytes]) -> NeuronScore:
     if scored.undefined_reason is not None:
-        return NeuronScore(None, None, None, None, None, scored.undefined_reason)
+        return unscored(scored.undefined_reason)
     expected = np.stack(
         [np.frombuffer(simulated[excerpt], np.float16) for excerpt in scored.excerpts.tolist()]
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, RowMapping
 
 from db import records, runs
@@ -28,6 +29,35 @@ class ScoredRecords:
     true: FloatArray
     n_top: int
     undefined_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StackedRecords:
+    """The scored records of several neurons, (n_neurons, n_records, n_tokens) each.
+
+    `is_repeated`, bool (n_neurons, n_records), says which are on an excerpt that came before.
+    """
+
+    neurons: IntArray
+    tokens: IntArray
+    true: FloatArray
+    is_repeated: NDArray[np.bool_]
+    n_top: int
+    undefined_reasons: list[str | None]
+
+
+def stacked(records_: Sequence[ScoredRecords]) -> StackedRecords:
+    """Return the records of neurons that have equally many."""
+    excerpts = np.stack([scored.excerpts for scored in records_])
+    same = excerpts[:, :, None] == excerpts[:, None, :]
+    return StackedRecords(
+        neurons=np.array([scored.neuron for scored in records_]),
+        tokens=np.stack([scored.tokens for scored in records_]),
+        true=np.stack([scored.true for scored in records_]),
+        is_repeated=np.tril(same, -1).any(axis=2),
+        n_top=records_[0].n_top,
+        undefined_reasons=[scored.undefined_reason for scored in records_],
+    )
 
 
 def scored_records(

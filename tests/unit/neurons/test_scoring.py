@@ -9,6 +9,7 @@ from worker.neurons.scoring import (
     correlation_score,
     rsquared_score,
     score_neuron,
+    score_neurons,
 )
 
 TRUE = np.array([0.0, 1.0, 4.0, 0.0])
@@ -85,3 +86,15 @@ def test_an_undefined_score_says_why(true, simulated, reason):
 def test_float16_does_not_overflow():
     true = np.array([[60_000, 0, 1, 2]], np.float16)
     assert score_neuron(true, true, n_top=1).score == pytest.approx(1)
+
+
+@pytest.mark.parametrize("n_top", [0, 2, 5])
+def test_neurons_that_are_scored_together_have_the_bits_of_each_alone(n_top):
+    chance = np.random.default_rng(0)
+    true = chance.normal(size=(7, 5, 33)).astype(np.float16)
+    simulated = chance.normal(size=(7, 5, 33)).astype(np.float16)
+    true[2], simulated[4] = 1.5, 0.0
+    together = score_neurons(true, simulated, n_top)
+    assert together == [score_neuron(t, s, n_top) for t, s in zip(true, simulated, strict=True)]
+    reasons = [found.undefined_reason for found in together]
+    assert reasons == [None, None, "constant_activations", None, "constant_simulation", None, None]

@@ -1,0 +1,97 @@
+"""Two runs side by side, neuron by neuron."""
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Connection, Row, RowMapping, text
+
+_PAIRED = """
+    FROM neuron AS one
+    JOIN neuron AS other
+      ON other.run_id = :b AND (other.layer, other.neuron) = (one.layer, one.neuron)
+    LEFT JOIN score AS score_a
+      ON (score_a.run_id, score_a.layer, score_a.neuron) = (:a, one.layer, one.neuron)
+    LEFT JOIN score AS score_b
+      ON (score_b.run_id, score_b.layer, score_b.neuron) = (:b, one.layer, one.neuron)
+    LEFT JOIN explanation AS text_a
+      ON (text_a.run_id, text_a.layer, text_a.neuron) = (:a, one.layer, one.neuron)
+    LEFT JOIN explanation AS text_b
+      ON (text_b.run_id, text_b.layer, text_b.neuron) = (:b, one.layer, one.neuron)
+"""
+_COLUMNS = """
+    one.layer, one.neuron, score_a.score AS score_a, score_b.score AS score_b,
+    text_a.text AS explanation_a, text_b.text AS explanation_b
+"""
+_CALLS = """
+    SELECT run_id, layer, neuron, call FROM explanation
+    UNION SELECT run_id, layer, neuron, call FROM simulation
+    UNION SELECT run_id, layer, neuron, call FROM scorer_result
+"""
+
+
+def scores(connection: Connection, a: int, b: int) -> Sequence[Row[int, int, float, float]]:
+    """Return (layer, neuron, score in a, score in b) of the neurons that both runs are about."""
+    query = text(f"""
+        SELECT one.layer, one.neuron, score_a.score, score_b.score {_PAIRED}
+        WHERE one.run_id = :a ORDER BY one.layer, one.neuron
+    """)
+    return connection.execute(query, {"a": a, "b": b}).all()
+
+
+def pairs(connection: Connection, a: int, b: int) -> Iterator[RowMapping]:
+    """Yield the neurons that both runs are about, with what each run has of them, in order."""
+    query = text(f"""
+        WITH cost AS (
+            SELECT asked.run_id, layer, neuron, sum(usd) AS usd
+            FROM ({_CALLS}) AS asked JOIN call ON call.identity = asked.call
+            WHERE asked.run_id IN (:a, :b) GROUP BY 1, 2, 3)
+        SELECT {_COLUMNS}, cost_a.usd AS usd_a, cost_b.usd AS usd_b {_PAIRED}
+        LEFT JOIN cost AS cost_a
+          ON (cost_a.run_id, cost_a.layer, cost_a.neuron) = (:a, one.layer, one.neuron)
+        LEFT JOIN cost AS cost_b
+          ON (cost_b.run_id, cost_b.layer, cost_b.neuron) = (:b, one.layer, one.neuron)
+        WHERE one.run_id = :a ORDER BY one.layer, one.neuron
+    """)  # noqa: S608
+    found = connection.execution_options(yield_per=2000).execute(query, {"a": a, "b": b})
+    return iter(found.mappings())
+
+
+def furthest_apart(connection: Connection, a: int, b: int, limit: int) -> Sequence[RowMapping]:
+    """Return the neurons whose scores differ most."""
+    usd = f"""
+        (SELECT sum(usd) FROM call WHERE identity IN (
+            SELECT call FROM ({_CALLS}) AS asked WHERE (asked.run_id, asked.layer, asked.neuron)
+                = (:{{run}}, found.layer, found.neuron))) AS usd_{{run}}
+    """  # noqa: S608
+    query = text(f"""
+        SELECT found.*, {usd.format(run="a")}, {usd.format(run="b")}
+        FROM (
+            SELECT {_COLUMNS} {_PAIRED}
+            WHERE one.run_id = :a AND score_a.score IS NOT NULL AND score_b.score IS NOT NULL
+            ORDER BY abs(score_a.score - score_b.score) DESC, one.layer, one.neuron
+            LIMIT :limit) AS found
+        ORDER BY abs(score_a - score_b) DESC, layer, neuron
+    """)  # noqa: S608
+    return connection.execute(query, {"a": a, "b": b, "limit": limit}).mappings().all()
+
+
+def totals(connection: Connection, run_id: int) -> RowMapping:
+    """Return how many neurons a run is about, and how many are explained and scored."""
+    query = text("""
+        SELECT (SELECT count(*) FROM neuron WHERE run_id = :run) AS neurons,
+               (SELECT count(*) FROM explanation WHERE run_id = :run) AS explained,
+               (SELECT count(score) FROM score WHERE run_id = :run) AS scored,
+               (SELECT coalesce(sum(calls), 0)::bigint FROM spend WHERE run_id = :run) AS calls,
+               (SELECT coalesce(sum(usd + wasted_usd), 0) FROM spend WHERE run_id = :run) AS usd
+    """)
+    return connection.execute(query, {"run": run_id}).mappings().one()
+
+
+def equal_explanations(connection: Connection, a: int, b: int) -> int:
+    """Return how many neurons both runs explain in the same words."""
+    query = text("""
+        SELECT count(*) FROM explanation AS one JOIN explanation AS other
+          ON (other.run_id, other.layer, other.neuron, other.text)
+           = (:b, one.layer, one.neuron, one.text)
+        WHERE one.run_id = :a
+    """)
+    return int(connection.execute(query, {"a": a, "b": b}).scalar_one())

@@ -1,0 +1,96 @@
+"""Reading all that is stored of a run, one layer after the other, in memory that does not grow."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, func, select, text
+
+from db.runs import table
+from db.tables import (
+    Base,
+    BaselineScore,
+    Excerpt,
+    Explanation,
+    ImportedNeuron,
+    NeuronRecords,
+    RelatedNeurons,
+    RelatedTokens,
+    RunOrigin,
+    Score,
+    Simulation,
+    TokenMeans,
+)
+
+AT_ONCE = 64  # rows that a cursor fetches
+
+STORED: Mapping[str, type[Base]] = {
+    "records": NeuronRecords,
+    "explanations": Explanation,
+    "simulations": Simulation,
+    "scores": Score,
+    "token_means": TokenMeans,
+    "related_neurons": RelatedNeurons,
+    "related_tokens": RelatedTokens,
+    "baseline_scores": BaselineScore,
+    "imported": ImportedNeuron,
+}
+
+
+def snapshot(connection: Connection) -> None:
+    """Let the transaction see the database as it is now, to its end, and change nothing."""
+    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+
+
+def stream(connection: Connection, kind: str, run_id: int, layer: int) -> Iterator[RowMapping]:
+    """Yield what is stored of a layer, by neuron, from a cursor that the server keeps."""
+    columns = table(STORED[kind]).c
+    query = (
+        select(*columns)
+        .where(columns.run_id == run_id, columns.layer == layer)
+        .order_by(*table(STORED[kind]).primary_key)
+    )
+    options = {"yield_per": AT_ONCE}
+    yield from connection.execute(query, execution_options=options).mappings()
+
+
+def stream_excerpts(connection: Connection, corpus_id: int) -> Iterator[RowMapping]:
+    """Yield the excerpts of a corpus, in order, from a cursor that the server keeps."""
+    query = (
+        select(Excerpt.excerpt, Excerpt.document, Excerpt.position, Excerpt.tokens)
+        .where(Excerpt.corpus_id == corpus_id)
+        .order_by(Excerpt.excerpt)
+    )
+    options = {"yield_per": 16 * AT_ONCE}
+    yield from connection.execute(query, execution_options=options).mappings()
+
+
+def counts(connection: Connection, run_id: int) -> dict[str, int]:
+    """Return how many rows of each kind a run has."""
+    found = {}
+    for kind, model in STORED.items():
+        query = select(func.count()).where(table(model).c.run_id == run_id)
+        found[kind] = int(connection.scalar(query) or 0)
+    return found
+
+
+def neurons_by_layer(connection: Connection, run_id: int) -> dict[int, int]:
+    """Return how many neurons with records each layer has."""
+    layer = NeuronRecords.layer
+    query = select(layer, func.count()).where(NeuronRecords.run_id == run_id)
+    return {number: n for number, n in connection.execute(query.group_by(layer).order_by(layer))}
+
+
+def origin(connection: Connection, run_id: int) -> RowMapping | None:
+    """Return where a run has its records from; None where it collected them itself."""
+    query = select(*table(RunOrigin).c).where(RunOrigin.run_id == run_id)
+    return connection.execute(query).mappings().first()
+
+
+def undefined_reasons(connection: Connection, run_id: int) -> dict[str, int]:
+    """Return how many neurons have no score for which reason."""
+    query = text("""
+        SELECT undefined_reason, count(*) FROM score
+        WHERE run_id = :run AND score IS NULL GROUP BY 1 ORDER BY 1
+    """)
+    found: Any = connection.execute(query, {"run": run_id})
+    return {str(reason): n for reason, n in found}

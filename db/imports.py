@@ -1,0 +1,178 @@
+"""Runs that are being imported: invisible to every view until they are whole."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+
+from db import connections, records, results, runs
+from db.bulk import upsert
+from db.datasets import STORED
+from db.tables import (
+    Corpus,
+    Excerpt,
+    ImportedNeuron,
+    NeuronRecords,
+    Run,
+    RunOrigin,
+    Token,
+    Vocabulary,
+)
+
+IMPORTED_COLUMNS = tuple(runs.table(ImportedNeuron).columns.keys())
+
+
+def create(
+    connection: Connection,
+    run: Mapping[str, Any],
+    corpus: Mapping[str, Any],
+    origin: Mapping[str, Any],
+) -> int:
+    """Store a run that is being imported, with an empty corpus and vocabulary; return its id."""
+    digest = corpus["digest"]
+    vocabulary = insert(Vocabulary).values(digest=digest, n_tokens=0).returning(Vocabulary.id)
+    vocabulary_id = connection.execute(vocabulary).scalar_one()
+    values = {**corpus, "vocabulary_id": vocabulary_id}
+    corpus_id = connection.execute(insert(Corpus).values(values).returning(Corpus.id)).scalar_one()
+    run_id = runs.create(connection, {**run, "corpus_id": corpus_id, "state": "importing"})
+    connection.execute(insert(RunOrigin).values(run_id=run_id, **origin))
+    return run_id
+
+
+class SoleRight:
+    """The right of one command to import a run, until the block ends or its process does."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def take(self, run_id: int) -> bool:
+        """Return whether nobody else has it."""
+        return bool(self._connection.scalar(select(func.pg_try_advisory_lock(_LOCK, run_id))))
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._connection.execute(select(func.pg_advisory_unlock_all()))
+        finally:
+            self._connection.close()
+
+
+_LOCK = 0x696D70  # "imp", so that the lock of a run is no other's
+
+
+def stored_neurons(connection: Connection, run_id: int, layer: int) -> set[int]:
+    """Return the neurons of a layer that are imported already."""
+    query = select(NeuronRecords.neuron).where(
+        NeuronRecords.run_id == run_id, NeuronRecords.layer == layer
+    )
+    return set(connection.scalars(query))
+
+
+def save(connection: Connection, rows: Mapping[str, Sequence[Sequence[Any]]]) -> None:
+    """Store rows by kind, in the order of the columns of each table."""
+    for kind, store in _STORES.items():
+        if rows[kind]:
+            store(connection, rows[kind])
+
+
+def _save_imported(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
+    return upsert(connection, runs.table(ImportedNeuron), IMPORTED_COLUMNS, rows)
+
+
+_STORES = {
+    "records": records.save,
+    "explanations": results.save_explanations,
+    "simulations": results.save_simulations,
+    "scores": results.save_scores,
+    "imported": _save_imported,
+    "token_means": records.save_token_means,
+    "related_neurons": connections.save_related_neurons,
+    "related_tokens": connections.save_related_tokens,
+}
+
+
+def finish(connection: Connection, run_id: int) -> None:
+    """Make a run of what was imported: with neurons, counters, and a corpus of known size."""
+    values = {"run": run_id}
+    connection.execute(_NEURONS, values)
+    connection.execute(_PROGRESS, values)
+    connection.execute(_CORPUS, values)
+    connection.execute(_VOCABULARY, values)
+    connection.execute(
+        update(Run).where(Run.id == run_id).values(state="done", finished_at=func.now())
+    )
+
+
+_NEURONS = text("""
+    INSERT INTO neuron (run_id, layer, neuron)
+    SELECT run_id, layer, neuron FROM neuron_records WHERE run_id = :run
+    ON CONFLICT DO NOTHING
+""")
+
+_PROGRESS = text("""
+    INSERT INTO progress (run_id, stage, layer, total, done, last_result_at)
+    SELECT run_id, stage, layer, count(*), count(*), now()
+    FROM neuron, unnest(ARRAY['explain', 'simulate', 'score']) AS stage
+    WHERE run_id = :run GROUP BY run_id, stage, layer
+""")
+
+_CORPUS = text("""
+    UPDATE corpus SET n_excerpts = (SELECT count(*) FROM excerpt WHERE corpus_id = corpus.id)
+    FROM run WHERE run.id = :run AND corpus.id = run.corpus_id
+""")
+
+_VOCABULARY = text("""
+    UPDATE vocabulary
+    SET n_tokens = (SELECT count(*) FROM token WHERE vocabulary_id = vocabulary.id)
+    FROM run JOIN corpus ON corpus.id = run.corpus_id
+    WHERE run.id = :run AND vocabulary.id = corpus.vocabulary_id
+""")
+
+
+def save_origin(
+    connection: Connection, run_id: int, source: str, activation_function: str, from_run: int
+) -> None:
+    """Store which run another one has its records from."""
+    values = {"source": source, "activation_function": activation_function, "from_run": from_run}
+    connection.execute(insert(RunOrigin).values(run_id=run_id, **values))
+
+
+def copy(connection: Connection, base: int, run_id: int, *, explanations: bool) -> None:
+    """Copy what was found of a run's neurons to another run that has some of them.
+
+    Explanations are copied without their calls, which the other run has paid for.
+    """
+    copied = [*_COPIED, *([("explanations", ("call", "created_at"))] if explanations else [])]
+    for kind, left_out in copied:
+        table = runs.table(STORED[kind])
+        names = [c.name for c in table.c if c.name not in ("run_id", *left_out)]
+        columns = ", ".join(names)
+        stored = ", ".join(f"stored.{name}" for name in names)
+        statement = text(f"""
+            INSERT INTO {table.name} (run_id, {columns})
+            SELECT neuron.run_id, {stored} FROM {table.name} AS stored JOIN neuron
+                ON neuron.layer = stored.layer AND neuron.neuron = stored.neuron
+            WHERE stored.run_id = :base AND neuron.run_id = :run
+        """)  # noqa: S608  (names of our own tables)
+        connection.execute(statement, {"base": base, "run": run_id})
+
+
+_COPIED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("records", ()),
+    ("token_means", ()),
+    ("related_neurons", ()),
+    ("related_tokens", ()),
+)
+
+
+def discard(connection: Connection, run_id: int) -> None:
+    """Delete a run that is being imported, with its corpus and vocabulary."""
+    corpus_id = runs.get(connection, run_id)["corpus_id"]
+    vocabulary_id = runs.corpus(connection, corpus_id)["vocabulary_id"]
+    connection.execute(delete(Run).where(Run.id == run_id, Run.state == "importing"))
+    connection.execute(delete(Excerpt).where(Excerpt.corpus_id == corpus_id))
+    connection.execute(delete(Corpus).where(Corpus.id == corpus_id))
+    connection.execute(delete(Token).where(Token.vocabulary_id == vocabulary_id))
+    connection.execute(delete(Vocabulary).where(Vocabulary.id == vocabulary_id))

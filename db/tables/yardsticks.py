@@ -1,0 +1,58 @@
+"""What a score is measured by: baselines that need no calls, and further scorers."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, SmallInteger, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.tables.base import Base, run_key
+
+
+class BaselineScore(Base):
+    """How well a prediction that needs no explanation does on the records that are scored.
+
+    `lookup` predicts a token's mean activation, `token_list` does so for the 50 tokens of the
+    highest mean only, `weights` takes the token's embedding times the input weights. Scores are as
+    in `score`.
+    """
+
+    __tablename__ = "baseline_score"
+    __table_args__ = (
+        CheckConstraint(
+            "baseline IN ('lookup', 'token_list', 'weights')", name="baseline_is_known"
+        ),
+    )
+
+    run_id: Mapped[int] = run_key()
+    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    neuron: Mapped[int] = mapped_column(primary_key=True)
+    baseline: Mapped[str] = mapped_column(primary_key=True)
+    score: Mapped[float | None]
+    score_top: Mapped[float | None]
+    score_random: Mapped[float | None]
+    rsquared: Mapped[float | None]
+    absolute_dev_explained: Mapped[float | None]
+    undefined_reason: Mapped[str | None]
+
+
+class ScorerResult(Base):
+    """What a further scorer found of a neuron's explanation.
+
+    `detection` asks which excerpts hold what is explained, `fuzzing` in which of them the right
+    tokens are marked. Of `n_positive` + `n_negative` questions, `score` is the balanced accuracy of
+    the answers, `auc` the area under the ROC curve where the answers have probabilities.
+    """
+
+    __tablename__ = "scorer_result"
+
+    run_id: Mapped[int] = run_key()
+    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    neuron: Mapped[int] = mapped_column(primary_key=True)
+    scorer: Mapped[str] = mapped_column(primary_key=True)
+    score: Mapped[float | None]
+    auc: Mapped[float | None]
+    n_positive: Mapped[int] = mapped_column(SmallInteger)
+    n_negative: Mapped[int] = mapped_column(SmallInteger)
+    undefined_reason: Mapped[str | None]
+    call: Mapped[bytes | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

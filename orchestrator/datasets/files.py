@@ -1,0 +1,77 @@
+"""Files that are there whole or not at all, with their checksums."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.errors import InputError
+
+
+class Folder:
+    """Writes files below a folder, and remembers the SHA-256 of each in `sums`, by path.
+
+    A file is written beside its place and renamed: who reads the folder, or finds it after a crash,
+    meets no half file.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.sums: dict[str, str] = {}
+        self._made: set[Path] = set()
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a small file."""
+        with self._renamed(path) as partial:
+            partial.write_bytes(content)
+        self.sums[path] = hashlib.sha256(content).hexdigest()
+
+    @contextmanager
+    def new_file(self, path: str) -> Iterator[Path]:
+        """Give a place to write a file to, which goes where it belongs at the end of the block."""
+        with self._renamed(path) as partial:
+            yield partial
+            with partial.open("rb") as stream:
+                self.sums[path] = hashlib.file_digest(stream, "sha256").hexdigest()
+
+    @contextmanager
+    def _renamed(self, path: str) -> Iterator[Path]:
+        target = self.root / path
+        if target.parent not in self._made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(target.parent)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            yield partial
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def remove_partial(root: Path) -> None:
+    """Remove what processes that were killed had begun to write."""
+    for path in root.rglob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
+def checksum_lines(sums: dict[str, str]) -> str:
+    """Return checksums as `sha256sum --check` reads them, in the order of the paths."""
+    return "".join(f"{sums[path]}  {path}\n" for path in sorted(sums))
+
+
+def read_checksums(text: str, where: str) -> dict[str, str]:
+    """Return checksums by path.
+
+    Raises:
+        InputError: A line is none.
+    """
+    sums = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        digest, separator, path = line.partition("  ")
+        parts = path.split("/")
+        if not separator or len(digest) != 64 or not path or ".." in parts or parts[0] == "":
+            raise InputError(f"{where}, line {number}: not a checksum and a path below the folder")
+        sums[path] = digest
+    return sums

@@ -1,0 +1,237 @@
+"""A run as Parquet: one table of each kind, which `datasets.load_dataset` and DuckDB read.
+
+Each layer is a file of each table, but for the excerpts, which are of the run as a whole. Records
+and simulations name their excerpt; its tokens stand in `excerpts`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Connection
+
+from db import datasets, runs
+from orchestrator.datasets import data_card, description
+from orchestrator.datasets.files import Folder
+from orchestrator.datasets.stored import StoredNeuron, StoredRun, stored_neurons
+from worker.neurons.records import MAX_NORMALIZED
+
+ROWS_AT_ONCE = 4096  # of a row group, so that memory does not grow with a layer
+
+_NEURON = [("layer", pa.int16()), ("neuron", pa.int32())]
+_SCORES = [
+    (name, pa.float64())
+    for name in ("score", "score_top", "score_random", "rsquared", "absolute_dev_explained")
+]
+_FLOATS = pa.list_(pa.float32())
+
+SCHEMAS: Mapping[str, pa.Schema] = {
+    "neurons": pa.schema(
+        [
+            *_NEURON,
+            ("explanation", pa.string()),
+            ("explainer", pa.string()),
+            *_SCORES,
+            ("undefined_reason", pa.string()),
+            ("published_score", pa.float64()),
+            ("max_activation", pa.float64()),
+            *((name, pa.float64()) for name in ("mean", "variance", "skewness", "kurtosis")),
+            ("quantile_boundaries", _FLOATS),
+        ]
+    ),
+    "records": pa.schema(
+        [
+            *_NEURON,
+            ("excerpt", pa.int32()),
+            ("top_rank", pa.int16()),
+            ("random_rank", pa.int16()),
+            ("quantile_bucket", pa.int8()),
+            ("activations", _FLOATS),
+        ]
+    ),
+    "simulations": pa.schema(
+        [
+            *_NEURON,
+            ("excerpt", pa.int32()),
+            ("simulator", pa.string()),
+            ("activation_scale", pa.string()),
+            ("expected_activations", _FLOATS),
+            ("distribution_probabilities", pa.list_(_FLOATS)),
+        ]
+    ),
+    "baselines": pa.schema(
+        [*_NEURON, ("baseline", pa.string()), *_SCORES, ("undefined_reason", pa.string())]
+    ),
+    "token_means": pa.schema([*_NEURON, ("token", pa.string()), ("mean_activation", pa.float32())]),
+    "related_neurons": pa.schema(
+        [
+            *_NEURON,
+            ("direction", pa.string()),
+            ("related_layer", pa.int16()),
+            ("related_neuron", pa.int32()),
+            ("weight", pa.float32()),
+        ]
+    ),
+    "related_tokens": pa.schema(
+        [*_NEURON, ("direction", pa.string()), ("token", pa.string()), ("weight", pa.float32())]
+    ),
+    "excerpts": pa.schema(
+        [
+            ("excerpt", pa.int32()),
+            ("document", pa.string()),
+            ("position", pa.int32()),
+            ("tokens", pa.list_(pa.string())),
+        ]
+    ),
+}
+
+Row = tuple[Any, ...]
+
+
+class _Table:
+    """Writes rows to a Parquet file, some thousands at a time."""
+
+    def __init__(self, name: str, writer: Any) -> None:
+        self._schema = SCHEMAS[name]
+        self._writer = writer
+        self._rows: list[Row] = []
+
+    def add(self, rows: Iterator[Row]) -> None:
+        self._rows.extend(rows)
+        if len(self._rows) >= ROWS_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            columns = zip(*self._rows, strict=True)
+            arrays = [
+                pa.array(column, type=field.type)
+                for column, field in zip(columns, self._schema, strict=True)
+            ]
+            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+            self._rows = []
+
+
+@contextmanager
+def _open(folder: Folder, name: str, path: str) -> Iterator[_Table]:
+    with (
+        folder.new_file(path) as partial,
+        pq.ParquetWriter(partial, SCHEMAS[name], compression="zstd") as writer,
+    ):
+        table = _Table(name, writer)
+        yield table
+        table.flush()
+
+
+def write_layer(
+    connection: Connection, run: StoredRun, layer: int, folder: Folder, on_neuron: Callable[[], Any]
+) -> None:
+    """Write the files of a layer."""
+    texts = runs.token_texts(connection, run.corpus["vocabulary_id"])
+    with ExitStack() as files:
+        tables = {
+            name: files.enter_context(_open(folder, name, f"{name}/layer-{layer:02d}.parquet"))
+            for name in SCHEMAS
+            if name != "excerpts"
+        }
+        for neuron in stored_neurons(connection, run, layer):
+            for name, rows in _rows_of(neuron, texts).items():
+                tables[name].add(rows)
+            on_neuron()
+
+
+def _rows_of(neuron: StoredNeuron, texts: list[str]) -> dict[str, Iterator[Row]]:
+    key = neuron.layer, neuron.neuron
+    return {
+        "neurons": iter([_neuron_row(neuron, key)]),
+        "records": _record_rows(neuron, key),
+        "simulations": _simulation_rows(neuron, key),
+        "baselines": (
+            (*key, name, *_scores(row), row["undefined_reason"])
+            for name, row in neuron.baselines.items()
+        ),
+        "token_means": _token_means_rows(neuron, key, texts),
+        "related_neurons": (
+            (*key, row["direction"], *related)
+            for (kind, _), row in neuron.connections.items()
+            if kind == "related_neurons"
+            for related in zip(row["layers"], row["neurons"], row["weights"], strict=True)
+        ),
+        "related_tokens": (
+            (*key, row["direction"], texts[token], weight)
+            for (kind, _), row in neuron.connections.items()
+            if kind == "related_tokens"
+            for token, weight in zip(row["tokens"], row["weights"], strict=True)
+        ),
+    }
+
+
+def _scores(row: Any) -> list[float | None]:
+    return [None if row is None else row[name] for name, _ in _SCORES]
+
+
+def _neuron_row(neuron: StoredNeuron, key: Row) -> Row:
+    explanation, score, records = neuron.explanation, neuron.score, neuron.records
+    reason = score["undefined_reason"] if score else records["undefined_reason"]
+    return (
+        *key,
+        explanation and explanation["text"],
+        explanation and explanation["explainer"],
+        *_scores(score),
+        reason,
+        neuron.imported and neuron.imported["published_score"],
+        records["max_activation"],
+        *(records[name] for name in ("mean", "variance", "skewness", "kurtosis")),
+        records["quantile_boundaries"],
+    )
+
+
+def _record_rows(neuron: StoredNeuron, key: Row) -> Iterator[Row]:
+    """Yield each record once, with its place among the top, random and bucket records."""
+    row = neuron.records
+    top = _first_places(row["top_records"])
+    drawn = _first_places(row["random_records"])
+    buckets = dict(zip(row["bucket_records"], row["buckets"], strict=True))
+    activations = neuron.activations.astype(np.float32)
+    for place, excerpt in enumerate(row["excerpts"]):
+        ranks = top.get(place), drawn.get(place), buckets.get(place)
+        yield (*key, excerpt, *ranks, activations[place])
+
+
+def _first_places(places: list[int]) -> dict[int, int]:
+    return {place: rank for rank, place in reversed(list(enumerate(places)))}
+
+
+def _simulation_rows(neuron: StoredNeuron, key: Row) -> Iterator[Row]:
+    for excerpt, row in neuron.simulations.items():
+        expected = np.frombuffer(row["expected_activations"], np.float16).astype(np.float32)
+        packed = row["distribution"]
+        distribution = packed and list(
+            np.frombuffer(packed, np.float16).reshape(-1, MAX_NORMALIZED + 1).astype(np.float32)
+        )
+        yield (*key, excerpt, row["simulator"], row["activation_scale"], expected, distribution)
+
+
+def _token_means_rows(neuron: StoredNeuron, key: Row, texts: list[str]) -> Iterator[Row]:
+    row = neuron.token_means
+    if row is None:
+        return
+    known = np.frombuffer(row["tokens"], np.int32).tolist()
+    means = dict(zip(known, np.frombuffer(row["means"], np.float32).tolist(), strict=True))
+    for token in row["top_tokens"]:
+        mean = means[token]
+        yield (*key, texts[token], None if mean != mean else mean)
+
+
+def write_whole(connection: Connection, run: StoredRun, folder: Folder) -> None:
+    """Write the excerpts, the data card and the description."""
+    texts = runs.token_texts(connection, run.corpus["vocabulary_id"])
+    with _open(folder, "excerpts", "excerpts/excerpts.parquet") as table:
+        for row in datasets.stream_excerpts(connection, run.corpus["id"]):
+            tokens = [texts[token] for token in np.frombuffer(row["tokens"], np.int32).tolist()]
+            table.add(iter([(row["excerpt"], row["document"], row["position"], tokens)]))
+    folder.write("README.md", data_card.data_card(connection, run, list(SCHEMAS)).encode())
+    folder.write(description.FILE, description.description_json(run))

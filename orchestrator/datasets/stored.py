@@ -1,0 +1,175 @@
+"""The neurons of a run as they are stored, for exports to read: one by one, with all of theirs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from sqlalchemy import Connection, RowMapping
+
+from db import datasets, runs
+from worker.neurons.records import FloatArray
+from worker.neurons.splits import Split, random_slice, top_slice
+from worker.run_config import RunConfig
+
+Rendered = TypeVar("Rendered")
+
+MAX_CACHED = 65_536  # excerpts whose tokens a process keeps
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run with what its exports have to know of it."""
+
+    row: RowMapping
+    config: RunConfig
+    corpus: RowMapping
+    origin: RowMapping | None
+
+    @classmethod
+    def load(cls, connection: Connection, run_id: int) -> "StoredRun":
+        """Read a run."""
+        row = runs.get(connection, run_id)
+        config = RunConfig.model_validate(row["config"])
+        corpus = runs.corpus(connection, row["corpus_id"])
+        return cls(row, config, corpus, datasets.origin(connection, run_id))
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether its simulations are those of a published dataset."""
+        return self.origin is not None and self.origin["from_run"] is None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNeuron:
+    """One neuron; what it lacks is None or empty.
+
+    `simulations` are by excerpt, `connections` by table and direction, `baselines` by baseline.
+    """
+
+    run: StoredRun
+    layer: int
+    neuron: int
+    records: RowMapping
+    explanation: RowMapping | None
+    simulations: Mapping[int, RowMapping]
+    score: RowMapping | None
+    token_means: RowMapping | None
+    connections: Mapping[tuple[str, str], RowMapping]
+    baselines: Mapping[str, RowMapping]
+    imported: RowMapping | None
+
+    @property
+    def activations(self) -> FloatArray:
+        """Return the activations of its records, float16 (n_records, excerpt_tokens)."""
+        stored: FloatArray = np.frombuffer(self.records["activations"], np.float16)
+        return stored.reshape(len(self.records["excerpts"]), -1)
+
+    def scored(self) -> list[int]:
+        """Return where the records that are simulated stand among its records, in order.
+
+        A record that has no simulation, because the neuron failed, is left out.
+        """
+        if self.imported is not None and self.imported["scored_excerpts"] is not None:
+            places = [self._place(excerpt) for excerpt in self.imported["scored_excerpts"]]
+        else:
+            scoring = self.run.config.scoring
+            top = self.records["top_records"][top_slice(Split.VALID, scoring.top)]
+            drawn = self.records["random_records"][random_slice(Split.VALID, scoring.random)]
+            places = [*top, *drawn]
+        excerpts = self.records["excerpts"]
+        return [place for place in places if excerpts[place] in self.simulations]
+
+    def _place(self, excerpt: int) -> int:
+        place: int = self.records["excerpts"].index(excerpt)
+        return place
+
+    def expected(self, places: Sequence[int]) -> FloatArray:
+        """Return the expected activations on some records, float16 (n, excerpt_tokens)."""
+        found = [self.simulation(place)["expected_activations"] for place in places]
+        stored: FloatArray = np.frombuffer(b"".join(found), np.float16)
+        return stored.reshape(len(places), self.activations.shape[1])
+
+    def simulation(self, place: int) -> RowMapping:
+        """Return the simulation on a record."""
+        return self.simulations[self.records["excerpts"][place]]
+
+
+def stored_neurons(connection: Connection, run: StoredRun, layer: int) -> Iterator[StoredNeuron]:
+    """Yield the neurons of a layer that have records, in order."""
+    run_id = run.row["id"]
+    parts = {kind: _Part(connection, kind, run_id, layer) for kind in datasets.STORED}
+    records = parts.pop("records")
+    for neuron, (row,) in records.groups:
+        found = {kind: part.of(neuron) for kind, part in parts.items()}
+        yield StoredNeuron(
+            run=run,
+            layer=layer,
+            neuron=neuron,
+            records=row,
+            explanation=_only(found["explanations"]),
+            simulations={one["excerpt"]: one for one in found["simulations"]},
+            score=_only(found["scores"]),
+            token_means=_only(found["token_means"]),
+            connections={
+                (kind, one["direction"]): one
+                for kind in ("related_neurons", "related_tokens")
+                for one in found[kind]
+            },
+            baselines={one["baseline"]: one for one in found["baseline_scores"]},
+            imported=_only(found["imported"]),
+        )
+
+
+def _only(rows: Sequence[RowMapping]) -> RowMapping | None:
+    return rows[0] if rows else None
+
+
+class _Part:
+    """The rows of one table, neuron by neuron, read beside those of the others."""
+
+    def __init__(self, connection: Connection, kind: str, run_id: int, layer: int) -> None:
+        rows = datasets.stream(connection, kind, run_id, layer)
+        self.groups = ((n, list(found)) for n, found in groupby(rows, lambda row: row["neuron"]))
+        self._next: tuple[Any, list[RowMapping]] | None = (-1, [])
+
+    def of(self, neuron: int) -> list[RowMapping]:
+        """Return the rows of a neuron; neurons are asked for in order."""
+        while self._next is not None and self._next[0] < neuron:
+            self._next = next(self.groups, None)
+        return self._next[1] if self._next is not None and self._next[0] == neuron else []
+
+
+class ExcerptTexts(Generic[Rendered]):
+    """The tokens of excerpts as text, in the form that a format writes them in.
+
+    Neurons share their excerpts: each is read and rendered once, as long as `MAX_CACHED` suffice.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        run: StoredRun,
+        render: Callable[[list[str]], Rendered],
+    ) -> None:
+        self._connection = connection
+        self._corpus_id = run.corpus["id"]
+        self.texts = runs.token_texts(connection, run.corpus["vocabulary_id"])
+        self._render = render
+        self._cached: dict[int, Rendered] = {}
+
+    def of(self, excerpts: Sequence[int]) -> list[Rendered]:
+        """Return the excerpts, rendered."""
+        missing = [excerpt for excerpt in excerpts if excerpt not in self._cached]
+        if missing:
+            if len(self._cached) + len(missing) > MAX_CACHED:
+                self._cached.clear()
+                missing = list(excerpts)
+            stored = runs.excerpts_named(self._connection, self._corpus_id, missing)
+            for excerpt, tokens in stored.items():
+                self._cached[excerpt] = self._render(self._read(tokens))
+        return [self._cached[excerpt] for excerpt in excerpts]
+
+    def _read(self, tokens: bytes) -> list[str]:
+        return [self.texts[token] for token in np.frombuffer(tokens, np.int32).tolist()]

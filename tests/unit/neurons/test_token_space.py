@@ -1,0 +1,9 @@
+from worker.neurons.token_space import token_space_body
+
+
+def test_tokens_are_shown_in_quotes_on_one_line_in_their_order():
+    body = token_space_body([" cat", "\n", "\x1b[31m"])
+    system, user = body["messages"]
+    assert (system["role"], user["role"]) == ("system", "user")
+    assert user["content"].splitlines()[0] == r'Tokens: " cat", "\n", "\x1b[31m"'
+    assert body["max_tokens"] == 60

@@ -1,0 +1,193 @@
+"""The scorers of `scoring.also`: one call for each neuron and scorer, about its test split."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, RowMapping
+
+from db import records, results, yardsticks
+from db.session import transaction
+from worker.api.calls import Answer, Call
+from worker.errors import Malformed, RowError
+from worker.neurons.classification import (
+    Classification,
+    Example,
+    Scorer,
+    area_under_curve,
+    balanced_accuracy,
+    classification_body,
+    detection_examples,
+    fires,
+    fuzzing_examples,
+    is_silent,
+    read_classification,
+)
+from worker.neurons.records import ActivationRecord
+from worker.neurons.simulators.asking import Reply
+from worker.neurons.splits import Split, random_slice, top_slice
+from worker.shard_work import ShardWork
+from worker.stages.calls import ask_and_read, failure_row
+from worker.stages.scored_records import activations_of, tokens_of
+from worker.stages.vocabulary import texts_of
+
+Rows = list[tuple[Any, ...]]
+Outcome = tuple[Classification, bytes] | RowError
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What one scorer asks about one neuron."""
+
+    neuron: int
+    scorer: Scorer
+    explanation: str
+    examples: list[Example]
+    sample: int
+
+    @property
+    def truth(self) -> np.ndarray[Any, Any]:
+        return np.array([example.is_true for example in self.examples], dtype=np.float64)
+
+    @property
+    def undefined_reason(self) -> str | None:
+        kinds = {example.is_true for example in self.examples}
+        if kinds == {True, False}:
+            return None
+        return "no_negative_records" if True in kinds else "no_positive_records"
+
+
+def classify(work: ShardWork) -> tuple[Rows, Rows]:
+    """Return the rows of `scorer_result` that a shard's neurons still lack, and failures."""
+    if not work.config.scoring.also:
+        return [], []
+    tasks = list(_tasks(work))
+    undefined = [task for task in tasks if task.undefined_reason is not None]
+    asked = [task for task in tasks if task.undefined_reason is None]
+    found: Rows = [_row(work, task, None, None, None) for task in undefined]
+    failures: dict[int, tuple[Any, ...]] = {}
+    calls = [_call(work, task) for task in asked]
+
+    def read(answers: Sequence[Answer | RowError]) -> tuple[list[Outcome], list[int]]:
+        outcomes = [_read(task, answer) for task, answer in zip(asked, answers, strict=True)]
+        return outcomes, [i for i, o in enumerate(outcomes) if isinstance(o, Malformed)]
+
+    outcomes = ask_and_read(work, work.config.scorer.endpoint, calls, read)
+    for task, outcome in zip(asked, outcomes, strict=True):
+        if isinstance(outcome, RowError):
+            failures[task.neuron] = failure_row(work, task.neuron, outcome)
+        else:
+            answered, identity = outcome
+            score = balanced_accuracy(task.truth, answered.answers)
+            sure = answered.probabilities
+            auc = None if sure is None else area_under_curve(task.truth, sure)
+            found.append(_row(work, task, score, auc, identity))
+    return found, list(failures.values())
+
+
+def _tasks(work: ShardWork) -> Iterator[_Task]:
+    run_id, layer, start, stop = work.neuron_range
+    with transaction(work.engine) as connection:
+        explanations = results.explanations(connection, *work.neuron_range)
+        retries = results.retries(connection, run_id, "score", layer, start, stop)
+        stages = ("explain", "simulate", "score")
+        failed = results.failed(connection, run_id, stages, layer, start, stop)
+        stored = {
+            (row["neuron"], row["scorer"])
+            for row in yardsticks.scorer_results(connection, *work.neuron_range)
+        }
+        rows = [
+            row
+            for row in records.load(connection, *work.neuron_range)
+            if row["neuron"] in explanations and row["neuron"] not in failed
+        ]
+        chosen = _chosen(connection, work, rows)
+    for row, neuron_records in zip(rows, chosen, strict=True):
+        for scorer in work.config.scoring.also:
+            if (row["neuron"], scorer) not in stored:
+                yield _Task(
+                    neuron=row["neuron"],
+                    scorer=scorer,
+                    explanation=explanations[row["neuron"]],
+                    examples=_examples(work, scorer, row, neuron_records),
+                    sample=retries.get(row["neuron"], 0),
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Records that no explanation was made from: top ones of two splits, and random ones."""
+
+    test: list[ActivationRecord]
+    calibration: list[ActivationRecord]
+    drawn: list[ActivationRecord]
+
+
+def _chosen(connection: Connection, work: ShardWork, rows: Sequence[RowMapping]) -> list[_Chosen]:
+    scoring = work.config.scoring
+    places = [
+        (
+            row["top_records"][top_slice(Split.TEST, scoring.top)],
+            row["top_records"][top_slice(Split.CALIBRATION, scoring.top)],
+            [
+                *row["random_records"][random_slice(Split.TEST, scoring.random)],
+                *row["random_records"][random_slice(Split.CALIBRATION, scoring.random)],
+            ],
+        )
+        for row in rows
+    ]
+    named = [
+        [row["excerpts"][place] for kind in kinds for place in kind]
+        for row, kinds in zip(rows, places, strict=True)
+    ]
+    texts = texts_of(connection, work)
+    found = []
+    for row, kinds, tokens in zip(rows, places, tokens_of(connection, work, named), strict=True):
+        activations = activations_of(row)[[place for kind in kinds for place in kind]].tolist()
+        all_records = iter(
+            ActivationRecord(tuple(texts[t] for t in ids), tuple(values))
+            for ids, values in zip(tokens.tolist(), activations, strict=True)
+        )
+        found.append(_Chosen(*([next(all_records) for _ in kind] for kind in kinds)))
+    return found
+
+
+def _examples(work: ShardWork, scorer: Scorer, row: RowMapping, chosen: _Chosen) -> list[Example]:
+    """Return the examples of a neuron in a drawn order, which is the same at every attempt."""
+    highest, n_most = row["max_activation"], work.config.scoring.top
+    seed = (work.config.corpus.seed, work.claim.layer, row["neuron"])
+    positive = [record for record in chosen.test if fires(record, highest)]
+    if scorer == "detection":
+        negative = [record for record in chosen.drawn if is_silent(record, highest)]
+        found = detection_examples(positive, negative[:n_most])
+    else:
+        wrong = [record for record in chosen.calibration if fires(record, highest)]
+        found = fuzzing_examples(positive, wrong, highest, seed)
+    order = np.random.default_rng([*seed, 1]).permutation(len(found)).tolist()
+    return [found[place] for place in order]
+
+
+def _call(work: ShardWork, task: _Task) -> Call:
+    part = work.config.scorer
+    body = classification_body(task.scorer, task.explanation, task.examples, part.top_logprobs)
+    return Call("score", part.model, {"model": part.model, **body}, sample=task.sample)
+
+
+def _read(task: _Task, answer: Answer | RowError) -> Outcome:
+    if isinstance(answer, RowError):
+        return answer
+    try:
+        reply = Reply(answer.text, answer.distributions)
+        return read_classification(reply, len(task.examples)), answer.identity
+    except Malformed as error:
+        return Malformed(error.reason, answer.attempts, answer.request_id)
+
+
+def _row(
+    work: ShardWork, task: _Task, score: float | None, auc: float | None, call: bytes | None
+) -> tuple[Any, ...]:
+    n_positive = sum(example.is_true for example in task.examples)
+    counts = (n_positive, len(task.examples) - n_positive)
+    place = (work.claim.run_id, work.claim.layer, task.neuron, task.scorer)
+    return (*place, score, auc, *counts, task.undefined_reason, call)

@@ -38,10 +38,17 @@ def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> R
         endpoint = _endpoint(config, config.simulator, env)
         simulator, found = probe_kind(endpoint, config.simulator.model, config.simulator.kind)
         answers += found.answers
-    if config.scoring.also:
+    if config.scoring.also and not _asked_already(config):
         endpoint = _endpoint(config, config.scorer, env)
         answers += probe_chat(endpoint, config.scorer.model).answers
     return Readiness(simulator, tuple(answers))
+
+
+def _asked_already(config: RunConfig) -> bool:
+    """Return whether the scorer is the model of the explainer, of which the same was asked."""
+    explainer, scorer = config.explainer, config.scorer
+    is_same = (explainer.endpoint, explainer.model) == (scorer.endpoint, scorer.model)
+    return is_same and explainer.kind != "lookup"
 
 
 def probe_parts(config: RunConfig, env: Mapping[str, str] = os.environ) -> dict[str, Probe]:

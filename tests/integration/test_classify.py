@@ -12,6 +12,9 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from db import results, runs, yardsticks
+from orchestrator.endpoints import check_endpoints
+from orchestrator.rehearsal.options import RehearsalOptions
+from orchestrator.rehearsal.server import RehearsalServer
 from orchestrator.subject import read_shape
 from tests.integration.test_collection import claimed, make_run, work_through
 from worker.run_config import RunConfig
@@ -189,3 +192,23 @@ def test_what_cannot_be_read_fails_and_what_is_stored_is_not_asked_again(engine,
         assert connection.exec_driver_sql("SELECT count(*) FROM call").scalar_one() == calls
         spent = "SELECT stage, sum(calls) FROM spend GROUP BY 1"
         assert dict(connection.exec_driver_sql(spent).all()) == {"score": calls}
+
+
+@pytest.mark.parametrize(("model", "asked"), [("rehearsal", 2), ("another", 3)])
+def test_a_scorer_that_is_the_explainer_is_not_asked_again_whether_it_answers(model, asked):
+    role = {"endpoint": "here", "model": "rehearsal"}
+    options = RehearsalOptions(models=("rehearsal", "another"))
+    with RehearsalServer(options) as server:
+        config = RunConfig.model_validate(
+            {
+                "name": "probed",
+                "explainer": role,
+                "simulator": {"kind": "json", **role},
+                "scorer": {"endpoint": "here", "model": model},
+                "scoring": {"also": ["detection"]},
+                "endpoints": {"here": {"base_url": server.base_url}},
+            }
+        )
+        check_endpoints(config)
+        stats = server.stats()
+    assert (stats["answered"], stats["repeated_questions"]) == (asked, 0)

@@ -6,11 +6,13 @@ Measured at 2 to 50 times the speed of the alternatives, and idempotent. The for
 
 import io
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain
 from typing import Any
 
+import psycopg2
 from sqlalchemy import (
     REAL,
     BigInteger,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import DBAPIError
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 _NULL = struct.pack("!i", -1)
@@ -45,27 +48,63 @@ def upsert(
 
     With `update`, rows whose primary key is there already are replaced, and counted too.
     """
+    with _merging(connection, table, columns, rows, update=update) as cursor:
+        return int(cursor.rowcount)
+
+
+def insert_new(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    returning: str,
+) -> list[Any]:
+    """Store rows that are not there yet, and return the values that these have in a column."""
+    with _merging(connection, table, columns, rows, returning=returning) as cursor:
+        return [value for (value,) in cursor]
+
+
+@contextmanager
+def _merging(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    update: bool = False,
+    returning: str | None = None,
+) -> Iterator[Any]:
+    """Yield the cursor of the statement that stores the rows."""
     quote = connection.dialect.identifier_preparer.quote
     names = ", ".join(quote(column) for column in columns)
     target, staging = quote(table.name), quote(f"new_{table.name}")
-    cursor = connection.connection.cursor()
-    cursor.execute(
-        f"CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608  (names of our own tables)
-    )
-    for column in columns:
-        if isinstance(table.c[column].type, LargeBinary):  # packed numbers: compressing is in vain
-            cursor.execute(f"ALTER TABLE {staging} ALTER {quote(column)} SET STORAGE EXTERNAL")
-    cursor.copy_expert(
-        f"COPY {staging} ({names}) FROM STDIN (FORMAT binary)", encode_rows(table, columns, rows)
-    )
-    cursor.execute(
-        f"INSERT INTO {target} ({names}) SELECT {names} FROM {staging} "  # noqa: S608
-        f"{_on_conflict(table, columns, quote) if update else 'ON CONFLICT DO NOTHING'}"
-    )
-    stored = int(cursor.rowcount)
-    cursor.execute(f"DROP TABLE {staging}")
-    cursor.close()
-    return stored
+    with _sqlalchemy_errors(), closing(connection.connection.cursor()) as cursor:
+        cursor.execute(
+            f"CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608  (names of our own tables)
+        )
+        for column in columns:  # packed numbers: compressing is in vain
+            if isinstance(table.c[column].type, LargeBinary):
+                cursor.execute(f"ALTER TABLE {staging} ALTER {quote(column)} SET STORAGE EXTERNAL")
+        cursor.copy_expert(
+            f"COPY {staging} ({names}) FROM STDIN (FORMAT binary)",
+            encode_rows(table, columns, rows),
+        )
+        conflict = _on_conflict(table, columns, quote) if update else "ON CONFLICT DO NOTHING"
+        cursor.execute(
+            f"INSERT INTO {target} ({names}) SELECT {names} FROM {staging} {conflict}"  # noqa: S608
+            + (f" RETURNING {quote(returning)}" if returning else "")
+        )
+        yield cursor
+        cursor.execute(f"DROP TABLE {staging}")
+
+
+@contextmanager
+def _sqlalchemy_errors() -> Iterator[None]:
+    """Raise what callers know: the driver's own cursor raises the driver's own errors."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise DBAPIError.instance(None, None, error, psycopg2.Error) from error
 
 
 def _on_conflict(table: Table, columns: Sequence[str], quote: Callable[[str], str]) -> str:

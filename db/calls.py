@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, select, text
 
-from db.bulk import upsert
+from db.bulk import insert_new
 from db.runs import table
 from db.tables import CallRecord
 
@@ -18,9 +18,23 @@ def find(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMap
     return connection.execute(query).mappings().all()
 
 
-def save(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store answers in the order of CALL_COLUMNS; the first answer to a question stands."""
-    return upsert(connection, table(CallRecord), CALL_COLUMNS, rows)
+def save(connection: Connection, rows: Iterable[Sequence[Any]]) -> set[bytes]:
+    """Store answers in the order of CALL_COLUMNS; the first answer to a question stands.
+
+    Return the identities of those that were stored.
+    """
+    found = insert_new(connection, table(CallRecord), CALL_COLUMNS, rows, "identity")
+    return {bytes(identity) for identity in found}
+
+
+def paid_again(connection: Connection, identity: bytes, usd: float) -> RowMapping:
+    """Count what a second answer to a question cost as wasted. Return run_id, stage and model."""
+    query = text("""
+        UPDATE call SET wasted_usd = wasted_usd + :usd WHERE identity = :identity
+        RETURNING run_id, purpose AS stage, model
+    """)
+    found = connection.execute(query, {"identity": identity, "usd": usd})
+    return found.mappings().one()
 
 
 def waste(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMapping]:

@@ -166,5 +166,5 @@ def _save(
             shards=plan.shards,
             totals=plan.totals(),
         )
-    PostgresLedger(engine, run_id).save(ready.answers)
+        PostgresLedger(engine, run_id).save_in(connection, ready.answers)
     return run_id

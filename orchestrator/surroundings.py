@@ -12,6 +12,7 @@ from db.session import make_engine, transaction
 from orchestrator.errors import InputError
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.services import start_services
+from worker.patience import reason_of
 from worker.settings import Settings, with_driver
 
 EMBEDDED_LEASE_S = "20"  # one machine: a worker that is not heard of is dead, not far away
@@ -76,14 +77,23 @@ def open_database(surroundings: Surroundings) -> Engine:
         migrate.upgrade(surroundings.settings.database_url)
     engine = make_engine(with_driver(surroundings.settings.database_url))
     try:
-        with transaction(engine) as connection:
-            found = runs.schema_version(connection)
+        check_schema(engine)
     except OperationalError as error:
-        reason = str(error.orig).strip().splitlines()[0]
+        reason = reason_of(error)
         raise InputError(f"DATABASE_URL: the database cannot be reached: {reason}") from error
+    return engine
+
+
+def check_schema(engine: Engine) -> None:
+    """Check that the database is of this code's schema.
+
+    Raises:
+        InputError: It is not.
+    """
+    with transaction(engine) as connection:
+        found = runs.schema_version(connection)
     if found != migrate.head():
         raise InputError(
             f"the database is at schema {found or 'none'}, this version needs {migrate.head()}: "
             "run `neurogloss migrate`"
         )
-    return engine

@@ -6,11 +6,18 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from db import migrate as schema
+from db.session import make_engine
 from orchestrator.commands.finding import open_engine
 from orchestrator.errors import InputError
 from orchestrator.local.services import services_running, stop_services
-from orchestrator.surroundings import find_surroundings, home_folder, open_database
+from orchestrator.surroundings import (
+    Surroundings,
+    check_schema,
+    find_surroundings,
+    home_folder,
+)
 from worker.app import app
+from worker.patience import patiently
 from worker.settings import with_driver
 
 
@@ -31,12 +38,23 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
     )
     app.conf.broker_url = surroundings.settings.redis_url
     os.environ["REDIS_URL"] = surroundings.settings.redis_url
-    open_database(surroundings).dispose()
     exit_with_parent()
+    _wait_for_database(surroundings)
     pool = ["-P", "solo"] if kind == "gpu" else ["-P", "threads", "-c", str(concurrency)]
     called = name or f"{kind}-{os.getpid()}"
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"]
     app.worker_main(["worker", "-Q", kind, "-n", f"{called}@%h", *pool, *quiet])
+
+
+def _wait_for_database(surroundings: Surroundings) -> None:
+    """Return when the database answers and has this schema.
+
+    Raises:
+        InputError: It has another one.
+    """
+    engine = make_engine(surroundings.settings.database_url)
+    patiently(lambda: check_schema(engine))
+    engine.dispose()
 
 
 @click.command()

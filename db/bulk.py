@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
+KEEP_THE_FIRST = "ON CONFLICT DO NOTHING"
 _NULL = struct.pack("!i", -1)
 _END = struct.pack("!h", -1)
 _INT2_OID, _INT4_OID, _FLOAT4_OID = 21, 23, 700
@@ -89,7 +90,7 @@ def _merging(
             f"COPY {staging} ({names}) FROM STDIN (FORMAT binary)",
             encode_rows(table, columns, rows),
         )
-        conflict = _on_conflict(table, columns, quote) if update else "ON CONFLICT DO NOTHING"
+        conflict = _on_conflict(table, columns, quote) if update else KEEP_THE_FIRST
         cursor.execute(
             f"INSERT INTO {target} ({names}) SELECT {names} FROM {staging} {conflict}"  # noqa: S608
             + (f" RETURNING {quote(returning)}" if returning else "")

@@ -1,0 +1,77 @@
+"""The network between a process and a service, which can be cut, frozen and healed."""
+
+import asyncio
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+CHUNK = 1 << 16
+
+
+class Network:
+    """The event loop of all links, in a thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, name="network", daemon=True).start()
+
+    def link(self, socket: Path) -> "Link":
+        """Open a port of this machine that leads to a unix socket."""
+        return asyncio.run_coroutine_threadsafe(Link.open(self.loop, socket), self.loop).result()
+
+
+class Link:
+    """One port. While frozen, bytes wait; while cut, connections are closed and refused."""
+
+    port: int
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, socket: Path) -> None:
+        self._loop, self._socket = loop, socket
+        self._flows, self._whole = asyncio.Event(), True
+        self._flows.set()
+        self._ends: set[asyncio.StreamWriter] = set()
+
+    @classmethod
+    async def open(cls, loop: asyncio.AbstractEventLoop, socket: Path) -> "Link":
+        link = cls(loop, socket)
+        server = await asyncio.start_server(link._join, "127.0.0.1", 0)
+        link.port = server.sockets[0].getsockname()[1]
+        return link
+
+    def cut(self) -> None:
+        self._loop.call_soon_threadsafe(self._set, True, False)
+
+    def freeze(self) -> None:
+        self._loop.call_soon_threadsafe(self._set, False, True)
+
+    def heal(self) -> None:
+        self._loop.call_soon_threadsafe(self._set, True, True)
+
+    def _set(self, flows: bool, whole: bool) -> None:
+        self._whole = whole
+        (self._flows.set if flows else self._flows.clear)()
+        if not whole:
+            for end in self._ends:
+                end.transport.abort()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._flows.wait()
+            if not self._whole:
+                raise OSError("cut")
+            far_reader, far_writer = await asyncio.open_unix_connection(str(self._socket))
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = {writer, far_writer}
+        self._ends |= ends
+        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        self._ends -= ends
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(CHUNK):
+                await self._flows.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()

@@ -19,6 +19,12 @@ demo: install ## Explain and score every neuron of the demo model, here and now
 test: install ## Run the tests; T=tests/unit for a part
 	$(BIN)/pytest $(T)
 
+test-chaos: install ## Disturb 20 runs with 200 faults, for half an hour; SEED=7 replays one
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED),--schedules 20)
+
+test-mutations: install ## Take each protection out of the workers, and see that test-chaos misses it
+	$(BIN)/python -m tests.chaos.mutations
+
 test-compose: ## Build the images and run the compose file to its end, on the engine of DOCKER_HOST
 	tests/compose/run
 
@@ -41,4 +47,4 @@ constraints: install ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
 
-.PHONY: help install demo test test-compose test-compatibility check audit migrate constraints
+.PHONY: help install demo test test-chaos test-mutations test-compose test-compatibility check audit migrate constraints

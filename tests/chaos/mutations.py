@@ -35,15 +35,15 @@ def _noticed(name: str, mutation: Mutation) -> str:
 
 
 def _find(name: str, mutation: Mutation) -> str:
-    with tempfile.TemporaryDirectory(prefix="neurogloss-chaos-") as folder:
-        with World(Path(folder), name) as world:
-            stage = Stage(world, NEURONS, deadline_s=DEADLINE_S)
-            if wrong := stage.rehearse().wrong:
-                return f"{_SURVIVED}: it is wrong undisturbed too: {wrong[0]}"
-            for seed in range(SCHEDULES):
-                outcome = stage.run(seed, mutation.kinds, FAULTS)
-                if outcome.wrong:
-                    return f"noticed at seed {seed}: {outcome.wrong[0].splitlines()[0]}"
+    folder = tempfile.TemporaryDirectory(prefix="neurogloss-chaos-")
+    with folder as path, World(Path(path), name) as world:
+        stage = Stage(world, NEURONS, deadline_s=DEADLINE_S)
+        if wrong := stage.rehearse().wrong:
+            return f"{_SURVIVED}: it is wrong undisturbed too: {wrong[0]}"
+        for seed in range(SCHEDULES):
+            outcome = stage.run(seed, mutation.kinds, FAULTS)
+            if outcome.wrong:
+                return f"noticed at seed {seed}: {outcome.wrong[0].splitlines()[0]}"
     return _SURVIVED
 
 

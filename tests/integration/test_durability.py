@@ -6,17 +6,19 @@ import time
 import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
-from tests.integration.test_storage import claim, first_shard, run_id  # noqa: F401
 
 from db import progress, runs, shards
 from db.session import is_away, transaction
 from orchestrator.dispatch import tick
+from tests.integration import test_storage
+from tests.integration.test_storage import claim, first_shard
 from worker.api.calls import Answer
 from worker.patience import patiently
 from worker.shard_work import Lease
 from worker.stages.ledger import PostgresLedger
 
 LEASE_S = 60
+run_id = test_storage.run_id  # the fixture
 
 
 def answer(number, usd=1.0):
@@ -81,7 +83,7 @@ def test_a_database_that_cannot_be_reached_is_away():
     assert is_away(raised.value)
 
 
-def test_a_bulk_write_that_is_cut_off_is_an_outage(engine, run_id):  # noqa: F811
+def test_a_bulk_write_that_is_cut_off_is_an_outage(engine, run_id):
     with pytest.raises(DBAPIError) as raised, transaction(engine) as connection:
         connection.execute(text("SELECT 1"))
         end_backends(engine)
@@ -103,7 +105,7 @@ def test_waiting_for_the_database_ends_when_the_worker_is_to_stop():
     assert len(tries) >= 2
 
 
-def test_an_answer_whose_commit_got_lost_is_counted_once(engine, run_id):  # noqa: F811
+def test_an_answer_whose_commit_got_lost_is_counted_once(engine, run_id):
     breaks = iter([True])
 
     @event.listens_for(engine, "commit")
@@ -117,7 +119,7 @@ def test_an_answer_whose_commit_got_lost_is_counted_once(engine, run_id):  # noq
     assert tuple(counted) == tuple(stored) == (2, 2.0, 0.0)
 
 
-def test_a_question_that_was_paid_for_twice_is_counted_as_wasted(engine, run_id):  # noqa: F811
+def test_a_question_that_was_paid_for_twice_is_counted_as_wasted(engine, run_id):
     ledger = PostgresLedger(engine, run_id)
     ledger.save([answer(1)])
     ledger.save([answer(1, usd=0.25), answer(2)])
@@ -137,7 +139,7 @@ def test_a_lease_ends_by_itself_and_with_its_process():
     assert lease.is_set()
 
 
-def test_a_message_that_is_dropped_lets_the_shard_be_queued_at_once(engine, run_id):  # noqa: F811
+def test_a_message_that_is_dropped_lets_the_shard_be_queued_at_once(engine, run_id):
     with engine.begin() as connection:
         assert len(shards.queue(connection, run_id, ["explain"], 1, LEASE_S)) == 1
         shards.unqueue(connection, first_shard(engine))
@@ -148,7 +150,7 @@ def test_a_message_that_is_dropped_lets_the_shard_be_queued_at_once(engine, run_
         assert shards.renew(connection, [held], LEASE_S) == {held.shard_id}
 
 
-def test_a_shard_of_a_dead_worker_says_whose_it_was(engine, run_id):  # noqa: F811
+def test_a_shard_of_a_dead_worker_says_whose_it_was(engine, run_id):
     claim(engine, "api-7", lease_s=-1)
     with engine.begin() as connection:
         shards.sweep(connection, run_id)
@@ -171,7 +173,7 @@ def make_poisonous(engine, shard_id):
         connection.execute(query, {"n": shards.MAX_ATTEMPTS, "i": shard_id})
 
 
-def test_a_poisonous_shard_is_parked_and_the_others_go_on(engine, run_id, sent):  # noqa: F811
+def test_a_poisonous_shard_is_parked_and_the_others_go_on(engine, run_id, sent):
     set_config(engine)
     make_poisonous(engine, first_shard(engine))
     assert tick(engine, run_id, LEASE_S) == "running"
@@ -184,7 +186,7 @@ def test_a_poisonous_shard_is_parked_and_the_others_go_on(engine, run_id, sent):
 def test_a_poisonous_shard_of_collect_lets_the_rest_end_before_the_run_is_paused(
     engine,
     run_id,
-    sent,  # noqa: F811
+    sent,
 ):
     set_config(engine)
     with engine.begin() as connection:

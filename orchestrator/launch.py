@@ -21,6 +21,7 @@ from orchestrator.subject import (
     token_texts,
     vocabulary_digest,
 )
+from worker.patience import patiently
 from worker.run_config import RunConfig
 from worker.stages.ledger import PostgresLedger
 
@@ -81,11 +82,15 @@ def create_or_resume(
             serve.
         RunError: An endpoint of a run that is not there yet cannot do its part.
     """
-    with transaction(engine) as connection:
-        found = runs.find(connection, config.name)
+    found = patiently(lambda: _find(engine, config.name))
     if found is not None:
         return _resume(engine, found, config)
     return _create(engine, config, shape, on_document)
+
+
+def _find(engine: Engine, name: str) -> RowMapping | None:
+    with transaction(engine) as connection:
+        return runs.find(connection, name)
 
 
 def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
@@ -96,13 +101,17 @@ def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
             f"run {config.name!r} exists with another configuration; "
             f"choose another name or undo:\n  {changes}"
         )
+    patiently(lambda: _go_on(engine, found, config))
+    return int(found["id"])
+
+
+def _go_on(engine: Engine, found: RowMapping, config: RunConfig) -> None:
     with transaction(engine) as connection:
         runs.update_limits(connection, found["id"], config.model_dump(mode="json"))
         runs.set_budget(connection, found["id"], config.budget.usd)
         if found["state"] == "paused":
             runs.resume(connection, found["id"])
             shards.forgive(connection, found["id"])
-    return int(found["id"])
 
 
 def _create(
@@ -122,8 +131,8 @@ def _create(
     texts = token_texts(tokenizer, shape.vocab_size)
     plan = make_plan(config, shape)
     try:
-        return _save(engine, config, shape, cut, texts, plan, ready)
-    except IntegrityError:  # another command has just created it
+        return patiently(lambda: _save(engine, config, shape, cut, texts, plan, ready))
+    except IntegrityError:  # another command has just created it, or we have: the word got lost
         return create_or_resume(engine, config, shape, on_document)
 
 

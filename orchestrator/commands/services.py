@@ -1,8 +1,10 @@
 """The commands `worker`, `migrate` and `stop`: the processes that a run needs."""
 
 import os
+import sys
 
 import click
+from celery.signals import worker_shutdown
 from sqlalchemy.exc import DBAPIError
 
 from db import migrate as schema
@@ -43,7 +45,10 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
     pool = ["-P", "solo"] if kind == "gpu" else ["-P", "threads", "-c", str(concurrency)]
     called = name or f"{kind}-{os.getpid()}"
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"]
+    codes: list[int] = []  # Celery tells its exit code nobody else
+    worker_shutdown.connect(lambda sender, **_: codes.append(sender.exitcode or 0), weak=False)
     app.worker_main(["worker", "-Q", kind, "-n", f"{called}@%h", *pool, *quiet])
+    sys.exit(max(codes, default=0))
 
 
 def _wait_for_database(surroundings: Surroundings) -> None:

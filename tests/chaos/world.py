@@ -154,7 +154,7 @@ class World:
             return
         could_not_begin = code == 2 and ONE_DATABASE_AWAY in said
         if not child.is_expected_to_end and not could_not_begin:
-            self.complaints.append(f"{child.name} ended with {code}: {said[-600:]}")
+            self.complaints.append(f"{child.name} ended with {code}: {said[-4000:]}")
         if child.name in WORKERS or code in (1, 2, 130) or code < 0:
             self._start(child)
         else:

@@ -43,7 +43,7 @@ def _find(name: str, mutation: Mutation) -> str:
         for seed in range(SCHEDULES):
             outcome = stage.run(seed, mutation.kinds, FAULTS)
             if outcome.wrong:
-                return f"noticed at seed {seed}: {outcome.wrong[0].splitlines()[0]}"
+                return f"noticed at seed {seed}: {outcome.wrong[0].splitlines()[0][:160]}"
     return _SURVIVED
 
 

@@ -12,18 +12,39 @@ class Network:
     """The event loop of all links, in a thread."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, name="network", daemon=True).start()
+        self._loop = asyncio.new_event_loop()
+        self._links: list[Link] = []
+        self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
+        self._thread.start()
 
     def link(self, socket: Path) -> "Link":
         """Open a port of this machine that leads to a unix socket."""
-        return asyncio.run_coroutine_threadsafe(Link.open(self.loop, socket), self.loop).result()
+        opening = Link.open(self._loop, socket)
+        self._links.append(asyncio.run_coroutine_threadsafe(opening, self._loop).result())
+        return self._links[-1]
+
+    def close(self) -> None:
+        """Close all links, and end the thread."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _close(self) -> None:
+        for link in self._links:
+            link.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.05)  # transports close a turn of the loop later
 
 
 class Link:
     """One port. While frozen, bytes wait; while cut, connections are closed and refused."""
 
     port: int
+    _server: asyncio.Server
 
     def __init__(self, loop: asyncio.AbstractEventLoop, socket: Path) -> None:
         self._loop, self._socket = loop, socket
@@ -34,9 +55,14 @@ class Link:
     @classmethod
     async def open(cls, loop: asyncio.AbstractEventLoop, socket: Path) -> "Link":
         link = cls(loop, socket)
-        server = await asyncio.start_server(link._join, "127.0.0.1", 0)
-        link.port = server.sockets[0].getsockname()[1]
+        link._server = await asyncio.start_server(link._join, "127.0.0.1", 0)
+        link.port = link._server.sockets[0].getsockname()[1]
         return link
+
+    def close(self) -> None:
+        """Take no connections any more, and end those there are."""
+        self._server.close()
+        self._set(True, False)
 
     def cut(self) -> None:
         self._loop.call_soon_threadsafe(self._set, True, False)

@@ -82,6 +82,7 @@ class World:
             migrate.upgrade(self.urls.database_url)
             self.engine: Engine = create_engine(self.urls.database_url, poolclass=NullPool)
             self.network = Network()
+            stack.callback(self.network.close)
             stack.callback(self._end_children)
             for name, kind in WORKERS.items():
                 self._add(name, ["worker", kind, "--name", name])

@@ -179,6 +179,19 @@ def _database_link_frozen(world: World, dice: random.Random) -> Strike:
     return _cut(world, dice, 0, frozen=True)
 
 
+def _database_replies_lost(world: World, dice: random.Random) -> Strike:
+    """Let what is asked arrive, commits too, and lose the answers with their connections."""
+    child = dice.choice(list(world.children.values()))
+    link = child.links[0]
+    link.mute()
+
+    def break_off() -> None:
+        link.cut()
+        link.heal()
+
+    return Strike(f"{child.name} from postgres", _at_risk(child), break_off, dice.uniform(0.1, 1))
+
+
 def _redis_link_cut(world: World, dice: random.Random) -> Strike:
     return _cut(world, dice, 1, frozen=False)
 
@@ -249,6 +262,7 @@ KINDS: dict[str, Callable[[World, random.Random], Strike]] = {
     "database connections cut": _connections_cut,
     "database link cut": _database_link_cut,
     "database link frozen": _database_link_frozen,
+    "database replies lost": _database_replies_lost,
     "redis link cut": _redis_link_cut,
     "redis link frozen": _redis_link_frozen,
     "disk full": _disk_full,

@@ -41,15 +41,19 @@ class Network:
 
 
 class Link:
-    """One port. While frozen, bytes wait; while cut, connections are closed and refused."""
+    """One port. While frozen, bytes wait; while cut, connections are closed and refused.
+
+    While mute, what is asked arrives, and what is answered waits.
+    """
 
     port: int
     _server: asyncio.Server
 
     def __init__(self, loop: asyncio.AbstractEventLoop, socket: Path) -> None:
         self._loop, self._socket = loop, socket
-        self._flows, self._whole = asyncio.Event(), True
-        self._flows.set()
+        self._to, self._from, self._whole = asyncio.Event(), asyncio.Event(), True
+        self._to.set()
+        self._from.set()
         self._ends: set[asyncio.StreamWriter] = set()
 
     @classmethod
@@ -62,27 +66,31 @@ class Link:
     def close(self) -> None:
         """Take no connections any more, and end those there are."""
         self._server.close()
-        self._set(True, False)
+        self._set(True, True, False)
 
     def cut(self) -> None:
-        self._loop.call_soon_threadsafe(self._set, True, False)
+        self._loop.call_soon_threadsafe(self._set, True, True, False)
 
     def freeze(self) -> None:
-        self._loop.call_soon_threadsafe(self._set, False, True)
+        self._loop.call_soon_threadsafe(self._set, False, False, True)
+
+    def mute(self) -> None:
+        self._loop.call_soon_threadsafe(self._set, True, False, True)
 
     def heal(self) -> None:
-        self._loop.call_soon_threadsafe(self._set, True, True)
+        self._loop.call_soon_threadsafe(self._set, True, True, True)
 
-    def _set(self, flows: bool, whole: bool) -> None:
+    def _set(self, to: bool, back: bool, whole: bool) -> None:
         self._whole = whole
-        (self._flows.set if flows else self._flows.clear)()
+        (self._to.set if to else self._to.clear)()
+        (self._from.set if back else self._from.clear)()
         if not whole:
             for end in self._ends:
                 end.transport.abort()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await self._flows.wait()
+            await self._to.wait()
             if not self._whole:
                 raise OSError("cut")
             far_reader, far_writer = await asyncio.open_unix_connection(str(self._socket))
@@ -91,13 +99,17 @@ class Link:
             return
         ends = {writer, far_writer}
         self._ends |= ends
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        there = self._pump(reader, far_writer, self._to)
+        back = self._pump(far_reader, writer, self._from)
+        await asyncio.gather(there, back)
         self._ends -= ends
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
-                await self._flows.wait()
+                await flows.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()

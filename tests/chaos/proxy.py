@@ -33,10 +33,8 @@ class Network:
     async def _close(self) -> None:
         for link in self._links:
             link.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=1)
         await asyncio.sleep(0.05)  # transports close a turn of the loop later
 
 

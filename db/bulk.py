@@ -1,4 +1,4 @@
-"""The one bulk-write path: COPY BINARY into a temporary table, then INSERT .. ON CONFLICT.
+"""The one bulk-write path: COPY BINARY, by way of a temporary table where rows are there already.
 
 Measured at 2 to 50 times the speed of the alternatives, and idempotent. The format is PostgreSQL's
 ("Binary Format" under COPY in its manual): big-endian, a length before every field, -1 for NULL.
@@ -9,10 +9,10 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import psycopg2
+from psycopg2.errors import UniqueViolation
 from sqlalchemy import (
     REAL,
     BigInteger,
@@ -30,8 +30,8 @@ from sqlalchemy.exc import DBAPIError
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 KEEP_THE_FIRST = "ON CONFLICT DO NOTHING"
-_NULL = struct.pack("!i", -1)
-_END = struct.pack("!h", -1)
+_INT2, _INT4 = struct.Struct("!h"), struct.Struct("!i")
+_NULL, _END = _INT4.pack(-1), _INT2.pack(-1)
 _INT2_OID, _INT4_OID, _FLOAT4_OID = 21, 23, 700
 
 Encoder = Callable[[Any], bytes]
@@ -49,8 +49,16 @@ def upsert(
 
     With `update`, rows whose primary key is there already are replaced, and counted too.
     """
-    with _merging(connection, table, columns, rows, update=update) as cursor:
-        return int(cursor.rowcount)
+    encoded = encode_rows(table, columns, rows)
+    with _cursor(connection) as cursor:
+        target = _quoted(connection, table.name, columns)
+        if not update and (stored := _copy_new(cursor, target, encoded)) is not None:
+            return stored
+        with _staged(connection, cursor, table, columns, encoded) as insert:
+            quote = connection.dialect.identifier_preparer.quote
+            conflict = _on_conflict(table, columns, quote) if update else KEEP_THE_FIRST
+            cursor.execute(f"{insert} {conflict}")
+            return int(cursor.rowcount)
 
 
 def insert_new(
@@ -61,51 +69,108 @@ def insert_new(
     returning: str,
 ) -> list[Any]:
     """Store rows that are not there yet, and return the values that these have in a column."""
-    with _merging(connection, table, columns, rows, returning=returning) as cursor:
-        return [value for (value,) in cursor]
+    rows = list(rows)
+    encoded = encode_rows(table, columns, rows)
+    with _cursor(connection) as cursor:
+        if _copy_new(cursor, _quoted(connection, table.name, columns), encoded) is not None:
+            return [row[columns.index(returning)] for row in rows]
+        with _staged(connection, cursor, table, columns, encoded) as insert:
+            quoted = connection.dialect.identifier_preparer.quote(returning)
+            cursor.execute(f"{insert} {KEEP_THE_FIRST} RETURNING {quoted}")
+            return [value for (value,) in cursor.fetchall()]
+
+
+def fetch_bytes(
+    connection: Connection, query: str, parameters: Sequence[Any]
+) -> Iterator[list[memoryview]]:
+    """Return the rows of a query with every value as the bytes of its binary format.
+
+    A `bytea` comes as it is stored: the way of psycopg2 goes by hexadecimal digits and takes three
+    times as long. NULL comes as no bytes. `parameters` are for `%s` in the query.
+    """
+    found = io.BytesIO()
+    with _cursor(connection) as cursor:
+        plain = cursor.mogrify(query, parameters).decode()
+        cursor.copy_expert(f"COPY ({plain}) TO STDOUT (FORMAT binary)", found)
+    return _decoded_rows(found.getbuffer())
+
+
+def _decoded_rows(buffer: memoryview) -> Iterator[list[memoryview]]:
+    at = len(_SIGNATURE)
+    while (n_fields := _INT2.unpack_from(buffer, at)[0]) != -1:
+        at += 2
+        row = []
+        for _ in range(n_fields):
+            size = max(0, _INT4.unpack_from(buffer, at)[0])
+            at += 4
+            row.append(buffer[at : at + size])
+            at += size
+        yield row
 
 
 @contextmanager
-def _merging(
+def _cursor(connection: Connection) -> Iterator[Any]:
+    """Yield a cursor of the driver, whose errors are raised as those that callers know."""
+    try:
+        with closing(connection.connection.cursor()) as cursor:
+            yield cursor
+    except psycopg2.Error as error:
+        raise _as_sqlalchemy(error) from error
+
+
+def _as_sqlalchemy(error: psycopg2.Error) -> Exception:
+    found: Exception = DBAPIError.instance(None, None, error, psycopg2.Error)
+    return found
+
+
+def _copy_new(cursor: Any, target: tuple[str, str], encoded: io.BytesIO) -> int | None:
+    """Copy rows straight into their table; return how many, or None where one is there already.
+
+    Nearly always all rows are new, and a second copy of them would be in vain.
+    """
+    cursor.execute("SAVEPOINT upsert")
+    try:
+        stored = _copy(cursor, target, encoded)
+    except UniqueViolation:
+        cursor.execute("ROLLBACK TO SAVEPOINT upsert; RELEASE SAVEPOINT upsert")
+        return None
+    cursor.execute("RELEASE SAVEPOINT upsert")
+    return stored
+
+
+@contextmanager
+def _staged(
     connection: Connection,
+    cursor: Any,
     table: Table,
     columns: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    *,
-    update: bool = False,
-    returning: str | None = None,
-) -> Iterator[Any]:
-    """Yield the cursor of the statement that stores the rows."""
+    encoded: io.BytesIO,
+) -> Iterator[str]:
+    """Copy rows into a temporary table, and yield the statement that inserts them from there."""
     quote = connection.dialect.identifier_preparer.quote
-    names = ", ".join(quote(column) for column in columns)
-    target, staging = quote(table.name), quote(f"new_{table.name}")
-    with _sqlalchemy_errors(), closing(connection.connection.cursor()) as cursor:
-        cursor.execute(
-            f"CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608  (names of our own tables)
-        )
-        for column in columns:  # packed numbers: compressing is in vain
-            if isinstance(table.c[column].type, LargeBinary):
-                cursor.execute(f"ALTER TABLE {staging} ALTER {quote(column)} SET STORAGE EXTERNAL")
-        cursor.copy_expert(
-            f"COPY {staging} ({names}) FROM STDIN (FORMAT binary)",
-            encode_rows(table, columns, rows),
-        )
-        conflict = _on_conflict(table, columns, quote) if update else KEEP_THE_FIRST
-        cursor.execute(
-            f"INSERT INTO {target} ({names}) SELECT {names} FROM {staging} {conflict}"  # noqa: S608
-            + (f" RETURNING {quote(returning)}" if returning else "")
-        )
-        yield cursor
-        cursor.execute(f"DROP TABLE {staging}")
+    target, names = _quoted(connection, table.name, columns)
+    staging = quote(f"new_{table.name}")
+    cursor.execute(
+        f"CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608  (names of our own tables)
+    )
+    for column in columns:
+        if isinstance(table.c[column].type, LargeBinary):  # packed numbers: compressing is in vain
+            cursor.execute(f"ALTER TABLE {staging} ALTER {quote(column)} SET STORAGE EXTERNAL")
+    _copy(cursor, (staging, names), encoded)
+    yield f"INSERT INTO {target} ({names}) SELECT {names} FROM {staging}"  # noqa: S608
+    cursor.execute(f"DROP TABLE {staging}")
 
 
-@contextmanager
-def _sqlalchemy_errors() -> Iterator[None]:
-    """Raise what callers know: the driver's own cursor raises the driver's own errors."""
-    try:
-        yield
-    except psycopg2.Error as error:
-        raise DBAPIError.instance(None, None, error, psycopg2.Error) from error
+def _quoted(connection: Connection, name: str, columns: Sequence[str]) -> tuple[str, str]:
+    quote = connection.dialect.identifier_preparer.quote
+    return quote(name), ", ".join(map(quote, columns))
+
+
+def _copy(cursor: Any, target: tuple[str, str], encoded: io.BytesIO) -> int:
+    name, columns = target
+    encoded.seek(0)
+    cursor.copy_expert(f"COPY {name} ({columns}) FROM STDIN (FORMAT binary)", encoded)
+    return int(cursor.rowcount)
 
 
 def _on_conflict(table: Table, columns: Sequence[str], quote: Callable[[str], str]) -> str:
@@ -115,9 +180,9 @@ def _on_conflict(table: Table, columns: Sequence[str], quote: Callable[[str], st
 
 
 def encode_rows(table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> io.BytesIO:
-    """Return the rows in the binary format of COPY, at its start."""
+    """Return the rows in the binary format of COPY."""
     encoders = [_encoder(table.c[column].type) for column in columns]
-    head = struct.pack("!h", len(columns))
+    head = _INT2.pack(len(columns))
     buffer = io.BytesIO()
     buffer.write(_SIGNATURE)
     for row in rows:
@@ -125,7 +190,6 @@ def encode_rows(table: Table, columns: Sequence[str], rows: Iterable[Sequence[An
         for encode, value in zip(encoders, row, strict=True):
             buffer.write(_field(encode, value))
     buffer.write(_END)
-    buffer.seek(0)
     return buffer
 
 
@@ -133,7 +197,7 @@ def _field(encode: Encoder, value: Any) -> bytes:
     if value is None:
         return _NULL
     encoded = encode(value)
-    return struct.pack("!i", len(encoded)) + encoded
+    return _INT4.pack(len(encoded)) + encoded
 
 
 def _encoder(kind: Any) -> Encoder:
@@ -148,9 +212,9 @@ def _encoder(kind: Any) -> Encoder:
 def _array(oid: int, code: str, size: int, values: Sequence[Any]) -> bytes:
     if not len(values):
         return struct.pack("!iii", 0, 0, oid)
-    head = struct.pack("!iiiii", 1, 0, oid, len(values), 1)
-    sized = chain.from_iterable((size, value) for value in values)
-    return head + struct.pack("!" + f"i{code}" * len(values), *sized)
+    sized = [size] * (2 * len(values))
+    sized[1::2] = values
+    return struct.pack("!iiiii" + f"i{code}" * len(values), 1, 0, oid, len(values), 1, *sized)
 
 
 def _array_encoder(kind: Any) -> Encoder:
@@ -166,9 +230,9 @@ def _text(value: str) -> bytes:
 
 
 _SCALARS: tuple[tuple[type[Any] | tuple[type[Any], ...], Encoder], ...] = (
-    (SmallInteger, struct.Struct("!h").pack),
+    (SmallInteger, _INT2.pack),
     (BigInteger, struct.Struct("!q").pack),
-    (Integer, struct.Struct("!i").pack),
+    (Integer, _INT4.pack),
     (REAL, struct.Struct("!f").pack),
     (Double, struct.Struct("!d").pack),
     (Boolean, struct.Struct("!?").pack),

@@ -1,11 +1,12 @@
 """What the collect stage leaves on its way: parts of layers, and bounds on what still matters."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, delete, func, select, text
+from sqlalchemy import Connection, Row, delete, func, select, text
 
-from db.bulk import upsert
+from db.bulk import fetch_bytes, upsert
 from db.runs import table
 from db.tables import CollectBound, CollectMaxima, CollectPart
 
@@ -28,14 +29,27 @@ def lock_layer(connection: Connection, run_id: int, layer: int, *, wait: bool) -
     return wait or bool(found)
 
 
-def parts(connection: Connection, run_id: int, layer: int) -> Sequence[RowMapping]:
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part of a layer as it is stored: see `db.tables.CollectPart`."""
+
+    start: int
+    kept_columns: memoryview
+    kept_excerpts: memoryview
+    kept_activations: memoryview
+    blocks: memoryview
+    moments: memoryview
+    nonfinite: memoryview
+
+
+def parts(connection: Connection, run_id: int, layer: int) -> list[StoredPart]:
     """Return the parts of a layer in the order of their first excerpts."""
-    query = (
-        select(*CollectPart.__table__.c)
-        .where(CollectPart.run_id == run_id, CollectPart.layer == layer)
-        .order_by(CollectPart.start)
-    )
-    return connection.execute(query).mappings().all()
+    names = [field.name for field in fields(StoredPart)]
+    query = f"""
+        SELECT {", ".join(names)} FROM collect_part WHERE run_id = %s AND layer = %s ORDER BY start
+    """  # noqa: S608  (names of our own columns)
+    rows = fetch_bytes(connection, query, (run_id, layer))
+    return [StoredPart(int.from_bytes(start), *arrays) for start, *arrays in rows]
 
 
 def drop_parts(connection: Connection, run_id: int, layer: int, starts: Sequence[int]) -> None:

@@ -180,11 +180,6 @@ def test_a_shard_waits_for_its_batch_and_reads_its_answers_for_half_the_price(st
     assert not run.is_ready()
     assert run.scalar("SELECT attempts FROM shard ORDER BY id LIMIT 1") == 0
     answers = _after_waiting(run, calls)
-    print(
-        run.rows(),
-        run.scalar("select string_agg(r::text,' ') from call r"),
-        run.scalar("select string_agg(r::text,' ') from batch_request r"),
-    )
     assert all(isinstance(answer, Answer) for answer in answers)
     stats = run.server.stats()
     assert (stats["batches"], stats["answered"], stats["repeated_questions"]) == (1, 20, 0)
@@ -196,6 +191,8 @@ def test_a_shard_waits_for_its_batch_and_reads_its_answers_for_half_the_price(st
     assert spent == pytest.approx(full / 2)
     assert run.rows()[0][:3] == ("ended", "completed", 20)
     assert run.leaves_nothing()
+    file_id = run.scalar("SELECT file_id FROM batch")
+    assert httpx.get(f"{run.endpoint.base_url}/files/{file_id}").status_code == 404
 
 
 def _after_waiting(run, calls):

@@ -21,6 +21,7 @@ from orchestrator.plan import make_plan
 from orchestrator.subject import read_shape
 from worker.gpu.collection import collect as read_excerpts
 from worker.gpu.layer_reader import LayerPlan
+from worker.gpu.onednn import OneDnnConv1D
 from worker.gpu.subject import DEMO_FOLDER, forward, load_subject, on_activations
 from worker.neurons.sampling import neuron_keys, priorities
 from worker.neurons.selection import Wanted
@@ -391,6 +392,20 @@ def test_the_fused_gelu_is_the_formula_of_the_stock_model():
     ]
     assert np.allclose(*found, rtol=1e-3, atol=2e-3)  # a unit of float16, of values near 1
     assert (found[0] != found[1]).mean() < 0.01
+
+
+def test_onednn_computes_the_products_of_the_stock_model():
+    stock = GPT2Model.from_pretrained(DEMO_FOLDER, dtype=torch.float32).eval()
+    ours = load_subject("demo")
+    for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"):
+        theirs, mine = (model.h[1].get_submodule(name) for model in (stock, ours))
+        assert isinstance(mine, OneDnnConv1D)
+        x = torch.randn(32, 64, theirs.nx, generator=torch.Generator().manual_seed(0))
+        assert torch.allclose(mine(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+
+def test_models_that_are_not_float32_keep_their_own_products():
+    assert not any(isinstance(m, OneDnnConv1D) for m in load_subject("demo", "bfloat16").modules())
 
 
 def test_hooks_are_gone_afterwards(model):

@@ -4,6 +4,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from db import progress, results, retry, runs, shards
+from db.bulk import fetch_bytes
 from db.tables import Base
 
 LEASE_S = 60
@@ -179,6 +180,30 @@ def test_the_first_explanation_of_a_neuron_stands(engine, run_id):
         assert results.save_explanations(connection, [(run_id, 0, 1, "first", "m", None)]) == 1
         assert results.save_explanations(connection, [(run_id, 0, 1, "second", "m", None)]) == 0
         assert results.explanations(connection, run_id, 0, 0, 4) == {1: "first"}
+
+
+def test_only_rows_that_are_new_are_stored(engine, run_id):
+    with engine.begin() as connection:
+        assert explain(connection, run_id, [0, 1]) == 2
+        assert explain(connection, run_id, [1, 2]) == 1
+        assert explain(connection, run_id, [3]) == 1
+    with engine.begin() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM explanation")) == 4
+
+
+def explain(connection, run_id, neurons):
+    return results.save_explanations(
+        connection, [(run_id, 0, neuron, "text", "test", None) for neuron in neurons]
+    )
+
+
+def test_bytes_come_as_they_are_stored(engine):
+    with engine.begin() as connection:
+        query = "SELECT decode(%s, 'hex'), NULL, 258 UNION ALL SELECT ''::bytea, 'x', 1"
+        rows = [
+            [bytes(value) for value in row] for row in fetch_bytes(connection, query, ("00ff",))
+        ]
+    assert rows == [[b"\0\xff", b"", b"\0\0\1\2"], [b"", b"x", b"\0\0\0\1"]]
 
 
 def test_search_takes_percent_signs_as_they_are(engine, run_id):

@@ -92,6 +92,10 @@ class BatchClient:
             file.seek(0)
             yield file
 
+    def delete(self, file_id: str) -> None:
+        """Delete a file."""
+        self._send("DELETE", f"files/{file_id}")
+
     def _post(self, path: str, **content: Any) -> dict[str, Any]:
         return self._json(self._send("POST", path, **content))
 

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoConfig, GPT2Model
 
 from worker.errors import CannotCollect
+from worker.gpu.onednn import use_onednn
 from worker.neurons.records import IntArray
 from worker.settings import GPU_INDEX
 
@@ -43,6 +44,7 @@ def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
         raise CannotCollect(f"subject.model = {model!r} cannot be loaded: {error}") from error
     subject.requires_grad_(False).train(False)
     torch.nn.Module.to(subject, best_device())  # transformers wraps its own out of its types
+    use_onednn(subject)
     return subject
 
 

@@ -69,6 +69,11 @@ def quantile_boundaries(maxima: FloatArray) -> FloatArray:
     return np.ascontiguousarray(values.T, dtype=np.float32)
 
 
+def _rising(bits: Any) -> Any:
+    """Turn the bits of float16, signed integers, into integers of the same order, or back."""
+    return bits ^ ((bits >> 15) & 0x7FFF)
+
+
 def top_keys(bits: Any, excerpts: Any) -> Any:
     """Return the keys for top records.
 
@@ -76,8 +81,7 @@ def top_keys(bits: Any, excerpts: Any) -> Any:
         bits: int64, the 16 bits, signed, of finite float16 maxima. No negative zero.
         excerpts: int64.
     """
-    rising = bits ^ ((bits >> 63) & 0x7FFF)  # integers in the order of the floats
-    return ((0x8000 - rising) << 32) | excerpts
+    return ((0x8000 - _rising(bits)) << 32) | excerpts
 
 
 def draw_keys(neuron_keys: Any, excerpts: Any, n_excerpts: int) -> Any:
@@ -124,6 +128,13 @@ class Ranking:
         """The rows that are among the wanted records of any kind."""
         return np.flatnonzero(self.chosen.any(axis=0))
 
+    def highest(self, kept: Kept, n_neurons: int) -> FloatArray:
+        """Return each neuron's highest activation, float32 (n_neurons,), of ranked candidates."""
+        first = np.flatnonzero(self.ranks[0] == 0)
+        highest = np.full(n_neurons, np.nan, dtype=np.float32)
+        highest[kept.columns[first]] = kept.activations[first].max(axis=1)
+        return highest
+
     def bars(self, columns: IntArray, n_neurons: int) -> IntArray:
         """Return the highest keys that can still matter, int64 (n_kinds, n_neurons)."""
         bars = np.full((len(self.counts), n_neurons), NEVER)
@@ -145,7 +156,7 @@ def rank(
         boundaries: Float32 (n_neurons, 4); None while only reference excerpts were read.
     """
     columns, excerpts = kept.columns, kept.excerpts.astype(np.int64)
-    maxima = kept.activations.max(axis=1) + np.float16(0)  # no negative zero
+    maxima = _maxima(kept.activations)
     best = top_keys(maxima.view(np.int16).astype(np.int64), excerpts)
     drawn = draw_keys(neuron_keys[columns], excerpts, wanted.n_excerpts)
     keys = np.stack([best, drawn, *[drawn] * N_BUCKETS])
@@ -161,13 +172,21 @@ def rank(
     return Ranking(keys, ranks, wanted.counts)
 
 
+def _maxima(activations: FloatArray) -> FloatArray:
+    """Return the maxima (n,) of finite float16 (n, n_tokens), a negative zero as zero."""
+    rising = _rising(activations.view(np.int16)).max(axis=1)  # numpy is slow at float16
+    return np.asarray(_rising(np.where(rising == -1, np.int16(0), rising)).view(np.float16))
+
+
 def _buckets_of(maxima: FloatArray, boundaries: FloatArray) -> IntArray:
     """Return 0 .. 4 for each maximum: how many of its own boundaries (n, 4) it reaches."""
     return np.asarray((maxima.astype(np.float32)[:, None] >= boundaries).sum(axis=1))
 
 
 def _ranks(columns: IntArray, keys: IntArray) -> IntArray:
-    order = np.lexsort((keys, columns))
+    order = np.argsort(keys)  # no two of a column are equal
+    narrow = np.uint16 if len(order) and columns.max() < 2**16 else np.int64  # numpy counts uint16
+    order = order[np.argsort(columns[order].astype(narrow), kind="stable")]
     ranks = np.empty(len(order), dtype=np.int64)
     ranks[order] = _places(columns[order])
     return ranks

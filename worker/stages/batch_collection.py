@@ -16,7 +16,14 @@ from worker.api.calls import Answer
 from worker.api.dialect import Dialect
 from worker.api.endpoint import Endpoint
 from worker.api.responses import Reading, UnsupportedParameter
-from worker.errors import NoCredit, RequestRejected, RunError, TransientError, UnknownModel
+from worker.errors import (
+    NoCredit,
+    RequestRejected,
+    RunError,
+    TransientError,
+    UnknownModel,
+    WorkerError,
+)
 from worker.shard_work import Errand
 from worker.stages.ledger import PostgresLedger
 
@@ -91,8 +98,16 @@ class _Collection:
         status = self._state["status"]
         with transaction(self._errand.engine) as connection:
             batches.end(connection, self._batch, status, attempts=int(status == "completed"))
+        self._delete_questions()
         if self._halting is not None:
             raise self._halting
+
+    def _delete_questions(self) -> None:
+        """Delete the file that we uploaded: all files of an account share one allowance."""
+        try:
+            self._client.delete(self._batch["file_id"])
+        except WorkerError as error:
+            log.warning("file %s is left at the endpoint: %s", self._batch["file_id"], error)
 
     def _store_file(self, file_id: str) -> None:
         try:

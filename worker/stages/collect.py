@@ -113,6 +113,7 @@ def _selected(connection: Connection, work: ShardWork, layer: Layer) -> Iterator
         raise ValueError(f"{n_tokens} tokens were read, which is not the whole corpus")
     ranking = layer_parts.ranked(connection, work, layer, part, bounds[0])
     chosen = select_records(part.kept, ranking, len(layer.neurons))
+    highest = ranking.highest(part.kept, len(layer.neurons)).tolist()
     return (
         (
             run_id,
@@ -120,9 +121,10 @@ def _selected(connection: Connection, work: ShardWork, layer: Layer) -> Iterator
             int(layer.neurons[column]),
             *_records_columns(of_neuron),
             bounds[0][column].tolist(),
-            *_statistics(of_neuron, found, column),
+            highest[column],
+            *_moments_of(found, column),
             n_tokens,
-            _undefined_reason(of_neuron, bool(part.nonfinite[column])),
+            _undefined_reason(highest[column], bool(part.nonfinite[column])),
         )
         for column, of_neuron in enumerate(chosen)
     )
@@ -133,18 +135,13 @@ def _records_columns(found: Records) -> tuple[Any, ...]:
     return found.excerpts, found.activations.tobytes(), *places
 
 
-def _statistics(found: Records, of_layer: Moments, column: int) -> Iterator[float | None]:
-    yield _highest(found)
+def _moments_of(of_layer: Moments, column: int) -> Iterator[float | None]:
     for values in of_layer:
         value = float(values[column])
         yield value if np.isfinite(value) else None
 
 
-def _highest(found: Records) -> float:
-    return float(found.activations[found.top[0]].max())
-
-
-def _undefined_reason(found: Records, nonfinite: bool) -> str | None:
+def _undefined_reason(highest: float, nonfinite: bool) -> str | None:
     if nonfinite:
         return "nonfinite_activations"
-    return "dead" if _highest(found) <= 0 else None
+    return "dead" if highest <= 0 else None

@@ -85,25 +85,25 @@ def load_parts(
     rows = collection.parts(connection, work.claim.run_id, layer.number)
     if not rows:
         return [], None
-    starts = [row["start"] for row in rows]
+    starts = [row.start for row in rows]
     n_tokens = work.config.corpus.excerpt_tokens
     kept = Kept(
         _joined(rows, "kept_columns", np.int32),
         _joined(rows, "kept_excerpts", np.int32),
         _joined(rows, "kept_activations", np.float16).reshape(-1, n_tokens),
     )
-    nonfinite = np.any([np.frombuffer(row["nonfinite"], np.bool_) for row in rows], axis=0)
+    nonfinite = np.any([np.frombuffer(row.nonfinite, np.bool_) for row in rows], axis=0)
     blocks = [block for row in rows for block in _blocks(row, len(layer.neurons))]
     return starts, Part(kept, fold(blocks), nonfinite)
 
 
-def _joined(rows: Iterable[Any], column: str, dtype: Any) -> Any:
-    return np.frombuffer(b"".join(row[column] for row in rows), dtype)
+def _joined(rows: Iterable[collection.StoredPart], column: str, dtype: Any) -> Any:
+    return np.frombuffer(b"".join(getattr(row, column) for row in rows), dtype)
 
 
-def _blocks(row: Any, n_neurons: int) -> list[Block]:
-    numbers = np.frombuffer(row["blocks"], np.int32).reshape(-1, 3).tolist()
-    sums = np.frombuffer(row["moments"], np.float64).reshape(-1, 4, n_neurons)
+def _blocks(row: collection.StoredPart, n_neurons: int) -> list[Block]:
+    numbers = np.frombuffer(row.blocks, np.int32).reshape(-1, 3).tolist()
+    sums = np.frombuffer(row.moments, np.float64).reshape(-1, 4, n_neurons)
     return [
         Block(first, n_tiles, n_tokens, block)
         for (first, n_tiles, n_tokens), block in zip(numbers, sums, strict=True)

@@ -51,6 +51,12 @@ def main(
                 outcomes.append(stage.run(number, list(kinds or KINDS), faults))
                 click.echo(_line(outcomes[-1], stage.undisturbed_s))
     click.echo(table(outcomes))
+    lost = [outcome.seconds - stage.undisturbed_s for outcome in outcomes]
+    click.echo(
+        f"{sum(lost):.0f} s lost in {len(lost)} schedules; calls repeated: "
+        f"{sum(o.repeated for o in outcomes)} of at most {sum(o.bound for o in outcomes)}; "
+        f"{sum(bool(o.wrong) for o in outcomes)} datasets are wrong"
+    )
     wrong = [outcome for outcome in outcomes if outcome.wrong] or rehearsed.wrong
     for outcome in outcomes:
         if outcome.wrong:

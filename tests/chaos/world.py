@@ -237,7 +237,9 @@ class World:
         return True
 
 
-_FAILED = re.compile(r"shard \d+ \(\w+\) failed(?:.*\n)+?(?=\S*Error|\Z).*|raised unexpected: .*")
+_FAILED = re.compile(
+    r"shard \d+ \(\w+\) failed(?:.*\n)+?(?=\S*Error|\Z).*|raised unexpected: .*|.*paid for are not stored"
+)
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)[\s\S]*\n\S+.*")
 
 

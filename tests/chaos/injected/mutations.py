@@ -79,7 +79,6 @@ def _drivers_own_errors() -> None:
 
 
 _STOPS = ("worker stopped and continued",)
-_LOST_REPLIES = ("database replies lost",)
 _KILLS = ("worker killed",)
 _BREAKS = ("database connections cut", "postgres restarted")
 
@@ -88,7 +87,7 @@ MUTATIONS = {
     "lapse": Mutation("a worker sends nothing once its lease ran out", _no_lapse, _STOPS),
     "sweep": Mutation("the shards of dead workers are taken back", _no_sweep, _KILLS),
     "idempotence": Mutation(
-        "a row that is there already is left as it is", _no_conflict_clause, _LOST_REPLIES
+        "a row that is there already is left as it is", _no_conflict_clause, _STOPS
     ),
     "storing": Mutation("answers are stored before they are parsed", _parse_before_storing, _KILLS),
     "outages": Mutation("an outage does not count against a shard", _every_error_counts, _BREAKS),

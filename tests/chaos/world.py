@@ -238,7 +238,8 @@ class World:
 
 
 _FAILED = re.compile(
-    r"shard \d+ \(\w+\) failed(?:.*\n)+?(?=\S*Error|\Z).*|raised unexpected: .*|.*paid for are not stored"
+    r"shard \d+ \(\w+\) failed(?:.*\n)+?(?=\S*Error|\Z).*"
+    r"|raised unexpected: .*|.*paid for are not stored"
 )
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)[\s\S]*\n\S+.*")
 

@@ -192,6 +192,22 @@ def _database_replies_lost(world: World, dice: random.Random) -> Strike:
     return Strike(f"{child.name} from postgres", _at_risk(child), break_off, dice.uniform(0.1, 1))
 
 
+def _break_off(world: World, dice: random.Random, word: bytes) -> Strike:
+    child = world.children[dice.choice(list(WORKERS))]
+    link = child.links[0]
+    link.break_off(word, dice.randint(1, 4))
+    return Strike(child.name, _at_risk(child), link.heal, 6.0)
+
+
+def _commit_in_doubt(world: World, dice: random.Random) -> Strike:
+    """Lose the next answers to COMMIT, and their connections: nobody knows whether it was done."""
+    return _break_off(world, dice, b"COMMIT")
+
+
+def _bulk_write_broken_off(world: World, dice: random.Random) -> Strike:
+    return _break_off(world, dice, b"COPY ")
+
+
 def _redis_link_cut(world: World, dice: random.Random) -> Strike:
     return _cut(world, dice, 1, frozen=False)
 
@@ -263,6 +279,8 @@ KINDS: dict[str, Callable[[World, random.Random], Strike]] = {
     "database link cut": _database_link_cut,
     "database link frozen": _database_link_frozen,
     "database replies lost": _database_replies_lost,
+    "commit in doubt": _commit_in_doubt,
+    "bulk write broken off": _bulk_write_broken_off,
     "redis link cut": _redis_link_cut,
     "redis link frozen": _redis_link_frozen,
     "disk full": _disk_full,

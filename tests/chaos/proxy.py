@@ -41,7 +41,8 @@ class Network:
 class Link:
     """One port. While frozen, bytes wait; while cut, connections are closed and refused.
 
-    While mute, what is asked arrives, and what is answered waits.
+    While mute, what is asked arrives, and what is answered waits. A connection can also be broken
+    off with what it asks on its way: that is done, and the answer is lost.
     """
 
     port: int
@@ -53,6 +54,7 @@ class Link:
         self._to.set()
         self._from.set()
         self._ends: set[asyncio.StreamWriter] = set()
+        self._word, self._times = b"", 0
 
     @classmethod
     async def open(cls, loop: asyncio.AbstractEventLoop, socket: Path) -> "Link":
@@ -75,7 +77,12 @@ class Link:
     def mute(self) -> None:
         self._loop.call_soon_threadsafe(self._set, True, False, True)
 
+    def break_off(self, word: bytes, times: int) -> None:
+        """Break so many connections off, each when what it asks has this word in it."""
+        self._word, self._times = word, times
+
     def heal(self) -> None:
+        self._times = 0
         self._loop.call_soon_threadsafe(self._set, True, True, True)
 
     def _set(self, to: bool, back: bool, whole: bool) -> None:
@@ -97,17 +104,27 @@ class Link:
             return
         ends = {writer, far_writer}
         self._ends |= ends
-        there = self._pump(reader, far_writer, self._to)
+        there = self._pump(reader, far_writer, self._to, asker=writer)
         back = self._pump(far_reader, writer, self._from)
         await asyncio.gather(there, back)
         self._ends -= ends
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        flows: asyncio.Event,
+        asker: asyncio.StreamWriter | None = None,
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
                 await flows.wait()
+                breaks_off = asker is not None and self._times > 0 and self._word in data
+                if asker is not None and breaks_off:
+                    self._times -= 1
+                    asker.transport.abort()
                 writer.write(data)
                 await writer.drain()
+                if breaks_off:
+                    break
         writer.close()

@@ -87,9 +87,13 @@ MUTATIONS = {
     "lapse": Mutation("a worker sends nothing once its lease ran out", _no_lapse, _STOPS),
     "sweep": Mutation("the shards of dead workers are taken back", _no_sweep, _KILLS),
     "idempotence": Mutation(
-        "a row that is there already is left as it is", _no_conflict_clause, _STOPS
+        "a row that is there already is left as it is", _no_conflict_clause, ("commit in doubt",)
     ),
     "storing": Mutation("answers are stored before they are parsed", _parse_before_storing, _KILLS),
     "outages": Mutation("an outage does not count against a shard", _every_error_counts, _BREAKS),
-    "errors": Mutation("a bulk write that breaks off is tried again", _drivers_own_errors, _BREAKS),
+    "errors": Mutation(
+        "a bulk write that breaks off is tried again",
+        _drivers_own_errors,
+        ("bulk write broken off",),
+    ),
 }

@@ -96,6 +96,7 @@ class Stage:
 
     def rehearse(self) -> Outcome:
         """Run undisturbed, once, to know what every other run must leave."""
+        self.world.wait_for_workers()
         outcome = self.run(seed=-1, kinds=(), n_faults=0)
         self.undisturbed, self.undisturbed_s = read_dataset(self.world), outcome.seconds
         return outcome

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.chaos.proxy import Link, Network
 ROOT = Path(__file__).parents[2]
 WORKERS = {"gpu-1": "gpu", "api-1": "api", "api-2": "api"}
 LEASE_S = 4.0
+START_S = 120.0
 DISK_BYTES = 384 << 20  # of the database, where the machine lets us mount so small a one
 ONE_DATABASE_AWAY = (
     "database cannot be reached"  # how a dispatcher begins in an outage: exit code 2
@@ -124,6 +126,14 @@ class World:
             client.flushall()
 
     # Processes
+
+    def wait_for_workers(self) -> None:
+        """Return when all workers have said that they live."""
+        deadline = time.monotonic() + START_S
+        while len(self.rows("SELECT worker FROM worker")) < len(WORKERS):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the workers do not start: see {self.folder}")
+            time.sleep(0.2)
 
     def begin_run(self, config: Path, name: str = "dispatcher") -> None:
         """Start a dispatcher of the run that a configuration describes."""

@@ -36,14 +36,19 @@ app.conf.update(
 class _OutliveLostChannels(bootsteps.StartStopStep):
     """Counts as a lost connection what kombu raises where a channel is gone.
 
-    A task that ends just after its connection was lost is acknowledged on a channel without one,
-    for which kombu raises AttributeError. Celery would take that for the end of the worker, and of
-    the tasks in its other threads; so it connects anew.
+    Where messages are acknowledged, or put back, just after their connection was lost, kombu raises
+    AttributeError. Celery would take that for the end of the worker, and of the tasks in its other
+    threads; so it connects anew.
     """
+
+    requires = ("celery.worker.consumer.connection:Connection",)
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
         consumer.connection_errors += (AttributeError,)
+
+    def start(self, consumer: Any) -> None:
+        consumer.connection.connection_errors += (AttributeError,)
 
 
 app.steps["consumer"].add(_OutliveLostChannels)

@@ -19,7 +19,7 @@ demo: install ## Explain and score every neuron of the demo model, here and now
 test: install ## Run the tests; T=tests/unit for a part
 	$(BIN)/pytest $(T)
 
-test-chaos: install ## Disturb 20 runs with 200 faults, for half an hour; SEED=7 replays one
+test-chaos: install ## Disturb 20 runs with 200 faults, in a quarter of an hour; SEED=7 replays one
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED),--schedules 20)
 
 test-mutations: install ## Take each protection out of the workers, and see that test-chaos misses it

@@ -37,7 +37,7 @@ def _noticed(name: str, mutation: Mutation) -> str:
 def _find(name: str, mutation: Mutation) -> str:
     folder = tempfile.TemporaryDirectory(prefix="neurogloss-chaos-")
     with folder as path, World(Path(path), name) as world:
-        stage = Stage(world, NEURONS, deadline_s=DEADLINE_S)
+        stage = Stage(world, NEURONS, DEADLINE_S, mutation.shard)
         if wrong := stage.rehearse().wrong:
             return f"{_SURVIVED}: it is wrong undisturbed too: {wrong[0]}"
         for seed in range(SCHEDULES):

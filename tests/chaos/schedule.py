@@ -38,7 +38,7 @@ layers = [0, 3]
 per_layer = {neurons}
 [shards]
 excerpts = 64
-neurons = 4
+neurons = {shard}
 [explainer]
 endpoint = "here"
 model = "rehearsal"
@@ -90,6 +90,7 @@ class Stage:
     world: World
     neurons: int
     deadline_s: float = DEADLINE_S
+    shard: int = 4  # neurons of one
     port: int = 0
     undisturbed: Dataset = field(default_factory=dict)
     undisturbed_s: float = 0.0
@@ -129,7 +130,11 @@ class Stage:
         corpus = corpus_of(self.world.folder, 120)
         path.write_text(
             CONFIG.format(
-                corpus=corpus, base_url=base_url, in_flight=MOST_IN_FLIGHT, neurons=self.neurons
+                corpus=corpus,
+                base_url=base_url,
+                in_flight=MOST_IN_FLIGHT,
+                neurons=self.neurons,
+                shard=self.shard,
             )
         )
         return path

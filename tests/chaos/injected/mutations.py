@@ -12,6 +12,7 @@ class Mutation:
     protection: str
     apply: Callable[[], None]
     kinds: tuple[str, ...]
+    shard: int = 4  # neurons of one; in larger ones more answers are at stake
 
 
 def _no_fencing() -> None:
@@ -89,7 +90,9 @@ MUTATIONS = {
     "idempotence": Mutation(
         "a row that is there already is left as it is", _no_conflict_clause, ("commit in doubt",)
     ),
-    "storing": Mutation("answers are stored before they are parsed", _parse_before_storing, _KILLS),
+    "storing": Mutation(
+        "answers are stored before they are parsed", _parse_before_storing, _KILLS, 24
+    ),
     "outages": Mutation("an outage does not count against a shard", _every_error_counts, _BREAKS),
     "errors": Mutation(
         "a bulk write that breaks off is tried again",

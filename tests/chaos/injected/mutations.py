@@ -73,12 +73,6 @@ def _every_error_counts() -> None:
     process.is_away = lambda error: False
 
 
-def _drivers_own_errors() -> None:
-    from db import bulk
-
-    bulk._as_sqlalchemy = lambda error: error
-
-
 _STOPS = ("worker stopped and continued",)
 _KILLS = ("worker killed",)
 _BREAKS = ("database connections cut", "postgres restarted")
@@ -94,7 +88,6 @@ MUTATIONS = {
         "answers are stored before they are parsed", _parse_before_storing, _KILLS, 24
     ),
     "outages": Mutation("an outage does not count against a shard", _every_error_counts, _BREAKS),
-    "errors": Mutation(
         "a bulk write that breaks off is tried again",
         _drivers_own_errors,
         ("bulk write broken off",),

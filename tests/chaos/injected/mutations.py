@@ -88,8 +88,4 @@ MUTATIONS = {
         "answers are stored before they are parsed", _parse_before_storing, _KILLS, 24
     ),
     "outages": Mutation("an outage does not count against a shard", _every_error_counts, _BREAKS),
-        "a bulk write that breaks off is tried again",
-        _drivers_own_errors,
-        ("bulk write broken off",),
-    ),
 }

@@ -22,6 +22,12 @@ test: install ## Run the tests; T=tests/unit for a part
 fuzz: install ## Read 5,000 fuzzed inputs with every reader of files and answers
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz
 
+test-chaos: install ## Disturb 20 runs with 200 faults, in a quarter of an hour; SEED=7 replays one
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED),--schedules 20)
+
+test-mutations: install ## Take each protection out of the workers, and see that test-chaos misses it
+	$(BIN)/python -m tests.chaos.mutations
+
 test-compose: ## Build the images and run the compose file to its end, on the engine of DOCKER_HOST
 	tests/compose/run
 
@@ -44,4 +50,4 @@ constraints: install ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
 
-.PHONY: help install demo test fuzz test-compose test-compatibility check audit migrate constraints
+.PHONY: help install demo test fuzz test-chaos test-mutations test-compose test-compatibility check audit migrate constraints

@@ -4,6 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
+
+# Over a network a server can vanish without a word. These say how long a connection waits for it;
+# unix sockets, where it cannot, take no notice of them.
+_NOTICE_SILENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 40_000,  # ms
+}
 
 
 def make_engine(url: str, pool_size: int = 2) -> Engine:
@@ -17,7 +28,7 @@ def make_engine(url: str, pool_size: int = 2) -> Engine:
         pool_size=pool_size,
         max_overflow=8,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "client_encoding": "utf8"},
+        connect_args={"client_encoding": "utf8", **_NOTICE_SILENCE},
     )
 
 
@@ -26,3 +37,17 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that commits at the end of the block, or rolls back if it raises."""
     with engine.begin() as connection:
         yield connection
+
+
+def is_away(error: BaseException) -> bool:
+    """Return whether an error says nothing of the statement: the same one may succeed later.
+
+    So it is while the server cannot be reached, is shut down, is full, or made two transactions
+    give way to each other. (Appendix "PostgreSQL Error Codes" of its manual.)
+    """
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, TimeoutError)  # all connections are in use, or wait for the server
+    code = getattr(error.orig, "pgcode", None)
+    if code is None:  # it is the driver's own: the connection broke, or was never made
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return code.startswith(("08", "40", "57P")) or code in {"53100", "53300"}

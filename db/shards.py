@@ -77,6 +77,13 @@ def release(connection: Connection, held: Claim) -> bool:
     return _leave(connection, held, change)
 
 
+def unqueue(connection: Connection, shard_id: int) -> None:
+    """Let a shard be queued anew whose message is dropped unread."""
+    change = "state = 'ready', lease_until = NULL"
+    query = text(f"UPDATE shard SET {change} WHERE id = :id AND state = 'queued'")  # noqa: S608  (a constant)
+    connection.execute(query, {"id": shard_id})
+
+
 def wait(connection: Connection, held: Claim) -> bool:
     """Give a shard back until its questions, which are put into batches, are answered."""
     change = "state = 'waiting', attempts = attempts - 1, lease_until = NULL, asked = true"
@@ -101,7 +108,9 @@ def sweep(connection: Connection, run_id: int) -> int:
     """Make shards ready again whose message or worker is gone. Return how many."""
     return connection.execute(
         text("""
-            UPDATE shard SET state = 'ready', worker = NULL, lease_until = NULL
+            UPDATE shard SET state = 'ready', worker = NULL, lease_until = NULL,
+                   error = CASE state WHEN 'leased' THEN worker || ' was not heard of any more'
+                           ELSE error END
             WHERE run_id = :run AND state IN ('queued', 'leased') AND lease_until < now()
         """),
         {"run": run_id},
@@ -109,13 +118,27 @@ def sweep(connection: Connection, run_id: int) -> int:
 
 
 def exhausted(connection: Connection, run_id: int) -> Sequence[RowMapping]:
-    """Return the shards that were claimed so often that trying again is no use, and lock them."""
+    """Return the shards that were claimed too often without a result, and lock them.
+
+    They are parked: nobody gets them until they are given up or forgiven.
+    """
     query = text("""
         SELECT id, stage, step, layer, start, stop, attempts, error FROM shard
         WHERE run_id = :run AND state = 'ready' AND attempts >= :most FOR UPDATE SKIP LOCKED
     """)
     found = connection.execute(query, {"run": run_id, "most": MAX_ATTEMPTS})
     return found.mappings().all()
+
+
+def open_others(connection: Connection, run_id: int) -> bool:
+    """Return whether a shard of the run is under way, or ready to be, that is not exhausted."""
+    query = text("""
+        SELECT EXISTS (
+            SELECT FROM shard WHERE run_id = :run
+               AND (state IN ('queued', 'leased') OR state = 'ready' AND attempts < :most))
+    """)
+    values = {"run": run_id, "most": MAX_ATTEMPTS}
+    return bool(connection.execute(query, values).scalar_one())
 
 
 def give_up(connection: Connection, shard: RowMapping) -> None:
@@ -169,6 +192,7 @@ def queue(
             WHERE id IN (
                 SELECT id FROM shard
                 WHERE run_id = :run AND state = 'ready' AND stage = ANY(:stages)
+                  AND attempts < :most
                   AND (asked OR stage = 'score' OR NOT :only_asked)
                 ORDER BY array_position(CAST(:stages AS text[]), stage), id
                 LIMIT :limit FOR UPDATE SKIP LOCKED)
@@ -180,6 +204,7 @@ def queue(
             "limit": limit,
             "lease": lease_s,
             "only_asked": only_asked,
+            "most": MAX_ATTEMPTS,
         },
     )
     return sorted((shard_id, stage) for shard_id, stage in rows)

@@ -40,8 +40,9 @@ def tick(engine: Engine, run_id: int, lease_s: float) -> str:
     with transaction(engine) as connection:
         run = runs.get(connection, run_id)
         if run["state"] == "running":
-            _take_back(connection, run_id)
+            shards.sweep(connection, run_id)
             shards.open_ready(connection, run_id)
+            _park(connection, run_id)
             if shards.unfinished(connection, run_id) == 0:
                 runs.finish(connection, run_id)
                 return "done"
@@ -59,12 +60,17 @@ def _messages(connection: Connection, run: RowMapping, lease_s: float) -> list[S
     return messages
 
 
-def _take_back(connection: Connection, run_id: int) -> None:
-    shards.sweep(connection, run_id)
+def _park(connection: Connection, run_id: int) -> None:
+    """Fail the neurons of exhausted shards, with the reason.
+
+    Neurons cannot do without a part of the corpus, so an exhausted shard of collect pauses the run,
+    once nothing else of it is left to do.
+    """
     for shard in shards.exhausted(connection, run_id):
         if shard["stage"] == "collect":
-            reason = f"collecting failed {shard['attempts']} times: {shard['error'] or 'killed'}"
-            runs.pause(connection, run_id, "collect", reason)
+            if not shards.open_others(connection, run_id):
+                reason = f"collecting failed {shard['attempts']} times: {shard['error']}"
+                runs.pause(connection, run_id, "collect", reason)
         else:
             shards.give_up(connection, shard)
             progress.count_shard(connection, shard["id"])

@@ -6,16 +6,17 @@ from contextlib import suppress
 from rich.console import Console
 from rich.live import Live
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from db import progress, runs
-from db.session import transaction
+from db.session import is_away, transaction
 from orchestrator import show
 from orchestrator.dispatch import BrokerAway, tick
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.workers import LocalWorkers
 from orchestrator.plain import plain
 from orchestrator.surroundings import Surroundings
+from worker.patience import LONGEST_PAUSE_S, reason_of
 
 TICK_S = 0.25
 PLAIN_EVERY_S = 10.0  # between progress lines where the output is no terminal
@@ -33,16 +34,21 @@ def follow(
 
     Services that go away are waited for, and started again where they are embedded.
     """
+    pause = TICK_S
     with _Display(console, engine, name) as display:
         while True:
             try:
                 state = tick(engine, run_id, surroundings.settings.lease_s)
-            except (BrokerAway, OperationalError, InterfaceError) as error:
-                display.note(f"a service is away, trying again: {str(error).splitlines()[0]}")
+            except (BrokerAway, SQLAlchemyError) as error:
+                if not isinstance(error, BrokerAway) and not is_away(error):
+                    raise
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+                display.note(f"away, trying again in {pause:.1f} s: {reason_of(error)}")
                 with suppress(ServiceError):
                     surroundings.ensure()
-                time.sleep(1)
+                time.sleep(pause)
                 continue
+            pause = TICK_S
             if workers is not None:
                 for line in workers.ensure_alive():
                     display.note(line)
@@ -66,7 +72,7 @@ class _Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(DBAPIError):
+        with suppress(SQLAlchemyError):
             self._show()
         if self._live is not None:
             self._live.stop()
@@ -79,7 +85,7 @@ class _Display:
         """Show how far the run is, if it is time to."""
         pause = 0.5 if self._live is not None else PLAIN_EVERY_S
         if time.monotonic() - self._shown_at >= pause:
-            with suppress(DBAPIError):
+            with suppress(SQLAlchemyError):
                 self._show()
 
     def _show(self) -> None:

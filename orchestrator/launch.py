@@ -22,6 +22,7 @@ from orchestrator.subject import (
     token_texts,
     vocabulary_digest,
 )
+from worker.patience import patiently
 from worker.run_config import RunConfig
 from worker.stages.ledger import PostgresLedger
 
@@ -87,13 +88,17 @@ def create_or_resume(
             serve.
         RunError: An endpoint of a run that is not there yet cannot do its part.
     """
-    with transaction(engine) as connection:
-        found = runs.find(connection, config.name)
+    found = patiently(lambda: _find(engine, config.name))
     if found is not None:
         return _resume(engine, found, config)
     if shape is None:
         return create_from_run(engine, config)
     return _create(engine, config, shape, on_document)
+
+
+def _find(engine: Engine, name: str) -> RowMapping | None:
+    with transaction(engine) as connection:
+        return runs.find(connection, name)
 
 
 def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
@@ -105,13 +110,17 @@ def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
             f"run {config.name!r} exists with another configuration; "
             f"choose another name or undo:\n  {changes}"
         )
+    patiently(lambda: _go_on(engine, found, config))
+    return int(found["id"])
+
+
+def _go_on(engine: Engine, found: RowMapping, config: RunConfig) -> None:
     with transaction(engine) as connection:
         runs.update_limits(connection, found["id"], config.model_dump(mode="json"))
         runs.set_budget(connection, found["id"], config.budget.usd)
         if found["state"] == "paused":
             runs.resume(connection, found["id"])
             shards.forgive(connection, found["id"])
-    return int(found["id"])
 
 
 def refuse_cancelled(run: RowMapping) -> None:
@@ -140,8 +149,8 @@ def _create(
     texts = token_texts(tokenizer, shape.vocab_size)
     plan = make_plan(config, shape)
     try:
-        return _save(engine, config, shape, cut, texts, plan, ready)
-    except IntegrityError:  # another command has just created it
+        return patiently(lambda: _save(engine, config, shape, cut, texts, plan, ready))
+    except IntegrityError:  # another command has just created it, or we have: the word got lost
         return create_or_resume(engine, config, shape, on_document)
 
 
@@ -184,5 +193,5 @@ def _save(
             shards=plan.shards,
             totals=plan.totals(),
         )
-    PostgresLedger(engine, run_id).save(ready.answers)
+        PostgresLedger(engine, run_id).save_in(connection, ready.answers)
     return run_id

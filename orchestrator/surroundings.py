@@ -12,6 +12,7 @@ from db.session import make_engine, transaction
 from orchestrator.errors import InputError
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.services import start_services
+from worker.patience import reason_of
 from worker.settings import Settings, with_driver
 
 EMBEDDED_LEASE_S = "20"  # one machine: a worker that is not heard of is dead, not far away
@@ -76,16 +77,25 @@ def open_database(surroundings: Surroundings) -> Engine:
         upgrade_schema(surroundings.settings.database_url)
     engine = make_engine(with_driver(surroundings.settings.database_url))
     try:
-        with transaction(engine) as connection:
-            found = runs.schema_version(connection)
+        check_schema(engine)
     except OperationalError as error:
-        reason = str(error.orig).strip().splitlines()[0]
+        reason = reason_of(error)
         raise InputError(f"DATABASE_URL: the database cannot be reached: {reason}") from error
+    return engine
+
+
+def check_schema(engine: Engine) -> None:
+    """Check that the database is of this code's schema.
+
+    Raises:
+        InputError: It is not.
+    """
+    with transaction(engine) as connection:
+        found = runs.schema_version(connection)
     try:
         migrate.check_version(found)
     except migrate.SchemaError as error:
         raise InputError(str(error)) from error
-    return engine
 
 
 def upgrade_schema(url: str) -> None:

@@ -7,7 +7,7 @@ is lost, doubled or late costs time at most: nothing here retries, and no result
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 VISIBILITY_TIMEOUT_S = 3600  # far above the longest task; the shard's lease brings it back sooner
@@ -31,6 +31,27 @@ app.conf.update(
         "socket_keepalive": True,
     },
 )
+
+
+class _OutliveLostChannels(bootsteps.StartStopStep):
+    """Counts as a lost connection what kombu raises where a channel is gone.
+
+    Where messages are acknowledged, or put back, just after their connection was lost, kombu raises
+    AttributeError. Celery would take that for the end of the worker, and of the tasks in its other
+    threads; so it connects anew.
+    """
+
+    requires = ("celery.worker.consumer.connection:Connection",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        consumer.connection_errors += (AttributeError,)
+
+    def start(self, consumer: Any) -> None:
+        consumer.connection.connection_errors += (AttributeError,)
+
+
+app.steps["consumer"].add(_OutliveLostChannels)
 
 
 @worker_ready.connect

@@ -7,28 +7,23 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
-from typing import TypeVar
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
-from tenacity import (
-    Retrying,
-    before_sleep_log,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from db import heartbeats, runs, shards
-from db.session import make_engine, transaction
+from db.session import is_away, make_engine, transaction
 from worker.errors import Interrupted, LeaseLost, RunError, Waiting, WorkerError
+from worker.patience import patiently, reason_of
 from worker.run_config import RunConfig
 from worker.settings import Settings
-from worker.shard_work import Errand, ShardWork
+from worker.shard_work import Errand, Lease, ShardWork
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+
+OUTAGE_PAUSE_S = 1.0  # before a shard goes back that a service failed: it may fail the next one too
 
 
 class _Process:
@@ -38,7 +33,8 @@ class _Process:
         self.settings, self.name, self.queue = settings, name, queue
         self.engine = make_engine(settings.database_url, pool_size=4)
         self.stop = threading.Event()
-        self.held: dict[int, shards.Claim] = {}
+        self.ended = threading.Event()
+        self.held: dict[int, ShardWork] = {}
         self.finished = 0
         self.beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -46,16 +42,22 @@ class _Process:
         pause = min(30.0, self.settings.lease_s / 4)
         while True:
             try:
-                with transaction(self.engine) as connection:
-                    beat = (self.name, self.queue, socket.gethostname(), self.finished)
-                    heartbeats.beat(connection, *beat)
-                    held = list(self.held.values())
-                    if held:
-                        shards.renew(connection, held, self.settings.lease_s)
-            except OperationalError as error:
-                log.warning("heartbeat failed, trying again: %s", error.orig)
-            if self.stop.wait(pause):
+                self._beat_once()
+            except SQLAlchemyError as error:  # of any kind: without a pulse, leases run out
+                log.warning("heartbeat failed, trying again: %s", reason_of(error))
+            if self.ended.wait(pause):  # not at `stop`: answers in flight are still waited for
                 return
+
+    def _beat_once(self) -> None:
+        asked_at = time.monotonic()
+        held = list(self.held.values())
+        with transaction(self.engine) as connection:
+            beat = (self.name, self.queue, socket.gethostname(), self.finished)
+            heartbeats.beat(connection, *beat)
+            lease_s = self.settings.lease_s
+            ours = shards.renew(connection, [work.claim for work in held], lease_s)
+        for work in held:
+            work.stop.renew(asked_at + lease_s if work.claim.shard_id in ours else asked_at)
 
 
 _process: _Process | None = None
@@ -83,11 +85,13 @@ def stop() -> None:
     if _process is None:
         return
     _process.stop.set()
+    _process.ended.set()
+    _process.beating.join(timeout=1)  # lest it signs on again
     try:
         with transaction(_process.engine) as connection:
             heartbeats.leave(connection, _process.name)
-    except OperationalError as error:
-        log.warning("could not sign off: %s", error.orig)
+    except SQLAlchemyError as error:
+        log.warning("could not sign off: %s", reason_of(error))
     _process.engine.dispose()
 
 
@@ -96,17 +100,15 @@ def work(shard_id: int, stage: Callable[[ShardWork], None]) -> None:
     process = _process
     if process is None:
         raise RuntimeError("the worker process was not started")
-    if process.stop.is_set():
-        return
-    claimed = _patiently(lambda: _claim(process, shard_id))
+    claimed = _claim_or_drop(process, shard_id)
     if claimed is None:
         return
-    process.held[shard_id] = claimed.claim
+    process.held[shard_id] = claimed
     try:
         stage(claimed)
         process.finished += 1
     except Exception as error:
-        _give_back(process.engine, claimed.claim, error)
+        _give_back(process, claimed.claim, error)
     finally:
         process.held.pop(shard_id, None)
 
@@ -116,39 +118,69 @@ def run_errand(run_id: int, errand: Callable[[Errand], None]) -> None:
     process = _process
     if process is None:
         raise RuntimeError("the worker process was not started")
-    with transaction(process.engine) as connection:
-        run = runs.get(connection, run_id)
-    if process.stop.is_set() or run["state"] != "running":
-        return
-    config = RunConfig.model_validate(run["config"])
     try:
+        with transaction(process.engine) as connection:
+            run = runs.get(connection, run_id)
+        if process.stop.is_set() or run["state"] != "running":
+            return
+        config = RunConfig.model_validate(run["config"])
         errand(Errand(process.engine, run_id, config, process.stop))
     except RunError as error:
+        _pause(process, run_id, error)
+    except SQLAlchemyError as error:
+        if not is_away(error):
+            raise
+        log.warning("run %d has to wait for the database: %s", run_id, reason_of(error))
+
+
+def _pause(process: _Process, run_id: int, error: RunError) -> None:
+    def pause() -> None:
         with transaction(process.engine) as connection:
             runs.pause(connection, run_id, error.cause, error.reason)
 
+    patiently(pause)
+
+
+def _claim_or_drop(process: _Process, shard_id: int) -> ShardWork | None:
+    """Claim a shard; a process that is told to stop lets the next one have it at once."""
+    try:
+        if not process.stop.is_set():
+            return patiently(lambda: _claim(process, shard_id), process.stop)
+        with transaction(process.engine) as connection:
+            shards.unqueue(connection, shard_id)
+    except SQLAlchemyError as error:
+        if not (is_away(error) and process.stop.is_set()):
+            raise
+    return None
+
 
 def _claim(process: _Process, shard_id: int) -> ShardWork | None:
+    lease_s = process.settings.lease_s
+    lease = Lease(process.stop, time.monotonic() + lease_s)
     with transaction(process.engine) as connection:
-        claim = shards.claim(connection, shard_id, process.name, process.settings.lease_s)
+        claim = shards.claim(connection, shard_id, process.name, lease_s)
         if claim is None:
             return None
         run = runs.get(connection, claim.run_id)
     config = RunConfig.model_validate(run["config"])
-    return ShardWork(process.engine, claim, run, config, process.stop)
+    return ShardWork(process.engine, claim, run, config, lease)
 
 
-def _give_back(engine: Engine, claim: shards.Claim, error: Exception) -> None:
+def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None:
     """Settle a shard that was not finished, by what the error says of it."""
     if isinstance(error, LeaseLost):
         log.warning("%s", error)
         return
-    if not isinstance(error, WorkerError):
+    is_outage = is_away(error) or isinstance(error, RedisError)
+    if is_outage:
+        log.warning("shard %d (%s) goes back: %s", claim.shard_id, claim.stage, reason_of(error))
+        process.stop.wait(OUTAGE_PAUSE_S)
+    elif not isinstance(error, WorkerError):
         log.exception("shard %d (%s) failed", claim.shard_id, claim.stage, exc_info=error)
 
     def settle() -> None:
-        with transaction(engine) as connection:
-            if isinstance(error, Interrupted):
+        with transaction(process.engine) as connection:
+            if is_outage or isinstance(error, Interrupted):
                 shards.release(connection, claim)
             elif isinstance(error, Waiting):
                 shards.wait(connection, claim)
@@ -159,16 +191,4 @@ def _give_back(engine: Engine, claim: shards.Claim, error: Exception) -> None:
                 text = f"{type(error).__name__}: {error}"
                 shards.fail(connection, claim, text)
 
-    _patiently(settle)
-
-
-def _patiently(action: Callable[[], T]) -> T:
-    """Wait for a database that is away, as long as it takes: the work in hand is not lost."""
-    retrying = Retrying(
-        retry=retry_if_exception_type(OperationalError),
-        wait=wait_random_exponential(multiplier=0.2, max=10),
-        stop=stop_after_delay(600),
-        before_sleep=before_sleep_log(log, logging.WARNING),
-        reraise=True,
-    )
-    return retrying(action)
+    patiently(settle)

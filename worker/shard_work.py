@@ -1,6 +1,7 @@
 """A claimed shard, with what a stage needs to do it and to hand it in."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,15 +24,34 @@ class Errand:
     stop: threading.Event
 
 
+class Lease:
+    """How long a worker may take a shard for its own.
+
+    Counted by a clock that nobody can set, from before the database was asked: so it ends no later
+    than what the database knows, also for a process that was frozen meanwhile.
+    """
+
+    def __init__(self, process_stop: threading.Event, until: float) -> None:
+        self._process_stop, self._until = process_stop, until
+
+    def renew(self, until: float) -> None:
+        """Let the lease end at this moment of `time.monotonic`."""
+        self._until = until
+
+    def is_set(self) -> bool:
+        """Return whether to stop: the process is told to, or the shard may be another's by now."""
+        return self._process_stop.is_set() or time.monotonic() >= self._until
+
+
 @dataclass(frozen=True, slots=True)
 class ShardWork:
-    """One attempt at a shard."""
+    """One attempt at a shard. `stop` is its lease, once that has to be given up."""
 
     engine: Engine
     claim: shards.Claim
     run: RowMapping
     config: RunConfig
-    stop: threading.Event
+    stop: Lease
 
     @property
     def neuron_range(self) -> tuple[int, int, int, int]:

@@ -22,6 +22,7 @@ from orchestrator.local.workers import LocalWorkers
 from orchestrator.surroundings import Surroundings, find_surroundings, home_folder, open_database
 from orchestrator.yardsticks import print_baselines
 from worker.app import app
+from worker.patience import patiently
 from worker.run_config import RunConfig
 
 
@@ -91,9 +92,9 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
     except KeyboardInterrupt:
         console.print("\ninterrupted: the same command goes on from here")
         return 130
-    code, reason = outcome(engine, run_id, config.name)
-    show.summary(console, engine, run_id, config.name)
-    print_baselines(console, engine, run_id, config.name)
+    code, reason = patiently(lambda: outcome(engine, run_id, config.name))
+    patiently(lambda: show.summary(console, engine, run_id, config.name))
+    patiently(lambda: print_baselines(console, engine, run_id, config.name))
     seconds = time.monotonic() - started
     console.print(f"run {config.name}: {reason} ({seconds:.0f} s)", markup=False, highlight=False)
     if code == 0:
@@ -133,5 +134,8 @@ def _launch(console: Console, engine: Engine, config: RunConfig, shape: Any) -> 
 
 
 def _row(engine: Engine, run_id: int) -> RowMapping:
-    with transaction(engine) as connection:
-        return runs.get(connection, run_id)
+    def read() -> RowMapping:
+        with transaction(engine) as connection:
+            return runs.get(connection, run_id)
+
+    return patiently(read)

@@ -1,17 +1,27 @@
 """The commands `worker`, `migrate` and `stop`: the processes that a run needs."""
 
 import os
+import sys
 
 import click
+from celery.signals import worker_shutdown
 
 from db import migrate as schema
 from db import roles
-from db.session import transaction
+from db.session import make_engine, transaction
 from orchestrator.commands.finding import open_engine
 from orchestrator.errors import InputError
 from orchestrator.local.services import services_running, stop_services
-from orchestrator.surroundings import find_surroundings, home_folder, open_database, upgrade_schema
+from orchestrator.surroundings import (
+    Surroundings,
+    check_schema,
+    find_surroundings,
+    home_folder,
+    upgrade_schema,
+)
 from worker.app import app
+from worker.patience import patiently
+from worker.settings import with_driver
 
 
 @click.command()
@@ -31,12 +41,26 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
     )
     app.conf.broker_url = surroundings.settings.redis_url
     os.environ["REDIS_URL"] = surroundings.settings.redis_url
-    open_database(surroundings).dispose()
     exit_with_parent()
+    _wait_for_database(surroundings)
     pool = ["-P", "solo"] if kind == "gpu" else ["-P", "threads", "-c", str(concurrency)]
     called = name or f"{kind}-{os.getpid()}"
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"]
+    codes: list[int] = []  # Celery tells its exit code nobody else
+    worker_shutdown.connect(lambda sender, **_: codes.append(sender.exitcode or 0), weak=False)
     app.worker_main(["worker", "-Q", kind, "-n", f"{called}@%h", *pool, *quiet])
+    sys.exit(max(codes, default=0))
+
+
+def _wait_for_database(surroundings: Surroundings) -> None:
+    """Return when the database answers and has this schema.
+
+    Raises:
+        InputError: It has another one.
+    """
+    engine = make_engine(with_driver(surroundings.settings.database_url))
+    patiently(lambda: check_schema(engine))
+    engine.dispose()
 
 
 @click.command()

@@ -20,6 +20,7 @@ from worker.errors import (
     RowError,
     Truncated,
 )
+from worker.shard_work import Lease
 
 KEY = "sk-test-0123456789"
 
@@ -278,6 +279,17 @@ def test_a_stopped_worker_sends_no_more_and_stores_what_was_under_way(ask):
         stats = server.stats()
     assert 0 < len(ledger.answers) < 2000
     assert stats["answered"] == len(ledger.answers)
+
+
+def test_who_lost_the_lease_while_waiting_for_a_turn_sends_nothing_more(ask):
+    ledger = MemoryLedger()
+    lease = Lease(threading.Event(), time.monotonic() + 1.0)
+    with RehearsalServer(RehearsalOptions(latency_ms=400, api_key=KEY)) as server:
+        with pytest.raises(Interrupted, match="lease"):
+            ask(server, calls(500), ledger, stop=lease)
+        stats = server.stats()
+    assert stats["answered"] == stats["requests"] == len(ledger.answers)
+    assert stats["requests"] <= 4 * 16  # of those in flight at once, no more than fit in a second
 
 
 def test_the_limit_is_used_and_not_exceeded(ask):

@@ -2,10 +2,10 @@
 
 import asyncio
 import dataclasses
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from worker.api.budget import Budget
 from worker.api.calls import Answer, Call, Ledger
@@ -24,6 +24,13 @@ from worker.errors import (
 STOP_GRACE_S = 12.0  # a worker that is told to stop is killed after 20
 LOOK_EVERY_S = 0.2
 RUNNING_EVERY_S = 1.0
+
+
+class Stop(Protocol):
+    """Whether to stop; `threading.Event` is one, and so is a shard's lease."""
+
+    def is_set(self) -> bool:
+        """Return whether to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,7 @@ class Asking:
         reach: Returns the channel to the model within an endpoint's limits.
         asked: Who is asking what at the moment in this process, shared by all.
         longest_wait_s: Between two attempts.
+        stop: When it is set, nothing more is sent.
     """
 
     def __init__(
@@ -72,30 +80,30 @@ class Asking:
         writer: Writer,
         asked: dict[bytes, Outcome],
         longest_wait_s: float,
+        stop: Stop,
     ) -> None:
         self._endpoint, self._account = endpoint, account
+        self._stop = stop
         self._reach, self._asked = reach, asked
         self._terms: Terms | None = None
         channel = reach(endpoint)
         self._sender = Sender(
-            endpoint, channel, account.ledger, account.budget, writer, longest_wait_s
+            endpoint, channel, account.ledger, account.budget, writer, longest_wait_s, self._goes_on
         )
         self._tasks: set[asyncio.Task[Answer | RowError]] = set()
         self._ended: Exception | None = None
 
-    async def run(
-        self, calls: Mapping[bytes, Call], stop: threading.Event
-    ) -> dict[bytes, Answer | RowError]:
+    async def run(self, calls: Mapping[bytes, Call]) -> dict[bytes, Answer | RowError]:
         """Return the outcome of each call, by its identity.
 
         Raises:
             RunError: The run is paused. What was in flight has been stored.
-            Interrupted: The worker is to stop, or the run was paused by someone else.
+            Interrupted: The shard is to be given up, or the run was paused by someone else.
         """
         if self._account.halted is not None:
             raise Interrupted("the run is paused")
         self._account.asking.add(self)
-        watch = asyncio.create_task(self._watch(stop))
+        watch = asyncio.create_task(self._watch())
         questions = {identity: Question(call, identity) for identity, call in calls.items()}
         ours = [q for q in questions.values() if q.identity not in self._asked]
         for question in ours:
@@ -133,7 +141,6 @@ class Asking:
     def end(self, error: Exception, grace_s: float) -> None:
         """Send nothing any more; what is in flight may still be answered, for so many seconds."""
         self._ended = self._ended or error
-        self._sender.ended = True
         self._cancel_waiting()
         asyncio.get_running_loop().call_later(grace_s, self._cancel_all)
 
@@ -145,14 +152,17 @@ class Asking:
         for task in self._tasks:
             task.cancel()
 
-    async def _watch(self, stop: threading.Event) -> None:
+    def _goes_on(self) -> bool:
+        """Return whether another question may be sent."""
+        if self._ended is None and self._stop.is_set():
+            self.end(Interrupted("the worker is told to stop, or lost its lease"), STOP_GRACE_S)
+        return self._ended is None
+
+    async def _watch(self) -> None:
         look_at = time.monotonic() + RUNNING_EVERY_S
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            if stop.is_set():
-                self.end(Interrupted("the worker is told to stop"), STOP_GRACE_S)
-                return
-            if time.monotonic() >= look_at and self._ended is None:
+            if self._goes_on() and time.monotonic() >= look_at:
                 look_at = time.monotonic() + RUNNING_EVERY_S
                 if not await asyncio.to_thread(self._account.is_running):
                     self.end(Interrupted("the run is paused"), self._endpoint.timeout_s)

@@ -16,7 +16,7 @@ import aiohttp
 from httpx_aiohttp import AiohttpTransport
 from redis.asyncio import Redis
 
-from worker.api.asking import Account, Asking
+from worker.api.asking import Account, Asking, Stop
 from worker.api.calls import Answer, Call
 from worker.api.channel import Channel
 from worker.api.endpoint import Endpoint
@@ -54,7 +54,7 @@ class CallEngine:
         endpoint: Endpoint,
         calls: Sequence[Call],
         account: Account,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
     ) -> list[Answer | RowError]:
         """Return the answer to each call, or why that row fails, in the order of the calls.
 
@@ -106,13 +106,15 @@ class CallEngine:
         endpoint: Endpoint,
         questions: dict[bytes, Call],
         account: Account,
-        stop: threading.Event,
+        stop: Stop,
     ) -> dict[bytes, Answer | RowError]:
         account.budget.renew()
         model = next(iter(questions.values())).model
         reach = partial(self._channel, model)
-        asking = Asking(endpoint, reach, account, self._writer, self._asked, self._longest_wait_s)
-        return await asking.run(questions, stop)
+        asking = Asking(
+            endpoint, reach, account, self._writer, self._asked, self._longest_wait_s, stop
+        )
+        return await asking.run(questions)
 
     def _channel(self, model: str, endpoint: Endpoint) -> Channel:
         """Return the channel to a model, within the limits that the endpoint has by now."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenacity import (
@@ -43,7 +44,6 @@ class Sender:
 
     Attributes:
         in_flight: The tasks whose question was sent, and whose answer is not stored yet.
-        ended: Whether nothing is to be sent any more.
     """
 
     def __init__(
@@ -54,12 +54,13 @@ class Sender:
         budget: Budget,
         writer: Writer,
         longest_wait_s: float,
+        goes_on: Callable[[], bool],
     ) -> None:
         self._endpoint, self._channel = endpoint, channel
+        self._goes_on = goes_on
         self._ledger, self._budget, self._writer = ledger, budget, writer
         self._longest_wait_s = longest_wait_s
         self.in_flight: set[asyncio.Task[object]] = set()
-        self.ended = False
 
     def move(self, endpoint: Endpoint, channel: Channel) -> None:
         """Send what is not sent yet within other limits, at other prices."""
@@ -98,7 +99,7 @@ class Sender:
         await asyncio.sleep(seconds)
 
     def _go_on(self) -> None:
-        if self.ended:
+        if not self._goes_on():
             raise asyncio.CancelledError
 
     async def _when_allowed(self, question: Question) -> Answer:
@@ -133,8 +134,9 @@ class Sender:
             limiter.leave(unused=tokens)
             raise
         paid = 0.0
-        self.in_flight.add(this_task())
         try:
+            self._go_on()  # the lease may have run out while this waited for its turn
+            self.in_flight.add(this_task())
             answer = await self._send(question, tokens)
             paid = answer.usd + answer.wasted_usd
             limiter.leave(answered=1)

@@ -1,10 +1,13 @@
 """Storing answers in batches, off the event loop, as they arrive."""
 
 import asyncio
+import logging
 from collections import defaultdict
 from contextlib import suppress
 
 from worker.api.calls import Answer, Ledger
+
+log = logging.getLogger(__name__)
 
 BATCH = 256
 BATCH_WAIT_S = 0.005
@@ -53,7 +56,8 @@ async def _write(batch: list[Entry]) -> None:
     failed: Exception | None = None
     try:
         await asyncio.to_thread(ledger.save, [answer for _, answer, _ in batch])
-    except Exception as error:  # whatever it is, it belongs to those who wait
+    except Exception as error:  # whatever it is, it belongs to those who wait, if they still do
+        log.exception("%d answers that were paid for are not stored", len(batch))
         failed = error
     for *_, stored in batch:
         if stored.done():  # whoever waited is gone

@@ -1,35 +1,24 @@
 """What the call engine needs of the database: answers, money, and whether the run goes on."""
 
-import logging
 import os
 import secrets
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
-from tenacity import (
-    Retrying,
-    before_sleep_log,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from sqlalchemy.exc import SQLAlchemyError
 
 from db import budget, calls, progress, runs
 from db.session import transaction
 from worker.api.budget import Held
 from worker.api.calls import Answer
 from worker.errors import RunError
+from worker.patience import patiently
 
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-PATIENCE_S = 600.0  # with a database that is away: what was paid is not lost for it
 _PROCESS = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 _ANSWER_FIELDS = {field.name for field in fields(Answer)} - {"reused"}
 
@@ -56,7 +45,7 @@ class PostgresLedger:
             with transaction(self._engine) as connection:
                 self.save_in(connection, answers)
 
-        _patiently(store)
+        patiently(store)
 
     def save_in(self, connection: Connection, answers: Sequence[Answer]) -> None:
         """Store answers and what they cost, as a part of a transaction."""
@@ -107,14 +96,14 @@ class RunBudget:
             with transaction(self._engine) as connection:
                 return budget.hold(connection, self._run_id, _PROCESS, out=out, wanted=wanted)
 
-        held = _patiently(hold)
+        held = patiently(hold)
         if held.limit is None:
             return Held(float("inf"), 0.0, held.spent, float("inf"))
         return Held(held.usd, held.elsewhere, held.spent, held.limit)
 
     def release(self) -> None:
         """Give back what is held and not spent; it runs out by itself too."""
-        with suppress(OperationalError), transaction(self._engine) as connection:
+        with suppress(SQLAlchemyError), transaction(self._engine) as connection:
             budget.release(connection, self._run_id, _PROCESS)
 
 
@@ -130,7 +119,7 @@ class RunState:
             with transaction(self._engine) as connection:
                 budget.keep(connection, self._run_id, _PROCESS)
                 return runs.is_running(connection, self._run_id)
-        except OperationalError:
+        except SQLAlchemyError:
             return True  # nobody can say; answers wait for the database anyway
 
     def pause(self, error: RunError) -> None:
@@ -140,16 +129,4 @@ class RunState:
             with transaction(self._engine) as connection:
                 runs.pause(connection, self._run_id, error.cause, error.reason)
 
-        _patiently(pause)
-
-
-def _patiently(action: Callable[[], T]) -> T:
-    """Wait for a database that is away."""
-    retrying = Retrying(
-        retry=retry_if_exception_type(OperationalError),
-        wait=wait_random_exponential(multiplier=0.2, max=10),
-        stop=stop_after_delay(PATIENCE_S),
-        before_sleep=before_sleep_log(log, logging.WARNING),
-        reraise=True,
-    )
-    return retrying(action)
+        patiently(pause)

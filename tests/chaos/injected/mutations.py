@@ -1,0 +1,91 @@
+"""Protections that can be taken out of a process, to see that the harness would miss them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A protection, how it is taken out, and the kinds of faults that it protects from."""
+
+    protection: str
+    apply: Callable[[], None]
+    kinds: tuple[str, ...]
+    shard: int = 4  # neurons of one; in larger ones more answers are at stake
+
+
+def _no_fencing() -> None:
+    from sqlalchemy import text
+
+    from db import shards
+
+    def leave(connection: Any, held: Any, change: str, **values: str) -> bool:
+        query = text(f"UPDATE shard SET {change} WHERE id = :id")  # noqa: S608
+        connection.execute(query, {"id": held.shard_id, **values})
+        return True
+
+    shards._leave = leave
+    _no_lapse()
+
+
+def _no_lapse() -> None:
+    from worker.shard_work import Lease
+
+    Lease.is_set = lambda self: self._process_stop.is_set()
+
+
+def _no_sweep() -> None:
+    from db import shards
+
+    shards.sweep = lambda connection, run_id: 0
+
+
+def _no_conflict_clause() -> None:
+    from db import bulk
+
+    bulk.KEEP_THE_FIRST = ""
+
+
+def _parse_before_storing() -> None:
+    from worker.api import engine, writer
+
+    late: list[tuple[Any, Any]] = []
+    run = engine.CallEngine.run
+
+    async def store(self: Any, ledger: Any, answer: Any) -> None:
+        late.append((ledger, answer))
+
+    def run_then_store(*arguments: Any, **named: Any) -> Any:
+        found = run(*arguments, **named)
+        while late:
+            ledger, answer = late.pop()
+            ledger.save([answer])
+        return found
+
+    writer.Writer.store = store
+    engine.CallEngine.run = run_then_store
+
+
+def _every_error_counts() -> None:
+    from worker import process
+
+    process.is_away = lambda error: False
+
+
+_STOPS = ("worker stopped and continued",)
+_KILLS = ("worker killed",)
+_BREAKS = ("database connections cut", "postgres restarted")
+
+MUTATIONS = {
+    "fencing": Mutation("results are accepted from the latest claim only", _no_fencing, _STOPS),
+    "lapse": Mutation("a worker sends nothing once its lease ran out", _no_lapse, _STOPS),
+    "sweep": Mutation("the shards of dead workers are taken back", _no_sweep, _KILLS),
+    "idempotence": Mutation(
+        "a row that is there already is left as it is", _no_conflict_clause, ("commit in doubt",)
+    ),
+    "storing": Mutation(
+        "answers are stored before they are parsed", _parse_before_storing, _KILLS, 24
+    ),
+    "outages": Mutation("an outage does not count against a shard", _every_error_counts, _BREAKS),
+}

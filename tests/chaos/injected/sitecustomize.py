@@ -1,0 +1,16 @@
+"""Python runs this at the start of the harness's workers and dispatchers, as their PYTHONPATH says.
+
+It sets the process's clock wrong, or takes one protection out of it; the product knows of neither.
+"""
+
+import os
+
+if offset := float(os.environ.get("CHAOS_CLOCK_OFFSET", "0")):
+    import wrong_clock
+
+    wrong_clock.shift(offset)
+
+if name := os.environ.get("CHAOS_MUTATION"):
+    import mutations
+
+    mutations.MUTATIONS[name].apply()

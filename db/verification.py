@@ -183,16 +183,17 @@ def gaps(connection: Connection, run_id: int, n_excerpts: int) -> Sequence[RowMa
             UNION ALL
             SELECT 'collect', step, layer, 1
             FROM (SELECT DISTINCT layer FROM neuron WHERE run_id = :run) AS layers
-            CROSS JOIN (VALUES ('boundaries'), ('select')) AS steps (step)
-            WHERE EXISTS (SELECT FROM shard WHERE run_id = :run AND stage = 'collect')
+            CROSS JOIN (SELECT DISTINCT step FROM shard WHERE run_id = :run
+                        AND step IN ('boundaries', 'select', 'connections')) AS steps
             UNION ALL
             SELECT 'collect', 'read', -1, :n_excerpts
             WHERE EXISTS (SELECT FROM shard WHERE run_id = :run AND stage = 'collect')),
         covered AS (
             SELECT stage, CASE WHEN step IN ('reference', 'read') THEN 'read' ELSE step END AS step,
-                   layer, sum(CASE WHEN step IN ('boundaries', 'select') THEN 1 ELSE weight END)
-                       AS covered
-            FROM shard WHERE run_id = :run AND step <> 'lookup' GROUP BY 1, 2, 3)
+                   layer, sum(CASE WHEN step IN ('boundaries', 'select', 'connections') THEN 1
+                                   ELSE weight END) AS covered
+            FROM shard WHERE run_id = :run AND step NOT IN ('lookup', 'baselines')
+            GROUP BY 1, 2, 3)
         SELECT stage, step, layer, coalesce(covered, 0) AS covered, coalesce(wanted, 0) AS wanted
         FROM wanted FULL JOIN covered USING (stage, step, layer)
         WHERE covered IS DISTINCT FROM wanted ORDER BY stage, step, layer
@@ -209,6 +210,7 @@ OF_NEURONS = (
     "score",
     "failure",
     "retry",
+    "imported_neuron",
 )
 
 
@@ -249,6 +251,12 @@ def excerpts(connection: Connection, corpus_id: int) -> Iterator[tuple[int, byte
     query = "SELECT excerpt, tokens FROM excerpt WHERE corpus_id = :run ORDER BY excerpt"
     for row in _streamed(connection, query, corpus_id):
         yield row["excerpt"], bytes(row["tokens"])
+
+
+def is_collected(connection: Connection, run_id: int) -> bool:
+    """Return whether a run chose its records itself, and did not take them from elsewhere."""
+    query = text("SELECT NOT EXISTS (SELECT FROM run_origin WHERE run_id = :run)")
+    return bool(connection.execute(query, {"run": run_id}).scalar_one())
 
 
 def done_ranges(connection: Connection, run_id: int, layer: int) -> Sequence[RowMapping]:

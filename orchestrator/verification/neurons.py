@@ -30,6 +30,7 @@ class _Stored:
     explanation: RowMapping | None = None
     simulations: dict[int, RowMapping] = field(default_factory=dict)
     score: RowMapping | None = None
+    is_imported: bool = False
     failures: set[str] = field(default_factory=set)
 
     def failed_in(self, *stages: str) -> bool:
@@ -41,10 +42,11 @@ class _Stored:
 
 
 def check_neurons(
-    connection: Connection, run: RowMapping, config: RunConfig, n_excerpts: int
+    connection: Connection, run: RowMapping, config: RunConfig, corpus: RowMapping
 ) -> Iterator[list[Difference]]:
     """Yield, for each neuron of a run, what is wrong with it."""
-    rules = Rules.of(config, n_excerpts)
+    is_collected = verification.is_collected(connection, run["id"])
+    rules = Rules.of(config, corpus, is_collected=is_collected)
     for layer in runs.layers_of(connection, run["id"]):
         done = verification.done_ranges(connection, run["id"], layer)
         neurons = runs.neurons_in(connection, run["id"], layer)
@@ -84,6 +86,8 @@ def _load(
         of_neuron.simulations[row["excerpt"]] = row
     for of_neuron, row in rows("score"):
         of_neuron.score = row
+    for of_neuron, _ in rows("imported_neuron"):
+        of_neuron.is_imported = True
     for of_neuron, row in rows("failure"):
         of_neuron.failures.add(row["stage"])
     return stored
@@ -96,8 +100,8 @@ def _neuron_differences(
     faults = list(records_faults(stored.records, rules)) if stored.records is not None else []
     yield from (Difference("records", where, fault) for fault in faults)
     yield from (Difference("results", where, fault) for fault in _missing(stored))
-    if stored.records is None or faults:
-        return
+    if stored.records is None or faults or stored.is_imported:
+        return  # what was published is checked by `import`, which computed no score of its own
     places, n_top = scored_places(stored.records, config.scoring)
     scored = [stored.records["excerpts"][place] for place in places]
     found = list(_simulation_faults(stored, scored, rules.excerpt_tokens))

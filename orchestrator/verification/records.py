@@ -17,18 +17,19 @@ _TOLERANCE = 1e-6  # relative, of inequalities between moments: they are sums of
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the records of a run were chosen by."""
+    """What the records of a run were chosen by; unknown unless the run is `is_collected` itself."""
 
     wanted: Wanted
     excerpt_tokens: int
     seed: int
+    is_collected: bool
 
     @classmethod
-    def of(cls, config: RunConfig, n_excerpts: int) -> "Rules":
-        """Return the rules of a configuration on a corpus of so many excerpts."""
-        records, corpus = config.records, config.corpus
-        wanted = Wanted(n_excerpts, records.top, records.random, records.per_quantile)
-        return cls(wanted, corpus.excerpt_tokens, corpus.seed)
+    def of(cls, config: RunConfig, corpus: RowMapping, *, is_collected: bool) -> "Rules":
+        """Return the rules of a configuration on a corpus."""
+        records = config.records
+        wanted = Wanted(corpus["n_excerpts"], records.top, records.random, records.per_quantile)
+        return cls(wanted, corpus["excerpt_tokens"], config.corpus.seed, is_collected)
 
 
 def records_faults(row: RowMapping, rules: Rules) -> Iterator[str]:
@@ -52,8 +53,9 @@ def records_faults(row: RowMapping, rules: Rules) -> Iterator[str]:
         return
     if set(named) != set(range(n_records)):
         yield "a record is in no list"
-    yield from _choice_faults(_Chosen(row, activations, rules))
-    yield from _moment_faults(row, rules)
+    if rules.is_collected:
+        yield from _choice_faults(_Chosen(row, activations, rules))
+        yield from _moment_faults(row, rules)
 
 
 class _Chosen:

@@ -32,7 +32,7 @@ def verify(engine: Engine, run: RowMapping, on_step: OnStep) -> Iterator[Differe
         on_step("references", 0, 1)
         yield from _check_references(connection, run["id"])
         n_neurons = verification.n_neurons(connection, run["id"])
-        for place, found in enumerate(check_neurons(connection, run, config, n_excerpts)):
+        for place, found in enumerate(check_neurons(connection, run, config, corpus)):
             on_step("neurons", place, n_neurons)
             yield from found
 

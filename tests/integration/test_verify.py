@@ -45,7 +45,7 @@ def test_an_undisturbed_run_is_whole_and_has_failures_of_its_own(whole):
         ("DELETE FROM progress WHERE stage = 'score' AND layer = 3",
          "progress: score layer 3: total is missing, by its rows 12"),
         ("UPDATE progress SET total = 7 WHERE stage = 'collect'",
-         "progress: collect: total is 7, by its rows 96"),
+         "progress: collect: total is 7, by its rows 192"),
         ("UPDATE shard SET failed = failed + 1, done = done - 1 WHERE stage = 'simulate'",
          "(simulate layer 0, "),
         ("UPDATE shard SET weight = 4 WHERE stage = 'collect' AND step = 'reference'",

@@ -14,7 +14,8 @@ ROLES = ("orchestrator", "worker", "reader")
 
 _INSERTS = (
     "call", "repeated_call", "explanation", "simulation", "score", "failure", "neuron_records",
-    "token_means", "collect_part", "collect_maxima", "collect_bound", "throughput", "spend",
+    "token_means", "related_neurons", "related_tokens", "baseline_score", "scorer_result",
+    "collect_part", "collect_maxima", "collect_bound", "throughput", "spend",
     "budget_hold", "batch", "batch_request", "batch_wait", "worker",
 )  # fmt: skip
 _UPDATES = (

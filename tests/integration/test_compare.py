@@ -68,11 +68,7 @@ def _store_run(connection, corpus_id, name, scores):
     results.save_simulations(connection, simulations)
     paid = [(_call(name, place), 0.25) for place in neurons]
     paid += [(_call("both", place), 0.5) for place in neurons]
-    rows = [
-        tuple(_call_row(run_id, identity, usd)[column] for column in calls.CALL_COLUMNS)
-        for identity, usd in paid
-    ]
-    calls.save(connection, rows)
+    calls.save(connection, [_call_row(run_id, identity, usd) for identity, usd in paid])
 
 
 def _call(name, place):

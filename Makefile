@@ -20,7 +20,7 @@ test: install ## Run the tests; T=tests/unit for a part
 	$(BIN)/pytest $(T)
 
 fuzz: install ## Read 5,000 fuzzed inputs with every reader of files and answers
-	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz
+	$(BIN)/pytest tests/fuzz tests/integration/datasets/test_hostile_imports.py --hypothesis-profile=fuzz
 
 test-chaos: install ## Disturb 20 runs with 200 faults, in a quarter of an hour; SEED=7 replays one
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED),--schedules 20)

@@ -167,7 +167,7 @@ def _measure_parts(meter: Meter) -> None:
 
     meter.function(simulate, "_call", "prompt")
     meter.function(Call, "identity", "prompt")
-    meter.function(simulate, "_parse", "parse")
+    meter.function(simulate, "_read", "parse")
     meter.function(PostgresLedger, "find", "persist")
     meter.function(PostgresLedger, "save", "persist")
     meter.function(results, "save_simulations", "persist")
@@ -245,8 +245,11 @@ def bodies_like(engine: Engine, shards: list[int], salt: str) -> list[bytes]:
             assert claim is not None
             run = runs.get(connection, claim.run_id)
         stage = ShardWork(engine, claim, run, RunConfig.model_validate(run["config"]), None)  # type: ignore[arg-type]
-        for *_, call in simulate._questions(stage, *simulate._wanted(stage)):
-            found.append(call.content.replace(b"words of", salt.encode() + b" of"))
+        simulator = simulate._simulator(stage)
+        for group in simulate._groups(stage, simulator.records_at_once):
+            for question in simulator.ask(group.explanation, group.records):
+                body = simulate._call(stage, question, group.sample).content
+                found.append(body.replace(b"words of", salt.encode() + b" of"))
         with transaction(engine) as connection:
             db_shards.release(connection, claim)
     return found

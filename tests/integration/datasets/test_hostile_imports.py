@@ -14,7 +14,7 @@ from orchestrator.datasets.importing import Wanted, import_dataset
 from orchestrator.datasets.sources import FolderSource
 from orchestrator.errors import InputError
 
-EXAMPLES = 2200
+EXAMPLES = max(300, settings.default.max_examples)  # `make fuzz` takes 5,000
 FILES = (
     "collated-activations/0/0.json",
     "explanations/0/0.jsonl",
@@ -115,8 +115,8 @@ def test_a_hostile_dataset_gives_a_whole_run_or_a_message(engine, dataset):
         drop(engine)
 
     hostile()
-    assert sum(outcomes.values()) >= 2000
-    assert min(outcomes.values()) > 100
+    assert sum(outcomes.values()) >= 0.9 * EXAMPLES
+    assert min(outcomes.values()) > 0.04 * EXAMPLES
 
 
 def seen(engine):

@@ -51,9 +51,9 @@ def records_faults(row: RowMapping, rules: Rules) -> Iterator[str]:
     if any(not 0 <= place < n_records for place in named):
         yield f"a list names a record that is not among its {n_records}"
         return
-    if set(named) != set(range(n_records)):
-        yield "a record is in no list"
     if rules.is_collected:
+        if set(named) != set(range(n_records)):
+            yield "a record is in no list"
         yield from _choice_faults(_Chosen(row, activations, rules))
         yield from _moment_faults(row, rules)
 

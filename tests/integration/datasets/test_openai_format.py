@@ -19,6 +19,7 @@ from orchestrator.datasets.exporting import export
 from orchestrator.datasets.importing import Wanted, import_dataset
 from orchestrator.datasets.sources import FolderSource, HttpSource, open_source
 from orchestrator.errors import InputError
+from orchestrator.verification.verify import verify
 from tests.integration.datasets.conftest import (
     CONSTANT,
     DEAD,
@@ -189,8 +190,15 @@ def test_an_imported_run_is_a_run_like_any_other(engine, run_id, tmp_path):
         origin = datasets.origin(connection, runs.find(connection, "imported")["id"])
     assert rows[0] == rows[1]
     assert origin["source"] == str(tmp_path)
+    assert differences(engine, "imported") == []
     with pytest.raises(InputError, match="there is a run of this name"):
         import_folder(engine, tmp_path)
+
+
+def differences(engine, name):
+    with engine.begin() as connection:
+        run = runs.find(connection, name)
+    return list(verify(engine, run, lambda *_: None))
 
 
 @pytest.fixture
@@ -303,6 +311,7 @@ def test_the_published_layout_is_read_over_http_with_its_aliases_and_nulls(
         ).one()
     assert [tuple(row) for row in ours] == [tuple(row) for row in theirs]
     assert tuple(row) == (None, None, None, [], [])
+    assert differences(engine, "published") == []
 
 
 def test_an_import_that_lost_its_server_goes_on(engine, dataset, server, monkeypatch):

@@ -45,7 +45,8 @@ def _find(name: str, mutation: Mutation) -> str:
         for seed in range(SCHEDULES):
             outcome = stage.run(seed, mutation.kinds, FAULTS)
             if outcome.wrong:
-                return f"noticed at seed {seed}: {outcome.wrong[0].splitlines()[0][:160]}"
+                seen = "; ".join(wrong.splitlines()[0][:120] for wrong in outcome.wrong[:3])
+                return f"noticed at seed {seed}: {seen}"
     return _SURVIVED
 
 

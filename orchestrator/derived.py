@@ -8,13 +8,13 @@ from sqlalchemy import Connection, Engine, RowMapping
 
 from db import datasets, imports, runs
 from db.session import transaction
+from orchestrator.creation import save_run
 from orchestrator.datasets.description import DEFAULT_ACTIVATION
 from orchestrator.endpoints import check_endpoints
 from orchestrator.errors import InputError
 from orchestrator.plan import chosen_neurons, make_neuron_plan
 from orchestrator.subject import Shape
 from worker.run_config import RunConfig
-from worker.stages.ledger import PostgresLedger
 
 
 def with_records_of(engine: Engine, config: RunConfig) -> RunConfig:
@@ -59,29 +59,11 @@ def create_from_run(engine: Engine, config: RunConfig) -> int:
     plan = make_neuron_plan(config, neurons)
     ready = check_endpoints(config)
     with transaction(engine) as connection:
-        run = {
-            "name": config.name,
-            "config": config.model_dump(mode="json"),
-            "config_hash": config.digest(),
-            "corpus_id": base["corpus_id"],
-            "n_layers": base["n_layers"],
-            "neurons_per_layer": base["neurons_per_layer"],
-            "budget_usd": config.budget.usd,
-            "simulator": ready.simulator.to_json() if ready.simulator else None,
-        }
-        run_id = runs.create(connection, run)
-        runs.save_plan(
-            connection,
-            run_id,
-            neurons=plan.neuron_rows(),
-            shards=plan.shards,
-            totals=plan.totals(),
-        )
+        run_id = save_run(connection, config, _shape_of(base), base["corpus_id"], plan, ready)
         imports.copy(connection, base["id"], run_id, explanations=config.explainer.kind == "stored")
         origin = datasets.origin(connection, base["id"])
         function = origin["activation_function"] if origin else DEFAULT_ACTIVATION
         imports.save_origin(connection, run_id, f"run {base['name']}", function, base["id"])
-    PostgresLedger(engine, run_id).save(ready.answers)
     return run_id
 
 
@@ -105,8 +87,7 @@ def _chosen(
     config: RunConfig, base: RowMapping, there: Mapping[int, set[int]]
 ) -> dict[int, list[int]]:
     """Return the neurons that the configuration wants and the other run has."""
-    shape = Shape(base["n_layers"], base["neurons_per_layer"], 0, 0)
-    wanted: dict[int, Any] = chosen_neurons(config, shape)
+    wanted: dict[int, Any] = chosen_neurons(config, _shape_of(base))
     found = {
         layer: [n for n in some if n in there.get(layer, ())] for layer, some in wanted.items()
     }
@@ -114,3 +95,8 @@ def _chosen(
     if not found:
         raise InputError(f"neurons: run {base['name']!r} has none of them")
     return found
+
+
+def _shape_of(base: RowMapping) -> Shape:
+    """Return what a run says of its subject model, which is not asked for more."""
+    return Shape(base["n_layers"], base["neurons_per_layer"], 0, 0)

@@ -11,6 +11,7 @@ from db.session import transaction
 from orchestrator.config import differences
 from orchestrator.corpus.cut import CutCorpus, cut_excerpts
 from orchestrator.corpus.sources import documents
+from orchestrator.creation import save_run
 from orchestrator.derived import create_from_run
 from orchestrator.endpoints import Readiness, check_endpoints
 from orchestrator.errors import InputError
@@ -24,7 +25,6 @@ from orchestrator.subject import (
 )
 from worker.patience import patiently
 from worker.run_config import RunConfig
-from worker.stages.ledger import PostgresLedger
 
 HUB_DOCUMENTS_PER_EXCERPT = 2  # read of a hub data set, which may be too large to read whole
 
@@ -175,23 +175,5 @@ def _save(
             "n_windows": cut.n_windows,
         }
         excerpts = ((e.document, e.position, e.tokens) for e in cut.excerpts)
-        run = {
-            "name": config.name,
-            "config": config.model_dump(mode="json"),
-            "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, corpus, excerpts),
-            "n_layers": shape.n_layers,
-            "neurons_per_layer": shape.neurons_per_layer,
-            "budget_usd": config.budget.usd,
-            "simulator": ready.simulator.to_json() if ready.simulator else None,
-        }
-        run_id = runs.create(connection, run)
-        runs.save_plan(
-            connection,
-            run_id,
-            neurons=plan.neuron_rows(),
-            shards=plan.shards,
-            totals=plan.totals(),
-        )
-        PostgresLedger(engine, run_id).save_in(connection, ready.answers)
-    return run_id
+        corpus_id = runs.save_corpus(connection, corpus, excerpts)
+        return save_run(connection, config, shape, corpus_id, plan, ready)

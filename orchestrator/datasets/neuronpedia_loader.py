@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.session import transaction
 from orchestrator.datasets.checked import Checked, parse
-from orchestrator.datasets.neuronpedia_format import BOT
+from orchestrator.datasets.neuronpedia_source import BOT
 from orchestrator.errors import InputError
 
 LINES_AT_ONCE = 1000

@@ -13,8 +13,9 @@ from orchestrator.rehearsal.capabilities import Capabilities
 from orchestrator.rehearsal.faults import FaultRates
 from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
+from tests.integration.calls import questions
 from worker.api.batch_client import BatchClient
-from worker.api.calls import Answer, Call
+from worker.api.calls import Answer
 from worker.errors import BudgetReached, RequestRejected, Unavailable, Waiting
 from worker.run_config import RunConfig
 from worker.shard_work import Errand, ShardWork
@@ -27,22 +28,6 @@ LEASE_S = 60
 
 class Crash(Exception):
     """The process dies here."""
-
-
-def questions(count, **body):
-    return [
-        Call(
-            purpose="explain",
-            model="rehearsal",
-            body={
-                "model": "rehearsal",
-                "messages": [{"role": "user", "content": f"question {number}\n a\t3"}],
-                "max_tokens": 60,
-                **body,
-            },
-        )
-        for number in range(count)
-    ]
 
 
 class Batched:

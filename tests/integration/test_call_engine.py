@@ -6,9 +6,9 @@ import pytest
 from orchestrator.rehearsal.faults import FaultRates
 from orchestrator.rehearsal.options import RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
+from tests.integration.calls import questions
 from worker.api.asking import Account
 from worker.api.budget import Budget, Held
-from worker.api.calls import Call
 from worker.api.endpoint import Endpoint, Price
 from worker.api.engine import CallEngine
 from worker.errors import (
@@ -36,22 +36,6 @@ class MemoryLedger:
 
     def save(self, answers):
         self.answers |= {answer.identity: answer for answer in answers}
-
-
-def calls(n, **body):
-    return [
-        Call(
-            purpose="explain",
-            model="rehearsal",
-            body={
-                "model": "rehearsal",
-                "messages": [{"role": "user", "content": f"question {number}\n a\t3"}],
-                "max_tokens": 60,
-                **body,
-            },
-        )
-        for number in range(n)
-    ]
 
 
 class Purse:
@@ -107,8 +91,8 @@ def ask(call_engine):
 
 def test_answers_come_in_the_order_of_the_calls(ask):
     with RehearsalServer(RehearsalOptions(latency_jitter_ms=20, api_key=KEY)) as server:
-        first = ask(server, calls(20))
-        again = ask(server, calls(20)[::-1])
+        first = ask(server, questions(20))
+        again = ask(server, questions(20)[::-1])
     assert [a.text for a in first] == [a.text for a in again][::-1]
     assert all(a.usd > 0 for a in first)
 
@@ -116,14 +100,14 @@ def test_answers_come_in_the_order_of_the_calls(ask):
 def test_a_stored_answer_is_not_asked_for_again(ask):
     ledger = MemoryLedger()
     with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
-        ask(server, calls(10), ledger)
-        ask(server, calls(12), ledger)
+        ask(server, questions(10), ledger)
+        ask(server, questions(12), ledger)
         assert server.stats()["requests"] == 12
 
 
 def test_the_same_question_is_asked_once(ask):
     with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
-        answers = ask(server, calls(1) * 5)
+        answers = ask(server, questions(1) * 5)
         assert server.stats()["requests"] == 1
     assert len({a.text for a in answers}) == 1
 
@@ -133,7 +117,9 @@ def test_the_same_question_is_asked_once_for_two_shards_at_the_same_time(ask):
     with RehearsalServer(RehearsalOptions(latency_ms=100, api_key=KEY)) as server:
         run = Run()
         shards = [
-            threading.Thread(target=lambda n=n: found.update({n: ask(server, calls(40), run=run)}))
+            threading.Thread(
+                target=lambda n=n: found.update({n: ask(server, questions(40), run=run)})
+            )
             for n in range(2)
         ]
         for shard in shards:
@@ -150,11 +136,11 @@ def test_a_question_that_another_shard_gives_up_is_asked_by_who_listens(ask):
 
         def give_up():
             with pytest.raises(Interrupted):
-                ask(server, calls(60), ledger, stop=stop)
+                ask(server, questions(60), ledger, stop=stop)
 
         shards = [
             threading.Thread(target=give_up),
-            threading.Thread(target=lambda: found.extend(ask(server, calls(60), ledger))),
+            threading.Thread(target=lambda: found.extend(ask(server, questions(60), ledger))),
         ]
         shards[0].start()
         time.sleep(0.15)
@@ -172,7 +158,7 @@ def test_a_run_that_someone_pauses_sends_no_more_and_keeps_what_was_in_flight(as
     with RehearsalServer(RehearsalOptions(latency_ms=200, api_key=KEY)) as server:
         threading.Timer(0.3, lambda: setattr(run, "running", False)).start()
         with pytest.raises(Interrupted, match="paused"):
-            ask(server, calls(2000), run=run)
+            ask(server, questions(2000), run=run)
         assert server.stats()["answered"] == len(run.ledger.answers) < 2000
 
 
@@ -180,7 +166,7 @@ def test_what_was_cut_off_counts_as_wasted(ask):
     ledger = MemoryLedger()
     options = RehearsalOptions(api_key=KEY, faults=FaultRates(truncated=0.3))
     with RehearsalServer(options) as server:
-        answers = ask(server, calls(30), ledger)
+        answers = ask(server, questions(30), ledger)
         paid = server.stats()["usd"]
     assert any(not isinstance(a, RowError) for a in answers)
     wasted = sum(a.wasted_usd for a in ledger.answers.values())
@@ -193,7 +179,7 @@ def test_what_was_cut_off_counts_as_wasted(ask):
 def test_faults_are_outlived_and_nothing_is_paid_twice(ask):
     faults = FaultRates(rate_limit_bare=0.05, server_error=0.1, drop=0.05)
     with RehearsalServer(RehearsalOptions(api_key=KEY, faults=faults)) as server:
-        answers = ask(server, calls(60))
+        answers = ask(server, questions(60))
         stats = server.stats()
     assert not [a for a in answers if isinstance(a, RowError)]
     assert stats["repeated_questions"] == 0
@@ -203,7 +189,7 @@ def test_faults_are_outlived_and_nothing_is_paid_twice(ask):
 def test_a_refusal_fails_its_row_alone(ask):
     options = RehearsalOptions(api_key=KEY, faults=FaultRates(refusal=0.3))
     with RehearsalServer(options) as server:
-        answers = ask(server, calls(30))
+        answers = ask(server, questions(30))
     kinds = {getattr(a, "failure_class", "answer") for a in answers}
     assert kinds == {"answer", "refused"}
 
@@ -211,8 +197,8 @@ def test_a_refusal_fails_its_row_alone(ask):
 def test_a_truncated_answer_is_asked_once_more_with_more_room(ask):
     ledger = MemoryLedger()
     with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
-        (answer,) = ask(server, calls(1, max_tokens=3), ledger)
-        (again,) = ask(server, calls(1, max_tokens=3), ledger)
+        (answer,) = ask(server, questions(1, max_tokens=3), ledger)
+        (again,) = ask(server, questions(1, max_tokens=3), ledger)
         assert server.stats()["requests"] == 2
     assert isinstance(answer, Truncated)
     assert isinstance(again, Truncated)
@@ -222,7 +208,7 @@ def test_a_truncated_answer_is_asked_once_more_with_more_room(ask):
 def test_a_wrong_key_stops_everything_and_is_not_shown(ask):
     with RehearsalServer(RehearsalOptions(api_key="another")) as server:
         with pytest.raises(BadCredentials) as caught:
-            ask(server, calls(200))
+            ask(server, questions(200))
         assert server.stats()["requests"] <= 16 + 1
     assert KEY not in str(caught.value)
 
@@ -231,7 +217,7 @@ def test_credit_that_ends_stops_everything_and_keeps_what_was_paid(ask):
     ledger = MemoryLedger()
     with RehearsalServer(RehearsalOptions(api_key=KEY, credit_usd=0.0005)) as server:
         with pytest.raises(NoCredit):
-            ask(server, calls(300), ledger)
+            ask(server, questions(300), ledger)
         stats = server.stats()
     assert stats["answered"] == len(ledger.answers) > 0
     assert stats["refused"]["credit"] <= 16
@@ -239,14 +225,14 @@ def test_credit_that_ends_stops_everything_and_keeps_what_was_paid(ask):
 
 def test_an_endpoint_that_is_not_there_stops_the_run(ask):
     with pytest.raises(EndpointUnreachable):
-        ask("http://127.0.0.1:9/v1", calls(30))
+        ask("http://127.0.0.1:9/v1", questions(30))
 
 
 def test_a_budget_is_used_and_not_exceeded(ask):
     run = Run(budget=0.01)
     with RehearsalServer(RehearsalOptions(latency_ms=10, api_key=KEY)) as server:
         with pytest.raises(BudgetReached, match=r"budget of 0\.01 USD"):
-            ask(server, calls(2000), run=run)
+            ask(server, questions(2000), run=run)
         spent = server.stats()["usd"]
     assert 0.0098 < spent <= 0.01
     assert isinstance(run.paused[0], BudgetReached)
@@ -261,7 +247,7 @@ def test_an_answer_that_cannot_be_stored_is_not_handed_out(ask):
         RehearsalServer(RehearsalOptions(api_key=KEY)) as server,
         pytest.raises(OSError, match="disk full"),
     ):
-        ask(server, calls(3), Broken())
+        ask(server, questions(3), Broken())
 
 
 def test_a_stopped_worker_sends_no_more_and_stores_what_was_under_way(ask):
@@ -275,7 +261,7 @@ def test_a_stopped_worker_sends_no_more_and_stores_what_was_under_way(ask):
 
         threading.Thread(target=stop_after_the_first, daemon=True).start()
         with pytest.raises(Interrupted):
-            ask(server, calls(2000), ledger, stop=stop)
+            ask(server, questions(2000), ledger, stop=stop)
         stats = server.stats()
     assert 0 < len(ledger.answers) < 2000
     assert stats["answered"] == len(ledger.answers)
@@ -286,7 +272,7 @@ def test_who_lost_the_lease_while_waiting_for_a_turn_sends_nothing_more(ask):
     lease = Lease(threading.Event(), time.monotonic() + 1.0)
     with RehearsalServer(RehearsalOptions(latency_ms=400, api_key=KEY)) as server:
         with pytest.raises(Interrupted, match="lease"):
-            ask(server, calls(500), ledger, stop=lease)
+            ask(server, questions(500), ledger, stop=lease)
         stats = server.stats()
     assert stats["answered"] == stats["requests"] == len(ledger.answers)
     assert stats["requests"] <= 4 * 16  # of those in flight at once, no more than fit in a second
@@ -296,6 +282,6 @@ def test_the_limit_is_used_and_not_exceeded(ask):
     limits = {"requests_per_minute": 3000}
     with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
         started = time.monotonic()
-        ask(server, calls(200), **limits)
+        ask(server, questions(200), **limits)
         seconds = time.monotonic() - started
     assert seconds > (200 - 50) / 50 * 0.9  # at most a burst of one second, then 50 a second

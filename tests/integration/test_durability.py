@@ -11,35 +11,14 @@ from db import progress, runs, shards
 from db.session import is_away, transaction
 from orchestrator.dispatch import tick
 from tests.integration import test_storage
+from tests.integration.calls import answer
 from tests.integration.test_storage import claim, first_shard
-from worker.api.calls import Answer
 from worker.patience import patiently
 from worker.shard_work import Lease
 from worker.stages.ledger import PostgresLedger
 
 LEASE_S = 60
 run_id = test_storage.run_id  # the fixture
-
-
-def answer(number, usd=1.0):
-    return Answer(
-        identity=bytes([number]) * 32,
-        purpose="explain",
-        endpoint="here",
-        model="m",
-        text="words",
-        finish_reason="stop",
-        refusal=None,
-        distributions=None,
-        prompt_tokens=3,
-        cached_tokens=0,
-        completion_tokens=2,
-        usd=usd,
-        wasted_usd=0.0,
-        attempts=1,
-        latency_ms=5,
-        request_id=None,
-    )
 
 
 def spent(engine):

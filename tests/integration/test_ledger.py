@@ -7,27 +7,9 @@ from sqlalchemy import text
 
 from db import calls
 from db.session import transaction
-from worker.api.calls import Answer
+from tests.integration.calls import ANSWER
 from worker.stages.ledger import PostgresLedger
 
-ANSWER = Answer(
-    identity=b"i" * 32,
-    purpose="explain",
-    endpoint="here",
-    model="m",
-    text="words",
-    finish_reason="stop",
-    refusal=None,
-    distributions=None,
-    prompt_tokens=10,
-    cached_tokens=4,
-    completion_tokens=2,
-    usd=0.5,
-    wasted_usd=0.25,
-    attempts=1,
-    latency_ms=30,
-    request_id="first",
-)
 LATER = replace(ANSWER, text="other words", latency_ms=31, request_id="second", usd=0.125)
 
 

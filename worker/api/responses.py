@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import orjson
 
+from worker.api.calls import Answer
+from worker.api.endpoint import Endpoint
 from worker.api.token_logprobs import chat_places, prompt_places
 from worker.errors import (
     BadCredentials,
@@ -156,6 +158,45 @@ class Reading:
     cached_tokens: int
     completion_tokens: int
     distributions: bytes | None = None
+
+    def answer(
+        self,
+        *,
+        identity: bytes,
+        purpose: str,
+        endpoint: Endpoint,
+        model: str,
+        attempts: int,
+        latency_ms: int,
+        request_id: str | None,
+        wasted_usd: float = 0.0,
+        price_factor: float = 1.0,
+    ) -> Answer:
+        """Return the answer to a call, at the prices of its endpoint times `price_factor`.
+
+        What is cut off is of no use: what it cost adds to `wasted_usd`.
+        """
+        usage = (self.prompt_tokens, self.cached_tokens, self.completion_tokens)
+        usd = price_factor * endpoint.price(model).cost(*usage)
+        cut_off = self.finish_reason == "length"
+        return Answer(
+            identity=identity,
+            purpose=purpose,
+            endpoint=endpoint.name,
+            model=model,
+            text=self.text,
+            finish_reason=self.finish_reason,
+            refusal=self.refusal,
+            distributions=self.distributions,
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            completion_tokens=self.completion_tokens,
+            usd=0.0 if cut_off else usd,
+            wasted_usd=wasted_usd + (usd if cut_off else 0.0),
+            attempts=attempts,
+            latency_ms=latency_ms,
+            request_id=request_id,
+        )
 
 
 def read_completion(content: bytes, asked: Mapping[str, Any] | None = None) -> Reading:

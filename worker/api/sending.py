@@ -17,7 +17,7 @@ from worker.api.budget import Budget
 from worker.api.calls import Answer, Call, Ledger
 from worker.api.channel import Channel
 from worker.api.endpoint import Endpoint
-from worker.api.responses import Reading, read_completion
+from worker.api.responses import read_completion
 from worker.api.writer import Writer
 from worker.errors import RateLimited, RowError, ServiceUnavailable, Unavailable
 
@@ -165,36 +165,20 @@ class Sender:
             raise
         self._channel.learn(question.call, reading)
         request_id = response.headers.get("x-request-id")
-        answer = self._answer(question, reading, seconds, request_id)
+        answer = reading.answer(
+            identity=question.identity,
+            purpose=question.call.purpose,
+            endpoint=self._endpoint,
+            model=question.call.model,
+            attempts=question.attempts,
+            latency_ms=round(1000 * seconds),
+            request_id=request_id,
+            wasted_usd=question.wasted_usd,
+        )
         if used := answer.prompt_tokens + answer.completion_tokens:
             self._channel.limiter.refund(tokens - used)
         await self._writer.store(self._ledger, answer)
         return answer
-
-    def _answer(
-        self, question: Question, reading: Reading, seconds: float, request_id: str | None
-    ) -> Answer:
-        usage = (reading.prompt_tokens, reading.cached_tokens, reading.completion_tokens)
-        usd = self._endpoint.price(question.call.model).cost(*usage)
-        cut_off = reading.finish_reason == "length"
-        return Answer(
-            identity=question.identity,
-            purpose=question.call.purpose,
-            endpoint=self._endpoint.name,
-            model=question.call.model,
-            text=reading.text,
-            finish_reason=reading.finish_reason,
-            refusal=reading.refusal,
-            distributions=reading.distributions,
-            prompt_tokens=reading.prompt_tokens,
-            cached_tokens=reading.cached_tokens,
-            completion_tokens=reading.completion_tokens,
-            usd=0.0 if cut_off else usd,
-            wasted_usd=question.wasted_usd + (usd if cut_off else 0.0),
-            attempts=question.attempts,
-            latency_ms=round(1000 * seconds),
-            request_id=request_id,
-        )
 
 
 def this_task() -> asyncio.Task[object]:

@@ -112,21 +112,11 @@ class SingleCalls:
     def _answer(
         self, call: Call, reading: Reading, request_id: str | None, attempts: int, seconds: float
     ) -> Answer:
-        usage = (reading.prompt_tokens, reading.cached_tokens, reading.completion_tokens)
-        return Answer(
+        return reading.answer(
             identity=call.identity(self._endpoint.base_url),
             purpose=call.purpose,
-            endpoint=self._endpoint.name,
+            endpoint=self._endpoint,
             model=call.model,
-            text=reading.text,
-            finish_reason=reading.finish_reason,
-            refusal=reading.refusal,
-            distributions=reading.distributions,
-            prompt_tokens=reading.prompt_tokens,
-            cached_tokens=reading.cached_tokens,
-            completion_tokens=reading.completion_tokens,
-            usd=self._endpoint.price(call.model).cost(*usage),
-            wasted_usd=0.0,
             attempts=attempts,
             latency_ms=round(1000 * seconds),
             request_id=request_id,

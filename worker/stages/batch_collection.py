@@ -135,26 +135,15 @@ class _Collection:
         self._halting = self._halting or sorting.halting
 
     def _answer(self, row: RowMapping, result: Result, reading: Reading) -> Answer:
-        usage = (reading.prompt_tokens, reading.cached_tokens, reading.completion_tokens)
-        usd = PRICE_FACTOR * self._endpoint.price(self._batch["model"]).cost(*usage)
-        cut_off = reading.finish_reason == "length"
-        return Answer(
+        return reading.answer(
             identity=result.identity,
             purpose=row["purpose"],
-            endpoint=self._endpoint.name,
+            endpoint=self._endpoint,
             model=self._batch["model"],
-            text=reading.text,
-            finish_reason=reading.finish_reason,
-            refusal=reading.refusal,
-            distributions=reading.distributions,
-            prompt_tokens=reading.prompt_tokens,
-            cached_tokens=reading.cached_tokens,
-            completion_tokens=reading.completion_tokens,
-            usd=0.0 if cut_off else usd,
-            wasted_usd=usd if cut_off else 0.0,
             attempts=row["attempts"] + 1,
             latency_ms=self._latency_ms(),
             request_id=result.request_id,
+            price_factor=PRICE_FACTOR,
         )
 
     def _latency_ms(self) -> int:

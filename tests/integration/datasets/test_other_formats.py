@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from orchestrator.datasets import neuronpedia_format
 from orchestrator.datasets.exporting import export
+from orchestrator.datasets.neuronpedia_lines import KINDS
 from orchestrator.datasets.neuronpedia_loader import load
+from orchestrator.datasets.neuronpedia_source import BOT
 from orchestrator.datasets.parquet_format import SCHEMAS
 from orchestrator.errors import InputError
 from tests.integration.datasets.conftest import DEAD, FAILED, LAYERS, NEURONS
 
-BOT = neuronpedia_format.BOT
 N = LAYERS * NEURONS
 
 
@@ -108,7 +108,7 @@ def lines(root, kind, layer=0):
 
 
 def test_every_line_for_neuronpedia_has_every_key_and_no_column_gets_a_null_it_refuses(exported):
-    for kind in neuronpedia_format.KINDS:
+    for kind in KINDS:
         found = lines(exported, kind)
         assert len({tuple(line) for line in found}) == 1, kind
         assert all("createdAt" not in line for line in found)

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.rehearsal.faults import FaultRates
 from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
-from tests.acceptance.test_run import BATCHED, rehearsed, rows
+from tests.acceptance.runs import BATCHED, rehearsed, rows
 
 N = 16  # neurons
 SCORER = """

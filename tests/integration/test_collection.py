@@ -14,15 +14,21 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
 
 from db import collection, records, runs, shards
 from orchestrator.plan import make_plan
 from orchestrator.subject import read_shape
+from tests.integration import tiny_subject
+from tests.integration.tiny_subject import (
+    TOKENS,
+    VOCABULARY,
+    WIDTH,
+    activations_of,
+    make_tokens,
+)
 from worker.gpu.collection import collect as read_excerpts
 from worker.gpu.layer_reader import LayerPlan
-from worker.gpu.onednn import OneDnnConv1D
-from worker.gpu.subject import DEMO_FOLDER, forward, load_subject, on_activations
+from worker.gpu.subject import forward, load_subject
 from worker.neurons.sampling import neuron_keys, priorities
 from worker.neurons.selection import Wanted
 from worker.run_config import RunConfig
@@ -31,32 +37,8 @@ from worker.stages import collect as collect_stage
 from worker.stages import layer_parts, subject_reading, token_tables
 from worker.stages.collect import collect
 
-TOKENS, WIDTH, LAYERS, VOCABULARY = 8, 24, 2, 40
 TOP, RANDOM, PER_BUCKET = 12, 9, 3
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """The folder of a small random model with a dead neuron, and one that overflows float16."""
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=VOCABULARY, n_positions=16, n_embd=12, n_inner=WIDTH, n_layer=LAYERS, n_head=2,
-        initializer_range=0.5, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    model = GPT2LMHeadModel(config)
-    with torch.no_grad():
-        model.transformer.h[0].mlp.c_fc.bias[3] = -1e4
-        model.transformer.h[1].mlp.c_fc.bias[5] = 1e6
-        model.transformer.h[1].mlp.c_fc.bias[6] = 7.0  # always on
-    folder = tmp_path_factory.mktemp("tiny")
-    model.save_pretrained(folder)
-    return str(folder)
-
-
-def make_tokens(n, vocabulary, length, seed):
-    found = np.random.default_rng(seed).integers(0, vocabulary, (n, length), dtype=np.int32)
-    found[n // 3] = found[-1]  # equal maxima, so that ties have to be decided
-    return found
+tiny, model = tiny_subject.tiny, tiny_subject.model  # fixtures
 
 
 def make_run(engine, config, shape, tokens):
@@ -171,16 +153,6 @@ def _die_in(place, engine, run_id, shard_id, monkeypatch):
             with engine.begin() as connection:
                 query = "UPDATE shard SET lease_until = now() - interval '1 s' WHERE id = :id"
                 connection.execute(text(query), {"id": shard_id})
-
-
-def activations_of(model, tokens):
-    """All activations, float16 (layer, excerpt, token, neuron), by a plain loop over excerpts."""
-    layers = list(range(model.config.n_layer))
-    found = [[] for _ in layers]
-    with on_activations(model, layers, lambda layer, a: found[layer].append(a.half().numpy())):
-        for start in range(0, len(tokens), 32):
-            forward(model, tokens[start : start + 32])
-    return np.stack([np.concatenate(part) for part in found])
 
 
 def brute_force(activations, layer, neuron, config):
@@ -328,11 +300,6 @@ def test_the_demo_subject_is_collected_as_by_brute_force(engine):
     check_records(engine, run_id, config, activations_of(load_subject("demo"), tokens))
 
 
-@pytest.fixture(scope="module")
-def model(tiny):
-    return load_subject(tiny)
-
-
 @pytest.mark.parametrize(("start", "stop", "tiles"), [(0, 300, 4), (37, 91, 1), (37, 91, 3)])
 def test_activations_have_the_same_bits_in_every_shard_and_batch(model, start, stop, tiles):
     tokens = make_tokens(300, VOCABULARY, TOKENS, 0)
@@ -366,78 +333,3 @@ def test_fewer_tiles_go_at_once_where_memory_does_not_hold_them(model, monkeypat
     parts = read_excerpts(model, tokens, 0, range(128), plans, wanted, tiles=4)
     assert sum(block.n_tokens for block in dict(parts)[1].blocks) == 128 * TOKENS
     assert sizes == [128, 64, 64]
-
-
-def test_activations_are_those_after_gelu(model):
-    tokens = make_tokens(12, VOCABULARY, TOKENS, 0)[:2]
-    found = []
-    with on_activations(model, [0], lambda _, a: found.append(a)):
-        forward(model, tokens)
-    hidden = model.wte.weight[tokens] + model.wpe.weight[:TOKENS]
-    block = model.h[0]
-    hidden = hidden + block.attn(block.ln_1(hidden))[0]
-    expected = block.mlp.act(block.mlp.c_fc(block.ln_2(hidden)))
-    assert torch.allclose(found[0], expected, atol=1e-5)
-
-
-def test_the_fused_gelu_is_the_formula_of_the_stock_model():
-    stock = GPT2Model.from_pretrained(DEMO_FOLDER, dtype=torch.float32).eval()
-    assert stock.config.activation_function == "gelu_new"
-    values = torch.linspace(-20, 20, 100_001)
-    fused = load_subject("demo").h[0].mlp.act
-    assert torch.allclose(fused(values), stock.h[0].mlp.act(values), rtol=2e-6, atol=2e-6)
-    tokens = make_tokens(32, 2000, 64, 0)
-    found = [
-        activations_of(model, tokens).astype(np.float32) for model in (stock, load_subject("demo"))
-    ]
-    assert np.allclose(*found, rtol=1e-3, atol=2e-3)  # a unit of float16, of values near 1
-    assert (found[0] != found[1]).mean() < 0.01
-
-
-def test_onednn_computes_the_products_of_the_stock_model():
-    stock = GPT2Model.from_pretrained(DEMO_FOLDER, dtype=torch.float32).eval()
-    ours = load_subject("demo")
-    for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"):
-        theirs, mine = (model.h[1].get_submodule(name) for model in (stock, ours))
-        assert isinstance(mine, OneDnnConv1D)
-        x = torch.randn(32, 64, theirs.nx, generator=torch.Generator().manual_seed(0))
-        assert torch.allclose(mine(x), theirs(x), rtol=1e-5, atol=1e-5)
-
-
-def test_models_that_are_not_float32_keep_their_own_products():
-    assert not any(isinstance(m, OneDnnConv1D) for m in load_subject("demo", "bfloat16").modules())
-
-
-def test_hooks_are_gone_afterwards(model):
-    with on_activations(model, [0, 1], lambda *_: None):
-        pass
-    assert not any(module._forward_hooks for module in model.modules())
-    assert not any(module._forward_pre_hooks for module in model.modules())
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_gives_about_the_same_activations(dtype):
-    tokens = make_tokens(32, 2000, 64, 0)
-    exact = activations_of(load_subject("demo"), tokens).astype(np.float32)
-    rough = activations_of(load_subject("demo", dtype), tokens).astype(np.float32)
-    error = np.abs(exact - rough).mean() / exact.std()
-    assert 0 < error < {"bfloat16": 0.02, "float16": 0.003}[dtype]
-
-
-def test_several_workers_of_a_host_take_one_gpu_each(monkeypatch):
-    from worker.gpu import subject
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    devices = []
-    for index in ("0", "1", "2"):
-        monkeypatch.setenv(subject.GPU_INDEX, index)
-        devices.append(subject.best_device().index)
-    assert devices == [0, 1, 0]
-
-
-def test_the_demo_subject_is_small_trained_and_safe():
-    subject = load_subject("demo")
-    assert sum(file.stat().st_size for file in DEMO_FOLDER.iterdir()) < 5 << 20
-    assert not list(DEMO_FOLDER.glob("*.bin"))
-    assert subject.config.n_layer * subject.config.n_inner >= 2000

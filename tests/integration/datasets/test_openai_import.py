@@ -1,4 +1,4 @@
-"""Export and import in OpenAI's format."""
+"""Import of OpenAI's format: what is published, what is wrong, what is interrupted."""
 
 import json
 import shutil
@@ -6,172 +6,30 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from db import datasets, results, runs
+from db import datasets, runs
 from orchestrator.commands.datasets import export as export_command
 from orchestrator.commands.datasets import import_command
 from orchestrator.datasets import imported_run
-from orchestrator.datasets.exporting import export
 from orchestrator.datasets.importing import Wanted, import_dataset
-from orchestrator.datasets.sources import FolderSource, HttpSource, open_source
+from orchestrator.datasets.sources import HttpSource, open_source
 from orchestrator.errors import InputError
-from orchestrator.verification.verify import verify
 from tests.integration.datasets.conftest import (
     CONSTANT,
     DEAD,
     FAILED,
     LAYERS,
     NEURONS,
-    UNEXPLAINED,
-    make_run,
 )
-from tests.integration.datasets.reader import load
-
-KINDS = ("collated-activations", "explanations", "related-neurons", "related-tokens")
-
-
-def files_of(root):
-    """Return the content of each file of a dataset, by path."""
-    paths = (path for path in root.rglob("*") if path.is_file())
-    found = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
-    return {path: content for path, content in found.items() if not path.startswith(".export/")}
-
-
-def export_openai(engine, run_id, root):
-    export(engine, run_id, "openai", root, processes=2)
-    return files_of(root)
-
-
-def import_folder(engine, root, name="imported", **wanted):
-    import_dataset(engine, FolderSource(root), Wanted(name, **wanted), concurrency=2)
-    with engine.begin() as connection:
-        return runs.find(connection, name)["id"]
-
-
-def in_views(engine, name):
-    with engine.begin() as connection:
-        return [
-            connection.scalar(
-                text(f"SELECT count(*) FROM {view} WHERE run = :run"),  # noqa: S608
-                {"run": name},
-            )
-            for view in ("run_progress", "layer_progress", "neuron_summary", "run_cost")
-        ]
-
-
-def test_an_export_that_is_imported_and_exported_again_is_the_same_bytes(engine, run_id, tmp_path):
-    first = export_openai(engine, run_id, tmp_path / "first")
-    again = export_openai(engine, import_folder(engine, tmp_path / "first"), tmp_path / "second")
-    assert again == first
-    twice = export_openai(
-        engine, import_folder(engine, tmp_path / "second", "twice"), tmp_path / "third"
-    )
-    assert twice == first
-
-
-def test_an_independent_reader_loads_every_file(engine, run_id, tmp_path):
-    found = export_openai(engine, run_id, tmp_path)
-    for path in found:
-        if path.startswith(KINDS):
-            value = load(tmp_path / path)
-            layer, neuron = path.rsplit(".", 1)[0].split("/")[-2:]
-            if hasattr(value, "neuron_id"):
-                named = value.neuron_id.layer_index, value.neuron_id.neuron_index
-                assert named == (int(layer), int(neuron))
-    n = LAYERS * NEURONS
-    counts = {kind: sum(path.startswith(kind) for path in found) for kind in KINDS}
-    assert counts == {
-        "collated-activations": n,
-        "explanations": n - LAYERS * 2,  # the dead and the unexplained
-        "related-neurons": n,
-        "related-tokens": 2 * n,
-    }
-
-
-def test_the_score_of_an_exported_file_is_the_stored_one(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
-    query = text("SELECT layer, neuron, score FROM score WHERE score IS NOT NULL")
-    with engine.begin() as connection:
-        stored = connection.execute(query).all()
-    assert len(stored) == LAYERS * (NEURONS - 4)
-    for layer, neuron, score in stored:
-        found = load(tmp_path / f"explanations/{layer}/{neuron}.jsonl")
-        scored = found.scored_explanations[0].scored_simulation
-        sequences = scored.scored_sequence_simulations
-        true = np.concatenate([s.true_activations for s in sequences])
-        expected = np.concatenate([s.simulation.expected_activations for s in sequences])
-        assert np.corrcoef(true, expected)[0, 1] == pytest.approx(score, abs=1e-6)
-        assert scored.ev_correlation_score == score
-
-
-def test_distributions_are_normalized_over_the_numbers(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
-    found = load(tmp_path / "explanations/0/0.jsonl").scored_explanations[0].scored_simulation
-    for sequence in found.scored_sequence_simulations:
-        simulation = sequence.simulation
-        assert len(simulation.distribution_values) == len(simulation.tokens)
-        for values, likely in zip(
-            simulation.distribution_values, simulation.distribution_probabilities, strict=True
-        ):
-            assert set(values) <= set(range(11))
-            assert sum(likely) == pytest.approx(1, abs=5e-3)
-
-
-def test_what_is_not_defined_is_null(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
-    assert load(tmp_path / "collated-activations/0/0.json").skewness is None
-    scored = [
-        load(tmp_path / f"explanations/0/{n}.jsonl").scored_explanations[0].scored_simulation
-        for n in (FAILED, CONSTANT)
-    ]
-    assert [s.ev_correlation_score for s in scored] == [None, None]
-    assert [len(s.scored_sequence_simulations) for s in scored] == [2, 4]
-    assert load(tmp_path / "related-neurons/weight-based/0/0.json").c_fc is None
-    assert b"NaN" not in b"".join(files_of(tmp_path).values())
-
-
-def test_no_secret_leaves_with_a_dataset(engine, run_id, tmp_path):
-    for name in ("openai", "neuronpedia", "parquet"):
-        export(engine, run_id, name, tmp_path / name, processes=1)
-        everything = b"".join(files_of(tmp_path / name).values())
-        assert b"secret.example" not in everything
-        assert b"SECRET_KEY" not in everything
-
-
-def test_an_interrupted_export_goes_on(engine, run_id, tmp_path):
-    whole = export_openai(engine, run_id, tmp_path / "whole")
-    export_openai(engine, run_id, tmp_path / "cut")
-    cut = tmp_path / "cut"
-    lines = (cut / "SHA256SUMS").read_text().splitlines(keepends=True)
-    of_layer = [line for line in lines if "/0/" in line]
-    (cut / ".export" / "layer-0.sha256").write_text("".join(of_layer))
-    (cut / "SHA256SUMS").unlink()
-    (cut / "explanations/1/0.jsonl").rename(cut / "explanations/1/.0.jsonl.99.part")
-    untouched = (cut / "explanations/0/0.jsonl").stat().st_mtime_ns
-    done = export(engine, run_id, "openai", cut, processes=1)
-    assert done.resumed_layers == 1
-    assert (cut / "explanations/0/0.jsonl").stat().st_mtime_ns == untouched
-    assert files_of(cut) == whole
-
-
-def test_a_run_that_has_more_is_written_anew(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
-    with engine.begin() as connection:
-        results.save_explanations(connection, [(run_id, 0, UNEXPLAINED, "late", "x", None)])
-    assert f"explanations/0/{UNEXPLAINED}.jsonl" in export_openai(engine, run_id, tmp_path)
-
-
-def test_an_export_does_not_mix_with_other_files(engine, run_id, tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="something else"):
-        export(engine, run_id, "openai", tmp_path, processes=1)
-    export(engine, run_id, "openai", tmp_path / "new", processes=1)
-    with pytest.raises(InputError, match="something else"):
-        export(engine, run_id, "parquet", tmp_path / "new", processes=1)
+from tests.integration.datasets.openai_format import (
+    differences,
+    export_openai,
+    import_folder,
+    in_views,
+)
 
 
 def test_an_imported_run_is_a_run_like_any_other(engine, run_id, tmp_path):
@@ -193,12 +51,6 @@ def test_an_imported_run_is_a_run_like_any_other(engine, run_id, tmp_path):
     assert differences(engine, "imported") == []
     with pytest.raises(InputError, match="there is a run of this name"):
         import_folder(engine, tmp_path)
-
-
-def differences(engine, name):
-    with engine.begin() as connection:
-        run = runs.find(connection, name)
-    return list(verify(engine, run, lambda *_: None))
 
 
 @pytest.fixture
@@ -442,11 +294,6 @@ def test_scores_on_rounded_activations_are_computed_and_published_ones_kept(engi
     """)
     with engine.begin() as connection:
         assert connection.scalar(query, {"run": run_id})
-
-
-def test_two_runs_with_the_same_rows_export_the_same(engine, run_id, tmp_path):
-    first = export_openai(engine, run_id, tmp_path / "a")
-    assert export_openai(engine, make_run(engine, "other"), tmp_path / "b") == first
 
 
 @pytest.mark.parametrize("value", ["", "a", "1-2-3", "5-3", "-1", "0,", "999999"])

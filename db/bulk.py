@@ -34,8 +34,6 @@ _INT2, _INT4 = struct.Struct("!h"), struct.Struct("!i")
 _NULL, _END = _INT4.pack(-1), _INT2.pack(-1)
 _INT2_OID, _INT4_OID, _FLOAT4_OID = 21, 23, 700
 
-_DO_NOTHING = "ON CONFLICT DO NOTHING"
-
 Encoder = Callable[[Any], bytes]
 
 

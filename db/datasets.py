@@ -86,6 +86,15 @@ def origin(connection: Connection, run_id: int) -> RowMapping | None:
     return connection.execute(query).mappings().first()
 
 
+def is_imported(connection: Connection, run_id: int) -> bool:
+    """Return whether a run was published by someone, so that no shard has made it."""
+    query = text("""
+        SELECT EXISTS (SELECT FROM run_origin WHERE run_id = :run)
+           AND NOT EXISTS (SELECT FROM shard WHERE run_id = :run)
+    """)
+    return bool(connection.execute(query, {"run": run_id}).scalar_one())
+
+
 def undefined_reasons(connection: Connection, run_id: int) -> dict[str, int]:
     """Return how many neurons have no score for which reason."""
     query = text("""

@@ -253,18 +253,6 @@ def excerpts(connection: Connection, corpus_id: int) -> Iterator[tuple[int, byte
         yield row["excerpt"], bytes(row["tokens"])
 
 
-def is_collected(connection: Connection, run_id: int) -> bool:
-    """Return whether a run chose its records itself, and did not take them from elsewhere."""
-    query = text("SELECT NOT EXISTS (SELECT FROM run_origin WHERE run_id = :run)")
-    return bool(connection.execute(query, {"run": run_id}).scalar_one())
-
-
-def is_imported(connection: Connection, run_id: int) -> bool:
-    """Return whether a run was published by someone, so that no shard has made it."""
-    query = text("SELECT EXISTS (SELECT FROM imported_neuron WHERE run_id = :run)")
-    return bool(connection.execute(query, {"run": run_id}).scalar_one())
-
-
 def done_ranges(connection: Connection, run_id: int, layer: int) -> Sequence[RowMapping]:
     """Return stage, start and stop of the shards of a layer that are done.
 

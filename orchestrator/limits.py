@@ -50,17 +50,14 @@ def _parse(assignment: str) -> dict[str, Any]:
     key, equals, value = assignment.partition("=")
     if not equals or not key.strip():
         raise InputError(f"{assignment!r} is not of the form KEY=VALUE")
-    for text in (value, f"'{value.strip()}'"):
-        if value.strip() == NONE:
-            break
+    is_none = value.strip() == NONE
+    for text in ("0",) if is_none else (value, f"'{value.strip()}'"):
         try:
-            return tomllib.loads(f"{key} = {text}")
+            found = tomllib.loads(f"{key} = {text}")
         except (ValueError, RecursionError):  # of TOML, or of a number with too many digits
             continue
-    try:
-        return _without(tomllib.loads(f"{key} = 0"))
-    except (ValueError, RecursionError):  # of TOML, or of a number with too many digits
-        raise InputError(f"{assignment!r} is not of the form KEY=VALUE") from None
+        return _without(found) if is_none else found
+    raise InputError(f"{assignment!r} is not of the form KEY=VALUE")
 
 
 def _without(values: Mapping[str, Any]) -> dict[str, Any]:

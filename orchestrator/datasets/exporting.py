@@ -59,7 +59,7 @@ def format_of(name: str) -> Format:
     if name == "neuronpedia":
         from orchestrator.datasets import neuronpedia_format
 
-        return Format(name, neuronpedia_format.write_layer, neuronpedia_format.write_whole)
+        return Format(name, neuronpedia_format.write_layer, _write_description)
     try:
         from orchestrator.datasets import parquet_format
     except ImportError as error:

@@ -10,8 +10,8 @@ from orchestrator.datasets import published
 from orchestrator.datasets.imported_corpus import ImportedCorpus
 from orchestrator.errors import InputError
 from worker.neurons.scoring import NeuronScore, score_neuron
-from worker.neurons.splits import Split, random_slice, top_slice
 from worker.run_config import RunConfig
+from worker.stages.scored_records import scored_places
 
 Row = tuple[Any, ...]
 Key = tuple[int, bytes]
@@ -152,7 +152,10 @@ def _add_explanation(
     for excerpt, (expected, distribution, scale) in records.simulations.items():
         model = config.simulator.model
         rows.simulations.append((*place, excerpt, expected, distribution, scale, model, None))
-    split, n_top = _valid_split(config, records, lists)
+    places, n_top = scored_places(
+        {"top_records": lists[0], "random_records": lists[1]}, config.scoring
+    )
+    split = [records.excerpts[number] for number in places]
     follows = excerpts == split
     keys = [records.keys[excerpt] for excerpt in excerpts]
     if keys != [records.keys[excerpt] for excerpt in split]:
@@ -172,14 +175,6 @@ def _add_explanation(
     )
     order = (None, None) if follows else (excerpts, n_top)
     rows.imported.append((*place, explanation.scores.score, *order))
-
-
-def _valid_split(
-    config: RunConfig, records: _Records, lists: list[list[int]]
-) -> tuple[list[int], int]:
-    top = lists[0][top_slice(Split.VALID, config.scoring.top)]
-    drawn = lists[1][random_slice(Split.VALID, config.scoring.random)]
-    return [records.excerpts[number] for number in (*top, *drawn)], len(top)
 
 
 def _score(explanation: published.Explanation, n_top: int, reason: str | None) -> NeuronScore:

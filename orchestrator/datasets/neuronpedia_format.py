@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from orchestrator.datasets import description
 from orchestrator.datasets.files import Folder
 from orchestrator.datasets.neuronpedia_lines import KINDS, lines_of
 from orchestrator.datasets.neuronpedia_source import Line, metadata, model_id, source_id
@@ -51,11 +50,6 @@ def _gzipped(folder: Folder, path: str) -> Iterator[Any]:
         gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as stream,
     ):
         yield stream
-
-
-def write_whole(connection: Connection, run: StoredRun, folder: Folder) -> None:
-    """Write the description."""
-    folder.write(description.FILE, description.description_json(run))
 
 
 def _folder_of(run: StoredRun, layer: int) -> str:

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, RowMapping
 
 from db import datasets, runs
 from worker.neurons.records import FloatArray
-from worker.neurons.splits import Split, random_slice, top_slice
 from worker.run_config import RunConfig
+from worker.stages.scored_records import activations_of, scored_places
 
 Rendered = TypeVar("Rendered")
 
@@ -26,6 +26,7 @@ class StoredRun:
     config: RunConfig
     corpus: RowMapping
     origin: RowMapping | None
+    is_imported: bool
 
     @classmethod
     def load(cls, connection: Connection, run_id: int) -> "StoredRun":
@@ -33,12 +34,8 @@ class StoredRun:
         row = runs.get(connection, run_id)
         config = RunConfig.model_validate(row["config"])
         corpus = runs.corpus(connection, row["corpus_id"])
-        return cls(row, config, corpus, datasets.origin(connection, run_id))
-
-    @property
-    def is_imported(self) -> bool:
-        """Whether its simulations are those of a published dataset."""
-        return self.origin is not None and self.origin["from_run"] is None
+        origin = datasets.origin(connection, run_id)
+        return cls(row, config, corpus, origin, datasets.is_imported(connection, run_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +60,7 @@ class StoredNeuron:
     @property
     def activations(self) -> FloatArray:
         """Return the activations of its records, float16 (n_records, excerpt_tokens)."""
-        stored: FloatArray = np.frombuffer(self.records["activations"], np.float16)
-        return stored.reshape(len(self.records["excerpts"]), -1)
+        return activations_of(self.records)
 
     def scored(self) -> list[int]:
         """Return where the records that are simulated stand among its records, in order.
@@ -74,10 +70,7 @@ class StoredNeuron:
         if self.imported is not None and self.imported["scored_excerpts"] is not None:
             places = [self._place(excerpt) for excerpt in self.imported["scored_excerpts"]]
         else:
-            scoring = self.run.config.scoring
-            top = self.records["top_records"][top_slice(Split.VALID, scoring.top)]
-            drawn = self.records["random_records"][random_slice(Split.VALID, scoring.random)]
-            places = [*top, *drawn]
+            places, _ = scored_places(self.records, self.run.config.scoring)
         excerpts = self.records["excerpts"]
         return [place for place in places if excerpts[place] in self.simulations]
 

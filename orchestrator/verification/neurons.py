@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, RowMapping
 
-from db import records, runs, verification
+from db import datasets, records, runs, verification
 from orchestrator.verification.differences import Difference
 from orchestrator.verification.records import Rules, records_faults
 from worker.neurons.scoring import NeuronScore, score_neuron
@@ -45,7 +45,7 @@ def check_neurons(
     connection: Connection, run: RowMapping, config: RunConfig, corpus: RowMapping
 ) -> Iterator[list[Difference]]:
     """Yield, for each neuron of a run, what is wrong with it."""
-    is_collected = verification.is_collected(connection, run["id"])
+    is_collected = datasets.origin(connection, run["id"]) is None
     rules = Rules.of(config, corpus, is_collected=is_collected)
     for layer in runs.layers_of(connection, run["id"]):
         done = verification.done_ranges(connection, run["id"], layer)
@@ -99,7 +99,7 @@ def _neuron_differences(
     where = f"layer {layer} neuron {neuron}"
     faults = list(records_faults(stored.records, rules)) if stored.records is not None else []
     yield from (Difference("records", where, fault) for fault in faults)
-    yield from (Difference("results", where, fault) for fault in _missing(stored))
+    yield from (Difference("results", where, fault) for fault in _missing(stored, config))
     if stored.records is None or faults or stored.is_imported:
         return  # what was published is checked by `import`, which computed no score of its own
     places, n_top = scored_places(stored.records, config.scoring)
@@ -111,7 +111,7 @@ def _neuron_differences(
         yield from (Difference("scores", where, text) for text in fault)
 
 
-def _missing(stored: _Stored) -> Iterator[str]:
+def _missing(stored: _Stored, config: RunConfig) -> Iterator[str]:
     """Say what a finished stage left undone, and what contradicts itself."""
     if stored.records is None:
         if stored.finished or stored.explanation is not None or stored.simulations:
@@ -124,8 +124,9 @@ def _missing(stored: _Stored) -> Iterator[str]:
         yield "it has neither a score nor a failure"
     if stored.explanation is not None and stored.failed_in("explain"):
         yield "it has an explanation, and a failure in its place"
-    if stored.score is not None and stored.failures:
-        yield f"it has a score, and failed in {', '.join(sorted(stored.failures))}"
+    against = stored.failures - ({"score"} if config.scoring.also else set())  # of a further scorer
+    if stored.score is not None and against:
+        yield f"it has a score, and failed in {', '.join(sorted(against))}"
 
 
 def _simulation_faults(stored: _Stored, scored: Sequence[int], n_tokens: int) -> Iterator[str]:

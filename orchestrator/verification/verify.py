@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from sqlalchemy import Connection, Engine, RowMapping
 
-from db import runs, verification
+from db import datasets, runs, verification
 from orchestrator.verification.counters import check_counters, check_shards
 from orchestrator.verification.differences import Difference
 from orchestrator.verification.neurons import check_neurons
@@ -26,7 +26,7 @@ def verify(engine: Engine, run: RowMapping, on_step: OnStep) -> Iterator[Differe
         corpus = runs.corpus(connection, run["corpus_id"])
         n_excerpts = corpus["n_excerpts"]
         on_step("counters", 0, 1)
-        if not verification.is_imported(connection, run["id"]):
+        if not datasets.is_imported(connection, run["id"]):
             yield from check_counters(connection, run)
             yield from check_shards(connection, run, n_excerpts)
         yield from _check_corpus(connection, corpus, on_step)

@@ -233,3 +233,22 @@ def test_a_run_is_whole_after_a_retry(whole, chosen):
         runs.resume(connection, 1)
     assert count or chosen
     assert differences(whole) == []
+
+
+def test_a_neuron_with_a_score_may_fail_in_a_further_scorer_only(whole):
+    damage(
+        whole,
+        """INSERT INTO failure (run_id, stage, layer, neuron, failure_class, message, attempts)
+           SELECT run_id, 'score', layer, neuron, 'malformed', 'words', 1 FROM score
+           WHERE score IS NOT NULL LIMIT 1""",
+    )
+    contradiction = "it has a score, and failed in score"
+    assert any(contradiction in line for line in differences(whole))
+    damage(
+        whole,
+        """UPDATE run SET config = config || jsonb_build_object(
+               'scoring', config -> 'scoring' || '{"also": ["detection"]}',
+               'scorer', jsonb_build_object('endpoint', config -> 'explainer' -> 'endpoint',
+                                            'model', config -> 'explainer' -> 'model'))""",
+    )
+    assert not any(contradiction in line for line in differences(whole))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,7 @@ from worker.neurons.simulators.asking import Reply
 from worker.neurons.splits import Split, random_slice, top_slice
 from worker.shard_work import ShardWork
 from worker.stages.calls import ask_and_read, failure_row
-from worker.stages.scored_records import activations_of, tokens_of
-from worker.stages.vocabulary import texts_of
+from worker.stages.shown_records import shown_records
 
 Rows = list[tuple[Any, ...]]
 Outcome = tuple[Classification, bytes] | RowError
@@ -137,19 +137,11 @@ def _chosen(connection: Connection, work: ShardWork, rows: Sequence[RowMapping])
         )
         for row in rows
     ]
-    named = [
-        [row["excerpts"][place] for kind in kinds for place in kind]
-        for row, kinds in zip(rows, places, strict=True)
-    ]
-    texts = texts_of(connection, work)
+    flat = [[place for kind in kinds for place in kind] for kinds in places]
     found = []
-    for row, kinds, tokens in zip(rows, places, tokens_of(connection, work, named), strict=True):
-        activations = activations_of(row)[[place for kind in kinds for place in kind]].tolist()
-        all_records = iter(
-            ActivationRecord(tuple(texts[t] for t in ids), tuple(values))
-            for ids, values in zip(tokens.tolist(), activations, strict=True)
-        )
-        found.append(_Chosen(*([next(all_records) for _ in kind] for kind in kinds)))
+    for kinds, shown in zip(places, shown_records(connection, work, rows, flat), strict=True):
+        remaining = iter(shown)
+        found.append(_Chosen(*(list(islice(remaining, len(kind))) for kind in kinds)))
     return found
 
 

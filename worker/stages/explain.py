@@ -12,12 +12,11 @@ from worker.api.calls import Answer, Call
 from worker.errors import Malformed, RowError
 from worker.neurons.lookup import EXPLANATION_TOKENS, explain_by_lookup
 from worker.neurons.prompts import clean_explanation, explanation_body
-from worker.neurons.records import ActivationRecord
 from worker.neurons.splits import Split, top_slice
 from worker.neurons.token_space import token_space_body
 from worker.shard_work import ShardWork
 from worker.stages.calls import ask_and_read, failure_row
-from worker.stages.scored_records import activations_of, tokens_of
+from worker.stages.shown_records import shown_records
 from worker.stages.vocabulary import texts_of
 
 
@@ -115,19 +114,9 @@ def _about_records(
     connection: Connection, work: ShardWork, rows: Sequence[RowMapping]
 ) -> list[dict[str, Any]]:
     """Return the question about each neuron's train records."""
-    texts = texts_of(connection, work)
     train = top_slice(Split.TRAIN, work.config.scoring.top)
     places = [row["top_records"][train] for row in rows]
-    named = [[row["excerpts"][p] for p in found] for row, found in zip(rows, places, strict=True)]
-    tokens = tokens_of(connection, work, named)
-    shown = [
-        [
-            ActivationRecord(tuple(texts[t] for t in ids), tuple(values))
-            for ids, values in zip(read.tolist(), activations_of(row)[found].tolist(), strict=True)
-        ]
-        for row, found, read in zip(rows, places, tokens, strict=True)
-    ]
-    return list(map(explanation_body, shown))
+    return list(map(explanation_body, shown_records(connection, work, rows, places)))
 
 
 def _about_tokens(

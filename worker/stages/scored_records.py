@@ -1,7 +1,8 @@
 """The records of a neuron that are simulated and scored, with their tokens and true activations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,7 @@ def scored_records(
         )
 
 
-def scored_places(row: RowMapping, scoring: Scoring) -> tuple[list[int], int]:
+def scored_places(row: Mapping[Any, Any], scoring: Scoring) -> tuple[list[int], int]:
     """Return where the scored records stand among a neuron's, and how many are top records."""
     top = row["top_records"][top_slice(Split.VALID, scoring.top)]
     drawn = row["random_records"][random_slice(Split.VALID, scoring.random)]

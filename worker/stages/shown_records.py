@@ -1,0 +1,38 @@
+"""Records of neurons as a prompt shows them: tokens as text, with their activations."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, RowMapping
+
+from worker.neurons.records import ActivationRecord
+from worker.shard_work import ShardWork
+from worker.stages.scored_records import activations_of, tokens_of
+from worker.stages.vocabulary import texts_of
+
+
+def shown_records(
+    connection: Connection,
+    work: ShardWork,
+    rows: Sequence[RowMapping],
+    places: Sequence[Sequence[int]],
+) -> list[list[ActivationRecord]]:
+    """Return some records of each neuron.
+
+    Args:
+        connection: To the database.
+        work: The shard.
+        rows: Of `neuron_records`.
+        places: Where the wanted records stand among those of each neuron.
+    """
+    texts = texts_of(connection, work)
+    named = [[row["excerpts"][p] for p in found] for row, found in zip(rows, places, strict=True)]
+    tokens = tokens_of(connection, work, named)
+    return [
+        [
+            ActivationRecord(tuple(texts[t] for t in ids), tuple(values))
+            for ids, values in zip(
+                read.tolist(), activations_of(row)[list(found)].tolist(), strict=True
+            )
+        ]
+        for row, found, read in zip(rows, places, tokens, strict=True)
+    ]

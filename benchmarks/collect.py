@@ -168,7 +168,7 @@ def ours(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 def _collect(engine: object, options: argparse.Namespace, folder: Path) -> dict[str, float]:
     from sqlalchemy import text
 
-    from db import shards
+    from db import opening
     from db.session import transaction
     from worker.gpu.subject import forward
     from worker.stages.collect import collect
@@ -178,7 +178,7 @@ def _collect(engine: object, options: argparse.Namespace, folder: Path) -> dict[
     steps: dict[str, float] = {}
     while True:
         with transaction(engine) as connection:
-            shards.open_ready(connection, run_id)
+            opening.open_ready(connection, run_id)
             found = connection.scalar(
                 text("SELECT min(id) FROM shard WHERE state = 'ready' AND stage = 'collect'")
             )

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping, text
 
+from db.stages import place_of
+
 
 def count_shard(connection: Connection, shard_id: int) -> None:
     """Count a finished shard: a neuron has failed if it did in this stage or in one before.
+
+    A shard of `ablate` is about the neurons that are marked for it alone.
 
     Counters are changed last in a transaction, because the shards of a layer share them.
     """
@@ -15,20 +19,21 @@ def count_shard(connection: Connection, shard_id: int) -> None:
     connection.execute(_COUNT_MINUTE, row)
 
 
-_COUNT_SHARD = text("""
+_COUNT_SHARD = text(f"""
     UPDATE shard SET failed = found.n, done = weight - found.n
     FROM (
         SELECT count(DISTINCT failure.neuron) AS n
-        FROM shard AS this LEFT JOIN failure
-          ON failure.run_id = this.run_id AND failure.layer = this.layer
+        FROM shard AS this
+        JOIN failure ON failure.run_id = this.run_id AND failure.layer = this.layer
          AND failure.neuron >= this.start AND failure.neuron < this.stop
-         AND array_position(ARRAY['explain', 'simulate', 'score'], failure.stage)
-          <= array_position(ARRAY['explain', 'simulate', 'score'], this.stage)
-        WHERE this.id = :shard) AS found
+         AND {place_of("failure.stage")} <= {place_of("this.stage")}
+        JOIN neuron ON neuron.run_id = this.run_id AND neuron.layer = this.layer
+         AND neuron.neuron = failure.neuron
+        WHERE this.id = :shard AND (this.stage <> 'ablate' OR is_ablated)) AS found
     WHERE shard.id = :shard
     RETURNING run_id AS run, stage, CASE stage WHEN 'collect' THEN -1 ELSE layer END AS layer,
               done, failed
-""")
+""")  # noqa: S608  (a constant)
 
 _COUNT = text("""
     UPDATE progress SET done = done + :done, failed = failed + :failed,

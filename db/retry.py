@@ -2,6 +2,8 @@
 
 from sqlalchemy import Connection, text
 
+from db.stages import place_of
+
 
 def retry(
     connection: Connection,
@@ -39,11 +41,10 @@ _COUNT_RETRY = text("""
     ON CONFLICT (run_id, stage, layer, neuron) DO UPDATE SET times = retry.times + 1
 """)
 
-_AFFECTED = """
+_AFFECTED = f"""
     shard.run_id = :run AND shard.layer = :layer AND shard.start <= :neuron
-    AND :neuron < shard.stop AND shard.stage <> 'collect'
-    AND array_position(ARRAY['explain', 'simulate', 'score'], shard.stage)
-     >= array_position(ARRAY['explain', 'simulate', 'score'], CAST(:stage AS text))
+    AND :neuron < shard.stop
+    AND {place_of("shard.stage")} >= {place_of("CAST(:stage AS text)")}
 """
 
 _UNCOUNT = text(f"""

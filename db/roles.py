@@ -15,12 +15,14 @@ ROLES = ("orchestrator", "worker", "reader")
 _INSERTS = (
     "call", "repeated_call", "explanation", "simulation", "score", "failure", "neuron_records",
     "token_means", "related_neurons", "related_tokens", "baseline_score", "scorer_result",
+    "candidate", "candidate_score", "sentence", "calibrated_score", "ablation",
     "collect_part", "collect_maxima", "collect_bound", "throughput", "spend",
     "budget_hold", "batch", "batch_request", "batch_wait", "worker",
 )  # fmt: skip
 _UPDATES = (
     "shard", "progress", "throughput", "spend", "call", "collect_bound", "budget_hold", "batch",
-    "batch_request", "worker", "run (state, pause_cause, pause_reason, batches_due_at)",
+    "batch_request", "worker", "sentence (tokens, activations)",
+    "run (state, pause_cause, pause_reason, batches_due_at)",
 )  # fmt: skip
 _DELETES = (
     "collect_part", "collect_maxima", "collect_bound", "budget_hold", "batch_request",

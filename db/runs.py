@@ -80,15 +80,16 @@ def save_plan(
     connection: Connection,
     run_id: int,
     *,
-    neurons: Iterable[tuple[int, int]],
+    neurons: Iterable[tuple[int, int, bool]],
     shards: Iterable[Sequence[Any]],
     totals: Iterable[tuple[str, int, int]],
 ) -> None:
     """Store what a run is made of: its neurons, its shards, and what each stage adds up to.
 
-    Shards are (stage, step, layer, start, stop, weight, state); totals are (stage, layer, total).
+    Neurons are (layer, neuron, is_ablated), shards (stage, step, layer, start, stop, weight,
+    state), totals (stage, layer, total).
     """
-    columns = ("run_id", "layer", "neuron")
+    columns = ("run_id", "layer", "neuron", "is_ablated")
     upsert(connection, table(Neuron), columns, ((run_id, *neuron) for neuron in neurons))
     rows = [dict(zip(SHARD_COLUMNS, (run_id, *shard), strict=True)) for shard in shards]
     connection.execute(insert(Shard), rows)

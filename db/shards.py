@@ -153,14 +153,19 @@ _FAIL_NEURONS = text("""
            coalesce(shard.error, 'its workers died'), shard.attempts
     FROM shard JOIN neuron USING (run_id, layer)
     WHERE shard.id = :id AND neuron >= shard.start AND neuron < shard.stop
+      AND (shard.stage <> 'ablate' OR is_ablated)
       AND NOT EXISTS (
         SELECT FROM explanation
         WHERE shard.stage = 'explain' AND explanation.run_id = neuron.run_id
           AND explanation.layer = neuron.layer AND explanation.neuron = neuron.neuron)
       AND NOT EXISTS (
         SELECT FROM score
-        WHERE score.run_id = neuron.run_id AND score.layer = neuron.layer
-          AND score.neuron = neuron.neuron)
+        WHERE shard.stage <> 'ablate' AND score.run_id = neuron.run_id
+          AND score.layer = neuron.layer AND score.neuron = neuron.neuron)
+      AND NOT EXISTS (
+        SELECT FROM ablation
+        WHERE shard.stage = 'ablate' AND ablation.run_id = neuron.run_id
+          AND ablation.layer = neuron.layer AND ablation.neuron = neuron.neuron)
     ON CONFLICT DO NOTHING
 """)
 
@@ -235,48 +240,3 @@ def leased(connection: Connection, run_id: int) -> int:
         WHERE run_id = :run AND state = 'leased' AND lease_until > now()
     """
     return int(connection.execute(text(query), {"run": run_id}).scalar_one())
-
-
-def open_ready(connection: Connection, run_id: int) -> int:
-    """Make the shards ready whose predecessors are done. Return how many.
-
-    Within collect the steps follow each other: every shard of a step waits for all of the steps
-    before; `connections` waits for none. Between the stages there is no barrier: the neurons of a
-    shard move on together, as soon as their layer is collected.
-    """
-    steps = connection.execute(_OPEN_COLLECT, {"run": run_id}).rowcount
-    first = connection.execute(_OPEN_EXPLAIN, {"run": run_id}).rowcount
-    later = connection.execute(_OPEN_LATER, {"run": run_id}).rowcount
-    return steps + first + later
-
-
-COLLECT_STEPS = ("reference", "boundaries", "read", "select", "lookup", "baselines")
-BESIDE_STEPS = ("baselines", "connections")  # of collect, for which no explanation waits
-
-_OPEN_COLLECT = text(f"""
-    UPDATE shard SET state = 'ready'
-    WHERE run_id = :run AND stage = 'collect' AND state = 'waiting' AND NOT EXISTS (
-        SELECT FROM shard AS before
-        WHERE before.run_id = :run AND before.stage = 'collect' AND before.state <> 'done'
-          AND array_position(ARRAY{list(COLLECT_STEPS)!r}, before.step)
-            < array_position(ARRAY{list(COLLECT_STEPS)!r}, shard.step))
-""")  # noqa: S608  (a constant)
-
-_OPEN_EXPLAIN = text(f"""
-    UPDATE shard SET state = 'ready'
-    WHERE run_id = :run AND stage = 'explain' AND state = 'waiting' AND NOT EXISTS (
-        SELECT FROM shard AS before
-        WHERE before.run_id = :run AND before.stage = 'collect' AND before.state <> 'done'
-          AND (before.layer = shard.layer OR before.layer = -1)
-          AND before.step <> ALL (ARRAY{list(BESIDE_STEPS)!r}))
-      AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
-""")  # noqa: S608  (a constant)
-
-_OPEN_LATER = text("""
-    UPDATE shard SET state = 'ready' FROM shard AS before
-    WHERE shard.run_id = :run AND shard.state = 'waiting' AND before.run_id = :run
-      AND before.layer = shard.layer AND before.start = shard.start
-      AND before.state = 'done'
-      AND (before.stage, shard.stage) IN (('explain', 'simulate'), ('simulate', 'score'))
-      AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
-""")

@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
+from db.stages import place_of
+
 USD_TOLERANCE = 1e-9  # relative, of sums that were added up in another order
 _AT_ONCE = 1000
 
@@ -32,7 +34,7 @@ def shard_counts(connection: Connection, run_id: int) -> Iterator[RowMapping]:
 
 
 # The rule of `progress.count_shard`: a neuron has failed if it did in this stage or before.
-RIGHT_COUNTS = """
+RIGHT_COUNTS = f"""
     SELECT shard.id, shard.stage, step, shard.layer, start, stop, weight, done, failed,
            CASE WHEN stage <> 'collect' THEN neurons.n
                 WHEN step IN ('reference', 'read') THEN stop - start
@@ -43,15 +45,17 @@ RIGHT_COUNTS = """
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM neuron
         WHERE neuron.run_id = shard.run_id AND neuron.layer = shard.layer
-          AND neuron.neuron >= start AND neuron.neuron < stop) AS neurons
+          AND neuron.neuron >= start AND neuron.neuron < stop
+          AND (shard.stage <> 'ablate' OR is_ablated)) AS neurons
     CROSS JOIN LATERAL (
-        SELECT count(DISTINCT failure.neuron) AS n FROM failure
+        SELECT count(DISTINCT failure.neuron) AS n
+        FROM failure JOIN neuron USING (run_id, layer, neuron)
         WHERE failure.run_id = shard.run_id AND failure.layer = shard.layer
           AND failure.neuron >= start AND failure.neuron < stop
-          AND array_position(ARRAY['explain', 'simulate', 'score'], failure.stage)
-           <= array_position(ARRAY['explain', 'simulate', 'score'], shard.stage)) AS failures
+          AND {place_of("failure.stage")} <= {place_of("shard.stage")}
+          AND (shard.stage <> 'ablate' OR is_ablated)) AS failures
     WHERE shard.run_id = :run
-"""
+"""  # noqa: S608  (a constant)
 
 _SHARD_COUNTS = f"""
     SELECT * FROM ({RIGHT_COUNTS}) AS counted

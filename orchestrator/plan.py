@@ -1,17 +1,18 @@
 """What a run is made of: neurons, shards, totals. Pure."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
+from db.stages import COLLECT, OF_SOME_NEURONS
+from orchestrator.errors import InputError
 from orchestrator.subject import Shape
 from worker.neurons.selection import n_reference
 from worker.neurons.tiles import whole_tiles
 from worker.run_config import RunConfig
 
-NEURON_STAGES = ("explain", "simulate", "score")
 LOOKUP_BYTES = 8 << 30  # what the lookup tables of one shard's layers may take in a worker
 
 ShardRow = tuple[
@@ -21,43 +22,45 @@ ShardRow = tuple[
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The neurons of a run by layer, and the shards that add up to it."""
+    """The neurons of a run by layer, the shards that add up to it, and who of them is ablated."""
 
     neurons: dict[int, list[int]]
     shards: list[ShardRow]
+    ablated: dict[int, set[int]] = field(default_factory=dict)
 
     @property
     def n_neurons(self) -> int:
         return sum(map(len, self.neurons.values()))
 
-    def neuron_rows(self) -> Iterator[tuple[int, int]]:
-        """Yield (layer, neuron) of every neuron."""
-        return ((layer, neuron) for layer, found in self.neurons.items() for neuron in found)
+    def neuron_rows(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield (layer, neuron, is_ablated) of every neuron."""
+        for layer, found in self.neurons.items():
+            ablated = self.ablated.get(layer, set())
+            yield from ((layer, neuron, neuron in ablated) for neuron in found)
 
     def totals(self) -> list[tuple[str, int, int]]:
         """Return (stage, layer, total): what the counters of each stage must add up to."""
-        read = sum(weight for stage, *_, weight, _ in self.shards if stage == "collect")
-        per_layer = [
-            (stage, layer, len(found))
-            for stage in NEURON_STAGES
-            for layer, found in self.neurons.items()
-        ]
-        return [("collect", -1, read), *per_layer]
+        sums: dict[tuple[str, int], int] = {(COLLECT, -1): 0}
+        for stage, _, layer, _, _, weight, _ in self.shards:
+            place = (stage, -1 if stage == COLLECT else layer)
+            sums[place] = sums.get(place, 0) + weight
+        return [(*place, total) for place, total in sums.items()]
 
 
 def make_plan(config: RunConfig, shape: Shape) -> Plan:
     """Return the plan of a run."""
     neurons = chosen_neurons(config, shape)
+    ablated = ablated_neurons(config, neurons)
     shards = [
         *_collect_shards(config, shape, neurons),
-        *_neuron_shards(neurons, config.shards.neurons),
+        *_neuron_shards(config, neurons, ablated),
     ]
-    return Plan(neurons, shards)
+    return Plan(neurons, shards, ablated)
 
 
 def make_neuron_plan(config: RunConfig, neurons: dict[int, list[int]]) -> Plan:
     """Return the plan of a run over these neurons, whose records are there already."""
-    return Plan(neurons, list(_neuron_shards(neurons, config.shards.neurons)))
+    return Plan(neurons, list(_neuron_shards(config, neurons, {})))
 
 
 def chosen_neurons(config: RunConfig, shape: Shape) -> dict[int, list[int]]:
@@ -71,6 +74,29 @@ def chosen_neurons(config: RunConfig, shape: Shape) -> dict[int, list[int]]:
         layer: sorted(_sample(config.corpus.seed, layer, shape.neurons_per_layer, count))
         for layer in sorted(set(layers))
     }
+
+
+def ablated_neurons(config: RunConfig, neurons: Mapping[int, Sequence[int]]) -> dict[int, set[int]]:
+    """Return which of the run's neurons are ablated, by layer.
+
+    Raises:
+        InputError: One that is named is not among them.
+    """
+    chosen = {
+        layer: {found[place] for place in _places(config, layer, len(found))}
+        for layer, found in neurons.items()
+    }
+    for layer, neuron in config.ablation.neurons:
+        if neuron not in neurons.get(layer, ()):
+            raise InputError(
+                f"ablation.neurons has [{layer}, {neuron}], which is not a neuron of the run"
+            )
+        chosen[layer].add(neuron)
+    return chosen
+
+
+def _places(config: RunConfig, layer: int, n: int) -> list[int]:
+    return _sample(config.corpus.seed, layer, n, min(n, config.ablation.per_layer))
 
 
 def _sample(seed: int, layer: int, n: int, count: int) -> list[int]:
@@ -105,10 +131,17 @@ def _collect_shards(
             yield "collect", step, -1, first_layer, last_layer + 1, n, "waiting"
 
 
-def _neuron_shards(neurons: dict[int, list[int]], size: int) -> Iterator[ShardRow]:
-    """Yield shards of `size` neurons of one layer, the same ones for every stage."""
-    for stage in NEURON_STAGES:
+def _neuron_shards(
+    config: RunConfig, neurons: dict[int, list[int]], ablated: Mapping[int, set[int]]
+) -> Iterator[ShardRow]:
+    """Yield shards of so many neurons of one layer, the same ones for every stage."""
+    size = config.shards.neurons
+    for stage in config.neuron_stages:
         for layer, found in neurons.items():
             for place in range(0, len(found), size):
                 part = found[place : place + size]
-                yield stage, "", layer, part[0], part[-1] + 1, len(part), "waiting"
+                weight = len(part)
+                if stage == OF_SOME_NEURONS:
+                    weight = len(ablated.get(layer, set()).intersection(part))
+                if weight:
+                    yield stage, "", layer, part[0], part[-1] + 1, weight, "waiting"

@@ -10,6 +10,8 @@ from typing import Any
 from celery import Celery, bootsteps
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
+from db.stages import ON_A_GPU
+
 VISIBILITY_TIMEOUT_S = 3600  # far above the longest task; the shard's lease brings it back sooner
 
 app = Celery("worker", broker=os.environ.get("REDIS_URL", "memory://"), include=["worker.tasks"])
@@ -19,7 +21,10 @@ app.conf.update(
     task_store_errors_even_if_ignored=False,
     task_serializer="json",
     accept_content=["json"],
-    task_routes={"worker.collect": {"queue": "gpu"}, "worker.*": {"queue": "api"}},
+    task_routes={
+        **{f"worker.{stage}": {"queue": "gpu"} for stage in ON_A_GPU},
+        "worker.*": {"queue": "api"},
+    },
     worker_prefetch_multiplier=1,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_hijack_root_logger=False,

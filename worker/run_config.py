@@ -8,27 +8,14 @@ import hashlib
 import json
 from typing import Annotated, Literal, Self
 
-import httpx
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from db.stages import NEURON_STAGES
+from worker.config_section import Name, NotNegative, Positive, Section, Seed, Text
+from worker.endpoint_config import EndpointConfig
 from worker.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 
-MOST = 2**31 - 1  # that the database counts
-
-Positive = Annotated[int, Field(ge=1, le=MOST)]
-NotNegative = Annotated[int, Field(ge=0, le=MOST)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Tokens = Annotated[int, Field(ge=1, le=10**12)]
-Amount = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
-Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-
-
-class Section(BaseModel):
-    """A table of the TOML file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+Place = Annotated[list[NotNegative], Field(min_length=2, max_length=2)]  # [layer, neuron]
 
 
 class Subject(Section):
@@ -72,11 +59,31 @@ class Explainer(Section):
 
     `lookup` names these tokens, without any call. `stored` takes the explanations of the run that
     the records are from.
+
+    Of so many `candidates` the one is kept that predicts the calibration split best. With `revise`,
+    it is tried on `sentences` that the explainer writes for it, and revised by what they show.
     """
 
     kind: Literal["llm", "token_space", "lookup", "stored"] = "llm"
     endpoint: Text = "openai"
     model: Text = "gpt-4o-mini"
+    candidates: Annotated[int, Field(ge=1, le=20)] = 1
+    revise: bool = False
+    sentences: Annotated[int, Field(ge=4, le=40, multiple_of=4)] = 20
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether a neuron's explanation is one of several."""
+        return self.candidates > 1 or self.revise
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.has_candidates and self.kind not in ("llm", "token_space"):
+            raise ValueError(
+                f"kind = {self.kind!r} writes one explanation: candidates and revise need a kind "
+                "that asks a model, llm or token_space"
+            )
+        return self
 
 
 class Simulator(Section):
@@ -105,7 +112,9 @@ class Simulator(Section):
 class Scoring(Section):
     """How many records of the valid split are simulated and scored.
 
-    `also` names further scorers, which make a call for each neuron: see `Scorer`.
+    `calibration` names ways to bring simulations to the scale of the activations, by simulating as
+    many records of the calibration split. `also` names further scorers, which make a call for each
+    neuron: see `Scorer`.
     `baselines` says whether predictions that need no call are scored on them too. On the way, the
     corpus is read once more, or, where a layer has many neurons, a few times more.
     """
@@ -113,12 +122,15 @@ class Scoring(Section):
     top: Positive = 5
     random: Positive = 5
     baselines: bool = True
-    also: list[Literal["detection", "fuzzing"]] = []
+    calibration: list[Literal["linear", "percentile"]] = Field(default_factory=list)
+    also: list[Literal["detection", "fuzzing"]] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        if len(set(self.also)) < len(self.also):
-            raise ValueError(f"also = {self.also} names a scorer twice")
+        for name, kind in (("calibration", "way"), ("also", "scorer")):
+            found = getattr(self, name)
+            if len(set(found)) < len(found):
+                raise ValueError(f"{name} = {found} names a {kind} twice")
         return self
 
 
@@ -133,60 +145,27 @@ class Scorer(Section):
     top_logprobs: Annotated[int, Field(ge=2, le=20)] | None = None
 
 
+class AblationConfig(Section):
+    """Which neurons are ablated after they are scored: some by name, a sample of each layer, none.
+
+    `neurons` are [layer, neuron], `per_layer` is a seeded sample of so many. It takes passes of the
+    subject model for each of them.
+    """
+
+    neurons: list[Place] = Field(default_factory=list)
+    per_layer: NotNegative = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any neuron is ablated."""
+        return bool(self.neurons) or self.per_layer > 0
+
+
 class Connections(Section):
     """How many related neurons and tokens by weight are kept of each sign; 0 is none."""
 
     neurons: NotNegative = 10
     tokens: NotNegative = 20
-
-
-class Prices(Section):
-    """USD per million tokens."""
-
-    input: Amount
-    output: Amount
-    cached_input: Amount | None = None
-
-
-class Batches(Section):
-    """How questions are put into batches, where an endpoint has mode = "batch".
-
-    A batch is submitted when it is full, or when its oldest question has waited for `fill_s`.
-    `max_enqueued_tokens` are prompt tokens of all batches under way; what the endpoint refuses
-    lowers it.
-    """
-
-    max_lines: Annotated[int, Field(ge=1, le=50_000)] = 20_000
-    max_bytes: Annotated[int, Field(ge=1_000, le=200_000_000)] = 190_000_000
-    max_under_way: Positive = 16
-    max_enqueued_tokens: Tokens | None = None
-    fill_s: Annotated[float, Field(ge=0, le=7 * 86_400, allow_inf_nan=False)] = 60.0
-    poll_s: Seconds = 15.0
-
-
-class EndpointConfig(Section):
-    """An OpenAI-compatible API with its limits; the key is read from the environment, by name."""
-
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    requests_per_minute: Positive | None = None
-    tokens_per_minute: Tokens | None = None
-    max_in_flight: Positive = 64
-    timeout_s: Seconds = 120.0
-    mode: Literal["online", "batch"] = "online"
-    batches: Batches = Batches()
-    prices: dict[Text, Prices] = {}
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_url(cls, value: str) -> str:
-        try:
-            host = httpx.URL(value).host
-        except httpx.InvalidURL as error:
-            raise ValueError(f"it is no URL: {error}") from None
-        if not host:
-            raise ValueError("it is no URL: there is no host in it")
-        return value
 
 
 class Budget(Section):
@@ -214,8 +193,9 @@ class RunConfig(Section):
     simulator: Simulator = Simulator()
     scoring: Scoring = Scoring()
     scorer: Scorer = Scorer()
+    ablation: AblationConfig = AblationConfig()
     connections: Connections = Connections()
-    endpoints: dict[Text, EndpointConfig] = {}
+    endpoints: dict[Text, EndpointConfig] = Field(default_factory=dict)
     budget: Budget = Budget()
     shards: Shards = Shards()
 
@@ -238,6 +218,13 @@ class RunConfig(Section):
             raise ValueError('explainer.kind = "stored" needs records.run = the run that has them')
         if self.records.run is not None and self.needs_lookup:
             raise ValueError("lookup and token_space need the subject model; records.run has none")
+        if self.records.run is not None and (self.explainer.revise or self.ablation.is_wanted):
+            raise ValueError("revise and ablation need the subject model; records.run has none")
+        if self.explainer.has_candidates and self.simulator.kind == "lookup":
+            raise ValueError(
+                'simulator.kind = "lookup" reads no explanation, so it cannot judge candidates: '
+                "leave out explainer.candidates and explainer.revise, or choose another kind"
+            )
         for role in self.calling:
             part = getattr(self, role)
             if part.endpoint not in self.endpoints:
@@ -260,6 +247,16 @@ class RunConfig(Section):
     def needs_lookup(self) -> bool:
         """Whether anyone in the run reads the token lookup tables."""
         return self.explainer.kind in ("token_space", "lookup") or self.simulator.kind == "lookup"
+
+    @property
+    def neuron_stages(self) -> list[str]:
+        """The stages that the run's neurons go through, in order."""
+        asked_for = {
+            "choose": self.explainer.candidates > 1,
+            **dict.fromkeys(("illustrate", "observe", "revise"), self.explainer.revise),
+            "ablate": self.ablation.is_wanted,
+        }
+        return [stage for stage in NEURON_STAGES if asked_for.get(stage, True)]
 
     def frozen(self) -> dict[str, object]:
         """Return what identifies the run: all but limits and budget, which may change."""

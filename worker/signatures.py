@@ -2,9 +2,10 @@
 
 from celery.canvas import Signature
 
+from db.stages import ON_A_GPU, STAGES
 from worker.app import app
 
-QUEUES = {"collect": "gpu", "explain": "api", "simulate": "api", "score": "api"}
+QUEUES = {stage: "gpu" if stage in ON_A_GPU else "api" for stage in STAGES}
 
 
 def batches(run_id: int) -> Signature:

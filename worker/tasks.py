@@ -1,39 +1,22 @@
 """Celery's way into the stages. GPU workers alone have torch, so each stage is imported late."""
 
+from importlib import import_module
+
+from db.stages import STAGES
 from worker import process
 from worker.app import app
 
 
-@app.task(name="worker.collect")
-def collect(shard_id: int) -> None:
-    """Read excerpts through the subject model, or select records from what was read."""
-    from worker.stages.collect import collect
-
-    process.work(shard_id, collect)
+def _work(stage: str, shard_id: int) -> None:
+    """Do a shard by the function that bears the name of its stage, as its module does."""
+    process.work(shard_id, getattr(import_module(f"worker.stages.{stage}"), stage))
 
 
-@app.task(name="worker.explain")
-def explain(shard_id: int) -> None:
-    """Explain the neurons of a shard."""
-    from worker.stages.explain import explain
+for _stage in STAGES:
 
-    process.work(shard_id, explain)
-
-
-@app.task(name="worker.simulate")
-def simulate(shard_id: int) -> None:
-    """Simulate the neurons of a shard from their explanations."""
-    from worker.stages.simulate import simulate
-
-    process.work(shard_id, simulate)
-
-
-@app.task(name="worker.score")
-def score(shard_id: int) -> None:
-    """Score the simulations of a shard."""
-    from worker.stages.score import score
-
-    process.work(shard_id, score)
+    @app.task(name=f"worker.{_stage}")
+    def _task(shard_id: int, stage: str = _stage) -> None:
+        _work(stage, shard_id)
 
 
 @app.task(name="worker.batches")

@@ -7,6 +7,7 @@ their dimensions. A neuron is (`layer`, `neuron`), both counted from 0.
 from db.tables.base import Base
 from db.tables.batches import Batch, BatchRequest, BatchWait
 from db.tables.calls import BudgetHold, CallRecord, RepeatedCall, Spend
+from db.tables.candidates import Candidate, CandidateScore, Sentence
 from db.tables.collection import CollectBound, CollectMaxima, CollectPart
 from db.tables.connections import RelatedNeurons, RelatedTokens
 from db.tables.corpus import Corpus, Excerpt, Token, Vocabulary
@@ -14,16 +15,20 @@ from db.tables.origins import ImportedNeuron, RunOrigin
 from db.tables.records import NeuronRecords, TokenMeans
 from db.tables.results import Explanation, Failure, Retry, Score, Simulation
 from db.tables.runs import Neuron, Progress, Run, Shard, Throughput, Worker
-from db.tables.yardsticks import BaselineScore, ScorerResult
+from db.tables.yardsticks import Ablation, BaselineScore, CalibratedScore, ScorerResult
 
 __all__ = [
+    "Ablation",
     "Base",
     "BaselineScore",
     "Batch",
     "BatchRequest",
     "BatchWait",
     "BudgetHold",
+    "CalibratedScore",
     "CallRecord",
+    "Candidate",
+    "CandidateScore",
     "CollectBound",
     "CollectMaxima",
     "CollectPart",
@@ -43,6 +48,7 @@ __all__ = [
     "RunOrigin",
     "Score",
     "ScorerResult",
+    "Sentence",
     "Shard",
     "Simulation",
     "Spend",

@@ -31,3 +31,18 @@ class Base(DeclarativeBase):
 
 def run_key() -> Mapped[int]:
     return mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+
+
+def score_column() -> Mapped[Any]:
+    return mapped_column(sort_order=1)  # after the columns of the class that it is mixed into
+
+
+class ScoreColumns:
+    """Scores of a neuron, as in `worker.neurons.scoring`, or why there are none."""
+
+    score: Mapped[float | None] = score_column()
+    score_top: Mapped[float | None] = score_column()
+    score_random: Mapped[float | None] = score_column()
+    rsquared: Mapped[float | None] = score_column()
+    absolute_dev_explained: Mapped[float | None] = score_column()
+    undefined_reason: Mapped[str | None] = score_column()

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import Index, SmallInteger, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, run_key
+from db.tables.base import Base, ScoreColumns, run_key
 
 
 class Explanation(Base):
@@ -43,7 +43,7 @@ class Simulation(Base):
     call: Mapped[bytes | None]
 
 
-class Score(Base):
+class Score(ScoreColumns, Base):
     """How well the simulation matches the truth; `undefined_reason` says why there is no score."""
 
     __tablename__ = "score"
@@ -52,12 +52,6 @@ class Score(Base):
     run_id: Mapped[int] = run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     neuron: Mapped[int] = mapped_column(primary_key=True)
-    score: Mapped[float | None]
-    score_top: Mapped[float | None]
-    score_random: Mapped[float | None]
-    rsquared: Mapped[float | None]
-    absolute_dev_explained: Mapped[float | None]
-    undefined_reason: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

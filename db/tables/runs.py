@@ -51,13 +51,14 @@ class Run(Base):
 
 
 class Neuron(Base):
-    """A neuron that the run is about."""
+    """A neuron that the run is about. `is_ablated` marks those that the stage `ablate` is about."""
 
     __tablename__ = "neuron"
 
     run_id: Mapped[int] = run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     neuron: Mapped[int] = mapped_column(primary_key=True)
+    is_ablated: Mapped[bool] = mapped_column(server_default="false")
 
 
 class Shard(Base):

@@ -1,14 +1,14 @@
-"""What a score is measured by: baselines that need no calls, and further scorers."""
+"""What a score is measured by: baselines, calibrations, further scorers, ablations."""
 
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, SmallInteger, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, run_key
+from db.tables.base import Base, ScoreColumns, run_key
 
 
-class BaselineScore(Base):
+class BaselineScore(ScoreColumns, Base):
     """How well a prediction that needs no explanation does on the records that are scored.
 
     `lookup` predicts a token's mean activation, `token_list` does so for the 50 tokens of the
@@ -27,12 +27,6 @@ class BaselineScore(Base):
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     neuron: Mapped[int] = mapped_column(primary_key=True)
     baseline: Mapped[str] = mapped_column(primary_key=True)
-    score: Mapped[float | None]
-    score_top: Mapped[float | None]
-    score_random: Mapped[float | None]
-    rsquared: Mapped[float | None]
-    absolute_dev_explained: Mapped[float | None]
-    undefined_reason: Mapped[str | None]
 
 
 class ScorerResult(Base):
@@ -56,3 +50,42 @@ class ScorerResult(Base):
     undefined_reason: Mapped[str | None]
     call: Mapped[bytes | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CalibratedScore(ScoreColumns, Base):
+    """Scores of a simulation that was brought to the scale of the activations first.
+
+    `linear` takes `slope` * s + `intercept`, fitted on the calibration split; `percentile` matches
+    the two distributions there. A slope that is not positive is not used, and leaves no score.
+    """
+
+    __tablename__ = "calibrated_score"
+    __table_args__ = (
+        CheckConstraint("calibration IN ('linear', 'percentile')", name="calibration_is_known"),
+    )
+
+    run_id: Mapped[int] = run_key()
+    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    neuron: Mapped[int] = mapped_column(primary_key=True)
+    calibration: Mapped[str] = mapped_column(primary_key=True)
+    slope: Mapped[float | None]
+    intercept: Mapped[float | None]
+
+
+class Ablation(Base):
+    """How much of what a neuron does to the output its simulation does too.
+
+    `divergence_simulated` is the mean Jensen-Shannon divergence, in nats, between the subject
+    model's predictions and those with the simulation in place of the neuron; `divergence_mean` the
+    same with its mean activation in place. `score` is 1 - simulated / mean.
+    """
+
+    __tablename__ = "ablation"
+
+    run_id: Mapped[int] = run_key()
+    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    neuron: Mapped[int] = mapped_column(primary_key=True)
+    score: Mapped[float | None]
+    divergence_simulated: Mapped[float | None]
+    divergence_mean: Mapped[float | None]
+    undefined_reason: Mapped[str | None]

@@ -8,6 +8,7 @@ import click
 
 from db import retry, runs
 from db.session import transaction
+from db.stages import NEURON_STAGES
 from orchestrator.commands.finding import find_run, open_engine
 from orchestrator.errors import InputError
 from orchestrator.launch import refuse_cancelled
@@ -81,7 +82,7 @@ def set_command(name: str, assignments: tuple[str, ...]) -> None:
 @click.command(name="retry")
 @click.argument("name", required=False)
 @click.option("--class", "failure_class", help="Only failures of this class.")
-@click.option("--stage", type=click.Choice(["explain", "simulate", "score"]))
+@click.option("--stage", type=click.Choice(NEURON_STAGES))
 @click.option("--layer", type=int)
 def retry_command(
     name: str | None, failure_class: str | None, stage: str | None, layer: int | None

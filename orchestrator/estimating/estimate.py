@@ -10,13 +10,14 @@ from typing import Any
 from orchestrator.estimating.sample import Sample, SampleNeuron
 from orchestrator.estimating.token_counts import TokenCounter
 from worker.api.calls import Call
+from worker.endpoint_config import EndpointConfig
 from worker.neurons.classification import Example, classification_body
 from worker.neurons.lookup import TOP_TOKENS
 from worker.neurons.prompts import explanation_body, visible
 from worker.neurons.simulators.asking import Question, Simulator
 from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from worker.neurons.token_space import token_space_body
-from worker.run_config import EndpointConfig, RunConfig
+from worker.run_config import RunConfig
 
 BATCH_DISCOUNT = 0.5
 CACHE_LEAST, CACHE_STEP = 1024, 128  # tokens of a prefix that providers keep

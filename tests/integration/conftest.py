@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from db import runs, shards
+from db import opening, runs, shards
 from db.session import transaction
 from orchestrator.launch import check_inputs, create_or_resume
 from orchestrator.local.services import ServiceUrls
@@ -52,7 +52,7 @@ def finish(engine: Engine, run_id: int, worker: Engine | None = None) -> None:
     stages = {"collect": collect, "explain": explain, "simulate": simulate, "score": score}
     while True:
         with transaction(engine) as connection:
-            shards.open_ready(connection, run_id)
+            opening.open_ready(connection, run_id)
             ready = "SELECT id FROM shard WHERE run_id = :run AND state = 'ready' ORDER BY id"
             ids = connection.scalars(text(ready), {"run": run_id}).all()
             if not ids:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from db import batch_requests, batches, progress, runs, shards
+from db import batch_requests, batches, opening, progress, runs, shards
 from db.session import transaction
 from orchestrator.rehearsal.capabilities import Capabilities
 from orchestrator.rehearsal.faults import FaultRates
@@ -80,7 +80,7 @@ class Batched:
             runs.save_plan(
                 connection,
                 run_id,
-                neurons=[(0, 0), (0, 1)],
+                neurons=[(0, 0, False), (0, 1, False)],
                 shards=[("explain", "", 0, start, start + 1, 1, "ready") for start in (0, 1)],
                 totals=[("explain", 0, 2)],
             )
@@ -109,7 +109,7 @@ class Batched:
 
     def is_ready(self, number=0):
         with transaction(self.engine) as connection:
-            shards.open_ready(connection, self.run_id)
+            opening.open_ready(connection, self.run_id)
             states = connection.scalars(text("SELECT state FROM shard ORDER BY id")).all()
         return states[number] == "ready"
 

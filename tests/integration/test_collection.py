@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db import collection, records, runs, shards
+from db import collection, opening, records, runs, shards
 from orchestrator.plan import make_plan
 from orchestrator.subject import read_shape
 from tests.integration import tiny_subject
@@ -123,7 +123,7 @@ def work_through(engine, run_id, *, seed=0, workers=1, kill=None, monkeypatch=No
     while True:
         with engine.begin() as connection:
             shards.sweep(connection, run_id)
-            shards.open_ready(connection, run_id)
+            opening.open_ready(connection, run_id)
             query = "SELECT id FROM shard WHERE run_id = :run AND state = 'ready'"
             ready = list(connection.scalars(text(query), {"run": run_id}))
         if not ready:

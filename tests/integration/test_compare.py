@@ -46,7 +46,7 @@ def _store_run(connection, corpus_id, name, scores):
         "corpus_id": corpus_id, "n_layers": 2, "neurons_per_layer": 3,
     }  # fmt: skip
     run_id = runs.create(connection, values)
-    neurons = list(scores)
+    neurons = [(*place, False) for place in scores]
     shards = [("score", "", 0, 0, 3, 3, "done")]
     runs.save_plan(connection, run_id, neurons=neurons, shards=shards, totals=[("score", 0, 5)])
     results.save_scores(

@@ -3,7 +3,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from db import progress, results, retry, runs, shards
+from db import opening, progress, results, retry, runs, shards
 from db.bulk import fetch_bytes
 from db.tables import Base
 
@@ -37,7 +37,7 @@ def run_id(engine):
         runs.save_plan(
             connection,
             run_id,
-            neurons=[(0, n) for n in range(4)],
+            neurons=[(0, n, False) for n in range(4)],
             shards=[
                 (stage, "", 0, start, start + 2, 2, "ready" if stage == "explain" else "waiting")
                 for stage in ("explain", "simulate", "score")
@@ -135,7 +135,7 @@ def test_shards_are_queued_once_whoever_asks(engine, run_id):
 def test_a_stage_opens_when_the_same_neurons_are_done(engine, run_id):
     hand_in(engine, claim(engine))
     with engine.begin() as connection:
-        shards.open_ready(connection, run_id)
+        opening.open_ready(connection, run_id)
         assert shards.count_open(connection, run_id)["simulate", "ready"] == 1
         assert ("score", "ready") not in shards.count_open(connection, run_id)
 

@@ -25,7 +25,7 @@ def shards_of(plan, stage, step=""):
 def test_shards_hold_every_neuron_once(stage, per_layer):
     plan = make_plan(config(neurons={"per_layer": per_layer}), SMALL)
     held = [
-        (layer, neuron)
+        (layer, neuron, False)
         for _, _, layer, start, stop, _, _ in shards_of(plan, stage)
         for neuron in plan.neurons[layer]
         if start <= neuron < stop

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping
 
 from db import records, results, yardsticks
 from db.session import transaction
+from db.stages import up_to
 from worker.api.calls import Answer, Call
 from worker.errors import Malformed, RowError
 from worker.neurons.classification import (
@@ -91,8 +92,7 @@ def _tasks(work: ShardWork) -> Iterator[_Task]:
     with transaction(work.engine) as connection:
         explanations = results.explanations(connection, *work.neuron_range)
         retries = results.retries(connection, run_id, "score", layer, start, stop)
-        stages = ("explain", "simulate", "score")
-        failed = results.failed(connection, run_id, stages, layer, start, stop)
+        failed = results.failed(connection, run_id, up_to("score"), layer, start, stop)
         stored = {
             (row["neuron"], row["scorer"])
             for row in yardsticks.scorer_results(connection, *work.neuron_range)

@@ -9,6 +9,7 @@ import numpy as np
 
 from db import results, yardsticks
 from db.session import transaction
+from db.stages import up_to
 from worker.neurons.scoring import NeuronScore, score_neuron, unscored
 from worker.shard_work import ShardWork
 from worker.stages.classify import classify
@@ -23,7 +24,7 @@ def score(work: ShardWork) -> None:
     run_id, layer, start, stop = work.neuron_range
     with transaction(work.engine) as connection:
         stored = results.scored(connection, *work.neuron_range)
-        failed = results.failed(connection, run_id, ("explain", "simulate"), layer, start, stop)
+        failed = results.failed(connection, run_id, up_to("simulate"), layer, start, stop)
         simulated = results.simulations(connection, *work.neuron_range)
         wanted = [
             scored

@@ -17,7 +17,7 @@ from worker.shard_work import ShardWork
 
 @dataclass(frozen=True, slots=True)
 class ScoredRecords:
-    """The valid split of one neuron, top records first.
+    """The valid split of one neuron, or another split, top records first.
 
     `excerpts` is int64 (n_records,), `tokens` int32 and `true` float16 (n_records, n_tokens). A top
     record may be a random record too, and then stands twice. `undefined_reason` says why the neuron
@@ -62,11 +62,16 @@ def stacked(records_: Sequence[ScoredRecords]) -> StackedRecords:
 
 
 def scored_records(
-    connection: Connection, work: ShardWork, layer: int, start: int = 0, stop: int = 2**31 - 1
+    connection: Connection,
+    work: ShardWork,
+    layer: int,
+    start: int = 0,
+    stop: int = 2**31 - 1,
+    split: Split = Split.VALID,
 ) -> Iterator[ScoredRecords]:
-    """Yield the scored records of a range of neurons, in order."""
+    """Yield the scored records of a range of neurons, in order, or as many of another split."""
     rows = records.load(connection, work.claim.run_id, layer, start, stop)
-    places = [scored_places(row, work.config.scoring) for row in rows]
+    places = [scored_places(row, work.config.scoring, split) for row in rows]
     excerpts = [
         [row["excerpts"][place] for place in found]
         for row, (found, _) in zip(rows, places, strict=True)
@@ -83,10 +88,12 @@ def scored_records(
         )
 
 
-def scored_places(row: Mapping[Any, Any], scoring: Scoring) -> tuple[list[int], int]:
-    """Return where the scored records stand among a neuron's, and how many are top records."""
-    top = row["top_records"][top_slice(Split.VALID, scoring.top)]
-    drawn = row["random_records"][random_slice(Split.VALID, scoring.random)]
+def scored_places(
+    row: Mapping[Any, Any], scoring: Scoring, split: Split = Split.VALID
+) -> tuple[list[int], int]:
+    """Return where the records of a split stand among a neuron's, and how many are top records."""
+    top = row["top_records"][top_slice(split, scoring.top)]
+    drawn = row["random_records"][random_slice(split, scoring.random)]
     return [*top, *drawn], len(top)
 
 

@@ -1,27 +1,23 @@
 """Simulate: what a neuron would do on its scored records, if its explanation were all of it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from db import records, results
 from db.session import transaction
-from worker.api.calls import Answer, Call
-from worker.errors import Malformed, RowError
+from db.stages import up_to
+from worker.errors import RowError
 from worker.neurons.lookup import LookupTable, simulate_by_lookup
 from worker.neurons.simulation import Simulation
-from worker.neurons.simulators.asking import Question, Reply, Simulator
-from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from worker.shard_work import ShardWork
-from worker.stages.calls import ask_and_read, failure_row
+from worker.stages.calls import failure_row
 from worker.stages.scored_records import ScoredRecords, scored_records
+from worker.stages.simulating import ToSimulate, simulate_all
 from worker.stages.vocabulary import texts_of
 
 Rows = list[tuple[Any, ...]]
-Outcome = tuple[Simulation, bytes] | RowError  # with the call that it stems from
 
 
 def simulate(work: ShardWork) -> None:
@@ -40,7 +36,7 @@ def _wanted(work: ShardWork) -> tuple[list[ScoredRecords], dict[int, dict[int, b
     """Return the neurons to simulate, and what is stored of them."""
     run_id, layer, start, stop = work.neuron_range
     with transaction(work.engine) as connection:
-        failed = results.failed(connection, run_id, ("explain", "simulate"), layer, start, stop)
+        failed = results.failed(connection, run_id, up_to("simulate"), layer, start, stop)
         stored = results.simulations(connection, *work.neuron_range)
         wanted = [
             scored
@@ -71,65 +67,23 @@ def _by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
     return simulations, []
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Records of one neuron that are asked about together."""
-
-    neuron: int
-    explanation: str
-    excerpts: list[int]
-    records: list[list[str]]
-    sample: int
-
-
 def _by_calls(work: ShardWork) -> tuple[Rows, Rows]:
-    simulator = _simulator(work)
-    groups = list(_groups(work, simulator.records_at_once))
-    asked = [simulator.ask(group.explanation, group.records) for group in groups]
-    calls = [
-        _call(work, question, group.sample)
-        for group, questions in zip(groups, asked, strict=True)
-        for question in questions
-    ]
-
-    def read(answers: Sequence[Answer | RowError]) -> tuple[list[list[Outcome]], list[int]]:
-        remaining, place = iter(answers), 0
-        found: list[list[Outcome]] = []
-        unread: list[int] = []
-        for group, questions in zip(groups, asked, strict=True):
-            outcomes = _read(simulator, group, list(islice(remaining, len(questions))))
-            if any(isinstance(outcome, Malformed) for outcome in outcomes):
-                unread += range(place, place + len(questions))
-            found.append(outcomes)
-            place += len(questions)
-        return found, unread
-
-    outcomes = ask_and_read(work, work.config.simulator.endpoint, calls, read)
+    wanted = list(_to_simulate(work))
     simulations: Rows = []
     failures: dict[int, tuple[Any, ...]] = {}
-    for group, found in zip(groups, outcomes, strict=True):
-        for excerpt, outcome in zip(group.excerpts, found, strict=True):
+    for one, outcomes in zip(wanted, simulate_all(work, wanted), strict=True):
+        for excerpt, outcome in zip(one.keys, outcomes, strict=True):
             if isinstance(outcome, RowError):
-                failures.setdefault(group.neuron, failure_row(work, group.neuron, outcome))
+                failures.setdefault(one.neuron, failure_row(work, one.neuron, outcome))
             else:
                 simulation, call = outcome
                 scale, model = "simulated_normalized_activations", work.config.simulator.model
-                row = _row(work, group.neuron, excerpt, simulation, scale, model, call)
-                simulations.append(row)
+                simulations.append(_row(work, one.neuron, excerpt, simulation, scale, model, call))
     return simulations, list(failures.values())
 
 
-def _simulator(work: ShardWork) -> Simulator:
-    """Return the simulator that was frozen with the run."""
-    config, chosen = work.config.simulator, work.run["simulator"]
-    choice = (
-        SimulatorChoice.from_json(chosen) if chosen else SimulatorChoice.configured(config.kind)
-    )
-    return simulator_of(choice, config.records_per_call)
-
-
-def _groups(work: ShardWork, records_at_once: int) -> Iterator[_Group]:
-    """Yield the records that have no simulation yet, those of a neuron next to each other."""
+def _to_simulate(work: ShardWork) -> Iterator[ToSimulate]:
+    """Yield the neurons that lack simulations, with the records that lack them."""
     run_id, layer, start, stop = work.neuron_range
     wanted, stored = _wanted(work)
     with transaction(work.engine) as connection:
@@ -139,43 +93,14 @@ def _groups(work: ShardWork, records_at_once: int) -> Iterator[_Group]:
     for scored in wanted:
         records_ = dict(zip(scored.excerpts.tolist(), scored.tokens.tolist(), strict=True))
         missing = [excerpt for excerpt in records_ if excerpt not in stored.get(scored.neuron, {})]
-        for place in range(0, len(missing), records_at_once):
-            excerpts = missing[place : place + records_at_once]
-            yield _Group(
+        if missing:
+            yield ToSimulate(
                 neuron=scored.neuron,
                 explanation=explanations[scored.neuron],
-                excerpts=excerpts,
-                records=[[texts[token] for token in records_[e]] for e in excerpts],
+                keys=missing,
+                texts=[[texts[token] for token in records_[excerpt]] for excerpt in missing],
                 sample=retries.get(scored.neuron, 0),
             )
-
-
-def _call(work: ShardWork, question: Question, sample: int) -> Call:
-    model = work.config.simulator.model
-    body = {"model": model, **question.body}
-    return Call(purpose="simulate", model=model, body=body, path=question.path, sample=sample)
-
-
-def _read(
-    simulator: Simulator, group: _Group, answers: Sequence[Answer | RowError]
-) -> list[Outcome]:
-    """Return each record's simulation with the call that it stems from, or why it has none."""
-    good = [answer for answer in answers if isinstance(answer, Answer)]
-    for answer in answers:
-        if isinstance(answer, RowError):
-            return [answer] * len(group.records)
-    replies = [Reply(answer.text, answer.distributions) for answer in good]
-    try:
-        found = simulator.read(group.explanation, group.records, replies)
-    except Malformed as error:
-        found = [error] * len(group.records)
-    first = good[0]
-    return [
-        Malformed(outcome.reason, first.attempts, first.request_id)
-        if isinstance(outcome, Malformed)
-        else (outcome, first.identity)
-        for outcome in found
-    ]
 
 
 def _row(

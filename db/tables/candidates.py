@@ -1,0 +1,64 @@
+"""Explanations that a neuron might have had, and what they were judged by."""
+
+from sqlalchemy import CheckConstraint, SmallInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.tables.base import Base, run_key
+
+
+class Candidate(Base):
+    """What the explainer wrote about a neuron where it writes more than once.
+
+    Drafts are numbered from 0; the revision has the number after the last of them.
+    """
+
+    __tablename__ = "candidate"
+
+    run_id: Mapped[int] = run_key()
+    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    neuron: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    text: Mapped[str]
+    explainer: Mapped[str]
+    call: Mapped[bytes | None]
+
+
+class CandidateScore(Base):
+    """How well a candidate predicts what was held back, in the stage that had to choose.
+
+    `choose` judges drafts by the calibration split, `revise` judges a draft and its revision by
+    that and by sentences. `score` is a correlation; `undefined_reason` says why there is none.
+    """
+
+    __tablename__ = "candidate_score"
+    __table_args__ = (CheckConstraint("stage IN ('choose', 'revise')", name="stage_is_known"),)
+
+    run_id: Mapped[int] = run_key()
+    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    neuron: Mapped[int] = mapped_column(primary_key=True)
+    stage: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    score: Mapped[float | None]
+    undefined_reason: Mapped[str | None]
+
+
+class Sentence(Base):
+    """A sentence that the explainer wrote to try its draft on.
+
+    `is_expected` says whether the neuron should fire on it if the draft holds. Those `for_judging`
+    are not shown to the explainer when it revises. `tokens`, int32 (n_tokens,), and `activations`,
+    float16 (n_tokens,), are what the subject model made of it, once that has been observed.
+    """
+
+    __tablename__ = "sentence"
+
+    run_id: Mapped[int] = run_key()
+    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    neuron: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    text: Mapped[str]
+    is_expected: Mapped[bool]
+    for_judging: Mapped[bool]
+    call: Mapped[bytes | None]
+    tokens: Mapped[bytes | None]
+    activations: Mapped[bytes | None]

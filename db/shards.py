@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, text
 
+from db.stages import place_of
+
 MAX_ATTEMPTS = 5  # claims without a result after which a shard is parked instead of tried again
 
 
@@ -147,7 +149,7 @@ def give_up(connection: Connection, shard: RowMapping) -> None:
     connection.execute(text("UPDATE shard SET state = 'done' WHERE id = :id"), {"id": shard["id"]})
 
 
-_FAIL_NEURONS = text("""
+_FAIL_NEURONS = text(f"""
     INSERT INTO failure (run_id, stage, layer, neuron, failure_class, message, attempts)
     SELECT run_id, shard.stage, layer, neuron, 'error',
            coalesce(shard.error, 'its workers died'), shard.attempts
@@ -156,7 +158,8 @@ _FAIL_NEURONS = text("""
       AND (shard.stage <> 'ablate' OR is_ablated)
       AND NOT EXISTS (
         SELECT FROM explanation
-        WHERE shard.stage = 'explain' AND explanation.run_id = neuron.run_id
+        WHERE {place_of("shard.stage")} < {place_of("'simulate'")}
+          AND explanation.run_id = neuron.run_id
           AND explanation.layer = neuron.layer AND explanation.neuron = neuron.neuron)
       AND NOT EXISTS (
         SELECT FROM score
@@ -167,7 +170,7 @@ _FAIL_NEURONS = text("""
         WHERE shard.stage = 'ablate' AND ablation.run_id = neuron.run_id
           AND ablation.layer = neuron.layer AND ablation.neuron = neuron.neuron)
     ON CONFLICT DO NOTHING
-""")
+""")  # noqa: S608  (a constant)
 
 
 def forgive(connection: Connection, run_id: int) -> None:

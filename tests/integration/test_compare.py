@@ -46,9 +46,15 @@ def _store_run(connection, corpus_id, name, scores):
         "corpus_id": corpus_id, "n_layers": 2, "neurons_per_layer": 3,
     }  # fmt: skip
     run_id = runs.create(connection, values)
-    neurons = [(*place, False) for place in scores]
+    neurons = list(scores)
     shards = [("score", "", 0, 0, 3, 3, "done")]
-    runs.save_plan(connection, run_id, neurons=neurons, shards=shards, totals=[("score", 0, 5)])
+    runs.save_plan(
+        connection,
+        run_id,
+        neurons=[(*place, False) for place in neurons],
+        shards=shards,
+        totals=[("score", 0, 5)],
+    )
     results.save_scores(
         connection,
         [

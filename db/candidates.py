@@ -1,0 +1,50 @@
+"""Candidates for explanations, and what they were judged by."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select
+
+from db.bulk import upsert
+from db.runs import table
+from db.tables import Base, Candidate, CandidateScore
+
+CANDIDATE_COLUMNS = tuple(column.name for column in Candidate.__table__.columns)
+CANDIDATE_SCORE_COLUMNS = tuple(column.name for column in CandidateScore.__table__.columns)
+
+
+def save_candidates(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
+    """Store candidates, in the order of CANDIDATE_COLUMNS; the first one of a number stands."""
+    return upsert(connection, table(Candidate), CANDIDATE_COLUMNS, rows)
+
+
+def save_candidate_scores(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
+    """Store how candidates were judged, in the order of CANDIDATE_SCORE_COLUMNS."""
+    return upsert(connection, table(CandidateScore), CANDIDATE_SCORE_COLUMNS, rows)
+
+
+def candidates(
+    connection: Connection, run_id: int, layer: int, start: int, stop: int
+) -> Sequence[RowMapping]:
+    """Return the candidates of a range of neurons, by neuron and number."""
+    return _of_neurons(connection, Candidate, run_id, layer, start, stop)
+
+
+def candidate_scores(
+    connection: Connection, run_id: int, layer: int, start: int, stop: int
+) -> Sequence[RowMapping]:
+    """Return how the candidates of a range of neurons were judged, by neuron, stage and number."""
+    return _of_neurons(connection, CandidateScore, run_id, layer, start, stop)
+
+
+def _of_neurons(
+    connection: Connection, model: type[Base], run_id: int, layer: int, start: int, stop: int
+) -> Sequence[RowMapping]:
+    of = table(model)
+    query = (
+        select(*of.c)
+        .where(of.c.run_id == run_id, of.c.layer == layer)
+        .where(of.c.neuron >= start, of.c.neuron < stop)
+        .order_by(*of.primary_key)
+    )
+    return connection.execute(query).mappings().all()

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
@@ -44,12 +45,6 @@ def finish(engine: Engine, run_id: int, worker: Engine | None = None) -> None:
 
     `worker` is the engine of the work itself, where it is to be another one.
     """
-    from worker.stages.collect import collect
-    from worker.stages.explain import explain
-    from worker.stages.score import score
-    from worker.stages.simulate import simulate
-
-    stages = {"collect": collect, "explain": explain, "simulate": simulate, "score": score}
     while True:
         with transaction(engine) as connection:
             opening.open_ready(connection, run_id)
@@ -65,7 +60,8 @@ def finish(engine: Engine, run_id: int, worker: Engine | None = None) -> None:
                 run = runs.get(connection, run_id)
             config = RunConfig.model_validate(run["config"])
             work = ShardWork(worker or engine, claim, run, config, threading.Event())
-            stages[claim.stage](work)
+            stage = import_module(f"worker.stages.{claim.stage}")
+            getattr(stage, claim.stage)(work)
 
 
 @pytest.fixture(scope="session")

@@ -30,10 +30,11 @@ time.sleep(600)
 """
 
 COMMAND = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from orchestrator.local.workers import LocalWorkers
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started by
 folder, worker, behaviour = sys.argv[1:]
 def command(kind, name):
     return [sys.executable, "-c", worker, folder, kind, name, behaviour]

@@ -19,7 +19,8 @@ from orchestrator.commands.printing import json_option, print_json
 from orchestrator.config import read_config
 from orchestrator.derived import base_of, with_records_of
 from orchestrator.errors import InputError
-from orchestrator.estimating.estimate import Estimate, StageEstimate, make_estimate
+from orchestrator.estimating.counting import StageEstimate
+from orchestrator.estimating.estimate import Estimate, make_estimate
 from orchestrator.estimating.sample import Sample, sample_of_corpus, sample_of_run
 from orchestrator.estimating.token_counts import find_counter
 from orchestrator.launch import check_model

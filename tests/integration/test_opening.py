@@ -121,7 +121,9 @@ def test_what_waits_for_a_batch_stays_closed(corpus):
     with corpus.begin() as connection:
         run_id = store(connection, "batch", shards)
         connection.execute(
-            text("INSERT INTO batch_wait SELECT id, '\\x00', run_id FROM shard WHERE run_id = :run"),
+            text(
+                "INSERT INTO batch_wait SELECT id, '\\x00', run_id FROM shard WHERE run_id = :run"
+            ),
             {"run": run_id},
         )
         assert opening.open_ready(connection, run_id) == 0

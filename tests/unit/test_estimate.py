@@ -16,6 +16,7 @@ RECORD = tuple(f"t{n}" for n in range(8))
 NEURON = SampleNeuron(
     [ActivationRecord(RECORD, (0.0,) * 7 + (3.0,))], [list(RECORD)] * 4, "names of rivers"
 )
+EXPLAINER = {"endpoint": "e", "model": "m"}
 SAMPLE = Sample("here", [NEURON, dataclasses.replace(NEURON, explanation="heat")])
 
 
@@ -27,7 +28,7 @@ def config(**changes):
     }
     values = {
         "name": "x",
-        "explainer": {"endpoint": "e", "model": "m"},
+        "explainer": EXPLAINER,
         "simulator": {"endpoint": "e", "model": "m"},
         "endpoints": {"e": endpoint},
     }
@@ -146,3 +147,21 @@ def test_an_explainer_of_tokens_is_asked_about_tokens():
     made, plain = stage(estimate(run), "explain"), stage(estimate(), "explain")
     assert (made.kind, made.calls, plain.calls) == ("token_space", 1000, 1000)
     assert 0 < made.prompt_tokens < plain.prompt_tokens
+
+
+def test_drafts_are_asked_for_and_judged():
+    plain, several = estimate(), estimate(config(explainer=EXPLAINER | {"candidates": 3}))
+    assert [made.stage for made in several.stages] == ["explain", "choose", "simulate"]
+    assert stage(several, "explain").calls == 3 * stage(plain, "explain").calls
+    simulated = stage(plain, "simulate")
+    for name in ("calls", "prompt_tokens", "completion_tokens"):
+        assert getattr(stage(several, "choose"), name) == 3 * getattr(simulated, name)
+    assert stage(several, "simulate") == simulated
+
+
+def test_calibration_doubles_the_simulations_unless_they_were_judged_by():
+    scoring = {"calibration": ["linear"]}
+    simulated = stage(estimate(), "simulate").calls
+    assert stage(estimate(config(scoring=scoring)), "simulate").calls == 2 * simulated
+    judged = config(scoring=scoring, explainer=EXPLAINER | {"candidates": 2})
+    assert stage(estimate(judged), "simulate").calls == simulated

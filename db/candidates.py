@@ -7,7 +7,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from db.bulk import upsert
 from db.runs import table
-from db.tables import Base, Candidate, CandidateScore
+from db.tables import Base, Candidate, CandidateScore, Sentence
 
 CANDIDATE_COLUMNS = tuple(column.name for column in Candidate.__table__.columns)
 CANDIDATE_SCORE_COLUMNS = tuple(column.name for column in CandidateScore.__table__.columns)
@@ -35,6 +35,13 @@ def candidate_scores(
 ) -> Sequence[RowMapping]:
     """Return how the candidates of a range of neurons were judged, by neuron, stage and number."""
     return _of_neurons(connection, CandidateScore, run_id, layer, start, stop)
+
+
+def sentences(
+    connection: Connection, run_id: int, layer: int, start: int, stop: int
+) -> Sequence[RowMapping]:
+    """Return the sentences written for a range of neurons, by neuron and number."""
+    return _of_neurons(connection, Sentence, run_id, layer, start, stop)
 
 
 def _of_neurons(

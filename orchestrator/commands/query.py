@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db import results
 from db.session import transaction
-from orchestrator import show, yardsticks
+from orchestrator import candidates, show, yardsticks
 from orchestrator.commands.finding import find_run, open_engine
 from orchestrator.commands.printing import json_option, print_json
 from orchestrator.errors import InputError
@@ -29,11 +29,13 @@ def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: b
         raise InputError(f"run {found['name']!r} has no neuron {neuron} in layer {layer}")
     with transaction(engine) as connection:
         beside = yardsticks.of_neuron(connection, found["id"], layer, neuron)
+        others = candidates.of_neuron(connection, found["id"], layer, neuron)
     if as_json:
-        print_json(dict(row) | beside)
-    else:
-        page = show.neuron_page(engine, found["id"], row, n_records)
-        Console().print(page, yardsticks.neuron_lines(beside), sep="\n")
+        print_json(dict(row) | others | beside)
+        return
+    parts = [show.neuron_page(engine, found["id"], row, n_records)]
+    parts += [candidates.neuron_lines(others)] if others["candidates"] else []
+    Console().print(*parts, yardsticks.neuron_lines(beside), sep="\n")
 
 
 @click.command()

@@ -3,61 +3,29 @@
 import json
 import math
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from db import results, runs, yardsticks
 from orchestrator.endpoints import check_endpoints
 from orchestrator.rehearsal.options import RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
 from orchestrator.subject import read_shape
+from tests.integration import planted_subject
+from tests.integration.planted_subject import DENSE, N, Oracle, serving, token_text
 from tests.integration.test_collection import claimed, make_run, work_through
 from worker.run_config import RunConfig
 from worker.stages.classify import classify
 
-N = 40  # tokens, and neurons; neuron n fires on token n
-DENSE = N - 1  # but this one fires on every token
+planted = planted_subject.planted
 GARBAGE = "something that the server does not understand"
 
 
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    """The folder of a GPT-2 whose layer norms see which token it is, and nothing else."""
-    config = GPT2Config(
-        vocab_size=N, n_positions=16, n_embd=N, n_inner=N, n_layer=1, n_head=2,
-        bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    model = GPT2LMHeadModel(config)
-    with torch.no_grad():
-        for parameter in model.transformer.h[0].attn.parameters():
-            parameter.zero_()
-        model.transformer.wpe.weight.zero_()
-        model.transformer.wte.weight.copy_(torch.eye(N))
-        model.transformer.h[0].mlp.c_fc.weight.copy_(torch.eye(N))
-        model.transformer.h[0].mlp.c_fc.bias.fill_(-3.0)
-        model.transformer.h[0].mlp.c_fc.bias[DENSE] = 5.0
-    folder = tmp_path_factory.mktemp("planted")
-    model.save_pretrained(folder)
-    return str(folder)
-
-
-def token_text(token):
-    return f" w{token:02}"
-
-
-class Oracle(BaseHTTPRequestHandler):
+class ClassifyingOracle(Oracle):
     """Answers rightly for a neuron that looks for the token which the explanation names."""
 
-    def log_message(self, *_):
-        pass
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def choice(self, body):
         explanation, _, *texts = body["messages"][-1]["content"].splitlines()
         token = explanation.removeprefix("The neuron looks for: ")
         is_fuzzing = "marked" in body["messages"][0]["content"]
@@ -65,11 +33,10 @@ class Oracle(BaseHTTPRequestHandler):
         text = json.dumps({str(number): answer for number, answer in enumerate(answers)})
         if token == GARBAGE:
             text = "I would rather talk about the weather"
-        choice = {"message": {"content": text}, "finish_reason": "stop"}
+        choice = {"message": {"content": text}}
         if body.get("logprobs"):
             choice["logprobs"] = {"content": [self._likely(p) for p in re.findall(r"\d|\D+", text)]}
-        usage = {"prompt_tokens": 10, "completion_tokens": 5}
-        self._send({"choices": [choice], "usage": usage})
+        return choice
 
     def _answer(self, text, token, is_fuzzing):
         if not is_fuzzing:
@@ -83,22 +50,11 @@ class Oracle(BaseHTTPRequestHandler):
         likely = [{"token": t, "logprob": math.log(p)} for t, p in found]
         return {**likely[0], "top_logprobs": likely}
 
-    def _send(self, value):
-        content = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
 
 @pytest.fixture
 def oracle():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Oracle)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+    with serving(ClassifyingOracle) as url:
+        yield url
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 _STRICT = "json_schema"
-_DISPENSABLE = {"temperature", "top_p", "response_format"}
+_DISPENSABLE = {"temperature", "top_p", "response_format", "seed"}
 """What changes the style of an answer: without a schema, the prompt asks for the same object."""
 
 

@@ -1,12 +1,13 @@
-"""Explain: one sentence about what makes a neuron fire."""
+"""Explain: one sentence about what makes a neuron fire, or several drafts of it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, RowMapping
 
-from db import records, results
+from db import candidates, records, results
 from db.session import transaction
 from worker.api.calls import Answer, Call
 from worker.errors import Malformed, RowError
@@ -16,6 +17,7 @@ from worker.neurons.splits import Split, top_slice
 from worker.neurons.token_space import token_space_body
 from worker.shard_work import ShardWork
 from worker.stages.calls import ask_and_read, failure_row
+from worker.stages.drafts import drafts_of
 from worker.stages.shown_records import shown_records
 from worker.stages.vocabulary import texts_of
 
@@ -27,13 +29,32 @@ def explain(work: ShardWork) -> None:
     """
     kind = work.config.explainer.kind
     if kind in _BODIES:
-        explanations, failures = _explain_by_calls(work, _BODIES[kind])
+        drafts, failures = _explain_by_calls(work, _BODIES[kind])
     else:
         by_kind = {"lookup": _explain_by_lookup, "stored": _find_missing}
-        explanations, failures = by_kind[kind](work)
+        drafts, failures = by_kind[kind](work)
     with work.handing_in() as connection:
-        results.save_explanations(connection, explanations)
+        if work.config.explainer.has_candidates:
+            candidates.save_candidates(connection, map(astuple, drafts))
+        else:
+            results.save_explanations(connection, [draft.explanation() for draft in drafts])
         results.save_failures(connection, failures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A row of `candidate`, or of `explanation` where it is the only one."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    number: int
+    text: str
+    explainer: str
+    call: bytes | None = None
+
+    def explanation(self) -> tuple[Any, ...]:
+        return (self.run_id, self.layer, self.neuron, self.text, self.explainer, self.call)
 
 
 Rows = list[tuple[Any, ...]]
@@ -41,7 +62,7 @@ Bodies = Callable[[Connection, ShardWork, Sequence[RowMapping]], list[dict[str, 
 Outcome = tuple[bytes, str] | RowError
 
 
-def _find_missing(work: ShardWork) -> tuple[Rows, Rows]:
+def _find_missing(work: ShardWork) -> tuple[list[_Draft], Rows]:
     """Fail the neurons that the run of the records has no explanation of."""
     with transaction(work.engine) as connection:
         rows = _unexplained(work, connection)
@@ -50,7 +71,7 @@ def _find_missing(work: ShardWork) -> tuple[Rows, Rows]:
     return [], [(*where, row["neuron"], *reason) for row in rows]
 
 
-def _explain_by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
+def _explain_by_lookup(work: ShardWork) -> tuple[list[_Draft], Rows]:
     run_id, layer = work.claim.run_id, work.claim.layer
     with transaction(work.engine) as connection:
         texts = texts_of(connection, work)
@@ -62,7 +83,7 @@ def _explain_by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
             tokens = table["top_tokens"][:EXPLANATION_TOKENS]
             means = _means_of(table, tokens)
             text = explain_by_lookup([texts[token] for token in tokens], means)
-            rows.append((run_id, layer, table["neuron"], text, "lookup", None))
+            rows.append(_Draft(run_id, layer, table["neuron"], 0, text, "lookup"))
     return rows, []
 
 
@@ -77,31 +98,36 @@ def _means_of(table: RowMapping, tokens: list[int]) -> list[float]:
     return [means[token] for token in tokens]
 
 
-def _explain_by_calls(work: ShardWork, bodies: Bodies) -> tuple[Rows, Rows]:
+def _explain_by_calls(work: ShardWork, bodies: Bodies) -> tuple[list[_Draft], Rows]:
+    """Return the drafts of each neuron; one of which a draft fails has failed."""
     run_id, layer, start, stop = work.neuron_range
     with transaction(work.engine) as connection:
         retries = results.retries(connection, run_id, "explain", layer, start, stop)
         rows = _unexplained(work, connection)
-        asked = bodies(connection, work, rows)
-    calls = [
-        _call(work, body, retries.get(row["neuron"], 0))
-        for row, body in zip(rows, asked, strict=True)
-    ]
-    explanations, failures = [], []
+        asked = dict(zip(_neurons(rows), bodies(connection, work, rows), strict=True))
+    places = [(neuron, n) for neuron in asked for n in range(work.config.explainer.candidates)]
+    calls = [_call(work, asked[neuron], n, retries.get(neuron, 0)) for neuron, n in places]
     outcomes = ask_and_read(work, work.config.explainer.endpoint, calls, _read)
-    for row, outcome in zip(rows, outcomes, strict=True):
+    drafts: list[_Draft] = []
+    failures: dict[int, tuple[Any, ...]] = {}
+    for (neuron, number), outcome in zip(places, outcomes, strict=True):
         if isinstance(outcome, RowError):
-            failures.append(failure_row(work, row["neuron"], outcome))
+            failures.setdefault(neuron, failure_row(work, neuron, outcome))
         else:
             identity, text = outcome
-            explainer = work.config.explainer.model
-            explanations.append((run_id, layer, row["neuron"], text, explainer, identity))
-    return explanations, failures
+            model = work.config.explainer.model
+            drafts.append(_Draft(run_id, layer, neuron, number, text, model, identity))
+    return [d for d in drafts if d.neuron not in failures], list(failures.values())
+
+
+def _neurons(rows: Sequence[RowMapping]) -> list[int]:
+    return [row["neuron"] for row in rows]
 
 
 def _unexplained(work: ShardWork, connection: Connection) -> list[RowMapping]:
     run_id, layer, start, stop = work.neuron_range
     stored = set(results.explanations(connection, *work.neuron_range))
+    stored |= drafts_of(connection, work).keys()
     stored |= results.failed(connection, run_id, ("explain",), layer, start, stop)
     return [
         row
@@ -132,9 +158,10 @@ def _about_tokens(
 _BODIES: dict[str, Bodies] = {"llm": _about_records, "token_space": _about_tokens}
 
 
-def _call(work: ShardWork, asked: dict[str, Any], sample: int) -> Call:
+def _call(work: ShardWork, asked: dict[str, Any], draft: int, sample: int) -> Call:
+    """Return the question for a draft. A seed sets all but the first apart."""
     model = work.config.explainer.model
-    body = {"model": model, **asked}
+    body = {"model": model, **asked} | ({"seed": draft} if draft else {})
     return Call(purpose="explain", model=model, body=body, sample=sample)
 
 

@@ -5,6 +5,7 @@ Never by the scored records: a score of what was chosen by it would mean less.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
@@ -14,9 +15,12 @@ from worker.neurons.records import FloatArray
 from worker.neurons.scoring import correlation_score
 from worker.neurons.splits import Split
 from worker.shard_work import ShardWork
+from worker.stages.calls import failure_row
 from worker.stages.scored_records import scored_records
 from worker.stages.simulating import ToSimulate, simulate_all
 from worker.stages.vocabulary import texts_of
+
+Rows = list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,27 @@ def _verdict(true: FloatArray, expected: Sequence[FloatArray]) -> Verdict:
         return Verdict(score, None)
     is_constant = true.min() == true.max()
     return Verdict(None, "constant_activations" if is_constant else "constant_simulation")
+
+
+def judged_rows(
+    work: ShardWork, trials: Sequence[Trial], verdicts: Sequence[Verdict | RowError]
+) -> tuple[Rows, Rows]:
+    """Return rows of `candidate_score` and of `failure`.
+
+    A neuron of which one candidate cannot be judged has failed: of the others, the best might be
+    another.
+    """
+    failures: dict[int, tuple[Any, ...]] = {}
+    for trial, verdict in zip(trials, verdicts, strict=True):
+        if isinstance(verdict, RowError):
+            failures.setdefault(trial.neuron, failure_row(work, trial.neuron, verdict))
+    run_id, layer, stage = work.claim.run_id, work.claim.layer, work.claim.stage
+    rows = [
+        (run_id, layer, trial.neuron, stage, trial.number, verdict.score, verdict.undefined_reason)
+        for trial, verdict in zip(trials, verdicts, strict=True)
+        if isinstance(verdict, Verdict) and trial.neuron not in failures
+    ]
+    return rows, list(failures.values())
 
 
 def best(scores: Mapping[int, float | None]) -> int:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping
 
 from db.bulk import upsert
+from db.neurons import of_neurons
 from db.runs import table
-from db.tables import Base, Candidate, CandidateScore, Sentence
+from db.tables import Candidate, CandidateScore, Sentence
 
 CANDIDATE_COLUMNS = tuple(column.name for column in Candidate.__table__.columns)
 CANDIDATE_SCORE_COLUMNS = tuple(column.name for column in CandidateScore.__table__.columns)
@@ -27,31 +28,18 @@ def candidates(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> Sequence[RowMapping]:
     """Return the candidates of a range of neurons, by neuron and number."""
-    return _of_neurons(connection, Candidate, run_id, layer, start, stop)
+    return of_neurons(connection, Candidate, run_id, layer, start, stop)
 
 
 def candidate_scores(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> Sequence[RowMapping]:
     """Return how the candidates of a range of neurons were judged, by neuron, stage and number."""
-    return _of_neurons(connection, CandidateScore, run_id, layer, start, stop)
+    return of_neurons(connection, CandidateScore, run_id, layer, start, stop)
 
 
 def sentences(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> Sequence[RowMapping]:
     """Return the sentences written for a range of neurons, by neuron and number."""
-    return _of_neurons(connection, Sentence, run_id, layer, start, stop)
-
-
-def _of_neurons(
-    connection: Connection, model: type[Base], run_id: int, layer: int, start: int, stop: int
-) -> Sequence[RowMapping]:
-    of = table(model)
-    query = (
-        select(*of.c)
-        .where(of.c.run_id == run_id, of.c.layer == layer)
-        .where(of.c.neuron >= start, of.c.neuron < stop)
-        .order_by(*of.primary_key)
-    )
-    return connection.execute(query).mappings().all()
+    return of_neurons(connection, Sentence, run_id, layer, start, stop)

@@ -6,10 +6,13 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select, text
 
 from db.bulk import upsert
+from db.neurons import of_neurons
 from db.runs import table
-from db.tables import BaselineScore, ScorerResult
+from db.tables import Ablation, BaselineScore, CalibratedScore, ScorerResult
 
 _BASELINES = table(BaselineScore)
+CALIBRATED_COLUMNS = tuple(column.name for column in CalibratedScore.__table__.columns)
+ABLATION_COLUMNS = tuple(column.name for column in Ablation.__table__.columns)
 SCORER_COLUMNS = tuple(c.name for c in ScorerResult.__table__.columns if c.name != "created_at")
 
 
@@ -37,6 +40,42 @@ def baseline_summary(connection: Connection, run: str) -> Sequence[RowMapping]:
     return connection.execute(query, {"run": run}).mappings().all()
 
 
+def save_calibrated_scores(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
+    """Store scores in the order of CALIBRATED_COLUMNS, unless the neuron has them."""
+    return upsert(connection, table(CalibratedScore), CALIBRATED_COLUMNS, rows)
+
+
+def calibrated_scores(
+    connection: Connection, run_id: int, layer: int, start: int, stop: int
+) -> Sequence[RowMapping]:
+    """Return the calibrated scores of a range of neurons of a layer, in order."""
+    return of_neurons(connection, CalibratedScore, run_id, layer, start, stop)
+
+
+def calibration_summary(connection: Connection, run: str) -> Sequence[RowMapping]:
+    """Return the view calibration_summary of one run."""
+    query = text("SELECT * FROM calibration_summary WHERE run = :run ORDER BY layer, calibration")
+    return connection.execute(query, {"run": run}).mappings().all()
+
+
+def save_ablations(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
+    """Store what ablating neurons showed, in the order of ABLATION_COLUMNS."""
+    return upsert(connection, table(Ablation), ABLATION_COLUMNS, rows)
+
+
+def ablations(
+    connection: Connection, run_id: int, layer: int, start: int, stop: int
+) -> Sequence[RowMapping]:
+    """Return what ablating the neurons of a range showed, in order."""
+    return of_neurons(connection, Ablation, run_id, layer, start, stop)
+
+
+def ablation_summary(connection: Connection, run: str) -> Sequence[RowMapping]:
+    """Return the view ablation_summary of one run."""
+    query = text("SELECT * FROM ablation_summary WHERE run = :run ORDER BY layer")
+    return connection.execute(query, {"run": run}).mappings().all()
+
+
 def save_scorer_results(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Store results in the order of SCORER_COLUMNS, unless the neuron has them."""
     return upsert(connection, table(ScorerResult), SCORER_COLUMNS, rows)
@@ -46,10 +85,4 @@ def scorer_results(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> Sequence[RowMapping]:
     """Return the results of a range of neurons of a layer, in order."""
-    query = (
-        select(*table(ScorerResult).c)
-        .where(ScorerResult.run_id == run_id, ScorerResult.layer == layer)
-        .where(ScorerResult.neuron >= start, ScorerResult.neuron < stop)
-        .order_by(ScorerResult.neuron, ScorerResult.scorer)
-    )
-    return connection.execute(query).mappings().all()
+    return of_neurons(connection, ScorerResult, run_id, layer, start, stop)

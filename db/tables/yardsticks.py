@@ -68,8 +68,8 @@ class CalibratedScore(ScoreColumns, Base):
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     neuron: Mapped[int] = mapped_column(primary_key=True)
     calibration: Mapped[str] = mapped_column(primary_key=True)
-    slope: Mapped[float | None]
-    intercept: Mapped[float | None]
+    slope: Mapped[float | None] = mapped_column(sort_order=2)
+    intercept: Mapped[float | None] = mapped_column(sort_order=2)
 
 
 class Ablation(Base):

@@ -3,15 +3,18 @@
 Then the further scorers of `scoring.also`, which make calls.
 """
 
+from collections.abc import Mapping
 from dataclasses import astuple
 
-import numpy as np
+from sqlalchemy import Connection
 
 from db import results, yardsticks
 from db.session import transaction
 from db.stages import up_to
 from worker.neurons.scoring import NeuronScore, score_neuron, unscored
+from worker.neurons.splits import Split
 from worker.shard_work import ShardWork
+from worker.stages.calibrating import calibrated_scores, expected_on
 from worker.stages.classify import classify
 from worker.stages.scored_records import ScoredRecords, scored_records
 
@@ -26,26 +29,39 @@ def score(work: ShardWork) -> None:
         stored = results.scored(connection, *work.neuron_range)
         failed = results.failed(connection, run_id, up_to("simulate"), layer, start, stop)
         simulated = results.simulations(connection, *work.neuron_range)
+        held_back = _held_back(connection, work)
         wanted = [
             scored
             for scored in scored_records(connection, work, layer, start, stop)
             if scored.neuron not in stored | failed
         ]
-    rows = []
+    rows, calibrated = [], []
     for scored in wanted:
-        found = _score(scored, simulated.get(scored.neuron, {}))
-        rows.append((run_id, layer, scored.neuron, *astuple(found)))
+        key = (run_id, layer, scored.neuron)
+        of_neuron = simulated.get(scored.neuron, {})
+        rows.append((*key, *astuple(_score(scored, of_neuron))))
+        if held_back:
+            pair = held_back[scored.neuron], scored
+            found = calibrated_scores(work.config.scoring, *pair, of_neuron)
+            calibrated += [(*key, *row) for row in found]
     classified, failures = classify(work)
     with work.handing_in() as connection:
         results.save_scores(connection, rows)
+        yardsticks.save_calibrated_scores(connection, calibrated)
         yardsticks.save_scorer_results(connection, classified)
         results.save_failures(connection, failures)
 
 
-def _score(scored: ScoredRecords, simulated: dict[int, bytes]) -> NeuronScore:
+def _held_back(connection: Connection, work: ShardWork) -> dict[int, ScoredRecords]:
+    """Return the records that simulations are calibrated on, if they are, by neuron."""
+    if not work.config.scoring.calibration:
+        return {}
+    _, layer, start, stop = work.neuron_range
+    found = scored_records(connection, work, layer, start, stop, Split.CALIBRATION)
+    return {records.neuron: records for records in found}
+
+
+def _score(scored: ScoredRecords, simulated: Mapping[int, bytes]) -> NeuronScore:
     if scored.undefined_reason is not None:
         return unscored(scored.undefined_reason)
-    expected = np.stack(
-        [np.frombuffer(simulated[excerpt], np.float16) for excerpt in scored.excerpts.tolist()]
-    )
-    return score_neuron(scored.true, expected, scored.n_top)
+    return score_neuron(scored.true, expected_on(scored, simulated), scored.n_top)

@@ -1,5 +1,6 @@
 """Simulate: what a neuron would do on its scored records, if its explanation were all of it."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +11,12 @@ from db.session import transaction
 from db.stages import up_to
 from worker.errors import RowError
 from worker.neurons.lookup import LookupTable, simulate_by_lookup
+from worker.neurons.records import IntArray
 from worker.neurons.simulation import Simulation
+from worker.neurons.splits import Split
 from worker.shard_work import ShardWork
 from worker.stages.calls import failure_row
-from worker.stages.scored_records import ScoredRecords, scored_records
+from worker.stages.scored_records import scored_records
 from worker.stages.simulating import ToSimulate, simulate_all
 from worker.stages.vocabulary import texts_of
 
@@ -32,22 +35,25 @@ def simulate(work: ShardWork) -> None:
         results.save_failures(connection, failures)
 
 
-def _wanted(work: ShardWork) -> tuple[list[ScoredRecords], dict[int, dict[int, bytes]]]:
-    """Return the neurons to simulate, and what is stored of them."""
+def _wanted(work: ShardWork) -> dict[int, dict[int, IntArray]]:
+    """Return the tokens of each excerpt that each neuron is simulated on: those to be scored.
+
+    With those of the calibration split, where simulations are calibrated.
+    """
     run_id, layer, start, stop = work.neuron_range
+    splits = [Split.VALID] + ([Split.CALIBRATION] if work.config.scoring.calibration else [])
+    wanted: dict[int, dict[int, IntArray]] = defaultdict(dict)
     with transaction(work.engine) as connection:
         failed = results.failed(connection, run_id, up_to("simulate"), layer, start, stop)
-        stored = results.simulations(connection, *work.neuron_range)
-        wanted = [
-            scored
-            for scored in scored_records(connection, work, layer, start, stop)
-            if scored.undefined_reason is None and scored.neuron not in failed
-        ]
-    return wanted, stored
+        for split in splits:
+            for scored in scored_records(connection, work, layer, start, stop, split):
+                if scored.undefined_reason is None and scored.neuron not in failed:
+                    pairs = zip(scored.excerpts.tolist(), scored.tokens, strict=True)
+                    wanted[scored.neuron].update(pairs)
+    return dict(wanted)
 
 
 def _by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
-    wanted, _ = _wanted(work)
     with transaction(work.engine) as connection:
         rows = records.token_means(connection, *work.neuron_range)
     tables = {
@@ -59,11 +65,11 @@ def _by_lookup(work: ShardWork) -> tuple[Rows, Rows]:
         for row in rows
     }
     simulations: Rows = []
-    for scored in wanted:
-        expected = simulate_by_lookup(tables[scored.neuron], scored.tokens)
-        for excerpt, values in dict(zip(scored.excerpts.tolist(), expected, strict=True)).items():
+    for neuron, excerpts in _wanted(work).items():
+        expected = simulate_by_lookup(tables[neuron], np.stack(list(excerpts.values())))
+        for excerpt, values in zip(excerpts, expected, strict=True):
             simulation, scale = Simulation(values), "neuron_activations"
-            simulations.append(_row(work, scored.neuron, excerpt, simulation, scale, "lookup"))
+            simulations.append(_row(work, neuron, excerpt, simulation, scale, "lookup"))
     return simulations, []
 
 
@@ -85,21 +91,21 @@ def _by_calls(work: ShardWork) -> tuple[Rows, Rows]:
 def _to_simulate(work: ShardWork) -> Iterator[ToSimulate]:
     """Yield the neurons that lack simulations, with the records that lack them."""
     run_id, layer, start, stop = work.neuron_range
-    wanted, stored = _wanted(work)
+    wanted = _wanted(work)
     with transaction(work.engine) as connection:
         texts = texts_of(connection, work)
+        stored = results.simulations(connection, *work.neuron_range)
         explanations = results.explanations(connection, *work.neuron_range)
         retries = results.retries(connection, run_id, "simulate", layer, start, stop)
-    for scored in wanted:
-        records_ = dict(zip(scored.excerpts.tolist(), scored.tokens.tolist(), strict=True))
-        missing = [excerpt for excerpt in records_ if excerpt not in stored.get(scored.neuron, {})]
+    for neuron, excerpts in wanted.items():
+        missing = [excerpt for excerpt in excerpts if excerpt not in stored.get(neuron, {})]
         if missing:
             yield ToSimulate(
-                neuron=scored.neuron,
-                explanation=explanations[scored.neuron],
+                neuron=neuron,
+                explanation=explanations[neuron],
                 keys=missing,
-                texts=[[texts[token] for token in records_[excerpt]] for excerpt in missing],
-                sample=retries.get(scored.neuron, 0),
+                texts=[[texts[token] for token in excerpts[e].tolist()] for e in missing],
+                sample=retries.get(neuron, 0),
             )
 
 

@@ -236,7 +236,7 @@ def bodies_like(engine: Engine, shards: list[int], salt: str) -> list[bytes]:
     """Return the bodies of these shards, told apart from theirs by a word."""
     from db import shards as db_shards
     from worker.shard_work import ShardWork
-    from worker.stages import simulate
+    from worker.stages import simulate, simulating
 
     found: list[bytes] = []
     for shard in shards:
@@ -245,11 +245,12 @@ def bodies_like(engine: Engine, shards: list[int], salt: str) -> list[bytes]:
             assert claim is not None
             run = runs.get(connection, claim.run_id)
         stage = ShardWork(engine, claim, run, RunConfig.model_validate(run["config"]), None)  # type: ignore[arg-type]
-        simulator = simulate._simulator(stage)
-        for group in simulate._groups(stage, simulator.records_at_once):
-            for question in simulator.ask(group.explanation, group.records):
-                body = simulate._call(stage, question, group.sample).content
-                found.append(body.replace(b"words of", salt.encode() + b" of"))
+        simulator = simulating._simulator(stage)
+        for wanted in simulate._to_simulate(stage):
+            for part in simulating._parts(wanted, simulator.records_at_once):
+                for question in simulator.ask(part.explanation, part.texts):
+                    body = simulating._call(stage, question, part.sample).content
+                    found.append(body.replace(b"words of", salt.encode() + b" of"))
         with transaction(engine) as connection:
             db_shards.release(connection, claim)
     return found

@@ -225,8 +225,13 @@ def _array_encoder(kind: Any) -> Encoder:
     return partial(_array, _INT4_OID, "i", 4)
 
 
+def storable(value: str) -> str:
+    """Return a text as Postgres takes it: without NUL, and without halves of surrogate pairs."""
+    return _text(value).decode()
+
+
 def _text(value: str) -> bytes:
-    return value.replace("\0", "\ufffd").encode("utf-8", errors="replace")  # Postgres takes no NUL
+    return value.replace("\0", "\ufffd").encode("utf-8", errors="replace")
 
 
 _SCALARS: tuple[tuple[type[Any] | tuple[type[Any], ...], Encoder], ...] = (

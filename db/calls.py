@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from psycopg2.errors import UniqueViolation
 from sqlalchemy import Connection, RowMapping, func, select, text
+from sqlalchemy.exc import IntegrityError
 
-from db.bulk import insert_new
+from db import progress
+from db.bulk import insert_new, storable
 from db.runs import table
 from db.tables import CallRecord, RepeatedCall
 
@@ -17,6 +20,37 @@ def find(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMap
     """Return the calls of these identities that were answered, by any run."""
     query = select(*CallRecord.__table__.c).where(CallRecord.identity == func.any(list(identities)))
     return connection.execute(query).mappings().all()
+
+
+def save_new(
+    connection: Connection,
+    run_id: int,
+    rows: Sequence[Mapping[str, Any]],
+    spend: Sequence[Mapping[str, object]],
+) -> bool:
+    """Store answers, rows of CALL_COLUMNS, and what they cost, in one statement.
+
+    So a connection that commits by itself stores them in one round trip. Return whether it did: if
+    any question has an answer already, nothing is stored.
+    """
+    row = f"({', '.join(['%s'] * len(CALL_COLUMNS))})"
+    statement = f"""
+        WITH stored AS (INSERT INTO call ({", ".join(CALL_COLUMNS)})
+                        VALUES {", ".join([row] * len(rows))})
+        {progress.add_spend_sql(len(spend))}
+    """  # noqa: S608  (constants)
+    values = (_storable(row[column]) for row in rows for column in CALL_COLUMNS)
+    try:
+        connection.exec_driver_sql(statement, (*values, *progress.spend_values(run_id, spend)))
+    except IntegrityError as error:
+        if isinstance(error.orig, UniqueViolation):
+            return False
+        raise
+    return True
+
+
+def _storable(value: Any) -> Any:
+    return storable(value) if isinstance(value, str) else value
 
 
 class Saved(NamedTuple):

@@ -1,6 +1,6 @@
 """Counters, rates and spending, kept in the transaction of the result they count."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping, text
 
@@ -56,21 +56,28 @@ def add_spend(connection: Connection, run_id: int, rows: Sequence[dict[str, obje
     Each row has stage, model, calls, prompt_tokens, cached_tokens, completion_tokens, usd and
     wasted_usd.
     """
-    for row in sorted(rows, key=lambda r: (str(r["stage"]), str(r["model"]))):  # no deadlocks
-        connection.execute(
-            text("""
-                INSERT INTO spend VALUES (:run, :stage, :model, :calls, :prompt_tokens,
-                    :cached_tokens, :completion_tokens, :usd, :wasted_usd)
-                ON CONFLICT (run_id, stage, model) DO UPDATE SET
-                    calls = spend.calls + EXCLUDED.calls,
-                    prompt_tokens = spend.prompt_tokens + EXCLUDED.prompt_tokens,
-                    cached_tokens = spend.cached_tokens + EXCLUDED.cached_tokens,
-                    completion_tokens = spend.completion_tokens + EXCLUDED.completion_tokens,
-                    usd = spend.usd + EXCLUDED.usd,
-                    wasted_usd = spend.wasted_usd + EXCLUDED.wasted_usd
-            """),
-            {"run": run_id, **row},
-        )
+    if rows:
+        connection.exec_driver_sql(add_spend_sql(len(rows)), spend_values(run_id, rows))
+
+
+_SPEND = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "usd", "wasted_usd")
+
+
+def add_spend_sql(n: int) -> str:
+    """Return the statement that adds so many rows, for the driver."""
+    row = f"({', '.join(['%s'] * (3 + len(_SPEND)))})"
+    sums = ", ".join(f"{name} = spend.{name} + EXCLUDED.{name}" for name in _SPEND)
+    return f"""
+        INSERT INTO spend (run_id, stage, model, {", ".join(_SPEND)})
+        VALUES {", ".join([row] * n)} ON CONFLICT (run_id, stage, model) DO UPDATE SET {sums}
+    """  # noqa: S608  (constants)
+
+
+def spend_values(run_id: int, rows: Sequence[Mapping[str, object]]) -> tuple[object, ...]:
+    """Return the values of rows for `add_spend_sql`, ordered so that writers cannot deadlock."""
+    ordered = sorted(rows, key=lambda row: (str(row["stage"]), str(row["model"])))
+    names = ("stage", "model", *_SPEND)
+    return tuple(value for row in ordered for value in (run_id, *(row[name] for name in names)))
 
 
 def spent(connection: Connection, run_id: int) -> float:

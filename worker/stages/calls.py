@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,8 +29,18 @@ T = TypeVar("T")
 
 _lock = threading.Lock()
 _engine: CallEngine | None = None
-_accounts: dict[int, Account] = {}
-_users: dict[int, int] = {}  # shards that ask for a run at the moment
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What the shards of a run that ask in this process share, and how many they are."""
+
+    account: Account
+    ledger: PostgresLedger
+    users: int = 0
+
+
+_shared: dict[int, _Shared] = {}
 
 
 def ask(work: ShardWork, endpoint: str, questions: Sequence[Call]) -> list[Answer | RowError]:
@@ -146,25 +156,27 @@ def _account_of(work: ShardWork) -> Iterator[Account]:
         Interrupted: The run was paused here, and what was in flight then still is.
     """
     run_id = work.claim.run_id
-    state = RunState(work.engine, run_id)
     budget = RunBudget(work.engine, run_id)
     with _lock:
-        if run_id not in _accounts:
-            ledger = PostgresLedger(work.engine, run_id)
-            terms = partial(_terms, work.engine, run_id)
-            _accounts[run_id] = Account(
-                ledger, Budget(budget), state.pause, state.is_running, terms
-            )
-            _users[run_id] = 0
-        account = _accounts[run_id]
-        if account.halted is not None:
+        if run_id not in _shared:
+            _shared[run_id] = _share(work.engine, run_id, budget)
+        shared = _shared[run_id]
+        if shared.account.halted is not None:
             raise Interrupted("the run is paused")
-        _users[run_id] += 1
+        shared.users += 1
     try:
-        yield account
+        yield shared.account
     finally:
         with _lock:
-            _users[run_id] -= 1
-            if not _users[run_id]:
-                del _accounts[run_id]
+            shared.users -= 1
+            if not shared.users:
+                del _shared[run_id]
+                shared.ledger.close()
                 budget.release()
+
+
+def _share(engine: Engine, run_id: int, budget: RunBudget) -> _Shared:
+    state = RunState(engine, run_id)
+    ledger = PostgresLedger(engine, run_id)
+    terms = partial(_terms, engine, run_id)
+    return _Shared(Account(ledger, Budget(budget), state.pause, state.is_running, terms), ledger)

@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,6 +29,15 @@ class PostgresLedger:
 
     def __init__(self, engine: Engine, run_id: int) -> None:
         self._engine, self._run_id = engine, run_id
+        self._own: Connection | None = None  # kept: a checkout asks first whether it still works
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Give back the connection by which answers are stored."""
+        with self._lock:
+            if self._own is not None:
+                self._own.close()
+                self._own = None
 
     def find(self, identities: Sequence[bytes]) -> dict[bytes, Answer]:
         """Return the answers to these questions that any run has paid for."""
@@ -42,10 +52,24 @@ class PostgresLedger:
         """Store answers and what they cost; committed when it returns."""
 
         def store() -> None:
-            with transaction(self._engine) as connection:
-                self.save_in(connection, answers)
+            if not self._save_new(answers):
+                with transaction(self._engine) as connection:
+                    self.save_in(connection, answers)
 
         patiently(store)
+
+    def _save_new(self, answers: Sequence[Answer]) -> bool:
+        """Store answers at once, if all of them are new; calls wait for this."""
+        rows = [self._row(answer) for answer in answers]
+        with self._lock:
+            if self._own is None:
+                self._own = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                return calls.save_new(self._own, self._run_id, rows, _spend(answers))
+            except SQLAlchemyError:
+                self._own.close()
+                self._own = None
+                raise
 
     def save_in(self, connection: Connection, answers: Sequence[Answer]) -> None:
         """Store answers and what they cost, as a part of a transaction."""

@@ -215,7 +215,15 @@ OF_NEURONS = (
     "failure",
     "retry",
     "imported_neuron",
+    "candidate",
+    "candidate_score",
+    "sentence",
+    "calibrated_score",
+    "ablation",
 )
+
+
+WITH_CALLS = ("explanation", "simulation", "candidate", "sentence")  # of these
 
 
 def strays(connection: Connection, run_id: int, table: str) -> Iterator[RowMapping]:
@@ -232,15 +240,15 @@ def strays(connection: Connection, run_id: int, table: str) -> Iterator[RowMappi
 
 
 def lost_calls(connection: Connection, run_id: int, table: str) -> Iterator[RowMapping]:
-    """Yield (layer, neuron, call) of explanations, or simulations, whose call is not stored."""
-    if table not in ("explanation", "simulation"):
+    """Yield (layer, neuron, call) of rows, of one of WITH_CALLS, whose call is not stored."""
+    if table not in WITH_CALLS:
         raise ValueError(table)
     query = f"""
         SELECT layer, neuron, call FROM {table} AS found
         WHERE run_id = :run AND call IS NOT NULL
           AND NOT EXISTS (SELECT FROM call WHERE call.identity = found.call)
         ORDER BY layer, neuron
-    """  # noqa: S608  (one of two tables)
+    """  # noqa: S608  (one of our own tables)
     yield from _streamed(connection, query, run_id)
 
 

@@ -67,7 +67,7 @@ def _check_references(connection: Connection, run_id: int) -> Iterator[Differenc
         for row in verification.strays(connection, run_id, table):
             what = f"{table} has rows of it, but it is not in the run"
             yield Difference("references", _name(row), what)
-    for table in ("explanation", "simulation"):
+    for table in verification.WITH_CALLS:
         for row in verification.lost_calls(connection, run_id, table):
             what = f"its {table} names call {bytes(row['call']).hex()[:16]}, which is not stored"
             yield Difference("references", _name(row), what)

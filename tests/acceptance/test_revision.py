@@ -26,7 +26,7 @@ def test_explanations_are_revised_to_the_end(cli, mode, drafts, line_failures):
     )
     with RehearsalServer(options) as server:
         explainer = f"{EXPLAINER}candidates = {drafts}"
-        code, output = cli.run("run", cli.config(configured(server, mode, explainer)))
+        code, _ = cli.run("run", cli.config(configured(server, mode, explainer)))
         stats = server.stats()
     assert code == 0, rows(cli, "SELECT stage, failure_class, message, attempts FROM failure")
     assert stats["repeated_questions"] == 0

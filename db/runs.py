@@ -167,6 +167,17 @@ def neurons_in(
     return list(connection.scalars(query))
 
 
+def ablated_in(connection: Connection, run_id: int, layer: int, start: int, stop: int) -> list[int]:
+    """Return those neurons of a range that are to be ablated, in order."""
+    query = (
+        select(Neuron.neuron)
+        .where(Neuron.run_id == run_id, Neuron.layer == layer, Neuron.is_ablated)
+        .where(Neuron.neuron >= start, Neuron.neuron < stop)
+        .order_by(Neuron.neuron)
+    )
+    return list(connection.scalars(query))
+
+
 def layers_of(connection: Connection, run_id: int) -> list[int]:
     """Return the layers that the run is about, in order."""
     query = select(Neuron.layer).where(Neuron.run_id == run_id).distinct().order_by(Neuron.layer)

@@ -183,7 +183,7 @@ def gaps(connection: Connection, run_id: int, n_excerpts: int) -> Sequence[RowMa
             SELECT stage, '' AS step, layer, count(*) AS wanted
             FROM neuron CROSS JOIN (SELECT DISTINCT stage FROM shard
                                     WHERE run_id = :run AND stage <> 'collect') AS stages
-            WHERE run_id = :run GROUP BY 1, 2, 3
+            WHERE run_id = :run AND (stage <> 'ablate' OR is_ablated) GROUP BY 1, 2, 3
             UNION ALL
             SELECT 'collect', step, layer, 1
             FROM (SELECT DISTINCT layer FROM neuron WHERE run_id = :run) AS layers

@@ -54,6 +54,11 @@ def check_model(config: RunConfig) -> Shape:
             f"corpus.excerpt_tokens = {config.corpus.excerpt_tokens} is more than the "
             f"{shape.n_positions} positions of subject.model = {config.subject.model!r}"
         )
+    if config.ablation.is_wanted and not shape.has_tied_embeddings:
+        raise InputError(
+            f"subject.model = {config.subject.model!r} has an output matrix of its own, which is "
+            "not read: its neurons cannot be ablated, so leave out [ablation]"
+        )
     if config.neurons.layers != "all":
         wrong = [layer for layer in config.neurons.layers if layer >= shape.n_layers]
         if wrong or not config.neurons.layers:

@@ -16,12 +16,13 @@ DEMO_FOLDER = Path(__file__).parents[1] / "worker" / "gpu" / "demo"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The MLP neurons of a GPT-2, and how many tokens it reads at once."""
+    """The MLP neurons of a GPT-2, how many tokens it reads at once, and how it writes them."""
 
     n_layers: int
     neurons_per_layer: int
     n_positions: int
     vocab_size: int
+    has_tied_embeddings: bool = True
 
 
 def read_shape(model: str) -> Shape:
@@ -49,6 +50,7 @@ def read_shape(model: str) -> Shape:
         neurons_per_layer=config.get("n_inner") or 4 * config["n_embd"],
         n_positions=config.get("n_positions", 1024),
         vocab_size=config["vocab_size"],
+        has_tied_embeddings=config.get("tie_word_embeddings", True),
     )
 
 

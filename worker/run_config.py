@@ -149,7 +149,7 @@ class AblationConfig(Section):
     """Which neurons are ablated after they are scored: some by name, a sample of each layer, none.
 
     `neurons` are [layer, neuron], `per_layer` is a seeded sample of so many. It takes passes of the
-    subject model for each of them.
+    subject model for each of them, and simulations with a linear calibration.
     """
 
     neurons: list[Place] = Field(default_factory=list)
@@ -220,6 +220,11 @@ class RunConfig(Section):
             raise ValueError("lookup and token_space need the subject model; records.run has none")
         if self.records.run is not None and (self.explainer.revise or self.ablation.is_wanted):
             raise ValueError("revise and ablation need the subject model; records.run has none")
+        if self.ablation.is_wanted and "linear" not in self.scoring.calibration:
+            raise ValueError(
+                "ablation puts simulations in the place of activations, for which they have to be "
+                'calibrated: add "linear" to scoring.calibration'
+            )
         if self.explainer.has_candidates and self.simulator.kind == "lookup":
             raise ValueError(
                 'simulator.kind = "lookup" reads no explanation, so it cannot judge candidates: '

@@ -55,6 +55,8 @@ def _missing(stored: StoredNeuron, config: RunConfig) -> Iterator[str]:
         yield "it has neither an explanation, nor a failure, nor a reason for none"
     if stored.score is None and "score" in stored.finished and not stored.failed_up_to("score"):
         yield "it has neither a score nor a failure"
+    if stored.is_ablated and stored.is_owed_by("ablate") and "ablation" not in stored.row:
+        yield "it was to be ablated, and has neither a result nor a failure"
     if stored.explanation is not None and stored.failed_up_to(explaining):
         yield "it has an explanation, and a failure in its place"
     after = {"ablate"} | ({"score"} if config.scoring.also else set())  # of a further scorer

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, RowMapping
 
-from db import records, verification
+from db import records, runs, verification
 from db.stages import up_to
 
 SINGLE = ("explanation", "score", "ablation")  # tables with one row for a neuron
@@ -26,6 +26,7 @@ class StoredNeuron:
     row: dict[str, RowMapping] = field(default_factory=dict)
     rows: dict[str, list[RowMapping]] = field(default_factory=lambda: {t: [] for t in SEVERAL})
     simulations: dict[int, RowMapping] = field(default_factory=dict)
+    is_ablated: bool = False
     is_imported: bool = False
     failures: set[str] = field(default_factory=set)
 
@@ -66,8 +67,9 @@ def load(
         first, last = (bisect_left(neurons, shard[end]) for end in ("start", "stop"))
         for neuron in neurons[first:last]:
             finished[neuron].add(shard["stage"])
-    stored = {neuron: StoredNeuron(finished[neuron]) for neuron in neurons}
     place = (layer, neurons[0], neurons[-1] + 1)
+    ablated = set(runs.ablated_in(connection, run_id, *place))
+    stored = {n: StoredNeuron(finished[n], is_ablated=n in ablated) for n in neurons}
     for row in records.load(connection, run_id, *place):
         if row["neuron"] in stored:
             stored[row["neuron"]].records = row

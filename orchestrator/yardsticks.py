@@ -1,4 +1,4 @@
-"""What stands beside a score: baselines, further scorers, and what the weights connect."""
+"""What stands beside a score: baselines, calibrations, scorers, and what the weights connect."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from worker.neurons.lookup import quoted
 BASELINES = ("lookup", "token_list", "weights")
 SHOWN = 5  # related neurons and tokens of each sign
 
-_KEYS = ("run_id", "layer", "neuron", "baseline")
+_KEYS = ("run_id", "layer", "neuron", "baseline", "calibration")
 
 
 def of_neuron(connection: Connection, run_id: int, layer: int, neuron: int) -> dict[str, Any]:
@@ -26,11 +26,15 @@ def of_neuron(connection: Connection, run_id: int, layer: int, neuron: int) -> d
     texts = runs.token_texts(connection, corpus["vocabulary_id"])
     place = (run_id, layer, neuron)
     baselines = yardsticks.baseline_scores(connection, *place)
-    scorers = yardsticks.scorer_results(connection, run_id, layer, neuron, neuron + 1)
+    scorers = yardsticks.scorer_results(connection, *place, neuron + 1)
+    calibrated = yardsticks.calibrated_scores(connection, *place, neuron + 1)
+    ablations = yardsticks.ablations(connection, *place, neuron + 1)
     neurons = connections.related_neurons(connection, *place)
     tokens = connections.related_tokens(connection, *place)
     return {
         "baselines": {name: _scores(row) for name, row in baselines.items()},
+        "calibrated": {row["calibration"]: _scores(row) for row in calibrated},
+        "ablation": next((_scores(row) for row in ablations), None),
         "scorers": {row["scorer"]: _result(row) for row in scorers},
         "mean_activation_tokens": _mean_tokens(connection, *place, texts),
         "related_neurons": {name: _related_neurons(row) for name, row in neurons.items()},
@@ -78,6 +82,12 @@ def neuron_lines(found: Mapping[str, Any]) -> Group:
     )
     lines = [Text(f"baselines: {scores}")] if scores else []
     lines += [
+        Text(f"{name} calibration: explained variance {_or_why(result, 'rsquared')}")
+        for name, result in found["calibrated"].items()
+    ]
+    if found["ablation"] is not None:
+        lines.append(Text(f"ablation: {_or_why(found['ablation'], 'score')}"))
+    lines += [
         Text(f"{name}: balanced accuracy {number(result['score'])}   AUC {number(result['auc'])}")
         for name, result in found["scorers"].items()
     ]
@@ -88,6 +98,11 @@ def neuron_lines(found: Mapping[str, Any]) -> Group:
         for direction, related in sorted(found[kind].items()):
             lines += _signed(f"{direction} {kind.removeprefix('related_')}", related)
     return Group(*lines)
+
+
+def _or_why(result: Mapping[str, Any], key: str) -> str:
+    reason = result["undefined_reason"]
+    return number(result[key]) + (f" ({reason})" if reason else "")
 
 
 def _signed(title: str, related: Sequence[Mapping[str, Any]]) -> list[Text]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection, RowMapping, text
 
 from db.bulk import upsert
 from db.neurons import of_neurons
@@ -12,6 +12,16 @@ from db.tables import Candidate, CandidateScore, Sentence
 
 CANDIDATE_COLUMNS = tuple(column.name for column in Candidate.__table__.columns)
 CANDIDATE_SCORE_COLUMNS = tuple(column.name for column in CandidateScore.__table__.columns)
+SENTENCE_COLUMNS = (
+    "run_id",
+    "layer",
+    "neuron",
+    "number",
+    "text",
+    "is_expected",
+    "for_judging",
+    "call",
+)
 
 
 def save_candidates(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
@@ -22,6 +32,30 @@ def save_candidates(connection: Connection, rows: Iterable[Sequence[Any]]) -> in
 def save_candidate_scores(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Store how candidates were judged, in the order of CANDIDATE_SCORE_COLUMNS."""
     return upsert(connection, table(CandidateScore), CANDIDATE_SCORE_COLUMNS, rows)
+
+
+def save_sentences(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
+    """Store sentences, in the order of SENTENCE_COLUMNS; the first one of a number stands."""
+    return upsert(connection, table(Sentence), SENTENCE_COLUMNS, rows)
+
+
+def save_observations(
+    connection: Connection, run_id: int, layer: int, rows: Sequence[tuple[int, int, bytes, bytes]]
+) -> int:
+    """Store (neuron, number, tokens, activations) of sentences that have not been observed."""
+    neurons, numbers, tokens, activations = map(list, zip(*rows, strict=True)) if rows else [[]] * 4
+    values = {"neurons": neurons, "numbers": numbers, "tokens": tokens, "activations": activations}
+    found = connection.execute(_OBSERVE, {"run": run_id, "layer": layer, **values})
+    return found.rowcount
+
+
+_OBSERVE = text("""
+    UPDATE sentence SET tokens = seen.tokens, activations = seen.activations
+    FROM unnest(CAST(:neurons AS int[]), CAST(:numbers AS int[]), CAST(:tokens AS bytea[]),
+                CAST(:activations AS bytea[])) AS seen (neuron, number, tokens, activations)
+    WHERE run_id = :run AND layer = :layer AND sentence.neuron = seen.neuron
+      AND sentence.number = seen.number AND sentence.tokens IS NULL
+""")
 
 
 def candidates(

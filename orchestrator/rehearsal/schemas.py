@@ -29,6 +29,7 @@ _KEYWORDS: dict[str, type | tuple[type, ...]] = {
 _ANNOTATIONS = frozenset({"$schema", "$id", "title", "description", "default", "examples"})
 _DEEPEST = 20
 _WORDS = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "heath", "iris")
+_N_WORDS = 8  # of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class SchemaFiller:
             case "number":
                 return self._number(schema, place)
             case "string":
-                return self._choose(_WORDS, place)
+                return self._words(place)
             case "boolean":
                 return self._choose([False, True], place)
             case "null":
@@ -91,6 +92,10 @@ class SchemaFiller:
 
     def _choose(self, options: Sequence[Any], place: str) -> Any:
         return options[draw(self.seed, self.digest, place) % len(options)]
+
+    def _words(self, place: str) -> str:
+        """Return a text; those of different places are hardly ever the same."""
+        return " ".join(self._choose(_WORDS, f"{place} {n}") for n in range(_N_WORDS))
 
     def _object(self, schema: dict[str, Any], place: str) -> dict[str, Any]:
         properties = schema.get("properties", {})

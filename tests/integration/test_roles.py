@@ -58,7 +58,7 @@ def engines(roles, engine, database_url):
 
 
 @pytest.mark.parametrize("mode", ["online", "batch"])
-@pytest.mark.parametrize("kinds", ["llm", "lookup"])
+@pytest.mark.parametrize("kinds", ["llm", "lookup", "revised"])
 def test_a_whole_run_needs_no_more_than_the_roles_may(engines, services, monkeypatch, mode, kinds):
     monkeypatch.setenv("REDIS_URL", services.redis_url)
     orchestrator, worker = engines["orchestrator"], engines["worker"]
@@ -70,6 +70,8 @@ def test_a_whole_run_needs_no_more_than_the_roles_may(engines, services, monkeyp
         values["budget"]["usd"] = 100.0
         if kinds == "lookup":
             values["simulator"] = values["explainer"] = {"kind": "lookup"}
+        if kinds == "revised":
+            values["explainer"] |= {"candidates": 2, "revise": True, "sentences": 4}
         config = RunConfig.model_validate(values)
         run_id = create_or_resume(orchestrator, config, check_inputs(config, {}), lambda: None)
         with transaction(worker) as connection:

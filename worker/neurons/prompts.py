@@ -66,16 +66,17 @@ def message(role: str, content: str) -> Message:
 
 
 def _explanation_question(number: int, records: Sequence[Tokens]) -> str:
-    parts = [f"Neuron {number}", "Activations:", _bodies(records)]
+    parts = [f"Neuron {number}", "Activations:", record_bodies(records)]
     activations = [activation for record in records for _, activation in record]
     if sum(a > 0 for a in activations) < REPEAT_BELOW * len(activations):
         found = [tuple(pair for pair in record if pair[1] > 0) for record in records]
-        parts += ["The same, without the zeros:", _bodies(found)]
+        parts += ["The same, without the zeros:", record_bodies(found)]
     parts.append(f'Explain neuron {number}. Begin with "{LEAD_IN}".')
     return "\n".join(parts)
 
 
-def _bodies(records: Iterable[Tokens]) -> str:
+def record_bodies(records: Iterable[Tokens]) -> str:
+    """Return records one below the other, a line for each token with its activation."""
     return "\n".join(
         "\n".join(["<start>", *(f"{visible(t)}\t{a}" for t, a in record), "<end>"])
         for record in records

@@ -20,7 +20,7 @@ def parse_simulation(text: str, n_tokens: int) -> FloatArray:
         Malformed: It is neither, or a value is missing, named twice, of another type, or out of
             range.
     """
-    return activations_in(_loads(text), n_tokens)
+    return activations_in(loads(text), n_tokens)
 
 
 _KEY = re.compile(r'"(\d{1,6})"\s*:\s*"?')
@@ -49,7 +49,7 @@ def texts_in(text: str, n_records: int) -> list[Any]:
     Raises:
         Malformed: It is no object or list of so many.
     """
-    values = _loads(text)
+    values = loads(text)
     if isinstance(values, dict):
         values = _in_order(values, n_records, "texts")
     if not isinstance(values, list) or len(values) != n_records:
@@ -76,14 +76,19 @@ def activations_in(values: Any, n_tokens: int) -> FloatArray:
     return np.array([_value(value, place) for place, value in enumerate(values)])
 
 
-def _loads(text: str) -> Any:
+def loads(text: str, what: str = "the simulation") -> Any:
+    """Return what JSON says, in a code fence or without one.
+
+    Raises:
+        Malformed: It is no JSON, as `what`, or an object has a key twice.
+    """
     stripped = text.strip()
     if stripped.startswith("```"):
         stripped = stripped.strip("`").removeprefix("json").strip()
     try:
         return json.loads(stripped, parse_constant=_refuse, object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
-        raise Malformed(f"the simulation is no JSON: {text[:80]!r}") from error
+        raise Malformed(f"{what} is no JSON: {text[:80]!r}") from error
 
 
 def _refuse(name: str) -> None:
@@ -93,7 +98,7 @@ def _refuse(name: str) -> None:
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise Malformed("the simulation names a position twice")
+        raise Malformed("the answer names a key twice")
     return found
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar
 
 from worker.errors import Malformed
@@ -116,7 +116,7 @@ def _answer(values: Sequence[Sequence[int]]) -> str:
     return json.dumps(shown, separators=(",", ":"))
 
 
-@cache
+@lru_cache(maxsize=256)  # sentences are of any length, and so are several of them together
 def response_format(lengths: tuple[int, ...]) -> dict[str, Any]:
     """Return the schema of an answer: one integer from 0 to 10 for every position.
 

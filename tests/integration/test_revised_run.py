@@ -1,0 +1,62 @@
+"""A whole run whose explanations are revised, with failures: what `verify` says of it."""
+
+import pytest
+from sqlalchemy import text
+
+from db import retry, runs
+from db.session import transaction
+from orchestrator.launch import check_inputs, create_or_resume
+from orchestrator.rehearsal.faults import FaultRates
+from orchestrator.rehearsal.options import RehearsalOptions
+from orchestrator.rehearsal.server import RehearsalServer
+from orchestrator.verification.verify import verify
+from tests.integration.conftest import finish, run_config
+from worker.run_config import RunConfig
+
+FAULTS = FaultRates(refusal=0.03, malformed=0.2)
+KEPT = "(layer, neuron) = (SELECT layer, neuron FROM explanation ORDER BY 1, 2 LIMIT 1)"
+
+
+def differences(engine):
+    with transaction(engine) as connection:
+        run = runs.latest(connection)
+    return [str(found) for found in verify(engine, run, lambda *_: None)]
+
+
+def scalar(engine, query):
+    with engine.begin() as connection:
+        return connection.scalar(text(query))
+
+
+def damage(engine, statement):
+    with engine.begin() as connection:
+        assert connection.execute(text(f"{statement} WHERE {KEPT}")).rowcount
+
+
+@pytest.mark.parametrize("kind", ["llm", "token_space"])
+def test_a_revised_run_is_whole_also_after_a_retry_and_damage_is_found(
+    engine, services, monkeypatch, kind
+):
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+    with RehearsalServer(RehearsalOptions(faults=FAULTS, seed=2)) as server:
+        values = run_config(server.base_url).model_dump(mode="json")
+        values["explainer"] |= {"kind": kind, "revise": True, "sentences": 4}
+        config = RunConfig.model_validate(values)
+        run_id = create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
+        finish(engine, run_id)
+        failed = "SELECT array_agg(DISTINCT stage) FROM failure"
+        assert {"illustrate", "revise"} <= set(scalar(engine, failed))
+        n_explained = scalar(engine, "SELECT count(*) FROM explanation")
+        assert differences(engine) == []
+        with transaction(engine) as connection:
+            retry.retry(connection, run_id)
+            runs.resume(connection, run_id)
+        finish(engine, run_id)
+    assert scalar(engine, "SELECT count(*) FROM explanation") > n_explained
+    assert differences(engine) == []
+    damage(engine, "UPDATE sentence SET tokens = NULL, activations = NULL")
+    assert any("sentence 0 is not observed" in found for found in differences(engine))
+    damage(engine, "UPDATE explanation SET text = 'another'")
+    assert any("its explanation is not candidate 0" in found for found in differences(engine))
+    damage(engine, "DELETE FROM candidate_score")
+    assert any("candidates [] are judged" in found for found in differences(engine))

@@ -1,0 +1,30 @@
+"""What the rehearsal server says to the questions of a revision."""
+
+import json
+
+from orchestrator.rehearsal.answers import OPENING, answer
+from orchestrator.rehearsal.questions import read_question
+from worker.neurons.illustration import illustration_body, read_illustration
+from worker.neurons.records import ActivationRecord
+from worker.neurons.revision import Observed, revision_body
+
+
+def said(asked, seed=0):
+    body = json.dumps({"model": "rehearsal", **asked}).encode()
+    return answer(read_question(body, models=()), seed)
+
+
+def test_sentences_are_as_many_as_asked_for_all_different_and_the_same_each_time():
+    for number in range(50):
+        asked = illustration_body(f"words of kind {number}", 40, 64)
+        assert said(asked).finish_reason == "stop"
+        assert len(read_illustration(said(asked).content, 40)) == 40
+        assert said(asked) == said(asked)
+    assert said(asked) != said(asked, seed=1)
+
+
+def test_a_revision_is_an_explanation():
+    record = ActivationRecord((" the", " sea"), (0.0, 4.0))
+    found = said(revision_body("words", [record], [Observed(record, is_expected=False)]))
+    assert found.content.startswith(f"{OPENING} tokens like ' sea' in ")
+    assert found.finish_reason == "stop"

@@ -1,0 +1,66 @@
+"""Illustrate: sentences that put a draft of an explanation to the test, by the explainer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from db import candidates, results
+from db.session import transaction
+from db.stages import up_to
+from worker.api.calls import Call
+from worker.errors import RowError
+from worker.neurons.illustration import illustration_body, read_illustration
+from worker.shard_work import ShardWork
+from worker.stages.asking_each import ask_each
+from worker.stages.calls import failure_row
+from worker.stages.drafts import chosen_drafts
+
+Rows = list[tuple[Any, ...]]
+
+
+def illustrate(work: ShardWork) -> None:
+    """Have sentences written for the drafts of a shard's neurons that have none yet."""
+    calls = _calls(work)
+    n = work.config.explainer.sentences
+    outcomes = ask_each(
+        work,
+        work.config.explainer.endpoint,
+        list(calls.values()),
+        lambda answer: read_illustration(answer, n),
+    )
+    rows: Rows = []
+    failures: Rows = []
+    for neuron, outcome in zip(calls, outcomes, strict=True):
+        if isinstance(outcome, RowError):
+            failures.append(failure_row(work, neuron, outcome))
+            continue
+        found, call = outcome
+        key = (work.claim.run_id, work.claim.layer, neuron)
+        rows += [
+            (*key, number, sentence.text, sentence.is_expected, sentence.for_judging, call)
+            for number, sentence in enumerate(found)
+        ]
+    with work.handing_in() as connection:
+        candidates.save_sentences(connection, rows)
+        results.save_failures(connection, failures)
+
+
+def _calls(work: ShardWork) -> Mapping[int, Call]:
+    """Return the question about each neuron that has a draft and no sentences."""
+    run_id, layer, start, stop = work.neuron_range
+    with transaction(work.engine) as connection:
+        done = results.failed(connection, run_id, up_to("illustrate"), layer, start, stop)
+        done |= {row["neuron"] for row in candidates.sentences(connection, *work.neuron_range)}
+        retries = results.retries(connection, run_id, "illustrate", layer, start, stop)
+        drafts = chosen_drafts(connection, work)
+    return {
+        neuron: _call(work, draft["text"], retries.get(neuron, 0))
+        for neuron, draft in sorted(drafts.items())
+        if neuron not in done
+    }
+
+
+def _call(work: ShardWork, draft: str, sample: int) -> Call:
+    explainer, n_tokens = work.config.explainer, work.config.corpus.excerpt_tokens
+    asked = illustration_body(draft, explainer.sentences, n_tokens)
+    body = {"model": explainer.model, **asked}
+    return Call("illustrate", explainer.model, body, sample=sample)

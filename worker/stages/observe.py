@@ -1,0 +1,69 @@
+"""Observe: what neurons really do on the sentences that were written for them."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from sqlalchemy import RowMapping
+from tokenizers import Tokenizer
+
+from db import candidates, results
+from db.session import transaction
+from db.stages import up_to
+from worker.gpu.sentences import activations_on, load_tokenizer, tokens_of
+from worker.shard_work import ShardWork
+from worker.stages.subject_reading import go_on, subject_of
+
+_tokenizer = lru_cache(maxsize=1)(load_tokenizer)
+
+
+def observe(work: ShardWork) -> None:
+    """Run the sentences of a shard's neurons through the subject model.
+
+    One that has no token is stored with none, and left out from then on.
+    """
+    rows = _unobserved(work)
+    found = _observed(work, _tokenizer(work.config.subject.model), rows) if rows else []
+    with work.handing_in() as connection:
+        candidates.save_observations(connection, work.claim.run_id, work.claim.layer, found)
+
+
+def _unobserved(work: ShardWork) -> list[RowMapping]:
+    """Return the sentences of the neurons that have not failed."""
+    run_id, layer, start, stop = work.neuron_range
+    with transaction(work.engine) as connection:
+        failed = results.failed(connection, run_id, up_to("observe"), layer, start, stop)
+        return [
+            row
+            for row in candidates.sentences(connection, *work.neuron_range)
+            if row["tokens"] is None and row["neuron"] not in failed
+        ]
+
+
+def _observed(
+    work: ShardWork, tokenizer: Tokenizer, rows: Sequence[RowMapping]
+) -> list[tuple[int, int, bytes, bytes]]:
+    """Return (neuron, number, tokens, activations) of each sentence."""
+    n_tokens = work.config.corpus.excerpt_tokens
+    read = tokens_of(tokenizer, [row["text"] for row in rows], n_tokens)
+    readable = [
+        (row["neuron"], tokens) for row, tokens in zip(rows, read, strict=True) if len(tokens)
+    ]
+    values = iter(
+        activations_on(
+            subject_of(work),
+            work.claim.layer,
+            [tokens for _, tokens in readable],
+            [neuron for neuron, _ in readable],
+            n_tokens,
+            on_batch=go_on(work),
+        )
+    )
+    return [
+        (
+            row["neuron"],
+            row["number"],
+            tokens.tobytes(),
+            next(values).tobytes() if len(tokens) else b"",
+        )
+        for row, tokens in zip(rows, read, strict=True)
+    ]

@@ -1,0 +1,194 @@
+"""Revise: a better explanation by what the neuron did on sentences, if it is a better one."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, RowMapping
+
+from db import candidates, records, results
+from db.session import transaction
+from db.stages import up_to
+from worker.api.calls import Call
+from worker.errors import Malformed, RowError
+from worker.neurons.prompts import clean_explanation
+from worker.neurons.records import ActivationRecord
+from worker.neurons.revision import Observed, revision_body
+from worker.neurons.splits import Split, top_slice
+from worker.shard_work import ShardWork
+from worker.stages.asking_each import ask_each
+from worker.stages.calls import failure_row
+from worker.stages.drafts import chosen_drafts
+from worker.stages.judging import HeldBack, Trial, best, calibration_records, judge, judged_rows
+from worker.stages.shown_records import shown_records
+from worker.stages.vocabulary import texts_of
+
+Rows = list[tuple[Any, ...]]
+_CANDIDATE = ("number", "text", "explainer", "call")
+
+
+def revise(work: ShardWork) -> None:
+    """Revise the drafts of a shard's neurons, and let the better of both be the explanation.
+
+    Both are judged by the calibration split and the sentences that were kept back. A neuron whose
+    revision fails has failed: its draft was not tried to the end.
+    """
+    tasks = _tasks(work)
+    revised, failures = _revised(work, tasks)
+    trials = list(_trials(tasks, revised))
+    scores, unjudged = judged_rows(work, trials, judge(work, trials))
+    key = work.neuron_range[:2]
+    with work.handing_in() as connection:
+        rows = [(*key, neuron, *astuple(found)) for neuron, found in revised.items()]
+        candidates.save_candidates(connection, rows)
+        candidates.save_candidate_scores(connection, scores)
+        results.save_explanations(connection, _explanations(work, tasks, revised, scores))
+        results.save_failures(connection, [*failures, *unjudged])
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A row of `candidate`, but for its neuron."""
+
+    number: int
+    text: str
+    explainer: str
+    call: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A neuron whose draft is to be revised, and by what.
+
+    `revision` is there where an earlier attempt has stored it.
+    """
+
+    draft: _Candidate
+    revision: _Candidate | None
+    records: list[ActivationRecord]
+    observed: list[Observed]
+    held_back: HeldBack
+    sample: int
+
+
+def _tasks(work: ShardWork) -> dict[int, _Task]:
+    """Return what is to be done, by neuron: those that have a draft and no explanation."""
+    run_id, layer, start, stop = work.neuron_range
+    with transaction(work.engine) as connection:
+        done = results.failed(connection, run_id, up_to("revise"), layer, start, stop)
+        done |= results.explanations(connection, *work.neuron_range).keys()
+        retries = results.retries(connection, run_id, "revise", layer, start, stop)
+        drafts = chosen_drafts(connection, work)
+        revisions = _revisions(connection, work)
+        shown = _train_records(connection, work, drafts.keys() - done)
+        held_back = calibration_records(connection, work)
+        sentences = _observed(connection, work)
+    tasks = {}
+    for neuron, of_neuron in shown.items():
+        for_revising, for_judging = sentences[neuron]
+        tasks[neuron] = _Task(
+            draft=_candidate(drafts[neuron]),
+            revision=revisions.get(neuron),
+            records=of_neuron,
+            observed=for_revising,
+            held_back=_with(held_back[neuron], for_judging),
+            sample=retries.get(neuron, 0),
+        )
+    return tasks
+
+
+def _candidate(row: RowMapping) -> _Candidate:
+    return _Candidate(*(row[column] for column in _CANDIDATE))
+
+
+def _revisions(connection: Connection, work: ShardWork) -> dict[int, _Candidate]:
+    number = work.config.explainer.candidates
+    found = candidates.candidates(connection, *work.neuron_range)
+    return {row["neuron"]: _candidate(row) for row in found if row["number"] == number}
+
+
+def _train_records(
+    connection: Connection, work: ShardWork, neurons: Set[int]
+) -> dict[int, list[ActivationRecord]]:
+    """Return what the drafts of some neurons were written from."""
+    train = top_slice(Split.TRAIN, work.config.scoring.top)
+    loaded = records.load(connection, *work.neuron_range)
+    rows = [row for row in loaded if row["neuron"] in neurons]
+    shown = shown_records(connection, work, rows, [row["top_records"][train] for row in rows])
+    return {row["neuron"]: found for row, found in zip(rows, shown, strict=True)}
+
+
+def _observed(
+    connection: Connection, work: ShardWork
+) -> Mapping[int, tuple[list[Observed], list[Observed]]]:
+    """Return the sentences that have tokens, by neuron: those for revising, and for judging."""
+    texts = texts_of(connection, work)
+    found: dict[int, tuple[list[Observed], list[Observed]]] = defaultdict(lambda: ([], []))
+    for row in candidates.sentences(connection, *work.neuron_range):
+        if row["tokens"]:
+            tokens = np.frombuffer(row["tokens"], np.int32).tolist()
+            values = np.frombuffer(row["activations"], np.float16).tolist()
+            record = ActivationRecord(tuple(texts[token] for token in tokens), tuple(values))
+            found[row["neuron"]][row["for_judging"]].append(Observed(record, row["is_expected"]))
+    return found
+
+
+def _with(held_back: HeldBack, sentences: Sequence[Observed]) -> HeldBack:
+    """Return what was held back, with the sentences that were too."""
+    texts = [list(sentence.record.tokens) for sentence in sentences]
+    true = [np.array(sentence.record.activations, np.float16) for sentence in sentences]
+    return HeldBack([*held_back.texts, *texts], np.concatenate([held_back.true, *true]))
+
+
+def _revised(work: ShardWork, tasks: Mapping[int, _Task]) -> tuple[dict[int, _Candidate], Rows]:
+    """Return the revisions by neuron, and failures."""
+    explainer = work.config.explainer
+    found = {neuron: task.revision for neuron, task in tasks.items() if task.revision}
+    calls = {neuron: _call(work, task) for neuron, task in tasks.items() if neuron not in found}
+    outcomes = ask_each(work, explainer.endpoint, list(calls.values()), _read)
+    failures: Rows = []
+    for neuron, outcome in zip(calls, outcomes, strict=True):
+        if isinstance(outcome, RowError):
+            failures.append(failure_row(work, neuron, outcome))
+        else:
+            text, call = outcome
+            found[neuron] = _Candidate(explainer.candidates, text, explainer.model, call)
+    return found, failures
+
+
+def _call(work: ShardWork, task: _Task) -> Call:
+    model = work.config.explainer.model
+    body = {"model": model, **revision_body(task.draft.text, task.records, task.observed)}
+    return Call("revise", model, body, sample=task.sample)
+
+
+def _read(answer: str) -> str:
+    text = clean_explanation(answer)
+    if not text:
+        raise Malformed("the explanation is empty")
+    return text
+
+
+def _trials(tasks: Mapping[int, _Task], revised: Mapping[int, _Candidate]) -> Iterator[Trial]:
+    for neuron, revision in sorted(revised.items()):
+        task = tasks[neuron]
+        for found in (task.draft, revision):
+            yield Trial(neuron, found.number, found.text, task.held_back, task.sample)
+
+
+def _explanations(
+    work: ShardWork,
+    tasks: Mapping[int, _Task],
+    revised: Mapping[int, _Candidate],
+    scores: Rows,
+) -> Iterator[tuple[Any, ...]]:
+    """Yield rows of `explanation`: the better of both, the draft where they are as good."""
+    by_neuron: dict[int, dict[int, float | None]] = defaultdict(dict)
+    for _, _, neuron, _, number, score, _ in scores:
+        by_neuron[neuron][number] = score
+    for neuron, found in by_neuron.items():
+        both = {candidate.number: candidate for candidate in (tasks[neuron].draft, revised[neuron])}
+        kept = both[best(found)]
+        yield (*work.neuron_range[:2], neuron, kept.text, kept.explainer, kept.call)

@@ -162,12 +162,12 @@ def _measure_parts(meter: Meter) -> None:
     from worker.api.calls import Call
     from worker.api.channel import Channel
     from worker.api.limiter import Limiter
-    from worker.stages import simulate
+    from worker.stages import simulate, simulating
     from worker.stages.ledger import PostgresLedger
 
-    meter.function(simulate, "_call", "prompt")
+    meter.function(simulating, "_call", "prompt")
     meter.function(Call, "identity", "prompt")
-    meter.function(simulate, "_read", "parse")
+    meter.function(simulating, "_read", "parse")
     meter.function(PostgresLedger, "find", "persist")
     meter.function(PostgresLedger, "save", "persist")
     meter.function(results, "save_simulations", "persist")

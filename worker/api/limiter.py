@@ -22,6 +22,7 @@ SHORTEST_WAIT_S = 0.02
 LONGEST_WAIT_S = 0.25  # half a bucket: what others give back is not overslept
 STILL_HERE_S = 2.0  # how often a process says that its calls are still in flight
 GIVE_UP_S = 300.0
+KEEPS_TURNS_S = 1.0  # how long calls may follow each other without an exchange
 
 
 class Limiter:
@@ -35,6 +36,7 @@ class Limiter:
         self._change = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._away_since: float | None = None
+        self._keeps_turns_until = 0.0  # as the last exchange said, unless there is news since
 
     async def take(self, tokens: int, *, first: bool = False) -> None:
         """Wait until a call of so many tokens may be sent; whoever took must `leave`.
@@ -61,8 +63,15 @@ class Limiter:
     def leave(
         self, *, unused: int = 0, answered: int = 0, failed: int = 0, refused: int = 0
     ) -> None:
-        """End a call that was taken, and say how. `unused` tokens go back."""
+        """End a call that was taken, and say how. `unused` tokens go back.
+
+        Its turn goes to the next call at once, where the number of calls is all that is limited.
+        """
         self._in_flight -= 1
+        if failed or refused:
+            self._keeps_turns_until = 0.0
+        if time.monotonic() < self._keeps_turns_until:
+            self._begin_next()
         self._report.refund += unused
         self._report.answered += answered
         self._report.failed += failed
@@ -76,11 +85,13 @@ class Limiter:
     def block(self, seconds: float) -> None:
         """Let nobody send anything for so long, in any process."""
         self._report.blocked_s = max(self._report.blocked_s, seconds)
+        self._keeps_turns_until = 0.0
         self._change.set()
 
     def lower(self, ceilings: dict[str, float]) -> None:
         """Take over the limits that the server names, a second, where they are lower."""
         self._report.ceilings |= ceilings
+        self._keeps_turns_until = 0.0
 
     async def close(self) -> None:
         """Stop; nobody waits any more."""
@@ -121,7 +132,15 @@ class Limiter:
             self._report.add(report)
             return self._without_redis(error)
         self._away_since = None
+        has_news = self._report.failed or self._report.refused or self._report.blocked_s
+        if grant.keeps_turns and not has_news and not self._report.ceilings:
+            self._keeps_turns_until = time.monotonic() + KEEPS_TURNS_S
+        else:
+            self._keeps_turns_until = 0.0
         for tokens, turn in asked[: grant.calls]:
+            if turn.done() and not turn.cancelled():  # it was given the turn of another meanwhile
+                self._begin_next()
+                continue
             self._queue.remove((tokens, turn))
             self._in_flight += 1
             if turn.cancelled():
@@ -129,6 +148,15 @@ class Limiter:
             else:
                 turn.set_result(None)
         return grant
+
+    def _begin_next(self) -> None:
+        """Let the first call that waits begin, without tokens of its own."""
+        while self._queue:
+            _, turn = self._queue.popleft()
+            if not turn.done():
+                self._in_flight += 1
+                turn.set_result(None)
+                return
 
     def _without_redis(self, error: Exception) -> Grant:
         """Wait on, or give up when Redis was away too long."""

@@ -133,7 +133,9 @@ if mine.in_flight + mine.waiting > 0 then
 else
   redis.call('HDEL', KEYS[2], ask.process)
 end
-return {granted, tostring(wait), math.floor(limit)}
+local has_rates = rate.requests > 0 or rate.tokens > 0
+local keeps_turns = not has_rates and slots >= 0 and now >= blocked_until
+return {granted, tostring(wait), math.floor(limit), keeps_turns and 1 or 0}
 """
 
 
@@ -160,11 +162,16 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """How many calls may be sent; `wait_s` until the next may, None if one has to end first."""
+    """How many calls may be sent; `wait_s` until the next may, None if one has to end first.
+
+    `keeps_turns` says that another call may be sent for each that ends, because nothing but their
+    number is limited, and this process has no more than its share.
+    """
 
     calls: int
     wait_s: float | None
     most_in_flight: int
+    keeps_turns: bool = False
 
 
 class SharedLimits(Protocol):
@@ -231,6 +238,8 @@ class RedisLimits:
             "blocked_s": report.blocked_s,
             "ceilings": {kind: report.ceilings.get(kind, 0) for kind in ("requests", "tokens")},
         }
-        granted, wait, most = await self._script(keys=self._keys, args=[orjson.dumps(ask)])
+        granted, wait, most, keeps_turns = await self._script(
+            keys=self._keys, args=[orjson.dumps(ask)]
+        )
         wait_s = float(wait)
-        return Grant(int(granted), None if wait_s < 0 else wait_s, int(most))
+        return Grant(int(granted), None if wait_s < 0 else wait_s, int(most), bool(keeps_turns))

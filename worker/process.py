@@ -3,6 +3,7 @@
 One background thread renews the leases and says that the process lives, by the database's clock.
 """
 
+import gc
 import logging
 import os
 import socket
@@ -71,7 +72,18 @@ def start(name: str, queue: str) -> None:
     """
     global _process
     _process = _Process(Settings.from_env(os.environ), name, queue)
+    _collect_garbage_seldom()
     _process.beating.start()
+
+
+def _collect_garbage_seldom() -> None:
+    """Let the garbage collector look less often, and never again at what is there by now.
+
+    Hundreds of calls at once are many objects that live for a while. By Python's defaults they are
+    looked through so often that it takes a fifth of a call.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
 
 
 def stop_soon() -> None:

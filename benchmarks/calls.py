@@ -1,11 +1,11 @@
 """One API worker process against a bare HTTP loop, on the same bodies and the same server.
 
-    .venv/bin/python benchmarks/calls.py [--rounds 3]
+    [IN_FLIGHT=128] [LATENCY_MS=20] .venv/bin/python benchmarks/calls.py [--rounds 3]
 
 The worker process does real simulate shards: claims, prompts, limiter, HTTP, the ledger, parsing,
 results, on an embedded Postgres and Redis. The loop posts the bodies of such a shard with httpx on
-the same transport, and drops the answers. Both keep 128 calls in flight at a rehearsal server that
-takes 20 ms, which has a process of its own. They alternate; the table has every round.
+the same transport, and drops the answers. Both keep as many calls in flight at a rehearsal server
+that takes so long, which has a process of its own. They alternate; the table has every round.
 """
 
 import argparse
@@ -34,8 +34,8 @@ from db.session import make_engine, transaction
 from orchestrator.launch import check_inputs, create_or_resume
 from worker.run_config import RunConfig
 
-IN_FLIGHT = 128
-LATENCY_MS = 20
+IN_FLIGHT = int(os.environ.get("IN_FLIGHT", "128"))
+LATENCY_MS = int(os.environ.get("LATENCY_MS", "20"))
 SHARDS_AT_ONCE = 4  # as `neurogloss worker api` does
 WARM_UP_CALLS = 640
 RECORDS = 40

@@ -133,3 +133,32 @@ def test_tokens_that_were_not_used_come_back(agree):
         assert (await granted(a, wants=200, in_flight=10, refund=50)).calls >= 5
 
     agree(scenario, tokens_per_minute=12_200, max_in_flight=1000)
+
+
+def test_a_process_keeps_its_turns_while_their_number_is_all_that_is_limited(agree):
+    async def scenario(process, redis):
+        a, b = process("a"), process("b")
+        assert (await granted(a)).keeps_turns
+        await granted(b)  # which waits for its share
+        assert not (await granted(a, in_flight=16)).keeps_turns
+        assert (await granted(a, in_flight=8)).keeps_turns
+        assert not (await granted(a, in_flight=8, refused=1, blocked_s=5.0)).keeps_turns
+
+    agree(scenario)
+
+
+@pytest.mark.parametrize("limit", ["requests_per_minute", "tokens_per_minute"])
+def test_no_process_keeps_its_turns_under_a_limit_a_minute(agree, limit):
+    async def scenario(process, redis):
+        assert not (await granted(process("a"))).keeps_turns
+
+    agree(scenario, **{limit: 100_000})
+
+
+def test_a_ceiling_that_the_server_names_ends_the_keeping_of_turns(agree):
+    async def scenario(process, redis):
+        a = process("a")
+        assert (await granted(a)).keeps_turns
+        assert not (await granted(a, in_flight=16, ceilings={"requests": 100.0})).keeps_turns
+
+    agree(scenario)

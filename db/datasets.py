@@ -7,8 +7,12 @@ from sqlalchemy import Connection, RowMapping, func, select, text
 
 from db.runs import table
 from db.tables import (
+    Ablation,
     Base,
     BaselineScore,
+    CalibratedScore,
+    Candidate,
+    CandidateScore,
     Excerpt,
     Explanation,
     ImportedNeuron,
@@ -17,6 +21,8 @@ from db.tables import (
     RelatedTokens,
     RunOrigin,
     Score,
+    ScorerResult,
+    Sentence,
     Simulation,
     TokenMeans,
 )
@@ -33,6 +39,12 @@ STORED: Mapping[str, type[Base]] = {
     "related_tokens": RelatedTokens,
     "baseline_scores": BaselineScore,
     "imported": ImportedNeuron,
+    "calibrated_scores": CalibratedScore,
+    "scorers": ScorerResult,
+    "ablations": Ablation,
+    "candidates": Candidate,
+    "candidate_scores": CandidateScore,
+    "sentences": Sentence,
 }
 
 

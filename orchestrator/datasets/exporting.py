@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine
 from db import datasets
 from db.session import make_engine, transaction
 from orchestrator.datasets import description, openai_format
-from orchestrator.datasets.files import Folder, checksum_lines, read_checksums, remove_partial
+from orchestrator.datasets.files import Folder, checksum_lines, merge_checksums, remove_partial
 from orchestrator.datasets.stored import StoredRun
 from orchestrator.errors import InputError
 
@@ -173,7 +173,11 @@ def _write_layers(
     context = multiprocessing.get_context("spawn")
     written = context.Value("q", 0)
     with ProcessPoolExecutor(
-        max(1, min(processes, len(layers))), context, initializer=_begin, initargs=(written, job)
+        max(1, min(processes, len(layers))),
+        context,
+        initializer=_begin,
+        initargs=(written, job),
+        max_tasks_per_child=1,  # what a process has cached of one layer is not kept for the next
     ) as pool:
         futures = [pool.submit(_write_layer, layer) for layer in layers]
         try:
@@ -238,11 +242,12 @@ def _close(engine: Engine, run: StoredRun, chosen: Format, root: Path, layers: l
     with transaction(engine) as connection:
         datasets.snapshot(connection)
         chosen.write_whole(connection, run, folder)
-    sums = dict(folder.sums)
-    for layer in layers:
-        path = _sums_file(root, layer)
-        sums |= read_checksums(path.read_text(encoding="utf-8"), str(path))
-    _write_sums(root / CHECKSUMS, sums)
-    for layer in layers:
-        _sums_file(root, layer).unlink()
-    return len(sums)
+    whole = root / _STATE / "whole.sha256"
+    _write_sums(whole, folder.sums)
+    parts = [whole, *(_sums_file(root, layer) for layer in layers)]
+    merged = root / _STATE / CHECKSUMS
+    n_files = merge_checksums(parts, merged)
+    merged.replace(root / CHECKSUMS)
+    for part in parts:
+        part.unlink()
+    return n_files

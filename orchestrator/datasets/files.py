@@ -1,9 +1,10 @@
 """Files that are there whole or not at all, with their checksums."""
 
 import hashlib
+import heapq
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from orchestrator.errors import InputError
@@ -29,9 +30,14 @@ class Folder:
 
     @contextmanager
     def new_file(self, path: str) -> Iterator[Path]:
-        """Give a place to write a file to, which goes where it belongs at the end of the block."""
+        """Give a place to write a file to, which goes where it belongs at the end of the block.
+
+        Where nothing was written there, there is no file.
+        """
         with self._renamed(path) as partial:
             yield partial
+            if not partial.exists():
+                return
             with partial.open("rb") as stream:
                 self.sums[path] = hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -44,10 +50,22 @@ class Folder:
         partial = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             yield partial
-            partial.replace(target)
+            if partial.exists():
+                partial.replace(target)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+def merge_checksums(paths: Sequence[Path], merged: Path) -> int:
+    """Merge files of `checksum_lines` into one, and return how many lines it has.
+
+    Line by line: a data set has many files.
+    """
+    with ExitStack() as files, merged.open("w", encoding="utf-8") as target:
+        opened = [files.enter_context(path.open(encoding="utf-8")) for path in paths]
+        lines = heapq.merge(*opened, key=lambda line: line.partition("  ")[2])
+        return sum(bool(target.write(line)) for line in lines)
 
 
 def remove_partial(root: Path) -> None:

@@ -4,8 +4,10 @@ Each layer is a file of each table, but for the excerpts, which are of the run a
 and simulations name their excerpt; its tokens stand in `excerpts`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,87 +18,24 @@ from sqlalchemy import Connection
 from db import datasets, runs
 from orchestrator.datasets import data_card, description
 from orchestrator.datasets.files import Folder
+from orchestrator.datasets.parquet_schemas import SCHEMAS, SCORES
 from orchestrator.datasets.stored import StoredNeuron, StoredRun, stored_neurons
 from worker.neurons.records import MAX_NORMALIZED
 
 ROWS_AT_ONCE = 4096  # of a row group, so that memory does not grow with a layer
 
-_NEURON = [("layer", pa.int16()), ("neuron", pa.int32())]
-_SCORES = [
-    (name, pa.float64())
-    for name in ("score", "score_top", "score_random", "rsquared", "absolute_dev_explained")
-]
-_FLOATS = pa.list_(pa.float32())
-
-SCHEMAS: Mapping[str, pa.Schema] = {
-    "neurons": pa.schema(
-        [
-            *_NEURON,
-            ("explanation", pa.string()),
-            ("explainer", pa.string()),
-            *_SCORES,
-            ("undefined_reason", pa.string()),
-            ("published_score", pa.float64()),
-            ("max_activation", pa.float64()),
-            *((name, pa.float64()) for name in ("mean", "variance", "skewness", "kurtosis")),
-            ("quantile_boundaries", _FLOATS),
-        ]
-    ),
-    "records": pa.schema(
-        [
-            *_NEURON,
-            ("excerpt", pa.int32()),
-            ("top_rank", pa.int16()),
-            ("random_rank", pa.int16()),
-            ("quantile_bucket", pa.int8()),
-            ("activations", _FLOATS),
-        ]
-    ),
-    "simulations": pa.schema(
-        [
-            *_NEURON,
-            ("excerpt", pa.int32()),
-            ("simulator", pa.string()),
-            ("activation_scale", pa.string()),
-            ("expected_activations", _FLOATS),
-            ("distribution_probabilities", pa.list_(_FLOATS)),
-        ]
-    ),
-    "baselines": pa.schema(
-        [*_NEURON, ("baseline", pa.string()), *_SCORES, ("undefined_reason", pa.string())]
-    ),
-    "token_means": pa.schema([*_NEURON, ("token", pa.string()), ("mean_activation", pa.float32())]),
-    "related_neurons": pa.schema(
-        [
-            *_NEURON,
-            ("direction", pa.string()),
-            ("related_layer", pa.int16()),
-            ("related_neuron", pa.int32()),
-            ("weight", pa.float32()),
-        ]
-    ),
-    "related_tokens": pa.schema(
-        [*_NEURON, ("direction", pa.string()), ("token", pa.string()), ("weight", pa.float32())]
-    ),
-    "excerpts": pa.schema(
-        [
-            ("excerpt", pa.int32()),
-            ("document", pa.string()),
-            ("position", pa.int32()),
-            ("tokens", pa.list_(pa.string())),
-        ]
-    ),
-}
+PLAIN = ("calibrated_scores", "scorers", "ablations", "candidates", "candidate_scores")
+"""Tables whose rows are written as they are stored."""
 
 Row = tuple[Any, ...]
 
 
 class _Table:
-    """Writes rows to a Parquet file, some thousands at a time."""
+    """Writes rows to a Parquet file, some thousands at a time. Without rows there is no file."""
 
-    def __init__(self, name: str, writer: Any) -> None:
-        self._schema = SCHEMAS[name]
-        self._writer = writer
+    def __init__(self, name: str, file: Path) -> None:
+        self._schema, self._file = SCHEMAS[name], file
+        self._writer: Any = None
         self._rows: list[Row] = []
 
     def add(self, rows: Iterator[Row]) -> None:
@@ -106,6 +45,8 @@ class _Table:
 
     def flush(self) -> None:
         if self._rows:
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
             columns = zip(*self._rows, strict=True)
             arrays = [
                 pa.array(column, type=field.type)
@@ -114,14 +55,14 @@ class _Table:
             self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
             self._rows = []
 
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
 
 @contextmanager
 def _open(folder: Folder, name: str, path: str) -> Iterator[_Table]:
-    with (
-        folder.new_file(path) as partial,
-        pq.ParquetWriter(partial, SCHEMAS[name], compression="zstd") as writer,
-    ):
-        table = _Table(name, writer)
+    with folder.new_file(path) as file, closing(_Table(name, file)) as table:
         yield table
         table.flush()
 
@@ -153,6 +94,8 @@ def _rows_of(neuron: StoredNeuron, texts: list[str]) -> dict[str, Iterator[Row]]
             (*key, name, *_scores(row), row["undefined_reason"])
             for name, row in neuron.baselines.items()
         ),
+        **{name: map(partial(_plain_row, name), neuron.others[name]) for name in PLAIN},
+        "sentences": _sentence_rows(neuron, key, texts),
         "token_means": _token_means_rows(neuron, key, texts),
         "related_neurons": (
             (*key, row["direction"], *related)
@@ -170,7 +113,7 @@ def _rows_of(neuron: StoredNeuron, texts: list[str]) -> dict[str, Iterator[Row]]
 
 
 def _scores(row: Any) -> list[float | None]:
-    return [None if row is None else row[name] for name, _ in _SCORES]
+    return [None if row is None else row[name] for name, _ in SCORES]
 
 
 def _neuron_row(neuron: StoredNeuron, key: Row) -> Row:
@@ -215,6 +158,18 @@ def _simulation_rows(neuron: StoredNeuron, key: Row) -> Iterator[Row]:
         yield (*key, excerpt, row["simulator"], row["activation_scale"], expected, distribution)
 
 
+def _plain_row(name: str, row: Any) -> Row:
+    return tuple(row[column] for column in SCHEMAS[name].names)
+
+
+def _sentence_rows(neuron: StoredNeuron, key: Row, texts: list[str]) -> Iterator[Row]:
+    for row in neuron.others["sentences"]:
+        named = (row[column] for column in ("number", "text", "is_expected", "for_judging"))
+        tokens = np.frombuffer(row["tokens"] or b"", np.int32).tolist()
+        activations = np.frombuffer(row["activations"] or b"", np.float16).astype(np.float32)
+        yield (*key, *named, [texts[token] for token in tokens], activations)
+
+
 def _token_means_rows(neuron: StoredNeuron, key: Row, texts: list[str]) -> Iterator[Row]:
     row = neuron.token_means
     if row is None:
@@ -233,5 +188,6 @@ def write_whole(connection: Connection, run: StoredRun, folder: Folder) -> None:
         for row in datasets.stream_excerpts(connection, run.corpus["id"]):
             tokens = [texts[token] for token in np.frombuffer(row["tokens"], np.int32).tolist()]
             table.add(iter([(row["excerpt"], row["document"], row["position"], tokens)]))
-    folder.write("README.md", data_card.data_card(connection, run, list(SCHEMAS)).encode())
+    tables = [name for name in SCHEMAS if any((folder.root / name).glob("*.parquet"))]
+    folder.write("README.md", data_card.data_card(connection, run, tables).encode())
     folder.write(description.FILE, description.description_json(run))

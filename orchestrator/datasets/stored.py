@@ -15,6 +15,14 @@ from worker.stages.scored_records import activations_of, scored_places
 
 Rendered = TypeVar("Rendered")
 
+OTHERS = (
+    "calibrated_scores",
+    "scorers",
+    "ablations",
+    "candidates",
+    "candidate_scores",
+    "sentences",
+)
 MAX_CACHED = 65_536  # excerpts whose tokens a process keeps
 
 
@@ -42,7 +50,8 @@ class StoredRun:
 class StoredNeuron:
     """One neuron; what it lacks is None or empty.
 
-    `simulations` are by excerpt, `connections` by table and direction, `baselines` by baseline.
+    `simulations` are by excerpt, `connections` by table and direction, `baselines` by baseline,
+    `others` by kind.
     """
 
     run: StoredRun
@@ -56,6 +65,7 @@ class StoredNeuron:
     connections: Mapping[tuple[str, str], RowMapping]
     baselines: Mapping[str, RowMapping]
     imported: RowMapping | None
+    others: Mapping[str, Sequence[RowMapping]]
 
     @property
     def activations(self) -> FloatArray:
@@ -112,6 +122,7 @@ def stored_neurons(connection: Connection, run: StoredRun, layer: int) -> Iterat
             },
             baselines={one["baseline"]: one for one in found["baseline_scores"]},
             imported=_only(found["imported"]),
+            others={kind: found[kind] for kind in OTHERS},
         )
 
 

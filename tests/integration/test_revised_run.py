@@ -1,10 +1,13 @@
 """A whole run whose explanations are revised, with failures: what `verify` says of it."""
 
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
 from db import retry, runs
 from db.session import transaction
+from orchestrator.datasets.exporting import export
+from orchestrator.datasets.parquet_schemas import SCHEMAS
 from orchestrator.launch import check_inputs, create_or_resume
 from orchestrator.rehearsal.faults import FaultRates
 from orchestrator.rehearsal.options import RehearsalOptions
@@ -35,12 +38,15 @@ def damage(engine, statement):
 
 @pytest.mark.parametrize("kind", ["llm", "token_space"])
 def test_a_revised_run_is_whole_also_after_a_retry_and_damage_is_found(
-    engine, services, monkeypatch, kind
+    engine, services, monkeypatch, tmp_path, kind
 ):
     monkeypatch.setenv("REDIS_URL", services.redis_url)
     with RehearsalServer(RehearsalOptions(faults=FAULTS, seed=2)) as server:
         values = run_config(server.base_url).model_dump(mode="json")
         values["explainer"] |= {"kind": kind, "revise": True, "sentences": 4}
+        values["scoring"] |= {"calibration": ["linear", "percentile"], "also": ["detection"]}
+        values["scorer"] = {"endpoint": "here", "model": "rehearsal"}
+        values["ablation"] = {"per_layer": 2}
         config = RunConfig.model_validate(values)
         run_id = create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
         finish(engine, run_id)
@@ -54,9 +60,28 @@ def test_a_revised_run_is_whole_also_after_a_retry_and_damage_is_found(
         finish(engine, run_id)
     assert scalar(engine, "SELECT count(*) FROM explanation") > n_explained
     assert differences(engine) == []
+    _check_parquet(engine, run_id, tmp_path)
     damage(engine, "UPDATE sentence SET tokens = NULL, activations = NULL")
     assert any("sentence 0 is not observed" in found for found in differences(engine))
     damage(engine, "UPDATE explanation SET text = 'another'")
     assert any("its explanation is not candidate 0" in found for found in differences(engine))
     damage(engine, "DELETE FROM candidate_score")
     assert any("candidates [] are judged" in found for found in differences(engine))
+
+
+def _check_parquet(engine, run_id, folder):
+    export(engine, run_id, "parquet", folder, 1)
+    for name, stored in {
+        "candidates": "candidate",
+        "candidate_scores": "candidate_score",
+        "sentences": "sentence",
+        "calibrated_scores": "calibrated_score",
+        "scorers": "scorer_result",
+        "ablations": "ablation",
+    }.items():
+        rows = pq.read_table(folder / name).to_pylist()
+        assert len(rows) == scalar(engine, f"SELECT count(*) FROM {stored}") > 0, name  # noqa: S608
+        assert all(row.keys() == set(SCHEMAS[name].names) for row in rows)
+    sentence = pq.read_table(folder / "sentences").to_pylist()[0]
+    assert len(sentence["tokens"]) == len(sentence["activations"]) > 0
+    assert "".join(sentence["tokens"]).strip() in sentence["text"]

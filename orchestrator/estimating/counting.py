@@ -11,22 +11,21 @@ from orchestrator.estimating.token_counts import TokenCounter
 from worker.api.calls import Call
 from worker.endpoint_config import EndpointConfig
 from worker.neurons.classification import Example, classification_body
+from worker.neurons.illustration import illustration_body
 from worker.neurons.lookup import TOP_TOKENS
 from worker.neurons.prompts import explanation_body, visible
-from worker.neurons.simulators.asking import Question, Simulator
+from worker.neurons.records import ActivationRecord
+from worker.neurons.revision import Observed, revision_body
+from worker.neurons.simulators.asking import Question
+from worker.neurons.simulators.asking import Simulator as Asking
 from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from worker.neurons.token_space import token_space_body
-from worker.run_config import RunConfig
+from worker.run_config import Explainer, RunConfig, Scorer, Simulator
 
 BATCH_DISCOUNT = 0.5
 CACHE_LEAST, CACHE_STEP = 1024, 128  # tokens of a prefix that providers keep
+SENTENCE_TOKENS = 25  # of one that an explanation is tried on
 EXPLANATION_TOKENS = 25  # of an explanation of one sentence
-ROLES = {  # who is asked in a stage
-    "explain": "explainer",
-    "choose": "simulator",
-    "simulate": "simulator",
-    "score": "scorer",
-}
 TOKENS_PER_POSITION = 4  # of a JSON answer: the key, the marks around it, the number
 SECONDS_TO_FIRST_TOKEN = 0.6
 SECONDS_PER_TOKEN = 0.015
@@ -81,7 +80,7 @@ class Counting:
             for neuron in self.sample.neurons
             for _ in range(part.candidates)
         ]
-        return self._stage("explain", part.kind, 1, calls, EXPLANATION_TOKENS)
+        return self._stage("explain", part, part.kind, 1, calls, EXPLANATION_TOKENS)
 
     def _explanation_body(self, neuron: SampleNeuron) -> dict[str, Any]:
         if self.config.explainer.kind == "llm":
@@ -91,35 +90,72 @@ class Counting:
 
     def choose(self, choice: SimulatorChoice, records_per_call: int) -> StageEstimate:
         """Estimate the simulations that drafts are judged by."""
-        return self._simulate("choose", choice, records_per_call, self.config.explainer.candidates)
+        drafts = self.config.explainer.candidates
+        texts = [drafts * neuron.scored for neuron in self.sample.neurons]
+        return self._simulate("choose", choice, records_per_call, texts)
+
+    def illustrate(self) -> StageEstimate:
+        """Estimate the questions for sentences."""
+        part = self.config.explainer
+        n_tokens = self.config.corpus.excerpt_tokens
+        calls = [
+            Call("illustrate", part.model, {"model": part.model, **body})
+            for body in (
+                illustration_body(neuron.explanation, part.sentences, n_tokens)
+                for neuron in self.sample.neurons
+            )
+        ]
+        completion = SENTENCE_TOKENS * part.sentences
+        return self._stage("illustrate", part, part.kind, 1, calls, completion)
+
+    def revise(self, choice: SimulatorChoice, records_per_call: int) -> list[StageEstimate]:
+        """Estimate the revisions, and the simulations that they and drafts are judged by."""
+        part = self.config.explainer
+        half = part.sentences // 2
+        calls = []
+        for neuron in self.sample.neurons:
+            shown = [_silent(neuron.scored[n % len(neuron.scored)]) for n in range(half)]
+            observed = [Observed(record, is_expected=n % 2 == 0) for n, record in enumerate(shown)]
+            body = revision_body(neuron.explanation, neuron.shown, observed)
+            calls.append(Call("revise", part.model, {"model": part.model, **body}))
+        asked = self._stage("revise", part, part.kind, 1, calls, EXPLANATION_TOKENS)
+        n_judged = 1 if part.candidates > 1 else 2  # drafts were judged by the records before
+        texts = [
+            n_judged * neuron.scored + 2 * [_start(text) for text in neuron.scored * half][:half]
+            for neuron in self.sample.neurons
+        ]
+        return [asked, self._simulate("revise", choice, records_per_call, texts)]
 
     def simulate(self, choice: SimulatorChoice, records_per_call: int) -> StageEstimate:
         """Estimate the simulations of the scored records, and of those for calibration.
 
         The latter are not paid for twice where the explanation was chosen by them.
         """
-        scoring, explainer = self.config.scoring, self.config.explainer
-        is_asked_before = explainer.has_candidates
-        times = 2 if scoring.calibration and not is_asked_before else 1
-        return self._simulate("simulate", choice, records_per_call, times)
+        is_asked_before = self.config.explainer.has_candidates
+        times = 2 if self.config.scoring.calibration and not is_asked_before else 1
+        texts = [times * neuron.scored for neuron in self.sample.neurons]
+        return self._simulate("simulate", choice, records_per_call, texts)
 
     def _simulate(
-        self, stage: str, choice: SimulatorChoice, records_per_call: int, times: int
+        self,
+        stage: str,
+        choice: SimulatorChoice,
+        records_per_call: int,
+        texts: Sequence[Sequence[list[str]]],
     ) -> StageEstimate:
-        """Estimate a stage that simulates as many records as are scored, so many times."""
+        """Estimate the simulation of texts of each neuron of the sample."""
+        part = self.config.simulator
         simulator = simulator_of(choice, records_per_call)
-        model = self.config.simulator.model
         calls = [
-            Call(stage, model, {"model": model, **question.body}, question.path)
-            for neuron in self.sample.neurons
-            for _ in range(times)
-            for question in _questions(neuron, simulator)
+            Call(stage, part.model, {"model": part.model, **question.body}, question.path)
+            for neuron, some in zip(self.sample.neurons, texts, strict=True)
+            for question in _questions(neuron.explanation, some, simulator)
         ]
         completion = 1
         if choice.kind in ("json", "chat_logprobs"):
-            n_tokens = times * sum(len(record) for n in self.sample.neurons for record in n.scored)
+            n_tokens = sum(len(text) for some in texts for text in some)
             completion = math.ceil(TOKENS_PER_POSITION * n_tokens / len(calls)) + 2
-        return self._stage(stage, choice.kind, records_per_call, calls, completion)
+        return self._stage(stage, part, choice.kind, records_per_call, calls, completion)
 
     def classify(self) -> StageEstimate:
         """Estimate the scorers of `scoring.also`, as if they asked about the simulated records."""
@@ -132,12 +168,18 @@ class Counting:
                 body = classification_body(scorer, neuron.explanation, examples, part.top_logprobs)
                 calls.append(Call("score", part.model, {"model": part.model, **body}))
         n_examples = len(self.sample.neurons[0].scored)
-        return self._stage("score", "+".join(also), 1, calls, TOKENS_PER_POSITION * n_examples + 2)
+        completion = TOKENS_PER_POSITION * n_examples + 2
+        return self._stage("score", part, "+".join(also), 1, calls, completion)
 
     def _stage(
-        self, stage: str, kind: str, per_call: int, calls: Sequence[Call], completion_tokens: int
+        self,
+        stage: str,
+        part: Explainer | Simulator | Scorer,
+        kind: str,
+        per_call: int,
+        calls: Sequence[Call],
+        completion_tokens: int,
     ) -> StageEstimate:
-        part: Any = getattr(self.config, ROLES[stage])
         endpoint = self.config.endpoints[part.endpoint]
         scale = self.n_neurons / len(self.sample.neurons)
         n_calls = round(scale * len(calls))
@@ -163,10 +205,22 @@ class Counting:
         )
 
 
-def _questions(neuron: SampleNeuron, simulator: Simulator) -> Iterator[Question]:
+def _questions(
+    explanation: str, texts: Sequence[list[str]], simulator: Asking
+) -> Iterator[Question]:
     at_once = simulator.records_at_once
-    for place in range(0, len(neuron.scored), at_once):
-        yield from simulator.ask(neuron.explanation, neuron.scored[place : place + at_once])
+    for place in range(0, len(texts), at_once):
+        yield from simulator.ask(explanation, texts[place : place + at_once])
+
+
+def _start(tokens: list[str]) -> list[str]:
+    """Return as much of a text as a sentence is long."""
+    return tokens[:SENTENCE_TOKENS]
+
+
+def _silent(tokens: list[str]) -> ActivationRecord:
+    start = tuple(_start(tokens))
+    return ActivationRecord(start, (0.0,) * len(start))
 
 
 def _cached_tokens(calls: Sequence[Call], counter: TokenCounter) -> int:

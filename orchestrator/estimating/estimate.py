@@ -68,6 +68,8 @@ def make_estimate(
         per_call = config.simulator.records_per_call
         if config.explainer.candidates > 1:
             stages.append(counting.choose(choice, per_call))
+        if config.explainer.revise:
+            stages += [counting.illustrate(), *counting.revise(choice, per_call)]
         stages.append(counting.simulate(choice, per_call))
         others = [
             counting.simulate(SimulatorChoice(kind), n)

@@ -165,3 +165,20 @@ def test_calibration_doubles_the_simulations_unless_they_were_judged_by():
     assert stage(estimate(config(scoring=scoring)), "simulate").calls == 2 * simulated
     judged = config(scoring=scoring, explainer=EXPLAINER | {"candidates": 2})
     assert stage(estimate(judged), "simulate").calls == simulated
+
+
+def test_sentences_and_revisions_are_asked_for_and_judged():
+    plain = estimate()
+    made = estimate(config(explainer=EXPLAINER | {"revise": True, "sentences": 8}))
+    stages = [found.stage for found in made.stages]
+    assert stages == ["explain", "illustrate", "revise", "revise", "simulate"]
+    _, illustrated, revised, judged, simulated = made.stages
+    assert illustrated.calls == revised.calls == plain.n_neurons
+    assert simulated == stage(plain, "simulate")
+    assert judged.calls == 2 * simulated.calls + 2 * 4 * plain.n_neurons
+    more = estimate(config(explainer=EXPLAINER | {"revise": True, "sentences": 16}))
+    assert more.stages[2].prompt_tokens > revised.prompt_tokens
+    assert more.stages[1].completion_tokens == 2 * illustrated.completion_tokens
+    with_drafts = {"revise": True, "sentences": 8, "candidates": 2}
+    chosen = estimate(config(explainer=EXPLAINER | with_drafts)).stages[4]
+    assert chosen.calls == judged.calls - simulated.calls  # the draft was judged in `choose`

@@ -18,6 +18,11 @@ ROWS = {
     "baselines": "SELECT * FROM baseline_score",
     "related neurons": "SELECT * FROM related_neurons",
     "related tokens": "SELECT * FROM related_tokens",
+    "candidates": "SELECT * FROM candidate",
+    "candidate scores": "SELECT * FROM candidate_score",
+    "sentences": "SELECT * FROM sentence",
+    "calibrated scores": "SELECT * FROM calibrated_score",
+    "ablations": "SELECT * FROM ablation",
     "excerpts": "SELECT excerpt, document, position, tokens FROM excerpt",
 }
 # When and how often something was tried may differ, and with the order of the calls what the

@@ -23,7 +23,7 @@ OTHERS = (
     "candidate_scores",
     "sentences",
 )
-MAX_CACHED = 65_536  # excerpts whose tokens a process keeps
+MAX_CACHED = 16_384  # excerpts whose tokens a process keeps: some 20 MB
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ def _export(url: str, name: str, root: Path, processes: int) -> dict[str, Any]:
     from orchestrator.datasets.exporting import export
 
     done = export(make_engine(url), 1, name, root, processes)
+    peak_mb = _peak_mb()  # of the export, not of the look at what it left
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     return {
         "processes": processes,
@@ -81,7 +82,7 @@ def _export(url: str, name: str, root: Path, processes: int) -> dict[str, Any]:
         "neurons_per_s": round(done.neurons / done.seconds),
         "bytes_a_neuron": size // done.neurons,
         "files": done.files,
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_mb,
     }
 
 

@@ -70,8 +70,10 @@ def merge_checksums(paths: Sequence[Path], merged: Path) -> int:
 
 def remove_partial(root: Path) -> None:
     """Remove what processes that were killed had begun to write."""
-    for path in root.rglob(".*.part"):
-        path.unlink(missing_ok=True)
+    for folder, _, names in os.walk(root):  # `rglob` would remember every path
+        for name in names:
+            if name.startswith(".") and name.endswith(".part"):
+                Path(folder, name).unlink(missing_ok=True)
 
 
 def checksum_lines(sums: dict[str, str]) -> str:

@@ -41,7 +41,7 @@ WARM_UP_CALLS = 640
 RECORDS = 40
 
 
-def config_of(name: str, base_url: str, neurons: int) -> RunConfig:
+def config_of(name: str, base_url: str, neurons: int, in_flight: int) -> RunConfig:
     """Return the configuration of a run on the demo model with ten simulations a neuron."""
     role = {"endpoint": "here", "model": "rehearsal"}
     return RunConfig.model_validate(
@@ -54,7 +54,7 @@ def config_of(name: str, base_url: str, neurons: int) -> RunConfig:
             "endpoints": {
                 "here": {
                     "base_url": base_url,
-                    "max_in_flight": IN_FLIGHT,
+                    "max_in_flight": in_flight,
                     "prices": {"rehearsal": {"input": 0.15, "output": 0.6}},
                 }
             },
@@ -284,9 +284,10 @@ class Comparison:
         self._calls = 10 * neurons - WARM_UP_CALLS
         self._made = 0
 
-    def _run(self, neurons: int) -> list[int]:
+    def _run(self, neurons: int, processes: int = 1) -> list[int]:
         self._made += 1
-        config = config_of(f"run{self._made}", self._server.base_url, neurons)
+        in_flight = processes * IN_FLIGHT
+        config = config_of(f"run{self._made}", self._server.base_url, neurons, in_flight)
         return make_run(self._engine, config)
 
     def print_rounds(self, rounds: int) -> None:
@@ -317,11 +318,12 @@ class Comparison:
             print(f"| {part} | {value:.3f} |")
 
     def print_two_processes(self) -> None:
-        """Print rate and CPU of one and of two worker processes."""
+        """Print rate and CPU of one and of two worker processes, which share twice the calls."""
         print("\n| worker processes | calls/s | CPU ms a call |\n|--:|--:|--:|")
         for count in (1, 2):
             arguments = [
-                (f"worker{i}", self._urls, self._run(self._neurons), False) for i in range(count)
+                (f"worker{i}", self._urls, self._run(self._neurons, count), False)
+                for i in range(count)
             ]
             found = in_processes(work, arguments)
             seconds = max(f["at"] + f["seconds"] for f in found) - min(f["at"] for f in found)

@@ -88,7 +88,7 @@ def neuron_lines(found: Mapping[str, Any]) -> Group:
     if found["ablation"] is not None:
         lines.append(Text(f"ablation: {_or_why(found['ablation'], 'score')}"))
     lines += [
-        Text(f"{name}: balanced accuracy {number(result['score'])}   AUC {number(result['auc'])}")
+        Text(f"{name}: balanced accuracy {_or_why(result, 'score')}   AUC {number(result['auc'])}")
         for name, result in found["scorers"].items()
     ]
     means = found["mean_activation_tokens"][: 2 * SHOWN]

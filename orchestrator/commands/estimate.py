@@ -151,10 +151,10 @@ def _name(stage: StageEstimate) -> str:
 
 def _table(title: str) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("stage")
+    table.add_column("stage", overflow="fold")
     for heading in ("calls", "prompt", "cached", "completion", "USD", "cache", "batch", "time"):
         table.add_column(heading, justify="right")
-    table.add_column("bound by")
+    table.add_column("bound by", overflow="fold")
     return table
 
 

@@ -154,7 +154,7 @@ def _table(title: str) -> Table:
     table.add_column("stage", overflow="fold")
     for heading in ("calls", "prompt", "cached", "completion", "USD", "cache", "batch", "time"):
         table.add_column(heading, justify="right")
-    table.add_column("bound by", overflow="fold")
+    table.add_column("bound by")
     return table
 
 
@@ -165,7 +165,7 @@ def _add_row(table: Table, name: str, values: dict[str, Any]) -> None:
         *(f"{values[column]:,}" for column in _COUNTS),
         *("-" if values[column] is None else f"{values[column]:,.2f}" for column in _PRICES),
         str(timedelta(seconds=math.ceil(values["seconds"][bound]))) if bound else "-",
-        bound or "-",
+        bound.replace("_", " ") if bound else "-",
     )
 
 

@@ -19,6 +19,7 @@ from tests.chaos.world import ROOT, World, corpus_of
 
 MOST_IN_FLIGHT = 6
 LATENCY_MS = 250.0
+PROBE_CALLS = 2  # of explainer and simulator, before a run is created
 TEND_EVERY_S = 0.2
 DEADLINE_S = 180.0  # of a schedule: ten times what it takes undisturbed
 CONFIG = """
@@ -233,10 +234,20 @@ class Disturbed:
         self._next_at = self.seconds + self._dice.uniform(0.3, 3.0)
 
     def _in_flight(self, strike: Strike) -> int:
-        """Return how many calls a fault may have taken the answers of, at most."""
+        """Return how many calls a fault may have taken the answers of, at most.
+
+        Before there is a run, those of the probe too: nobody can store its answers yet.
+        """
+        if not self._is_created():
+            return MOST_IN_FLIGHT * strike.api_workers + PROBE_CALLS
         at_most = MOST_IN_FLIGHT * strike.api_workers
         is_over = strike.heal is None
         return min(at_most, self._server.stats()["requests"]) if is_over else at_most
+
+    def _is_created(self) -> bool:
+        with suppress(DBAPIError):
+            return bool(self._world.rows("SELECT id FROM run"))
+        return False
 
     def _heal(self, until: float) -> None:
         for due in [due for due in self._healing if due[0] <= until]:

@@ -1,5 +1,6 @@
 """Ablation: against a GPT-2 in plain numpy, and in a run from its configuration to its view."""
 
+import json
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ from sqlalchemy import text
 from transformers import GPT2Model
 
 from orchestrator.errors import InputError
-from orchestrator.launch import check_inputs, create_or_resume
+from orchestrator.launch import check_inputs, check_model, create_or_resume
 from orchestrator.plan import make_plan
 from orchestrator.rehearsal.options import RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
@@ -140,7 +141,7 @@ def ablating(base_url, **changes):
     return RunConfig.model_validate(values | changes)
 
 
-def test_a_run_ablates_the_neurons_that_it_names(engine, services, monkeypatch):
+def test_a_run_ablates_as_many_neurons_of_each_layer_as_it_says(engine, services, monkeypatch):
     monkeypatch.setenv("REDIS_URL", services.redis_url)
     with RehearsalServer(RehearsalOptions()) as server:
         config = ablating(server.base_url)
@@ -168,6 +169,15 @@ def test_a_run_ablates_the_neurons_that_it_names(engine, services, monkeypatch):
     missing = [str(found) for found in verify(engine, run, lambda *_: None)]
     assert len(missing) == 3
     assert all("was to be ablated" in found for found in missing)
+
+
+def test_a_subject_with_an_output_matrix_of_its_own_is_refused(tmp_path):
+    values = {"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "vocab_size": 9}
+    (tmp_path / "config.json").write_text(json.dumps(values | {"tie_word_embeddings": False}))
+    (tmp_path / "model.safetensors").touch()
+    config = ablating("http://127.0.0.1:9/v1", subject={"model": str(tmp_path)})
+    with pytest.raises(InputError, match="an output matrix of its own"):
+        check_model(config)
 
 
 def test_a_neuron_that_is_not_in_the_run_is_refused(engine):

@@ -49,6 +49,20 @@ def test_the_demo_is_valid():
             'name = "x"\n[scoring]\nalso = ["fuzzing", "fuzzing"]', "a scorer twice", id="twice"
         ),
         pytest.param('name = "x"\n[scoring]\nalso = ["taste"]', "scoring.also", id="scorer"),
+        pytest.param(
+            'name = "x"\n[ablation]\nper_layer = 1', 'add "linear" to scoring', id="no calibration"
+        ),
+        pytest.param('name = "x"\n[explainer]\nsentences = 6', "sentences = 6", id="not by 4"),
+        pytest.param(
+            'name = "x"\n[explainer]\nkind = "lookup"\ncandidates = 2',
+            "writes one explanation",
+            id="several of one",
+        ),
+        pytest.param(
+            'name = "x"\n[explainer]\nrevise = true\n[simulator]\nkind = "lookup"',
+            "it cannot judge candidates",
+            id="a judge that does not read",
+        ),
         pytest.param('name = "x', "is no TOML", id="no TOML"),
         pytest.param('name = "x"\nneurons = 3', "neurons = 3", id="no table"),
         pytest.param(

@@ -93,3 +93,30 @@ def test_an_explainer_of_tokens_waits_for_the_tables():
     values = {"name": "x", "endpoints": endpoints, "explainer": {"kind": "token_space"}}
     plan = make_plan(RunConfig.model_validate(values), SMALL)
     assert len(shards_of(plan, "collect", "lookup")) == 1
+
+
+def ablating(**ablation):
+    endpoints = {"e": {"base_url": "http://127.0.0.1:9/v1"}}
+    role = {"endpoint": "e"}
+    scoring = {"calibration": ["linear"]}
+    return config(
+        explainer=role, simulator=role, endpoints=endpoints, scoring=scoring, ablation=ablation
+    )
+
+
+def test_ablated_neurons_are_those_named_and_a_sample_of_each_layer():
+    plan = make_plan(ablating(neurons=[[2, 7], [0, 99]], per_layer=3), SMALL)
+    assert len(plan.ablated[1]) == 3
+    assert {len(plan.ablated[0]), len(plan.ablated[2])} <= {3, 4}
+    assert 7 in plan.ablated[2]
+    assert 99 in plan.ablated[0]
+    assert sum(s[5] for s in shards_of(plan, "ablate")) == sum(map(len, plan.ablated.values()))
+    marked = {(layer, neuron) for layer, neuron, is_ablated in plan.neuron_rows() if is_ablated}
+    assert marked == {(layer, n) for layer, found in plan.ablated.items() for n in found}
+    assert make_plan(ablating(neurons=[[2, 7], [0, 99]], per_layer=3), SMALL) == plan
+
+
+def test_a_run_without_ablation_has_no_stage_for_it():
+    assert {stage for stage, *_ in make_plan(config(), SMALL).shards} == {
+        *("collect", "explain", "simulate", "score")
+    }

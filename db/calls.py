@@ -31,13 +31,14 @@ def save_new(
     """Store answers, rows of CALL_COLUMNS, and what they cost, in one statement.
 
     So a connection that commits by itself stores them in one round trip. Return whether it did: if
-    any question has an answer already, nothing is stored.
+    any question has an answer already, nothing is stored. The spend comes last, as in a transaction
+    of `save`: who waits here for another's answer must not hold what that one still has to change.
     """
     row = f"({', '.join(['%s'] * len(CALL_COLUMNS))})"
     statement = f"""
         WITH stored AS (INSERT INTO call ({", ".join(CALL_COLUMNS)})
-                        VALUES {", ".join([row] * len(rows))})
-        {progress.add_spend_sql(len(spend))}
+                        VALUES {", ".join([row] * len(rows))} RETURNING 1)
+        {progress.add_spend_sql(len(spend), "(SELECT count(*) FROM stored) > 0")}
     """  # noqa: S608  (constants)
     values = (_storable(row[column]) for row in rows for column in CALL_COLUMNS)
     try:

@@ -63,13 +63,17 @@ def add_spend(connection: Connection, run_id: int, rows: Sequence[dict[str, obje
 _SPEND = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "usd", "wasted_usd")
 
 
-def add_spend_sql(n: int) -> str:
-    """Return the statement that adds so many rows, for the driver."""
+def add_spend_sql(n: int, condition: str = "true") -> str:
+    """Return the statement that adds so many rows, for the driver.
+
+    `condition` is SQL that is looked at before any row is touched.
+    """
     row = f"({', '.join(['%s'] * (3 + len(_SPEND)))})"
     sums = ", ".join(f"{name} = spend.{name} + EXCLUDED.{name}" for name in _SPEND)
     return f"""
         INSERT INTO spend (run_id, stage, model, {", ".join(_SPEND)})
-        VALUES {", ".join([row] * n)} ON CONFLICT (run_id, stage, model) DO UPDATE SET {sums}
+        SELECT * FROM (VALUES {", ".join([row] * n)}) AS added WHERE {condition}
+        ON CONFLICT (run_id, stage, model) DO UPDATE SET {sums}
     """  # noqa: S608  (constants)
 
 

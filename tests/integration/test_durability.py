@@ -84,7 +84,29 @@ def test_waiting_for_the_database_ends_when_the_worker_is_to_stop():
     assert len(tries) >= 2
 
 
-def test_an_answer_whose_commit_got_lost_is_counted_once(engine, run_id):
+@pytest.fixture
+def a_lost_word(engine):
+    """A list of how often the word of a commit of answers got lost, which it does once."""
+    lost = []
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def lose_the_word(connection, cursor, statement, *_):
+        if not lost and "INSERT INTO call" in statement:
+            lost.append(statement)
+            end_backends(engine)
+            cursor.execute("SELECT pg_sleep(60)")
+
+    return lost
+
+
+def test_an_answer_whose_commit_got_lost_is_counted_once(engine, run_id, a_lost_word):
+    PostgresLedger(engine, run_id).save([answer(1), answer(2)])
+    assert len(a_lost_word) == 1
+    counted, stored = spent(engine)
+    assert tuple(counted) == tuple(stored) == (2, 2.0, 0.0)
+
+
+def test_an_answer_whose_commit_got_lost_twice_is_counted_once(engine, run_id, a_lost_word):
     breaks = iter([True])
 
     @event.listens_for(engine, "commit")
@@ -94,8 +116,19 @@ def test_an_answer_whose_commit_got_lost_is_counted_once(engine, run_id):
             raise OperationalError("COMMIT", None, Exception("the connection broke"))
 
     PostgresLedger(engine, run_id).save([answer(1), answer(2)])
+    assert len(a_lost_word) == 1 and not next(breaks, False)
     counted, stored = spent(engine)
     assert tuple(counted) == tuple(stored) == (2, 2.0, 0.0)
+
+
+def test_a_ledger_outlives_the_connection_that_it_keeps(engine, run_id):
+    ledger = PostgresLedger(engine, run_id)
+    ledger.save([answer(1)])
+    end_backends(engine)
+    ledger.save([answer(2)])
+    ledger.save([answer(3)])
+    counted, stored = spent(engine)
+    assert tuple(counted) == tuple(stored) == (3, 3.0, 0.0)
 
 
 def test_a_lease_ends_by_itself_and_with_its_process():

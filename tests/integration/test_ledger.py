@@ -1,14 +1,16 @@
-"""The ledger of calls where an answer comes twice, or is stored twice."""
+"""The ledger of calls where an answer comes twice, or is stored twice, or in another way."""
 
+import threading
+import time
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
 
-from db import calls
+from db import calls, progress
 from db.session import transaction
 from tests.integration.calls import ANSWER
-from worker.stages.ledger import PostgresLedger
+from worker.stages.ledger import PostgresLedger, _spend
 
 LATER = replace(ANSWER, text="other words", latency_ms=31, request_id="second", usd=0.125)
 
@@ -63,3 +65,57 @@ def test_answers_are_told_apart_within_one_store(whole, ledger):
     with transaction(whole) as connection:
         rows = [ledger._row(answer) for answer in (LATER, fresh)]
         assert calls.save(connection, rows) == ({fresh.identity}, {LATER.identity})
+
+
+MIXED = [
+    replace(ANSWER, identity=b"\x00\\%s:x'\"" + b"k" * 24, text="a\0b \ud83d % %s :x '\\"),
+    replace(ANSWER, identity=b"l" * 32, purpose="simulate", usd=1e-7, distributions=b"\x00\xff'\\"),
+    replace(ANSWER, identity=b"m" * 32, finish_reason=None, request_id=None, refusal="no", usd=0.1),
+    replace(ANSWER, identity=b"n" * 32, model="another", usd=0.0, wasted_usd=0.1 + 0.2),
+]
+
+
+def take_all(engine):
+    """Return the answers and the spend of the ledger, and delete them."""
+    with engine.begin() as connection:
+        answers = "DELETE FROM call RETURNING to_jsonb(call) - 'created_at'"
+        spend = "DELETE FROM spend RETURNING to_jsonb(spend)"
+        return [sorted(connection.scalars(text(q)), key=str) for q in (answers, spend)]
+
+
+def test_what_is_stored_at_once_is_what_a_transaction_stores(whole, ledger):
+    take_all(whole)
+    ledger.save(MIXED)
+    at_once = take_all(whole)
+    with transaction(whole) as connection:
+        ledger.save_in(connection, MIXED)
+    assert take_all(whole) == at_once
+    assert [len(rows) for rows in at_once] == [4, 3]
+
+
+def test_who_waits_for_the_answer_of_another_does_not_lock_what_that_one_pays(whole, ledger):
+    other = replace(ANSWER, identity=b"o" * 32)
+    ledger.save([other])  # the row of the spend is there
+    with whole.begin() as connection:
+        calls.save(connection, [ledger._row(ANSWER)])
+        waiting = threading.Thread(target=ledger.save, args=([LATER],))
+        waiting.start()
+        wait_for_a_lock(whole)
+        connection.execute(text("SELECT * FROM spend FOR UPDATE NOWAIT"))
+        progress.add_spend(connection, 1, _spend([ANSWER]))
+    waiting.join()
+    assert spent(whole) == (3, 30, 1.0, 0.25 + 0.25 + 0.125 + 0.25)
+
+
+def wait_for_a_lock(engine):
+    query = text("""
+        SELECT count(*) FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND datname = current_database()
+    """)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with engine.connect() as connection:
+            if connection.execute(query).scalar():
+                return
+        time.sleep(0.01)
+    pytest.fail("nobody waits")

@@ -52,6 +52,8 @@ class Folder:
             yield partial
             if partial.exists():
                 partial.replace(target)
+            else:
+                target.unlink(missing_ok=True)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise

@@ -84,13 +84,23 @@ def test_the_data_card_says_what_it_holds_and_under_which_licence(parquet):
     assert "none (dead)" in card
 
 
-def test_load_dataset_reads_every_table(parquet):
+def test_load_dataset_reads_every_table_that_has_rows(parquet):
     library = pytest.importorskip("datasets")
-    for name in SCHEMAS:
+    held = [name for name in SCHEMAS if table(parquet, name)]
+    assert library.get_dataset_config_names(str(parquet)) == held
+    for name in held:
         found = library.load_dataset(
             str(parquet), name, split="train", cache_dir=str(parquet / "c")
         )
         assert found.num_rows == len(table(parquet, name))
+
+
+def test_a_table_without_rows_does_not_keep_the_file_of_an_earlier_export(engine, run_id, parquet):
+    stale = parquet / ABSENT / "layer-00.parquet"
+    pq.write_table(SCHEMAS[ABSENT].empty_table(), stale)
+    export(engine, run_id, "parquet", parquet, processes=1)
+    assert not stale.exists()
+    assert f"config_name: {ABSENT}" not in (parquet / "README.md").read_text()
 
 
 def test_duckdb_reads_the_layers_together(parquet):

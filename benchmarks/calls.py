@@ -31,8 +31,8 @@ from surroundings import Server, in_processes, rehearsal_server, services
 
 from db import migrate, records, results, runs
 from db.session import make_engine, transaction
-from orchestrator.launch import check_inputs, create_or_resume
-from worker.run_config import RunConfig
+from neurogloss.config.run import RunConfig
+from orchestrator.runs.create import check_inputs, create_or_resume
 
 IN_FLIGHT = int(os.environ.get("IN_FLIGHT", "128"))
 LATENCY_MS = int(os.environ.get("LATENCY_MS", "20"))
@@ -158,16 +158,16 @@ def _measure_parts(meter: Meter) -> None:
     from aiohttp.client_proto import ResponseHandler
 
     from db import results, shards
+    from neurogloss.llm.calls import Call
+    from neurogloss.llm.limiter import Limiter
+    from neurogloss.llm.model_client import Channel
     from worker import process
-    from worker.api.calls import Call
-    from worker.api.channel import Channel
-    from worker.api.limiter import Limiter
-    from worker.stages import simulate, simulating
+    from worker.stages import simulate, simulations
     from worker.stages.ledger import PostgresLedger
 
-    meter.function(simulating, "_call", "prompt")
+    meter.function(simulations, "_call", "prompt")
     meter.function(Call, "identity", "prompt")
-    meter.function(simulating, "_read", "parse")
+    meter.function(simulations, "_read", "parse")
     meter.function(PostgresLedger, "find", "persist")
     meter.function(PostgresLedger, "save", "persist")
     meter.function(results, "save_simulations", "persist")
@@ -235,8 +235,8 @@ async def _lanes(http: httpx.AsyncClient, url: str, bodies: Iterator[bytes]) -> 
 def bodies_like(engine: Engine, shards: list[int], salt: str) -> list[bytes]:
     """Return the bodies of these shards, told apart from theirs by a word."""
     from db import shards as db_shards
-    from worker.shard_work import ShardWork
-    from worker.stages import simulate, simulating
+    from worker.shard import ShardWork
+    from worker.stages import simulate, simulations
 
     found: list[bytes] = []
     for shard in shards:
@@ -245,11 +245,11 @@ def bodies_like(engine: Engine, shards: list[int], salt: str) -> list[bytes]:
             assert claim is not None
             run = runs.get(connection, claim.run_id)
         stage = ShardWork(engine, claim, run, RunConfig.model_validate(run["config"]), None)  # type: ignore[arg-type]
-        simulator = simulating._simulator(stage)
+        simulator = simulations._simulator(stage)
         for wanted in simulate._to_simulate(stage):
-            for part in simulating._parts(wanted, simulator.records_at_once):
+            for part in simulations._parts(wanted, simulator.records_at_once):
                 for question in simulator.ask(part.explanation, part.texts):
-                    body = simulating._call(stage, question, part.sample).content
+                    body = simulations._call(stage, question, part.sample).content
                     found.append(body.replace(b"words of", salt.encode() + b" of"))
         with transaction(engine) as connection:
             db_shards.release(connection, claim)

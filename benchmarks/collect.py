@@ -149,8 +149,8 @@ def naive(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 def ours(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     from db import migrate
     from db.session import make_engine
+    from neurogloss.config.settings import with_driver
     from orchestrator.local.services import start_services, stop_services
-    from worker.settings import with_driver
 
     home = Path(tempfile.mkdtemp(prefix="home-", dir=folder))
     home.chmod(0o755)
@@ -168,17 +168,17 @@ def ours(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 def _collect(engine: object, options: argparse.Namespace, folder: Path) -> dict[str, float]:
     from sqlalchemy import text
 
-    from db import opening
+    from db import shard_readiness
     from db.session import transaction
-    from worker.gpu.subject import forward
-    from worker.stages.collect import collect
-    from worker.stages.subject_reading import subject_of
+    from neurogloss.subject.model import forward
+    from worker.stages.collect.steps import collect
+    from worker.stages.forward_pass import subject_of
 
     run_id, n_neurons = _make_run(engine, options, folder)
     steps: dict[str, float] = {}
     while True:
         with transaction(engine) as connection:
-            opening.open_ready(connection, run_id)
+            shard_readiness.open_ready(connection, run_id)
             found = connection.scalar(
                 text("SELECT min(id) FROM shard WHERE state = 'ready' AND stage = 'collect'")
             )
@@ -200,8 +200,8 @@ def _collect(engine: object, options: argparse.Namespace, folder: Path) -> dict[
 def _claim(engine: object, shard_id: int) -> object:
     from db import runs, shards
     from db.session import transaction
-    from worker.run_config import RunConfig
-    from worker.shard_work import ShardWork
+    from neurogloss.config.run import RunConfig
+    from worker.shard import ShardWork
 
     with transaction(engine) as connection:
         claim = shards.claim(connection, shard_id, "benchmark", 36_000)
@@ -213,9 +213,9 @@ def _claim(engine: object, shard_id: int) -> object:
 def _make_run(engine: object, options: argparse.Namespace, folder: Path) -> tuple[int, int]:
     from db import runs
     from db.session import transaction
-    from orchestrator.plan import make_plan
-    from orchestrator.subject import read_shape
-    from worker.run_config import RunConfig
+    from neurogloss.config.run import RunConfig
+    from neurogloss.subject.shape import read_shape
+    from orchestrator.runs.plan import make_plan
 
     model = str(folder / "model")
     config = RunConfig.model_validate(

@@ -70,7 +70,7 @@ def _peak_mb() -> float:
 
 def _export(url: str, name: str, root: Path, processes: int) -> dict[str, Any]:
     from db.session import make_engine
-    from orchestrator.datasets.exporting import export
+    from orchestrator.datasets.export import export
 
     done = export(make_engine(url), 1, name, root, processes)
     peak_mb = _peak_mb()  # of the export, not of the look at what it left
@@ -88,8 +88,8 @@ def _export(url: str, name: str, root: Path, processes: int) -> dict[str, Any]:
 
 def _import(url: str, root: Path) -> dict[str, Any]:
     from db.session import make_engine
-    from orchestrator.datasets.importing import Wanted, import_dataset
-    from orchestrator.datasets.sources import FolderSource
+    from orchestrator.datasets.imports.importer import Wanted, import_dataset
+    from orchestrator.datasets.imports.source import FolderSource
 
     started = time.monotonic()
     done = import_dataset(make_engine(url), FolderSource(root), Wanted("again"), concurrency=2)
@@ -106,7 +106,7 @@ def _fill(url: str, n_layers: int, n_neurons: int) -> dict[str, Any]:
     """Store a run; its numbers are drawn once for 64 neurons, and shifted for the others."""
     from db import imports, migrate, runs
     from db.session import make_engine, transaction
-    from worker.run_config import RunConfig
+    from neurogloss.config.run import RunConfig
 
     started = time.monotonic()
     migrate.upgrade(url)

@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from surroundings import Server, in_processes, rehearsal_server, services
 
-from worker.api.asking import Account
-from worker.api.budget import Budget, Held
-from worker.api.calls import Answer, Call
-from worker.api.endpoint import Endpoint
-from worker.api.engine import CallEngine
-from worker.errors import Interrupted
+from neurogloss.errors import Interrupted
+from neurogloss.llm.budget import Budget, Held
+from neurogloss.llm.call_engine import CallEngine
+from neurogloss.llm.call_session import Account
+from neurogloss.llm.calls import Answer, Call
+from neurogloss.llm.endpoint import Endpoint
 
 WARM_UP_S = 5.0
 REQUESTS = 6_000

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping, text
 
-from db.stages import place_of
+from neurogloss.stages import place_of
 
 
 def count_shard(connection: Connection, shard_id: int) -> None:

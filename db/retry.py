@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-from db.stages import place_of
+from neurogloss.stages import place_of
 
 
 def retry(

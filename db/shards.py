@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, text
 
-from db.stages import place_of
+from neurogloss.stages import place_of
 
 MAX_ATTEMPTS = 5  # claims without a result after which a shard is parked instead of tried again
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
-from db.stages import place_of
+from neurogloss.stages import place_of
 
 USD_TOLERANCE = 1e-9  # relative, of sums that were added up in another order
 _AT_ONCE = 1000

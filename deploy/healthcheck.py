@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db import heartbeats
 from db.session import make_engine, transaction
-from worker.settings import with_driver
+from neurogloss.config.settings import with_driver
 
 HEARD_WITHIN_S = 60.0  # a worker says so every 30 s or more often
 OVERDUE_S = 60.0  # the loop comes round several times a second

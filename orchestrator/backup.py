@@ -14,10 +14,10 @@ from pathlib import Path
 from sqlalchemy import make_url, text
 
 from db.session import make_engine, transaction
-from orchestrator.errors import InputError
+from neurogloss.config.settings import with_driver
+from neurogloss.errors import InputError
+from orchestrator.environment import Surroundings, upgrade_schema
 from orchestrator.local.postgres import program
-from orchestrator.surroundings import Surroundings, upgrade_schema
-from worker.settings import with_driver
 
 
 def back_up(surroundings: Surroundings, path: Path) -> None:

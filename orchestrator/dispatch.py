@@ -13,11 +13,11 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine, RowMapping
 
-from db import batch_requests, batches, heartbeats, opening, progress, runs, shards
+from db import batch_requests, batches, heartbeats, progress, runs, shard_readiness, shards
 from db.session import transaction
-from db.stages import STAGES
+from neurogloss.config.endpoint import Batches
+from neurogloss.stages import STAGES
 from worker import signatures
-from worker.endpoint_config import Batches
 from worker.signatures import QUEUES
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def tick(engine: Engine, run_id: int, lease_s: float) -> str:
         run = runs.get(connection, run_id)
         if run["state"] == "running":
             shards.sweep(connection, run_id)
-            opening.open_ready(connection, run_id)
+            shard_readiness.open_ready(connection, run_id)
             _park(connection, run_id)
             if shards.unfinished(connection, run_id) == 0:
                 runs.finish(connection, run_id)

@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery, bootsteps
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
-from db.stages import ON_A_GPU
+from neurogloss.stages import ON_A_GPU
 
 VISIBILITY_TIMEOUT_S = 3600  # far above the longest task; the shard's lease brings it back sooner
 

@@ -16,11 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db import heartbeats, runs, shards
 from db.session import is_away, make_engine, transaction
-from worker.errors import Interrupted, LeaseLost, RunError, Waiting, WorkerError
-from worker.patience import patiently, reason_of
-from worker.run_config import RunConfig
-from worker.settings import Settings
-from worker.shard_work import Errand, Lease, ShardWork
+from neurogloss.config.run import RunConfig
+from neurogloss.config.settings import Settings
+from neurogloss.errors import Interrupted, LeaseLost, RunError, Waiting, WorkerError
+from worker.outages import patiently, reason_of
+from worker.shard import Errand, Lease, ShardWork
 
 log = logging.getLogger(__name__)
 

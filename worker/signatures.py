@@ -2,7 +2,7 @@
 
 from celery.canvas import Signature
 
-from db.stages import ON_A_GPU, STAGES
+from neurogloss.stages import ON_A_GPU, STAGES
 from worker.app import app
 
 QUEUES = {stage: "gpu" if stage in ON_A_GPU else "api" for stage in STAGES}

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from db.stages import STAGES
+from neurogloss.stages import STAGES
 from worker import process
 from worker.app import app
 
@@ -22,6 +22,6 @@ for _stage in STAGES:
 @app.task(name="worker.batches")
 def batches(run_id: int) -> None:
     """Submit and collect batches of a run."""
-    from worker.stages.batches import advance
+    from worker.stages.batches.advance import advance
 
     process.run_errand(run_id, advance)

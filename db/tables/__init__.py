@@ -11,11 +11,11 @@ from db.tables.candidates import Candidate, CandidateScore, Sentence
 from db.tables.collection import CollectBound, CollectMaxima, CollectPart
 from db.tables.connections import RelatedNeurons, RelatedTokens
 from db.tables.corpus import Corpus, Excerpt, Token, Vocabulary
+from db.tables.evaluations import Ablation, BaselineScore, CalibratedScore, ScorerResult
 from db.tables.origins import ImportedNeuron, RunOrigin
 from db.tables.records import NeuronRecords, TokenMeans
 from db.tables.results import Explanation, Failure, Retry, Score, Simulation
 from db.tables.runs import Neuron, Progress, Run, Shard, Throughput, Worker
-from db.tables.yardsticks import Ablation, BaselineScore, CalibratedScore, ScorerResult
 
 __all__ = [
     "Ablation",

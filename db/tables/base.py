@@ -38,7 +38,7 @@ def score_column() -> Mapped[Any]:
 
 
 class ScoreColumns:
-    """Scores of a neuron, as in `worker.neurons.scoring`, or why there are none."""
+    """Scores of a neuron, as in `neurogloss.neurons.scoring`, or why there are none."""
 
     score: Mapped[float | None] = score_column()
     score_top: Mapped[float | None] = score_column()

@@ -11,7 +11,8 @@ from db.tables.base import Base, run_key
 class CallRecord(Base):
     """An answer that was paid for, under the hash of everything that can change it.
 
-    `distributions` is what is kept of its log probabilities: see `worker.neurons.distributions`.
+    `distributions` is what is kept of its log probabilities, see
+    `neurogloss.neurons.distributions`.
     """
 
     __tablename__ = "call"

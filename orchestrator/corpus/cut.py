@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from tokenizers import Tokenizer
 
-from orchestrator.errors import InputError
+from neurogloss.errors import InputError
 
 _AT_ONCE = 256  # documents tokenised together
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from neurogloss.errors import InputError
 from orchestrator.corpus import python_docs
-from orchestrator.errors import InputError
 
 Documents = Iterator[tuple[str, str]]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orchestrator.errors import InputError
+from neurogloss.errors import InputError
 
 
 class Folder:

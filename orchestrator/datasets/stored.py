@@ -9,8 +9,8 @@ import numpy as np
 from sqlalchemy import Connection, RowMapping
 
 from db import datasets, runs
-from worker.neurons.records import FloatArray
-from worker.run_config import RunConfig
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.records import FloatArray
 from worker.stages.scored_records import activations_of, scored_places
 
 Rendered = TypeVar("Rendered")

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from neurogloss.config.settings import GPU_INDEX
 from orchestrator.local.errors import WorkerCrashed, with_last_lines
 from worker.parent_watch import PARENT_FD
-from worker.settings import GPU_INDEX
 
 CRASHES = 5
 CRASH_SECONDS = 60.0

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
+from rehearsal.faults import FaultRates
+from rehearsal.options import BatchOptions, RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.acceptance.runs import BATCHED, PROGRESS, rehearsed, rows
 
 N = 16  # neurons

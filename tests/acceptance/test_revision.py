@@ -2,9 +2,9 @@
 
 import pytest
 
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
+from rehearsal.faults import FaultRates
+from rehearsal.options import BatchOptions, RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.acceptance.runs import PROGRESS, rows
 from tests.acceptance.test_candidates import N, configured
 

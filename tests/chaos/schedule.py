@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.chaos.dataset import Dataset, differences, loose_ends, read_dataset
 from tests.chaos.faults import KINDS, NEEDS_A_SMALL_DISK, Strike
 from tests.chaos.world import ROOT, World, corpus_of
@@ -20,6 +20,7 @@ from tests.chaos.world import ROOT, World, corpus_of
 MOST_IN_FLIGHT = 6
 LATENCY_MS = 250.0
 PROBE_CALLS = 2  # of explainer and simulator, before a run is created
+ENDS_DISPATCHERS = ("dispatcher", "postgres", "redis")  # or may, if it is struck
 TEND_EVERY_S = 0.2
 DEADLINE_S = 180.0  # of a schedule: ten times what it takes undisturbed
 CONFIG = """
@@ -236,11 +237,12 @@ class Disturbed:
     def _in_flight(self, strike: Strike) -> int:
         """Return how many calls a fault may have taken the answers of, at most.
 
-        Before there is a run, those of the probe too: nobody can store its answers yet.
+        Before there is a run, a dispatcher that ends takes the answers of the probe with it: nobody
+        can store them yet.
         """
-        if not self._is_created():
-            return MOST_IN_FLIGHT * strike.api_workers + PROBE_CALLS
         at_most = MOST_IN_FLIGHT * strike.api_workers
+        if strike.to.startswith(ENDS_DISPATCHERS) and not self._is_created():
+            return at_most + PROBE_CALLS
         is_over = strike.heal is None
         return min(at_most, self._server.stats()["requests"]) if is_over else at_most
 

@@ -8,17 +8,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from neurogloss.errors import Malformed, RowError, RunError, TransientError
+from neurogloss.llm.batch_client import BatchClient
+from neurogloss.llm.batch_results import read_result
+from neurogloss.llm.endpoint import Endpoint, Price
+from neurogloss.llm.responses import (
+    Reading,
+    UnsupportedParameter,
+    check,
+    read_completion,
+    retry_after,
+)
+from neurogloss.llm.token_logprobs import chat_places, prompt_places
+from neurogloss.neurons.distributions import unpack
+from neurogloss.neurons.prompts import clean_explanation
+from neurogloss.neurons.simulators.base import Reply
+from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from tests.unit.hostile import HOSTILE, hostile_tokens, json_values
-from worker.api.batch_client import BatchClient
-from worker.api.batch_results import read_result
-from worker.api.endpoint import Endpoint, Price
-from worker.api.responses import Reading, UnsupportedParameter, check, read_completion, retry_after
-from worker.api.token_logprobs import chat_places, prompt_places
-from worker.errors import Malformed, RowError, RunError, TransientError
-from worker.neurons.distributions import unpack
-from worker.neurons.prompts import clean_explanation
-from worker.neurons.simulators.asking import Reply
-from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
 
 KEYS = (
     "choices",

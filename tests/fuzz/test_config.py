@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestrator.config import DEMO, differences, read_config
-from orchestrator.errors import InputError
-from orchestrator.limits import _parse
-from worker.run_config import RunConfig
+from neurogloss.config.run import RunConfig
+from neurogloss.config.toml import differences, read_config
+from neurogloss.errors import InputError
+from orchestrator.cli.run import DEMO
+from orchestrator.runs.limits import _parse
 
 RUNS = Path(__file__).parents[2] / "deploy" / "runs"
 WHOLE = (RUNS / "gpt2-xl.toml").read_text()

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from worker.api.calls import Answer, Call
+from neurogloss.llm.calls import Answer, Call
 
 ANSWER = Answer(
     identity=b"i" * 32,

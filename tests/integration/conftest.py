@@ -8,15 +8,15 @@ from importlib import import_module
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from db import opening, runs, shards
+from db import runs, shard_readiness, shards
 from db.session import transaction
-from orchestrator.launch import check_inputs, create_or_resume
+from neurogloss.config.run import RunConfig
 from orchestrator.local.services import ServiceUrls
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
-from worker.run_config import RunConfig
-from worker.shard_work import ShardWork
+from orchestrator.runs.create import check_inputs, create_or_resume
+from rehearsal.faults import FaultRates
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
+from worker.shard import ShardWork
 
 LEASE_S = 600
 
@@ -47,7 +47,7 @@ def finish(engine: Engine, run_id: int, worker: Engine | None = None) -> None:
     """
     while True:
         with transaction(engine) as connection:
-            opening.open_ready(connection, run_id)
+            shard_readiness.open_ready(connection, run_id)
             ready = "SELECT id FROM shard WHERE run_id = :run AND state = 'ready' ORDER BY id"
             ids = connection.scalars(text(ready), {"run": run_id}).all()
             if not ids:

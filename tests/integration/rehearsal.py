@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 
 NOTICE = "not a language model"
 RECORD = " the\t0\n sea\t7\n .\t0"

@@ -9,13 +9,15 @@ import torch
 from sqlalchemy import text
 from transformers import GPT2Model
 
-from orchestrator.errors import InputError
-from orchestrator.launch import check_inputs, check_model, create_or_resume
-from orchestrator.plan import make_plan
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
-from orchestrator.subject import read_shape
-from orchestrator.verification.verify import verify
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import InputError
+from neurogloss.subject.ablation import ablate, divergences
+from neurogloss.subject.shape import read_shape
+from orchestrator.runs.create import check_inputs, check_model, create_or_resume
+from orchestrator.runs.plan import make_plan
+from orchestrator.verify.verify import verify
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.integration import tiny_subject
 from tests.integration.conftest import finish, run_config
 from tests.integration.tiny_subject import (
@@ -26,8 +28,6 @@ from tests.integration.tiny_subject import (
     activations_of,
     make_tokens,
 )
-from worker.gpu.ablation import ablate, divergences
-from worker.run_config import RunConfig
 
 tiny, model = tiny_subject.tiny, tiny_subject.model  # fixtures
 N_HEADS = 2

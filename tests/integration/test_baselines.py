@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import records, yardsticks
-from orchestrator.subject import read_shape
+from db import evaluations, records
+from neurogloss.config.run import RunConfig
+from neurogloss.subject.model import load_subject
+from neurogloss.subject.shape import read_shape
 from tests.integration.test_collection import (
     activations_of,
     config_of,
@@ -14,8 +16,6 @@ from tests.integration.test_collection import (
     own_models,  # noqa: F401  (a fixture)
     work_through,
 )
-from worker.gpu.subject import load_subject
-from worker.run_config import RunConfig
 
 PER_KIND, LISTED, VOCABULARY = 5, 50, 4096
 
@@ -115,9 +115,9 @@ def test_baselines_of_every_demo_neuron_equal_brute_force(engine, collected):
 def test_the_summary_is_of_the_stored_scores(engine, collected):
     run_id, _ = collected
     with engine.begin() as connection:
-        summary = yardsticks.baseline_summary(connection, "demo")
+        summary = evaluations.baseline_summary(connection, "demo")
         scores = {
-            (layer, neuron): yardsticks.baseline_scores(connection, run_id, layer, neuron)
+            (layer, neuron): evaluations.baseline_scores(connection, run_id, layer, neuron)
             for layer in (0, 5)
             for neuron in range(512)
         }
@@ -142,7 +142,7 @@ def test_without_baselines_only_who_reads_the_tables_gets_them(engine):
     run_id = make_run(engine, config, read_shape("demo"), make_tokens(200, 700, 64, 1))
     work_through(engine, run_id)
     with engine.begin() as connection:
-        assert yardsticks.baseline_summary(connection, "none") == []
+        assert evaluations.baseline_summary(connection, "none") == []
         assert len(records.token_means(connection, run_id, 2, 0, 10_000)) == 512
 
 

@@ -7,21 +7,21 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from db import batch_requests, batches, opening, progress, runs, shards
+from db import batch_requests, batches, progress, runs, shard_readiness, shards
 from db.session import transaction
-from orchestrator.rehearsal.capabilities import Capabilities
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import BudgetReached, RequestRejected, Unavailable, Waiting
+from neurogloss.llm.batch_client import BatchClient
+from neurogloss.llm.calls import Answer
+from rehearsal.capabilities import Capabilities
+from rehearsal.faults import FaultRates
+from rehearsal.options import BatchOptions, RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.integration.calls import questions
-from worker.api.batch_client import BatchClient
-from worker.api.calls import Answer
-from worker.errors import BudgetReached, RequestRejected, Unavailable, Waiting
-from worker.run_config import RunConfig
-from worker.shard_work import Errand, ShardWork
-from worker.stages.batch_questions import answers_from_batches
-from worker.stages.batches import advance
-from worker.stages.calls import endpoint_of
+from worker.shard import Errand, ShardWork
+from worker.stages.batches.advance import advance
+from worker.stages.batches.requests import answers_from_batches
+from worker.stages.model_calls import endpoint_of
 
 LEASE_S = 60
 
@@ -109,7 +109,7 @@ class Batched:
 
     def is_ready(self, number=0):
         with transaction(self.engine) as connection:
-            opening.open_ready(connection, self.run_id)
+            shard_readiness.open_ready(connection, self.run_id)
             states = connection.scalars(text("SELECT state FROM shard ORDER BY id")).all()
         return states[number] == "ready"
 
@@ -276,7 +276,7 @@ def test_a_crash_while_a_batch_is_collected_loses_and_doubles_nothing(start, mon
     time.sleep(0.5)
     with pytest.raises(Crash):
         run.advance(DiesWhileCollecting)
-    monkeypatch.setattr("worker.stages.batch_collection._LINES_AT_ONCE", 10)
+    monkeypatch.setattr("worker.stages.batches.results._LINES_AT_ONCE", 10)
     end = batches.end
     monkeypatch.setattr(batches, "end", _crash)
     with pytest.raises(Crash):  # all answers are stored, and the batch has not ended

@@ -6,13 +6,13 @@ from sqlalchemy import text
 
 from db import runs
 from db.session import transaction
-from orchestrator import yardsticks
-from orchestrator.launch import check_inputs, create_or_resume
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
-from orchestrator.verification.verify import verify
+from neurogloss.config.run import RunConfig
+from orchestrator.cli.terminal import evaluations
+from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.verify.verify import verify
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.integration.conftest import finish, run_config
-from worker.run_config import RunConfig
 
 
 @pytest.fixture
@@ -71,10 +71,10 @@ def _look_closer(calibrated):
             WHERE calibration = 'linear' AND score IS NOT NULL LIMIT 1
         """
         row = connection.execute(text(query)).one()
-        shown = yardsticks.of_neuron(connection, row.run_id, row.layer, row.neuron)
+        shown = evaluations.of_neuron(connection, row.run_id, row.layer, row.neuron)
     assert set(shown["calibrated"]) == {"linear", "percentile"}
     assert np.isclose(shown["calibrated"]["linear"]["rsquared"], row.rsquared)
-    lines = str([str(line) for line in yardsticks.neuron_lines(shown).renderables])
+    lines = str([str(line) for line in evaluations.neuron_lines(shown).renderables])
     assert f"linear calibration: explained variance {row.rsquared:.3f}" in lines
 
 

@@ -3,15 +3,7 @@ import time
 
 import pytest
 
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
-from tests.integration.calls import questions
-from worker.api.asking import Account
-from worker.api.budget import Budget, Held
-from worker.api.endpoint import Endpoint, Price
-from worker.api.engine import CallEngine
-from worker.errors import (
+from neurogloss.errors import (
     BadCredentials,
     BudgetReached,
     EndpointUnreachable,
@@ -20,7 +12,15 @@ from worker.errors import (
     RowError,
     Truncated,
 )
-from worker.shard_work import Lease
+from neurogloss.llm.budget import Budget, Held
+from neurogloss.llm.call_engine import CallEngine
+from neurogloss.llm.call_session import Account
+from neurogloss.llm.endpoint import Endpoint, Price
+from rehearsal.faults import FaultRates
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
+from tests.integration.calls import questions
+from worker.shard import Lease
 
 KEY = "sk-test-0123456789"
 

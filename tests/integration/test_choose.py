@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import text
 
 from db import candidates, results, runs
-from orchestrator.subject import read_shape
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.splits import Split
+from neurogloss.subject.shape import read_shape
 from tests.integration import planted_subject
 from tests.integration.planted_subject import DENSE, N, Oracle, serving, token_text
 from tests.integration.test_collection import claimed, make_run, work_through
-from worker.neurons.splits import Split
-from worker.run_config import RunConfig
+from worker.stages.candidates import best
 from worker.stages.choose import choose
-from worker.stages.judging import best
 from worker.stages.scored_records import scored_records
 
 planted = planted_subject.planted

@@ -7,15 +7,15 @@ import re
 import numpy as np
 import pytest
 
-from db import results, runs, yardsticks
-from orchestrator.endpoints import check_endpoints
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
-from orchestrator.subject import read_shape
+from db import evaluations, results, runs
+from neurogloss.config.run import RunConfig
+from neurogloss.subject.shape import read_shape
+from orchestrator.runs.endpoints import check_endpoints
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.integration import planted_subject
 from tests.integration.planted_subject import DENSE, N, Oracle, serving, token_text
 from tests.integration.test_collection import claimed, make_run, work_through
-from worker.run_config import RunConfig
 from worker.stages.classify import classify
 
 planted = planted_subject.planted
@@ -96,9 +96,9 @@ def _classify(engine, run_id, explanations):
         shard_id = connection.exec_driver_sql(insert, (run_id, N, N)).scalar_one()
     rows, failures = classify(claimed(engine, run_id, shard_id))
     with engine.begin() as connection:
-        yardsticks.save_scorer_results(connection, rows)
+        evaluations.save_scorer_results(connection, rows)
         results.save_failures(connection, failures)
-        stored = yardsticks.scorer_results(connection, run_id, 0, 0, N)
+        stored = evaluations.scorer_results(connection, run_id, 0, 0, N)
     return {(row["neuron"], row["scorer"]): row for row in stored}, failures
 
 

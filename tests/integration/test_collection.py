@@ -15,9 +15,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db import collection, opening, records, runs, shards
-from orchestrator.plan import make_plan
-from orchestrator.subject import read_shape
+from db import collection, records, runs, shard_readiness, shards
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.sampling import neuron_keys, priorities
+from neurogloss.neurons.selection import Wanted
+from neurogloss.subject.collection import collect as read_excerpts
+from neurogloss.subject.layer_reader import LayerPlan
+from neurogloss.subject.model import forward, load_subject
+from neurogloss.subject.shape import read_shape
+from orchestrator.runs.plan import make_plan
 from tests.integration import tiny_subject
 from tests.integration.tiny_subject import (
     TOKENS,
@@ -26,16 +32,10 @@ from tests.integration.tiny_subject import (
     activations_of,
     make_tokens,
 )
-from worker.gpu.collection import collect as read_excerpts
-from worker.gpu.layer_reader import LayerPlan
-from worker.gpu.subject import forward, load_subject
-from worker.neurons.sampling import neuron_keys, priorities
-from worker.neurons.selection import Wanted
-from worker.run_config import RunConfig
-from worker.shard_work import ShardWork
-from worker.stages import collect as collect_stage
-from worker.stages import layer_parts, subject_reading, token_tables
-from worker.stages.collect import collect
+from worker.shard import ShardWork
+from worker.stages import forward_pass
+from worker.stages.collect.steps import collect, layer_parts, token_tables
+from worker.stages.collect.steps import steps as collect_stage
 
 TOP, RANDOM, PER_BUCKET = 12, 9, 3
 tiny, model = tiny_subject.tiny, tiny_subject.model  # fixtures
@@ -106,7 +106,7 @@ def own_models(monkeypatch):
 
     def subject_of(work):
         if not hasattr(own, "model"):
-            own.model = copy.deepcopy(subject_reading.subject_of(work))
+            own.model = copy.deepcopy(forward_pass.subject_of(work))
         return own.model
 
     for module in (collect_stage, token_tables):
@@ -123,7 +123,7 @@ def work_through(engine, run_id, *, seed=0, workers=1, kill=None, monkeypatch=No
     while True:
         with engine.begin() as connection:
             shards.sweep(connection, run_id)
-            opening.open_ready(connection, run_id)
+            shard_readiness.open_ready(connection, run_id)
             query = "SELECT id FROM shard WHERE run_id = :run AND state = 'ready'"
             ready = list(connection.scalars(text(query), {"run": run_id}))
         if not ready:
@@ -316,7 +316,7 @@ def test_activations_have_the_same_bits_in_every_shard_and_batch(model, start, s
 
 
 def test_fewer_tiles_go_at_once_where_memory_does_not_hold_them(model, monkeypatch):
-    from worker.gpu import collection as gpu_collection
+    from neurogloss.subject import collection as gpu_collection
 
     sizes = []
 

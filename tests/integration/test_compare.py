@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from db import calls, results, runs, yardsticks
-from orchestrator.cli import cli
-from orchestrator.errors import InputError
-from worker.run_config import RunConfig
+from db import calls, evaluations, results, runs
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import InputError
+from orchestrator.cli.main import cli
 
 SCORES = {  # by run, of neurons (layer, neuron)
     "one": {(0, 0): 0.5, (0, 1): None, (1, 0): 0.9, (1, 1): 0.2, (1, 2): 0.1},
@@ -131,7 +131,7 @@ def test_a_terminal_is_not_acted_on(stored):
 def test_a_run_is_compared_with_the_paper(stored):
     with stored.begin() as connection:
         rows = [(1, 1, n, "lookup", 0.5 + n / 10, None, None, None, None, None) for n in (0, 1)]
-        yardsticks.save_baseline_scores(connection, rows)
+        evaluations.save_baseline_scores(connection, rows)
     report = json.loads(compare("one", "--paper", "--json"))
     first, last = report["layers"]
     assert (first["paper_layer"], last["paper_layer"]) == (0, 47)

@@ -5,12 +5,12 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2Model
 
-from db import connections, opening
-from orchestrator.subject import read_shape
+from db import connections, shard_readiness
+from neurogloss.subject import weights
+from neurogloss.subject.model import load_subject
+from neurogloss.subject.shape import read_shape
+from neurogloss.subject.weights import strongest
 from tests.integration.test_collection import config_of, make_run, make_tokens, work_through
-from worker.gpu import weights
-from worker.gpu.subject import load_subject
-from worker.gpu.weights import strongest
 
 
 def configured(name, model, **counts):
@@ -106,7 +106,7 @@ def test_connections_wait_for_nothing_and_no_explanation_waits_for_them(engine):
     config = configured("beside", "demo", neurons=1, tokens=1)
     run_id = make_run(engine, config, read_shape("demo"), make_tokens(60, 2000, 64, 1))
     with engine.begin() as connection:
-        opening.open_ready(connection, run_id)
+        shard_readiness.open_ready(connection, run_id)
         query = "SELECT DISTINCT step FROM shard WHERE state = 'ready' ORDER BY 1"
         assert list(connection.exec_driver_sql(query).scalars()) == ["connections", "reference"]
         insert = (
@@ -116,7 +116,7 @@ def test_connections_wait_for_nothing_and_no_explanation_waits_for_them(engine):
         connection.exec_driver_sql(insert, (run_id,))
         done = "UPDATE shard SET state = 'done' WHERE stage = 'collect' AND step <> %s"
         connection.exec_driver_sql(done, ("connections",))
-        opening.open_ready(connection, run_id)
+        shard_readiness.open_ready(connection, run_id)
         state = "SELECT state FROM shard WHERE stage = 'explain'"
         assert connection.exec_driver_sql(state).scalar() == "ready"
 

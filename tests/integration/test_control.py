@@ -9,20 +9,20 @@ from sqlalchemy import text
 
 from db import batches, runs, shards
 from db.session import transaction
-from orchestrator.cli import cli, main
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import InputError
+from orchestrator.cli.main import cli, main
 from orchestrator.dispatch import tick
-from orchestrator.errors import InputError
-from orchestrator.launch import create_or_resume
-from orchestrator.limits import change_limits
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.limits import change_limits
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.integration.test_batches import questions
 from tests.integration.test_batches import start as start
 from tests.integration.test_paid_calls import CALLS, KEY, LEASE_S, Run
 from tests.integration.test_paid_calls import workers as workers
-from worker.run_config import RunConfig
-from worker.shard_work import Errand
-from worker.stages.batch_cancelling import cancel_batches
+from worker.shard import Errand
+from worker.stages.batches.cancel import cancel_batches
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from orchestrator.dispatch import tick
 from tests.integration import test_storage
 from tests.integration.calls import answer
 from tests.integration.test_storage import claim, first_shard
-from worker.patience import patiently
-from worker.shard_work import Lease
+from worker.outages import patiently
+from worker.shard import Lease
 from worker.stages.ledger import PostgresLedger
 
 LEASE_S = 60

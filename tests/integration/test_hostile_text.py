@@ -9,10 +9,9 @@ from sqlalchemy import text
 
 from db import results, runs
 from db.session import transaction
-from orchestrator.cli import main
-from orchestrator.commands import doctor
-from orchestrator.follow import outcome
-from orchestrator.plain import PlainFormatter, plain, plain_lines
+from orchestrator.cli.main import doctor, main
+from orchestrator.cli.terminal.plain import PlainFormatter, plain, plain_lines
+from orchestrator.run_loop import outcome
 
 ESCAPES = "\x1b[2J\x1b]0;title\x07\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\\x9b31m"
 BIDI = "\u202e\u2066\u200f\u061c"

@@ -119,3 +119,39 @@ def wait_for_a_lock(engine):
                 return
         time.sleep(0.01)
     pytest.fail("nobody waits")
+
+
+def test_what_comes_after_the_end_is_stored_and_keeps_no_connection(whole, ledger):
+    ledger.save([ANSWER])
+    assert whole.pool.checkedout() == 1
+    ledger.close()
+    ledger.save([replace(ANSWER, identity=b"p" * 32)])
+    assert whole.pool.checkedout() == 0
+    assert spent(whole) == (2, 20, 1.0, 0.5)
+
+
+def test_who_stores_the_same_answers_in_another_order_does_not_deadlock(whole):
+    answers = [replace(ANSWER, identity=bytes([n]) * 32) for n in range(2, 40)]
+    found = []
+
+    def store(some):
+        ledger = PostgresLedger(whole, 1)
+        for _ in range(10):
+            ledger.save(some)
+        ledger.close()
+        found.append(True)
+
+    threads = [threading.Thread(target=store, args=(some,)) for some in (answers, answers[::-1])]
+    before = deadlocks(whole)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True, True]
+    assert deadlocks(whole) == before
+
+
+def deadlocks(engine):
+    query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    with engine.begin() as connection:
+        return connection.scalar(text(query))

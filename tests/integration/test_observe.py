@@ -5,12 +5,12 @@ import pytest
 from sqlalchemy import text
 
 from db import candidates, records, results
-from orchestrator.subject import read_shape
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import CannotCollect, Interrupted
+from neurogloss.subject.model import load_subject
+from neurogloss.subject.sentences import activations_on, load_tokenizer, tokens_of
+from neurogloss.subject.shape import read_shape
 from tests.integration.test_collection import claimed, make_run, work_through
-from worker.errors import CannotCollect, Interrupted
-from worker.gpu.sentences import activations_on, load_tokenizer, tokens_of
-from worker.gpu.subject import load_subject
-from worker.run_config import RunConfig
 from worker.stages.observe import observe
 
 LAYER, N_NEURONS, N_TOKENS = 2, 6, 12

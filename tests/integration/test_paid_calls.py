@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import text
 
 from db import records, results, runs, shards
+from neurogloss.config.run import RunConfig
 from orchestrator.dispatch import tick
-from orchestrator.launch import check_inputs, create_or_resume
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
+from orchestrator.runs.create import check_inputs, create_or_resume
+from rehearsal.faults import FaultRates
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 from worker.app import app
-from worker.run_config import RunConfig
 
 KEY = "sk-paid-0123456789"
 LEASE_S = 2

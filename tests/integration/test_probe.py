@@ -2,19 +2,19 @@ import dataclasses
 
 import pytest
 
-from orchestrator.rehearsal.capabilities import Capabilities
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
-from worker.api.endpoint import Endpoint, Price
-from worker.api.probe import probe, probe_chat, probe_kind
-from worker.errors import (
+from neurogloss.errors import (
     BadCredentials,
     EndpointUnreachable,
     NoCredit,
     UnknownModel,
     UnsuitableModel,
 )
+from neurogloss.llm.endpoint import Endpoint, Price
+from neurogloss.llm.probe import probe, probe_chat, probe_kind
+from rehearsal.capabilities import Capabilities
+from rehearsal.faults import FaultRates
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 
 KEY = "sk-test-0123456789"
 

@@ -4,10 +4,10 @@ import time
 import httpx
 import pytest
 
-from orchestrator.rehearsal.capabilities import Capabilities
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
+from rehearsal.capabilities import Capabilities
+from rehearsal.faults import FaultRates
+from rehearsal.options import BatchOptions, RehearsalOptions
+from rehearsal.server import RehearsalServer
 
 PATH = "/v1/chat/completions"
 

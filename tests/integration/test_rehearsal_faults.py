@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 
-from orchestrator.rehearsal.faults import CONTENT_FAULTS, FaultRates
+from rehearsal.faults import CONTENT_FAULTS, FaultRates
 from tests.integration import rehearsal
 from tests.integration.rehearsal import JSON_SCHEMA, SCHEMA, ask, content, error
 

@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 from httpx_aiohttp import HttpxAiohttpClient
 
-from orchestrator.commands.rehearsal import rehearsal_server
-from orchestrator.rehearsal.capabilities import Capabilities
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
+from orchestrator.cli.rehearsal import rehearsal_server
+from rehearsal.capabilities import Capabilities
+from rehearsal.faults import FaultRates
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.integration import rehearsal
 from tests.integration.rehearsal import JSON_SCHEMA, NOTICE, RECORD, SCHEMA, ask, content, error
 
@@ -344,8 +344,8 @@ def test_command_serves_what_its_options_say():
 
 def test_blocking_server_says_where_it_is_and_stops_on_sigterm():
     code = (
-        "from orchestrator.rehearsal.server import serve\n"
-        "from orchestrator.rehearsal.options import RehearsalOptions\n"
+        "from rehearsal.server import serve\n"
+        "from rehearsal.options import RehearsalOptions\n"
         "serve(RehearsalOptions())"
     )
     command = [sys.executable, "-c", code]

@@ -10,12 +10,12 @@ from sqlalchemy import text
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from db import candidates, results, runs
-from orchestrator.subject import read_shape
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.illustration import FIRES, SILENT
+from neurogloss.subject.shape import read_shape
 from tests.integration import planted_subject
 from tests.integration.planted_subject import N, Oracle, serving, token_text
 from tests.integration.test_collection import claimed, make_run, work_through
-from worker.neurons.illustration import FIRES, SILENT
-from worker.run_config import RunConfig
 from worker.stages.illustrate import illustrate
 from worker.stages.observe import observe
 from worker.stages.revise import revise

@@ -6,15 +6,15 @@ from sqlalchemy import text
 
 from db import retry, runs
 from db.session import transaction
-from orchestrator.datasets.exporting import export
-from orchestrator.datasets.parquet_schemas import SCHEMAS
-from orchestrator.launch import check_inputs, create_or_resume
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
-from orchestrator.verification.verify import verify
+from neurogloss.config.run import RunConfig
+from orchestrator.datasets.export import export
+from orchestrator.datasets.parquet.schemas import SCHEMAS
+from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.verify.verify import verify
+from rehearsal.faults import FaultRates
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.integration.conftest import finish, run_config
-from worker.run_config import RunConfig
 
 FAULTS = FaultRates(refusal=0.03, malformed=0.2)
 KEPT = "(layer, neuron) = (SELECT layer, neuron FROM explanation ORDER BY 1, 2 LIMIT 1)"

@@ -11,20 +11,20 @@ from sqlalchemy.exc import DBAPIError
 from db import batches, heartbeats, runs
 from db.roles import PREFIX, ROLES, apply_roles
 from db.session import transaction
-from orchestrator.cli import cli
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import NoCredit, Waiting
+from orchestrator.cli.main import cli
 from orchestrator.dispatch import tick
-from orchestrator.launch import check_inputs, create_or_resume
-from orchestrator.limits import change_limits
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
-from orchestrator.verification.verify import verify
+from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.runs.limits import change_limits
+from orchestrator.verify.verify import verify
+from rehearsal.faults import FaultRates
+from rehearsal.options import BatchOptions, RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.integration.conftest import finish, run_config
 from worker.app import app
-from worker.errors import NoCredit, Waiting
-from worker.run_config import RunConfig
-from worker.shard_work import Errand
-from worker.stages.batches import advance
+from worker.shard import Errand
+from worker.stages.batches.advance import advance
 from worker.stages.ledger import RunBudget, RunState
 
 PASSWORDS = {role: f"secret of {role}" for role in ROLES}

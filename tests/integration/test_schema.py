@@ -14,12 +14,12 @@ from db import migrate, runs
 from db.migrate import SchemaError
 from db.session import transaction
 from db.tables import Base
+from neurogloss.config.settings import Settings
+from neurogloss.errors import InputError
 from orchestrator.backup import back_up, restore
-from orchestrator.cli import COMMANDS, main
-from orchestrator.errors import InputError
-from orchestrator.surroundings import Surroundings
-from orchestrator.verification.verify import verify
-from worker.settings import Settings
+from orchestrator.cli.main import COMMANDS, main
+from orchestrator.environment import Surroundings
+from orchestrator.verify.verify import verify
 
 KEPT = {
     "explanation": "layer, neuron, text, call",

@@ -3,7 +3,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from db import opening, progress, results, retry, runs, shards
+from db import progress, results, retry, runs, shard_readiness, shards
 from db.bulk import fetch_bytes
 from db.tables import Base
 
@@ -135,7 +135,7 @@ def test_shards_are_queued_once_whoever_asks(engine, run_id):
 def test_a_stage_opens_when_the_same_neurons_are_done(engine, run_id):
     hand_in(engine, claim(engine))
     with engine.begin() as connection:
-        opening.open_ready(connection, run_id)
+        shard_readiness.open_ready(connection, run_id)
         assert shards.count_open(connection, run_id)["simulate", "ready"] == 1
         assert ("score", "ready") not in shards.count_open(connection, run_id)
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import GPT2Model
 
+from neurogloss.subject.model import DEMO_FOLDER, forward, load_subject, on_activations
+from neurogloss.subject.onednn import OneDnnConv1D
 from tests.integration import tiny_subject
 from tests.integration.tiny_subject import TOKENS, VOCABULARY, activations_of, make_tokens
-from worker.gpu.onednn import OneDnnConv1D
-from worker.gpu.subject import DEMO_FOLDER, forward, load_subject, on_activations
 
 tiny, model = tiny_subject.tiny, tiny_subject.model  # fixtures
 
@@ -70,19 +70,19 @@ def test_half_precision_gives_about_the_same_activations(dtype):
 
 
 def test_several_workers_of_a_host_take_one_gpu_each(monkeypatch):
-    from worker.gpu import subject
+    from neurogloss.subject import model
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     devices = []
     for index in ("0", "1", "2"):
-        monkeypatch.setenv(subject.GPU_INDEX, index)
-        devices.append(subject.best_device().index)
+        monkeypatch.setenv(model.GPU_INDEX, index)
+        devices.append(model.best_device().index)
     assert devices == [0, 1, 0]
 
 
 def test_the_demo_subject_is_small_trained_and_safe():
-    subject = load_subject("demo")
+    model = load_subject("demo")
     assert sum(file.stat().st_size for file in DEMO_FOLDER.iterdir()) < 5 << 20
     assert not list(DEMO_FOLDER.glob("*.bin"))
-    assert subject.config.n_layer * subject.config.n_inner >= 2000
+    assert model.config.n_layer * model.config.n_inner >= 2000

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import InputError
-from orchestrator.subject import read_shape
-from worker.errors import CannotCollect
-from worker.gpu.subject import DEMO_FOLDER, load_subject
+from neurogloss.errors import CannotCollect, InputError
+from neurogloss.subject.model import DEMO_FOLDER, load_subject
+from neurogloss.subject.shape import read_shape
 
 
 class Bomb:

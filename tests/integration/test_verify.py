@@ -8,9 +8,9 @@ from sqlalchemy import create_engine, text
 
 from db import repair, retry, runs
 from db.session import transaction
-from orchestrator.cli import cli
-from orchestrator.verification.differences import EXAMPLES, Difference, Findings
-from orchestrator.verification.verify import verify
+from orchestrator.cli.main import cli
+from orchestrator.verify.differences import EXAMPLES, Difference, Findings
+from orchestrator.verify.verify import verify
 from tests.integration.conftest import finish
 
 ONE = "(layer, neuron) = (SELECT layer, neuron FROM score WHERE score IS NOT NULL LIMIT 1)"

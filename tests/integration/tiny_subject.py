@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from worker.gpu.subject import forward, load_subject, on_activations
+from neurogloss.subject.model import forward, load_subject, on_activations
 
 TOKENS, WIDTH, LAYERS, VOCABULARY = 8, 24, 2, 40
 

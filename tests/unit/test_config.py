@@ -1,7 +1,8 @@
 import pytest
 
-from orchestrator.config import DEMO, differences, read_config
-from orchestrator.errors import InputError
+from neurogloss.config.toml import differences, read_config
+from neurogloss.errors import InputError
+from orchestrator.cli.run import DEMO
 
 ENDPOINT = '[endpoints.openai]\nbase_url = "https://api.test/v1"\n'
 LOOKUP = '[explainer]\nkind = "lookup"\n[simulator]\nkind = "lookup"\n'

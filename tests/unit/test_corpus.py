@@ -7,10 +7,10 @@ import pytest
 from pyarrow import parquet
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from neurogloss.errors import InputError
 from orchestrator.corpus import python_docs
 from orchestrator.corpus.cut import cut_excerpts
 from orchestrator.corpus.sources import documents
-from orchestrator.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@ from itertools import pairwise
 
 import pytest
 
-from orchestrator.estimating.estimate import make_estimate
-from orchestrator.estimating.sample import Sample, SampleNeuron, sample_of_corpus
-from orchestrator.estimating.token_counts import TokenCounter, find_counter
-from orchestrator.subject import read_shape, read_tokenizer
-from worker.neurons.records import ActivationRecord
-from worker.neurons.simulators.kinds import SimulatorChoice
-from worker.run_config import RunConfig
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.records import ActivationRecord
+from neurogloss.neurons.simulators.kinds import SimulatorChoice
+from neurogloss.subject.shape import read_shape, read_tokenizer
+from orchestrator.estimate.estimate import make_estimate
+from orchestrator.estimate.sample import Sample, SampleNeuron, sample_of_corpus
+from orchestrator.estimate.token_counts import TokenCounter, find_counter
 
 WORDS = TokenCounter("words", lambda text: len(text.split()))
 RECORD = tuple(f"t{n}" for n in range(8))

@@ -1,9 +1,9 @@
 import pytest
 
-from orchestrator.plan import make_plan
-from orchestrator.subject import Shape
-from worker.neurons.selection import n_reference
-from worker.run_config import RunConfig
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.selection import n_reference
+from neurogloss.subject.shape import Shape
+from orchestrator.runs.plan import make_plan
 
 SMALL = Shape(n_layers=3, neurons_per_layer=100, n_positions=64, vocab_size=50)
 GPT2_XL = Shape(n_layers=48, neurons_per_layer=6400, n_positions=1024, vocab_size=50257)

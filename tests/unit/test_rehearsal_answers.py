@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.rehearsal.activations import activation, activations
-from orchestrator.rehearsal.answers import OPENING, answer, strongest_token
-from orchestrator.rehearsal.faults import FaultRates, Faults
-from orchestrator.rehearsal.limits import ContinuousLimit
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.prefixes import PrefixCache
-from orchestrator.rehearsal.questions import read_question
-from orchestrator.rehearsal.replies import ApiError
-from orchestrator.rehearsal.replying import Rehearsal
-from orchestrator.rehearsal.schemas import SchemaFiller
+from rehearsal.activations import activation, activations
+from rehearsal.answers import OPENING, answer, strongest_token
+from rehearsal.faults import FaultRates, Faults
+from rehearsal.handler import Rehearsal
+from rehearsal.limits import ContinuousLimit
+from rehearsal.options import RehearsalOptions
+from rehearsal.prefixes import PrefixCache
+from rehearsal.questions import read_question
+from rehearsal.replies import ApiError
+from rehearsal.schemas import SchemaFiller
 
 LEVELS = tuple(range(11))
 RECORD = "Explain this neuron.\n the\t0\n sea\t3\n salt\t9.5\nwater\t9.5\n .\t0"

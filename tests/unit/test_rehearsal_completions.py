@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.rehearsal.activations import activations
-from orchestrator.rehearsal.capabilities import FEATURES, Capabilities
-from orchestrator.rehearsal.completions import read_completion
-from orchestrator.rehearsal.options import RehearsalOptions
-from orchestrator.rehearsal.pieces import cut
-from orchestrator.rehearsal.replies import ApiError, Usage
+from rehearsal.activations import activations
+from rehearsal.capabilities import FEATURES, Capabilities
+from rehearsal.completions import read_completion
+from rehearsal.options import RehearsalOptions
+from rehearsal.replies import ApiError, Usage
+from rehearsal.tokenizer import cut
 
 LEVELS = tuple(range(11))
 HOSTILE = [" sea", "unknown", "<start>", "<end>", "10", " internationalization", "…", "🙂",

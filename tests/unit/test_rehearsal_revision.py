@@ -2,11 +2,11 @@
 
 import json
 
-from orchestrator.rehearsal.answers import OPENING, answer
-from orchestrator.rehearsal.questions import read_question
-from worker.neurons.illustration import illustration_body, read_illustration
-from worker.neurons.records import ActivationRecord
-from worker.neurons.revision import Observed, revision_body
+from neurogloss.neurons.illustration import illustration_body, read_illustration
+from neurogloss.neurons.records import ActivationRecord
+from neurogloss.neurons.revision import Observed, revision_body
+from rehearsal.answers import OPENING, answer
+from rehearsal.questions import read_question
 
 
 def said(asked, seed=0):

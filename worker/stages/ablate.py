@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 from sqlalchemy import RowMapping
 
-from db import records, results, runs, yardsticks
+from db import evaluations, records, results, runs
 from db.session import transaction
-from db.stages import up_to
-from worker.gpu.ablation import ablate as compare_outputs
-from worker.neurons.calibration import Linear
-from worker.shard_work import ShardWork
-from worker.stages.calibrating import expected_on
+from neurogloss.neurons.calibration import Linear
+from neurogloss.stages import up_to
+from neurogloss.subject.ablation import ablate as compare_outputs
+from worker.shard import ShardWork
+from worker.stages.calibration import expected_on
+from worker.stages.forward_pass import go_on, subject_of
 from worker.stages.scored_records import ScoredRecords, scored_records
-from worker.stages.subject_reading import go_on, subject_of
 
 Row = tuple[Any, ...]  # of `ablation`, but for the neuron
 
@@ -29,8 +29,8 @@ def ablate(work: ShardWork) -> None:
     with transaction(work.engine) as connection:
         wanted = set(runs.ablated_in(connection, *work.neuron_range))
         wanted -= results.failed(connection, run_id, up_to("ablate"), layer, start, stop)
-        wanted -= {row["neuron"] for row in yardsticks.ablations(connection, *work.neuron_range)}
-        lines = _lines(yardsticks.calibrated_scores(connection, *work.neuron_range))
+        wanted -= {row["neuron"] for row in evaluations.ablations(connection, *work.neuron_range)}
+        lines = _lines(evaluations.calibrated_scores(connection, *work.neuron_range))
         simulated = results.simulations(connection, *work.neuron_range)
         means = {row["neuron"]: row["mean"] for row in records.load(connection, *work.neuron_range)}
         found = list(scored_records(connection, work, layer, start, stop))
@@ -42,7 +42,7 @@ def ablate(work: ShardWork) -> None:
             row = _ablate(work, scored, lines.get(scored.neuron), of_neuron, means[scored.neuron])
             rows.append((run_id, layer, scored.neuron, *row))
     with work.handing_in() as connection:
-        yardsticks.save_ablations(connection, rows)
+        evaluations.save_ablations(connection, rows)
 
 
 def _lines(rows: Any) -> dict[int, RowMapping]:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from worker.api.calls import Answer, Call
-from worker.errors import Malformed, RowError
-from worker.shard_work import ShardWork
-from worker.stages.calls import ask_and_read
+from neurogloss.errors import Malformed, RowError
+from neurogloss.llm.calls import Answer, Call
+from worker.shard import ShardWork
+from worker.stages.model_calls import ask_and_read
 
 T = TypeVar("T")
 

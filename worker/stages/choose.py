@@ -6,10 +6,10 @@ from sqlalchemy import Connection
 
 from db import candidates, results
 from db.session import transaction
-from db.stages import up_to
-from worker.shard_work import ShardWork
+from neurogloss.stages import up_to
+from worker.shard import ShardWork
+from worker.stages.candidates import Trial, calibration_records, judge, judged_rows
 from worker.stages.drafts import chosen_drafts, drafts_of, scores_of
-from worker.stages.judging import Trial, calibration_records, judge, judged_rows
 
 
 def choose(work: ShardWork) -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, RowMapping
 
-from db import records, results, yardsticks
+from db import evaluations, records, results
 from db.session import transaction
-from db.stages import up_to
-from worker.api.calls import Answer, Call
-from worker.errors import Malformed, RowError
-from worker.neurons.classification import (
+from neurogloss.errors import Malformed, RowError
+from neurogloss.llm.calls import Answer, Call
+from neurogloss.neurons.classification import (
     Classification,
     Example,
     Scorer,
@@ -26,11 +25,12 @@ from worker.neurons.classification import (
     is_silent,
     read_classification,
 )
-from worker.neurons.records import ActivationRecord
-from worker.neurons.simulators.asking import Reply
-from worker.neurons.splits import Split, random_slice, top_slice
-from worker.shard_work import ShardWork
-from worker.stages.calls import ask_and_read, failure_row
+from neurogloss.neurons.records import ActivationRecord
+from neurogloss.neurons.simulators.base import Reply
+from neurogloss.neurons.splits import Split, random_slice, top_slice
+from neurogloss.stages import up_to
+from worker.shard import ShardWork
+from worker.stages.model_calls import ask_and_read, failure_row
 from worker.stages.shown_records import shown_records
 
 Rows = list[tuple[Any, ...]]
@@ -95,7 +95,7 @@ def _tasks(work: ShardWork) -> Iterator[_Task]:
         failed = results.failed(connection, run_id, up_to("score"), layer, start, stop)
         stored = {
             (row["neuron"], row["scorer"])
-            for row in yardsticks.scorer_results(connection, *work.neuron_range)
+            for row in evaluations.scorer_results(connection, *work.neuron_range)
         }
         rows = [
             row

@@ -5,8 +5,8 @@ from collections import defaultdict
 from sqlalchemy import Connection, RowMapping
 
 from db import candidates
-from worker.shard_work import ShardWork
-from worker.stages.judging import best
+from worker.shard import ShardWork
+from worker.stages.candidates import best
 
 
 def drafts_of(connection: Connection, work: ShardWork) -> dict[int, list[RowMapping]]:

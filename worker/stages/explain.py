@@ -9,15 +9,15 @@ from sqlalchemy import Connection, RowMapping
 
 from db import candidates, records, results
 from db.session import transaction
-from worker.api.calls import Answer, Call
-from worker.errors import Malformed, RowError
-from worker.neurons.lookup import EXPLANATION_TOKENS, explain_by_lookup
-from worker.neurons.prompts import clean_explanation, explanation_body
-from worker.neurons.splits import Split, top_slice
-from worker.neurons.token_space import token_space_body
-from worker.shard_work import ShardWork
-from worker.stages.calls import ask_and_read, failure_row
+from neurogloss.errors import Malformed, RowError
+from neurogloss.llm.calls import Answer, Call
+from neurogloss.neurons.lookup import EXPLANATION_TOKENS, explain_by_lookup
+from neurogloss.neurons.prompts import clean_explanation, explanation_body
+from neurogloss.neurons.splits import Split, top_slice
+from neurogloss.neurons.token_space import token_space_body
+from worker.shard import ShardWork
 from worker.stages.drafts import drafts_of
+from worker.stages.model_calls import ask_and_read, failure_row
 from worker.stages.shown_records import shown_records
 from worker.stages.vocabulary import texts_of
 

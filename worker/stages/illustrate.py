@@ -5,14 +5,14 @@ from typing import Any
 
 from db import candidates, results
 from db.session import transaction
-from db.stages import up_to
-from worker.api.calls import Call
-from worker.errors import RowError
-from worker.neurons.illustration import illustration_body, read_illustration
-from worker.shard_work import ShardWork
+from neurogloss.errors import RowError
+from neurogloss.llm.calls import Call
+from neurogloss.neurons.illustration import illustration_body, read_illustration
+from neurogloss.stages import up_to
+from worker.shard import ShardWork
 from worker.stages.asking_each import ask_each
-from worker.stages.calls import failure_row
 from worker.stages.drafts import chosen_drafts
+from worker.stages.model_calls import failure_row
 
 Rows = list[tuple[Any, ...]]
 

@@ -15,10 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db import budget, calls, progress, runs
 from db.session import transaction
-from worker.api.budget import Held
-from worker.api.calls import Answer
-from worker.errors import RunError
-from worker.patience import patiently
+from neurogloss.errors import RunError
+from neurogloss.llm.budget import Held
+from neurogloss.llm.calls import Answer
+from worker.outages import patiently
 
 _PROCESS = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 _ANSWER_FIELDS = {field.name for field in fields(Answer)} - {"reused"}
@@ -30,11 +30,13 @@ class PostgresLedger:
     def __init__(self, engine: Engine, run_id: int) -> None:
         self._engine, self._run_id = engine, run_id
         self._own: Connection | None = None  # kept: a checkout asks first whether it still works
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Give back the connection by which answers are stored."""
+        """Give back the connection by which answers are stored; what comes late gets another."""
         with self._lock:
+            self._is_closed = True
             if self._own is not None:
                 self._own.close()
                 self._own = None
@@ -50,11 +52,12 @@ class PostgresLedger:
 
     def save(self, answers: Sequence[Answer]) -> None:
         """Store answers and what they cost; committed when it returns."""
+        ordered = sorted(answers, key=lambda answer: answer.identity)  # who stores the same, waits
 
         def store() -> None:
-            if not self._save_new(answers):
+            if not self._save_new(ordered):
                 with transaction(self._engine) as connection:
-                    self.save_in(connection, answers)
+                    self.save_in(connection, ordered)
 
         patiently(store)
 
@@ -62,6 +65,8 @@ class PostgresLedger:
         """Store answers at once, if all of them are new; calls wait for this."""
         rows = [self._row(answer) for answer in answers]
         with self._lock:
+            if self._is_closed:
+                return False
             if self._own is None:
                 self._own = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             try:
@@ -114,7 +119,7 @@ class RunBudget:
         self._engine, self._run_id = engine, run_id
 
     def hold(self, out: float, wanted: float) -> Held:
-        """Set aside `out` and at least `wanted`; see `worker.api.budget.BudgetStore`."""
+        """Set aside `out` and at least `wanted`; see `neurogloss.llm.budget.BudgetStore`."""
 
         def hold() -> budget.Held:
             with transaction(self._engine) as connection:

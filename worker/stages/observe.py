@@ -8,10 +8,10 @@ from tokenizers import Tokenizer
 
 from db import candidates, results
 from db.session import transaction
-from db.stages import up_to
-from worker.gpu.sentences import activations_on, load_tokenizer, tokens_of
-from worker.shard_work import ShardWork
-from worker.stages.subject_reading import go_on, subject_of
+from neurogloss.stages import up_to
+from neurogloss.subject.sentences import activations_on, load_tokenizer, tokens_of
+from worker.shard import ShardWork
+from worker.stages.forward_pass import go_on, subject_of
 
 _tokenizer = lru_cache(maxsize=1)(load_tokenizer)
 

@@ -10,18 +10,18 @@ from sqlalchemy import Connection, RowMapping
 
 from db import candidates, records, results
 from db.session import transaction
-from db.stages import up_to
-from worker.api.calls import Call
-from worker.errors import Malformed, RowError
-from worker.neurons.prompts import clean_explanation
-from worker.neurons.records import ActivationRecord
-from worker.neurons.revision import Observed, revision_body
-from worker.neurons.splits import Split, top_slice
-from worker.shard_work import ShardWork
+from neurogloss.errors import Malformed, RowError
+from neurogloss.llm.calls import Call
+from neurogloss.neurons.prompts import clean_explanation
+from neurogloss.neurons.records import ActivationRecord
+from neurogloss.neurons.revision import Observed, revision_body
+from neurogloss.neurons.splits import Split, top_slice
+from neurogloss.stages import up_to
+from worker.shard import ShardWork
 from worker.stages.asking_each import ask_each
-from worker.stages.calls import failure_row
+from worker.stages.candidates import HeldBack, Trial, best, calibration_records, judge, judged_rows
 from worker.stages.drafts import chosen_drafts
-from worker.stages.judging import HeldBack, Trial, best, calibration_records, judge, judged_rows
+from worker.stages.model_calls import failure_row
 from worker.stages.shown_records import shown_records
 from worker.stages.vocabulary import texts_of
 

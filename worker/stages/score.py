@@ -8,13 +8,13 @@ from dataclasses import astuple
 
 from sqlalchemy import Connection
 
-from db import results, yardsticks
+from db import evaluations, results
 from db.session import transaction
-from db.stages import up_to
-from worker.neurons.scoring import NeuronScore, score_neuron, unscored
-from worker.neurons.splits import Split
-from worker.shard_work import ShardWork
-from worker.stages.calibrating import calibrated_scores, expected_on
+from neurogloss.neurons.scoring import NeuronScore, score_neuron, unscored
+from neurogloss.neurons.splits import Split
+from neurogloss.stages import up_to
+from worker.shard import ShardWork
+from worker.stages.calibration import calibrated_scores, expected_on
 from worker.stages.classify import classify
 from worker.stages.scored_records import ScoredRecords, scored_records
 
@@ -47,8 +47,8 @@ def score(work: ShardWork) -> None:
     classified, failures = classify(work)
     with work.handing_in() as connection:
         results.save_scores(connection, rows)
-        yardsticks.save_calibrated_scores(connection, calibrated)
-        yardsticks.save_scorer_results(connection, classified)
+        evaluations.save_calibrated_scores(connection, calibrated)
+        evaluations.save_scorer_results(connection, classified)
         results.save_failures(connection, failures)
 
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, RowMapping
 
 from db import records, runs
-from worker.neurons.records import FloatArray, IntArray
-from worker.neurons.splits import Split, random_slice, top_slice
-from worker.run_config import Scoring
-from worker.shard_work import ShardWork
+from neurogloss.config.run import Scoring
+from neurogloss.neurons.records import FloatArray, IntArray
+from neurogloss.neurons.splits import Split, random_slice, top_slice
+from worker.shard import ShardWork
 
 
 @dataclass(frozen=True, slots=True)

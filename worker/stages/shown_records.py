@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping
 
-from worker.neurons.records import ActivationRecord
-from worker.shard_work import ShardWork
+from neurogloss.neurons.records import ActivationRecord
+from worker.shard import ShardWork
 from worker.stages.scored_records import activations_of, tokens_of
 from worker.stages.vocabulary import texts_of
 

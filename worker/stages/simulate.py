@@ -8,16 +8,16 @@ import numpy as np
 
 from db import records, results
 from db.session import transaction
-from db.stages import up_to
-from worker.errors import RowError
-from worker.neurons.lookup import LookupTable, simulate_by_lookup
-from worker.neurons.records import IntArray
-from worker.neurons.simulation import Simulation
-from worker.neurons.splits import Split
-from worker.shard_work import ShardWork
-from worker.stages.calls import failure_row
+from neurogloss.errors import RowError
+from neurogloss.neurons.lookup import LookupTable, simulate_by_lookup
+from neurogloss.neurons.records import IntArray
+from neurogloss.neurons.simulation import Simulation
+from neurogloss.neurons.splits import Split
+from neurogloss.stages import up_to
+from worker.shard import ShardWork
+from worker.stages.model_calls import failure_row
 from worker.stages.scored_records import scored_records
-from worker.stages.simulating import ToSimulate, simulate_all
+from worker.stages.simulations import ToSimulate, simulate_all
 from worker.stages.vocabulary import texts_of
 
 Rows = list[tuple[Any, ...]]

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from db import runs
-from worker.shard_work import ShardWork
+from worker.shard import ShardWork
 
 _texts: dict[str, list[str]] = {}  # by the digest of a corpus: ids begin anew in another database
 

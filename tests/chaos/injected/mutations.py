@@ -30,7 +30,7 @@ def _no_fencing() -> None:
 
 
 def _no_lapse() -> None:
-    from worker.shard_work import Lease
+    from worker.shard import Lease
 
     Lease.is_set = lambda self: self._process_stop.is_set()
 
@@ -48,10 +48,10 @@ def _no_conflict_clause() -> None:
 
 
 def _parse_before_storing() -> None:
-    from worker.api import engine, writer
+    from neurogloss.llm import answer_writer, call_engine
 
     late: list[tuple[Any, Any]] = []
-    run = engine.CallEngine.run
+    run = call_engine.CallEngine.run
 
     async def store(self: Any, ledger: Any, answer: Any) -> None:
         late.append((ledger, answer))
@@ -63,8 +63,8 @@ def _parse_before_storing() -> None:
             ledger.save([answer])
         return found
 
-    writer.Writer.store = store
-    engine.CallEngine.run = run_then_store
+    answer_writer.Writer.store = store
+    call_engine.CallEngine.run = run_then_store
 
 
 def _every_error_counts() -> None:

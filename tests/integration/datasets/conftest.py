@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from db import connections, imports, records, results, runs
-from worker.neurons.scoring import score_neuron
-from worker.neurons.splits import Split, random_slice, top_slice
-from worker.run_config import RunConfig
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.scoring import score_neuron
+from neurogloss.neurons.splits import Split, random_slice, top_slice
 
 TOKENS, LAYERS, NEURONS, EXCERPTS = 8, 2, 6, 40
 TEXTS = (

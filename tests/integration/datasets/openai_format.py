@@ -3,10 +3,10 @@
 from sqlalchemy import text
 
 from db import runs
-from orchestrator.datasets.exporting import export
-from orchestrator.datasets.importing import Wanted, import_dataset
-from orchestrator.datasets.sources import FolderSource
-from orchestrator.verification.verify import verify
+from orchestrator.datasets.export import export
+from orchestrator.datasets.imports.importer import Wanted, import_dataset
+from orchestrator.datasets.imports.source import FolderSource
+from orchestrator.verify.verify import verify
 
 
 def files_of(root):

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from db import datasets, runs
-from orchestrator.datasets.exporting import export
-from orchestrator.datasets.importing import Wanted, import_dataset
-from orchestrator.datasets.sources import FolderSource
+from orchestrator.datasets.export import export
+from orchestrator.datasets.imports.importer import Wanted, import_dataset
+from orchestrator.datasets.imports.source import FolderSource
 from tests.integration.datasets.conftest import DEAD, LAYERS, NEURONS, UNEXPLAINED, make_run
 
 RUN = """

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from db import imports, runs
-from orchestrator.datasets.exporting import export
-from orchestrator.datasets.importing import Wanted, import_dataset
-from orchestrator.datasets.sources import FolderSource
-from orchestrator.errors import InputError
+from neurogloss.errors import InputError
+from orchestrator.datasets.export import export
+from orchestrator.datasets.imports.importer import Wanted, import_dataset
+from orchestrator.datasets.imports.source import FolderSource
 
 EXAMPLES = max(300, settings.default.max_examples)  # `make fuzz` takes 5,000
 FILES = (

@@ -5,8 +5,8 @@ import pytest
 from sqlalchemy import text
 
 from db import results
-from orchestrator.datasets.exporting import export
-from orchestrator.errors import InputError
+from neurogloss.errors import InputError
+from orchestrator.datasets.export import export
 from tests.integration.datasets.conftest import (
     CONSTANT,
     FAILED,

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from db import datasets, runs
-from orchestrator.commands.datasets import export as export_command
-from orchestrator.commands.datasets import import_command
-from orchestrator.datasets import imported_run
-from orchestrator.datasets.importing import Wanted, import_dataset
-from orchestrator.datasets.sources import HttpSource, open_source
-from orchestrator.errors import InputError
+from neurogloss.errors import InputError
+from orchestrator.cli.datasets import export as export_command
+from orchestrator.cli.datasets import import_command
+from orchestrator.datasets.imports import imported_run
+from orchestrator.datasets.imports.importer import Wanted, import_dataset
+from orchestrator.datasets.imports.source import HttpSource, open_source
 from tests.integration.datasets.conftest import (
     CONSTANT,
     DEAD,
@@ -168,7 +168,7 @@ def test_the_published_layout_is_read_over_http_with_its_aliases_and_nulls(
 
 def test_an_import_that_lost_its_server_goes_on(engine, dataset, server, monkeypatch):
     monkeypatch.setitem(imported_run.SHAPES, "gpt2", (LAYERS, NEURONS))
-    monkeypatch.setattr("orchestrator.datasets.importing.CHUNK", 2)
+    monkeypatch.setattr("orchestrator.datasets.imports.importer.CHUNK", 2)
     url, handler = server
     late = dataset / f"collated-activations/1/{DEAD}.json"
     kept = late.read_bytes()

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from orchestrator.datasets.exporting import export
-from orchestrator.datasets.neuronpedia_lines import KINDS
-from orchestrator.datasets.neuronpedia_loader import load
-from orchestrator.datasets.neuronpedia_source import BOT
-from orchestrator.datasets.parquet_schemas import SCHEMAS
-from orchestrator.errors import InputError
+from neurogloss.errors import InputError
+from orchestrator.datasets.export import export
+from orchestrator.datasets.neuronpedia.lines import KINDS
+from orchestrator.datasets.neuronpedia.loader import load
+from orchestrator.datasets.neuronpedia.source import BOT
+from orchestrator.datasets.parquet.schemas import SCHEMAS
 from tests.integration.datasets.conftest import DEAD, FAILED, LAYERS, NEURONS
 
 N = LAYERS * NEURONS

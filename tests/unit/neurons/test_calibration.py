@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from worker.neurons.calibration import calibrate, fit_linear, fit_percentile
-from worker.neurons.scoring import score_neuron
+from neurogloss.neurons.calibration import calibrate, fit_linear, fit_percentile
+from neurogloss.neurons.scoring import score_neuron
 
 random = np.random.default_rng(7)
 SIMULATED = random.integers(0, 11, (4, 16)).astype(np.float16)

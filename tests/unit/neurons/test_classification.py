@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from worker.errors import Malformed
-from worker.neurons.classification import (
+from neurogloss.errors import Malformed
+from neurogloss.neurons.classification import (
     area_under_curve,
     balanced_accuracy,
     classification_body,
@@ -14,9 +14,9 @@ from worker.neurons.classification import (
     is_silent,
     read_classification,
 )
-from worker.neurons.distributions import pack
-from worker.neurons.records import ActivationRecord
-from worker.neurons.simulators.asking import Reply
+from neurogloss.neurons.distributions import pack
+from neurogloss.neurons.records import ActivationRecord
+from neurogloss.neurons.simulators.base import Reply
 
 LOUD = ActivationRecord((" the", " cat", "\n", " sat"), (0.0, 9.0, 4.0, 0.5))
 QUIET = ActivationRecord((" no", "<<", "<end>"), (0.0, 0.4, -0.1))

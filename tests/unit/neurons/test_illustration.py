@@ -4,15 +4,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.unit.hostile import HOSTILE, json_values
-from worker.errors import Malformed
-from worker.neurons.illustration import (
+from neurogloss.errors import Malformed
+from neurogloss.neurons.illustration import (
     FIRES,
     MAX_CHARACTERS,
     SILENT,
     illustration_body,
     read_illustration,
 )
+from tests.unit.hostile import HOSTILE, json_values
 
 N = 8  # sentences
 

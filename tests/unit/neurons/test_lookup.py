@@ -1,6 +1,6 @@
 import numpy as np
 
-from worker.neurons.lookup import (
+from neurogloss.neurons.lookup import (
     MIN_COUNT,
     LookupTable,
     explain_by_lookup,

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.neurons.few_shot import EXAMPLES
-from worker.neurons.prompts import LEAD_IN, clean_explanation, explanation_messages, visible
-from worker.neurons.records import ActivationRecord
+from neurogloss.neurons.few_shot import EXAMPLES
+from neurogloss.neurons.prompts import LEAD_IN, clean_explanation, explanation_messages, visible
+from neurogloss.neurons.records import ActivationRecord
 
 HOSTILE = [
     "<start>",

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.neurons.records import ActivationRecord, NeuronId, normalize
-from worker.neurons.splits import Split, random_slice, top_slice
+from neurogloss.neurons.records import ActivationRecord, NeuronId, normalize
+from neurogloss.neurons.splits import Split, random_slice, top_slice
 
 
 def test_a_neuron_reads_as_layer_and_index():

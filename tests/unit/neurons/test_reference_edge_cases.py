@@ -12,20 +12,20 @@ import numpy as np
 import orjson
 import pytest
 
-from worker.api.calls import Call
-from worker.api.dialect import Dialect
-from worker.api.responses import UnsupportedParameter, check, read_completion
-from worker.errors import BadCredentials, Malformed, RequestRejected, ServiceUnavailable
-from worker.neurons.distributions import pack
-from worker.neurons.prompts import LEAD_IN, clean_explanation, explanation_messages
-from worker.neurons.records import ActivationRecord, normalize
-from worker.neurons.scoring import correlation_score
-from worker.neurons.simulators.asking import Reply
-from worker.neurons.simulators.echo_logprobs import echo_prompt
-from worker.neurons.simulators.json_answers import parse_simulation
-from worker.neurons.simulators.json_object import json_messages
-from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
-from worker.neurons.splits import Split, random_slice, top_slice
+from neurogloss.errors import BadCredentials, Malformed, RequestRejected, ServiceUnavailable
+from neurogloss.llm.calls import Call
+from neurogloss.llm.parameter_support import Dialect
+from neurogloss.llm.responses import UnsupportedParameter, check, read_completion
+from neurogloss.neurons.distributions import pack
+from neurogloss.neurons.prompts import LEAD_IN, clean_explanation, explanation_messages
+from neurogloss.neurons.records import ActivationRecord, normalize
+from neurogloss.neurons.scoring import correlation_score
+from neurogloss.neurons.simulators.base import Reply
+from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
+from neurogloss.neurons.simulators.json_answers import parse_simulation
+from neurogloss.neurons.simulators.json_object import json_messages
+from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
+from neurogloss.neurons.splits import Split, random_slice, top_slice
 
 ECHO = simulator_of(SimulatorChoice("echo_logprobs"))
 NUMBERS = {str(n): math.log(0.08 if n != 6 else 0.2) for n in range(11)}

@@ -3,10 +3,10 @@ import json
 import pytest
 from hypothesis import given
 
+from neurogloss.neurons.prompts import LEAD_IN
+from neurogloss.neurons.records import ActivationRecord
+from neurogloss.neurons.revision import Observed, revision_body
 from tests.unit.hostile import HOSTILE, hostile_tokens
-from worker.neurons.prompts import LEAD_IN
-from worker.neurons.records import ActivationRecord
-from worker.neurons.revision import Observed, revision_body
 
 LOUD = ActivationRecord((" the", " cat", " sat"), (0.0, 8.0, 4.0))
 RIGHT = Observed(ActivationRecord(("A", " cat"), (-0.1, 20.0)), is_expected=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from worker.neurons.sampling import mix, neuron_keys, priorities
+from neurogloss.neurons.sampling import mix, neuron_keys, priorities
 
 
 def drawn(keys, n_excerpts, count):

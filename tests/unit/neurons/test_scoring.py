@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from worker.neurons.scoring import (
+from neurogloss.neurons.scoring import (
     absolute_dev_explained_score,
     correlation_score,
     rsquared_score,

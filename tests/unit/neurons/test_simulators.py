@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurogloss.errors import Malformed
+from neurogloss.neurons.distributions import UNKNOWN, pack
+from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
+from neurogloss.neurons.simulators.base import Reply
+from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
+from neurogloss.neurons.simulators.json_answers import parse_simulation, value_offsets
+from neurogloss.neurons.simulators.json_object import json_messages, response_format
+from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from tests.unit.hostile import HOSTILE, hostile_tokens
-from worker.errors import Malformed
-from worker.neurons.distributions import UNKNOWN, pack
-from worker.neurons.simulation import Simulation, distribution_at, simulation_of
-from worker.neurons.simulators.asking import Reply
-from worker.neurons.simulators.echo_logprobs import echo_prompt
-from worker.neurons.simulators.json_answers import parse_simulation, value_offsets
-from worker.neurons.simulators.json_object import json_messages, response_format
-from worker.neurons.simulators.kinds import SimulatorChoice, simulator_of
 
 KINDS = ("json", "chat_logprobs", "echo_logprobs", "token_by_token")
 SURE = {number: 1.0 if number == 7 else 0.0 for number in range(11)}

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.neurons.statistics import Block, about_mean, fold, moments
+from neurogloss.neurons.statistics import Block, about_mean, fold, moments
 
 TILE = 50
 

@@ -1,4 +1,4 @@
-from worker.neurons.token_space import token_space_body
+from neurogloss.neurons.token_space import token_space_body
 
 
 def test_tokens_are_shown_in_quotes_on_one_line_in_their_order():

@@ -1,0 +1,58 @@
+"""Which shards may begin: those whose predecessors are done.
+
+Each query reads the shards of the run once. A subquery for each shard would do on tables whose
+statistics are fresh, and takes seconds on those of a run that was just created.
+"""
+
+from sqlalchemy import Connection, text
+
+from neurogloss.stages import NEURON_STAGES, place_of
+
+COLLECT_STEPS = ("reference", "boundaries", "read", "select", "lookup", "baselines")
+BESIDE_STEPS = ("baselines", "connections")  # of collect, for which no explanation waits
+FIRST, *LATER = NEURON_STAGES
+
+
+def open_ready(connection: Connection, run_id: int) -> int:
+    """Make the shards ready whose predecessors are done. Return how many.
+
+    Within collect the steps follow each other: every shard of a step waits for all of the steps
+    before; `connections` waits for none. Between the stages there is no barrier: the neurons of a
+    shard move on together, as soon as their layer is collected.
+    """
+    queries = (_OPEN_COLLECT, _OPEN_FIRST, _OPEN_LATER)
+    values = {"run": run_id, "first": FIRST, "later": LATER}
+    return sum(connection.execute(query, values).rowcount for query in queries)
+
+
+_STEP = f"coalesce(array_position(ARRAY{list(COLLECT_STEPS)!r}, step), 0)"
+
+_OPEN_COLLECT = text(f"""
+    UPDATE shard SET state = 'ready'
+    WHERE run_id = :run AND stage = 'collect' AND state = 'waiting' AND {_STEP} <= (
+        SELECT coalesce(min({_STEP}) FILTER (WHERE {_STEP} > 0), 0) FROM shard
+        WHERE run_id = :run AND stage = 'collect' AND state <> 'done')
+""")  # noqa: S608  (constants)
+
+_OPEN_FIRST = text(f"""
+    WITH uncollected AS (
+        SELECT coalesce(array_agg(DISTINCT layer), '{{}}') AS layers FROM shard
+        WHERE run_id = :run AND stage = 'collect' AND state <> 'done'
+          AND step <> ALL (ARRAY{list(BESIDE_STEPS)!r}))
+    UPDATE shard SET state = 'ready' FROM uncollected
+    WHERE run_id = :run AND stage = :first AND state = 'waiting'
+      AND shard.layer <> ALL (uncollected.layers) AND -1 <> ALL (uncollected.layers)
+      AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
+""")  # noqa: S608  (a constant)
+
+# Of the shards over the same neurons that are not done, the earliest is the next.
+_OPEN_LATER = text(f"""
+    UPDATE shard SET state = 'ready'
+    WHERE state = 'waiting' AND id = ANY (ARRAY(
+        SELECT id FROM (
+            SELECT id, stage, state, {place_of("stage")} AS place,
+                   min({place_of("stage")}) OVER (PARTITION BY layer, start) AS next
+            FROM shard WHERE run_id = :run AND stage <> 'collect' AND state <> 'done') AS open
+        WHERE place = next AND state = 'waiting' AND stage = ANY (:later)))
+      AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
+""")  # noqa: S608  (a constant)

@@ -1,0 +1,69 @@
+"""Reading a run's TOML file."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import InputError
+
+LONGEST = 200  # characters of a wrong value that a message quotes
+
+
+def read_config(path: Path) -> RunConfig:
+    """Return the configuration in a file.
+
+    Raises:
+        InputError: The file cannot be read, is no TOML, or holds a key or value that is wrong.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # of TOML, of UTF-8, or of a number with too many digits
+        raise InputError(f"{path} is no TOML: {error}") from error
+    except RecursionError:
+        raise InputError(f"{path} is no TOML: it is nested too deeply") from None
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{path}: {line}" for line in config_lines(error))) from error
+
+
+def config_lines(error: ValidationError) -> list[str]:
+    """Return a line for each key that is wrong, which says what would be right."""
+    return [_line(found) for found in error.errors()]
+
+
+def _line(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part != "list[constrained-int]")
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    message: str = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    return f"{key} = {_shown(error['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return a line for each key that differs between two frozen configurations."""
+    lines = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key}: {old!r} -> {new!r}")
+    return lines

@@ -1,0 +1,68 @@
+"""Storing answers in batches, off the event loop, as they arrive."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from contextlib import suppress
+
+from neurogloss.llm.calls import Answer, Ledger
+
+log = logging.getLogger(__name__)
+
+BATCH = 256
+BATCH_WAIT_S = 0.005
+
+Entry = tuple[Ledger, Answer, asyncio.Future[None]]
+
+
+class Writer:
+    """Stores the answers of all runs of a process. Belongs to an event loop."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Entry] = asyncio.Queue()
+        self._writing: asyncio.Task[None] | None = None
+
+    async def store(self, ledger: Ledger, answer: Answer) -> None:
+        """Return when the answer is stored; it is, even if the caller is cancelled meanwhile.
+
+        Raises:
+            Exception: Whatever the ledger raises.
+        """
+        stored = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((ledger, answer, stored))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._run())
+        await stored
+
+    async def close(self) -> None:
+        """Return when everything is stored."""
+        if self._writing is not None:
+            with suppress(asyncio.CancelledError):
+                await self._writing
+
+    async def _run(self) -> None:
+        while not self._queue.empty():
+            await asyncio.sleep(BATCH_WAIT_S)
+            batches: dict[int, list[Entry]] = defaultdict(list)
+            for _ in range(min(BATCH, self._queue.qsize())):
+                entry = self._queue.get_nowait()
+                batches[id(entry[0])].append(entry)
+            for batch in batches.values():
+                await _write(batch)
+
+
+async def _write(batch: list[Entry]) -> None:
+    ledger = batch[0][0]
+    failed: Exception | None = None
+    try:
+        await asyncio.to_thread(ledger.save, [answer for _, answer, _ in batch])
+    except Exception as error:  # whatever it is, it belongs to those who wait, if they still do
+        log.exception("%d answers that were paid for are not stored", len(batch))
+        failed = error
+    for *_, stored in batch:
+        if stored.done():  # whoever waited is gone
+            continue
+        if failed is not None:
+            stored.set_exception(failed)
+        else:
+            stored.set_result(None)

@@ -1,0 +1,63 @@
+"""What a model does not take of a request, learnt from its refusals.
+
+Reasoning models want `max_completion_tokens` and no `temperature`. Small servers know no strict
+schemas, but some take one with `json_object`.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from neurogloss.errors import RequestRejected, UnsuitableModel
+from neurogloss.llm.responses import UnsupportedParameter
+
+log = logging.getLogger(__name__)
+
+_RENAMED = {"max_tokens": "max_completion_tokens"}
+_STRICT = "json_schema"
+_DISPENSABLE = {"temperature", "top_p", "response_format", "seed"}
+"""What changes the style of an answer: without a schema, the prompt asks for the same object."""
+
+
+class Dialect:
+    """The parameters that one model takes, as far as it is known."""
+
+    def __init__(self) -> None:
+        self.refused: set[str] = set()
+
+    def adapt(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the body as the model takes it."""
+        return {
+            _RENAMED.get(name, name) if name in self.refused else name: self._value(name, value)
+            for name, value in body.items()
+            if name not in self.refused or name in _RENAMED
+        }
+
+    def _value(self, name: str, value: Any) -> Any:
+        strict = name == "response_format" and value["type"] == _STRICT
+        if strict and _STRICT in self.refused:
+            return {"type": "json_object", "schema": value["json_schema"]["schema"]}
+        return value
+
+    def learn(self, error: UnsupportedParameter, sent: Mapping[str, Any], model: str) -> None:
+        """Note a parameter that a model refused, so that the call can be sent again without it.
+
+        Args:
+            error: The refusal.
+            sent: The body that was refused.
+            model: For messages.
+
+        Raises:
+            UnsuitableModel: The run depends on the parameter.
+            RequestRejected: The call was sent without it.
+        """
+        refused = error.parameter
+        if refused not in sent:
+            raise RequestRejected(error.reason) from error
+        if refused not in _DISPENSABLE | _RENAMED.keys():
+            raise UnsuitableModel(f"{model} does not take {refused}: {error}") from error
+        if refused == "response_format" and sent[refused]["type"] == _STRICT:
+            refused = _STRICT
+        if refused not in self.refused:
+            log.warning("%s is asked without %s: %s", model, refused, error)
+        self.refused.add(refused)

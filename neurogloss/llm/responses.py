@@ -1,0 +1,277 @@
+"""Reading what an OpenAI-compatible API answers, and what its errors mean."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+
+from neurogloss.errors import (
+    BadCredentials,
+    NoCredit,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    UnknownModel,
+    WorkerError,
+)
+from neurogloss.llm.calls import Answer
+from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.token_logprobs import chat_places, prompt_places
+
+MAX_WAIT_S = 120.0  # a daily limit may ask for hours: better look again
+_MOST_TOKENS = 2**31 - 1  # that the database holds
+_NO_CREDIT = ("insufficient_quota", "exceeded your current quota", "billing_hard_limit")
+
+
+_PARAMETERS = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_logprobs",
+    "prompt_logprobs",
+    "logprobs",
+    "response_format",
+    "echo",
+)
+_OF_PARAMETERS = (400, 403, 422, 500)  # statuses: llama-cpp-python says 500 to a wrong request
+_NAMED = re.compile(rf"\b({'|'.join(_PARAMETERS)})\b")
+_UNSUPPORTED = re.compile(
+    r"unsupported|not support|not allowed|unrecognized|unexpected|not permitted|extra_forbidden"
+    r"|literal_error|use 'max_completion_tokens'|use max_completion_tokens",
+    re.IGNORECASE,
+)
+
+
+class UnsupportedParameter(WorkerError):
+    """The model does not take a parameter, or this value of it."""
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        super().__init__(parameter, reason)
+        self.parameter = parameter
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def check(response: httpx.Response, secret: str | None) -> None:
+    """Return for a success, raise what an error means otherwise.
+
+    Raises:
+        RateLimited: With the wait that the server asks for.
+        ServiceUnavailable: Trying again may help.
+        RequestRejected: It would not.
+        RunError: It would not for any call.
+        UnsupportedParameter: It might, without the parameter.
+    """
+    if response.is_success:
+        return
+    status, reason = response.status_code, _reason(response, secret)
+    shown = f"the endpoint answered {status}: {reason}"
+    if status == 402 or (status == 429 and any(word in reason for word in _NO_CREDIT)):
+        raise NoCredit(shown)
+    parameter = _unsupported(response) if status in _OF_PARAMETERS else None
+    if parameter is not None:
+        raise UnsupportedParameter(parameter, shown)
+    if status in (401, 403):
+        raise BadCredentials(shown)
+    if status == 404:
+        raise UnknownModel(shown)
+    if status == 429 or (status == 503 and "overloaded" in reason):
+        raise RateLimited(retry_after(response.headers), shown)
+    if status in (408, 409, 425) or status >= 500:
+        raise ServiceUnavailable(shown)
+    raise RequestRejected(shown, request_id=response.headers.get("x-request-id"))
+
+
+def _reason(response: httpx.Response, secret: str | None) -> str:
+    """Return the server's message and code; a key that it repeats is taken out."""
+    try:
+        error = orjson.loads(response.content)["error"]
+        text = f"{error.get('message')} ({error.get('code') or error.get('type')})"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        text = response.text
+    return " ".join((text.replace(secret, "[key]") if secret else text).split())[:300]
+
+
+def _unsupported(response: httpx.Response) -> str | None:
+    """Return the parameter that an error calls unsupported, if it does."""
+    text = response.text[:2000]
+    if not _UNSUPPORTED.search(text):
+        return None
+    try:
+        named = orjson.loads(response.content)["error"]["param"]
+    except (ValueError, KeyError, TypeError):
+        named = None
+    if isinstance(named, str) and named.split(".")[0] in _PARAMETERS:
+        return named.split(".")[0]
+    if "max_completion_tokens" in text:
+        return "max_tokens"
+    found = _NAMED.search(text)
+    return found[1] if found else None
+
+
+def retry_after(headers: httpx.Headers) -> float:
+    """Return the seconds to wait: `Retry-After`, else the longest `x-ratelimit-reset-*`, else 1."""
+    found = [_seconds(headers.get(name, "")) for name in ("retry-after-ms", "retry-after")]
+    if found[0] is not None:
+        return min(MAX_WAIT_S, found[0] / 1000)
+    if found[1] is not None:
+        return min(MAX_WAIT_S, found[1])
+    resets = [_seconds(headers.get(f"x-ratelimit-reset-{k}", "")) for k in ("requests", "tokens")]
+    return min(MAX_WAIT_S, max([r for r in resets if r is not None], default=1.0))
+
+
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def _seconds(text: str) -> float | None:
+    """Return "2", "120ms", "1s" or "6m0s" in seconds; None for anything else."""
+    text = text.strip().lower()
+    try:
+        value = float(text)
+        return value if math.isfinite(value) and value >= 0 else None
+    except ValueError:
+        spans = _SPAN.findall(text)
+    if not spans or _SPAN.sub("", text):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a completion says, as far as it is stored.
+
+    `text` is what was generated, without an echo of the prompt. `distributions` is what is kept of
+    its log probabilities, packed; None where there are none.
+    """
+
+    text: str
+    finish_reason: str | None
+    refusal: str | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    distributions: bytes | None = None
+
+    def answer(
+        self,
+        *,
+        identity: bytes,
+        purpose: str,
+        endpoint: Endpoint,
+        model: str,
+        attempts: int,
+        latency_ms: int,
+        request_id: str | None,
+        wasted_usd: float = 0.0,
+        price_factor: float = 1.0,
+    ) -> Answer:
+        """Return the answer to a call, at the prices of its endpoint times `price_factor`.
+
+        What is cut off is of no use: what it cost adds to `wasted_usd`.
+        """
+        usage = (self.prompt_tokens, self.cached_tokens, self.completion_tokens)
+        usd = price_factor * endpoint.price(model).cost(*usage)
+        cut_off = self.finish_reason == "length"
+        return Answer(
+            identity=identity,
+            purpose=purpose,
+            endpoint=endpoint.name,
+            model=model,
+            text=self.text,
+            finish_reason=self.finish_reason,
+            refusal=self.refusal,
+            distributions=self.distributions,
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            completion_tokens=self.completion_tokens,
+            usd=0.0 if cut_off else usd,
+            wasted_usd=wasted_usd + (usd if cut_off else 0.0),
+            attempts=attempts,
+            latency_ms=latency_ms,
+            request_id=request_id,
+        )
+
+
+def read_completion(content: bytes, asked: Mapping[str, Any] | None = None) -> Reading:
+    """Read the first choice and the usage of a successful completion, of a chat or of a prompt.
+
+    Args:
+        content: The response.
+        asked: The body of the request. A prompt in it may be echoed, and an answer of one token
+            that was limited to one is whole: its `finish_reason` reads `stop`.
+
+    Raises:
+        ServiceUnavailable: The body is cut off, or is no completion.
+    """
+    asked = asked or {}
+    try:
+        body = orjson.loads(content)
+        choice = body["choices"][0]
+        text, refusal, places = (_of_prompt if "prompt" in asked else _of_chat)(choice, body, asked)
+        return Reading(
+            text=_storable(text) or "",
+            finish_reason=_finish_reason(choice, asked),
+            refusal=_storable(refusal),
+            **_usage(body.get("usage") or {}),
+            distributions=places,
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ServiceUnavailable(f"the answer is no completion: {content[:80]!r}") from error
+
+
+Said = tuple[str | None, str | None, bytes | None]  # text, refusal, places
+
+
+def _of_chat(choice: Mapping[str, Any], body: object, asked: object) -> Said:
+    message = choice["message"]
+    text = message.get("content") or ""
+    listed = (choice.get("logprobs") or {}).get("content")
+    places = None if listed is None else chat_places(listed, text)
+    return text, message.get("refusal"), places
+
+
+def _of_prompt(
+    choice: Mapping[str, Any], body: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Said:
+    prompt = asked["prompt"]
+    text = choice["text"].removeprefix(prompt) if asked.get("echo") else choice["text"]
+    return text, None, prompt_places(choice, body, prompt)
+
+
+def _finish_reason(choice: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
+    reason = _storable(choice.get("finish_reason"))
+    limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
+    return "stop" if reason == "length" and limit in (0, 1) else reason
+
+
+def _storable(text: object) -> str | None:
+    """Return a text as the database takes it, without NUL.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise TypeError(type(text).__name__)
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _usage(usage: Mapping[str, Any]) -> dict[str, int]:
+    details = usage.get("prompt_tokens_details") or {}
+    return {
+        "prompt_tokens": _count(usage.get("prompt_tokens")),
+        "cached_tokens": _count(details.get("cached_tokens")),
+        "completion_tokens": _count(usage.get("completion_tokens")),
+    }
+
+
+def _count(value: Any) -> int:
+    return min(max(0, int(value or 0)), _MOST_TOKENS)

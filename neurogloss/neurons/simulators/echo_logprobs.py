@@ -1,0 +1,80 @@
+r"""Simulator `echo_logprobs`: the paper's, which generates nothing.
+
+The prompt already holds a line "token\tunknown" for every token; the server is asked what it would
+have expected in the place of each `unknown`. One call reads a record whole, for the price of its
+prompt. Only servers that give the log probabilities of a prompt can do it: completions with `echo`,
+or vLLM's `prompt_logprobs`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from neurogloss.errors import Malformed
+from neurogloss.neurons.distributions import UNKNOWN
+from neurogloss.neurons.few_shot import EXAMPLES
+from neurogloss.neurons.prompts import visible
+from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
+from neurogloss.neurons.simulators.base import COMPLETIONS, Question, Reply, Tokens
+
+_SYSTEM = (
+    "Neurons of a neural network look for particular things in short texts. Below, each neuron is "
+    "described, and a text is given, one token a line. After each token and a tab stands the "
+    "activation of the neuron on it: an integer from 0, where it finds nothing, to 10, where it "
+    f'finds exactly what it looks for, or "{UNKNOWN}". Most activations are 0. A neuron sees a '
+    "token and what comes before it, never what follows. "
+    r"In tokens, \n stands for a line break and \t for a tab."
+)
+_REVEALED_FROM = (10, 5, 0)  # before, the examples say `unknown`, as the question does
+
+
+@dataclass(frozen=True, slots=True)
+class EchoLogprobsSimulator:
+    """Asks for `top_logprobs` alternatives at each token of the prompt."""
+
+    top_logprobs: int = 15
+    prompt_logprobs: bool = False
+    kind: ClassVar[str] = "echo_logprobs"
+    records_at_once: ClassVar[int] = 1
+
+    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[Question]:
+        """Return one question; its one generated token is what every server accepts as least."""
+        (tokens,) = records
+        prompt, _ = echo_prompt(explanation, tokens)
+        asked: dict[str, Any] = {"echo": True, "logprobs": self.top_logprobs}
+        if self.prompt_logprobs:
+            asked = {"prompt_logprobs": self.top_logprobs}
+        body = {"prompt": prompt, "max_tokens": 1, "temperature": 0.0, **asked}
+        return [Question(COMPLETIONS, body)]
+
+    def read(
+        self, explanation: str, records: Sequence[Tokens], replies: Sequence[Reply]
+    ) -> list[Simulation | Malformed]:
+        """Read what was expected at the places where our own prompt says `unknown`."""
+        (reply,), (tokens,) = replies, records
+        _, offsets = echo_prompt(explanation, tokens)
+        return [simulation_of(distribution_at(reply.distributions, offsets))]
+
+
+def echo_prompt(explanation: str, tokens: Tokens) -> tuple[str, list[int]]:
+    """Return the prompt about a record, and the character of each token's `unknown` in it."""
+    parts = [_SYSTEM]
+    for number, (example, revealed) in enumerate(
+        zip(EXAMPLES, _REVEALED_FROM, strict=True), start=1
+    ):
+        lines = [
+            f"{visible(token)}\t{activation if place >= revealed else UNKNOWN}"
+            for place, (token, activation) in enumerate(example.records[0])
+        ]
+        parts.append("\n".join([_heading(number, example.explanation), *lines, "<end>"]))
+    parts.append(_heading(len(EXAMPLES) + 1, explanation) + "\n")
+    prompt, offsets = "\n\n".join(parts), []
+    for token in tokens:
+        prompt += f"{visible(token)}\t"
+        offsets.append(len(prompt))
+        prompt += f"{UNKNOWN}\n"
+    return prompt + "<end>", offsets
+
+
+def _heading(number: int, explanation: str) -> str:
+    return f"Neuron {number} looks for: {visible(explanation)}\nActivations:\n<start>"

@@ -1,0 +1,144 @@
+"""Simulator `json`: a chat model writes one integer for each position, as a JSON object."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any, ClassVar
+
+from neurogloss.errors import Malformed
+from neurogloss.neurons.few_shot import EXAMPLES
+from neurogloss.neurons.prompts import Message, message, visible
+from neurogloss.neurons.records import MAX_NORMALIZED
+from neurogloss.neurons.simulation import Simulation
+from neurogloss.neurons.simulators.base import CHAT, Question, Reply, Tokens
+from neurogloss.neurons.simulators.json_answers import activations_in, parse_simulation, texts_in
+
+_SYSTEM = (
+    "You study neurons of a neural network. Every neuron looks for one particular thing in short "
+    "texts. You are told what a neuron looks for and given the tokens of {what}, numbered. Predict "
+    "the neuron's activation on every token: an integer from 0, where it finds nothing, to 10, "
+    "where it finds exactly what it looks for. Most activations are 0. A neuron sees a token and "
+    "what comes before it, never what follows. Answer with one JSON object that has {keys}. In "
+    r"tokens, \n stands for a line break and \t for a tab."
+)
+_ONE = _SYSTEM.format(what="a text", keys="every number as a key")
+_SEVERAL = _SYSTEM.format(
+    what="some texts",
+    keys="the number of every text as a key, and under it an object that has the number of every "
+    "token as a key",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSimulator:
+    """Asks for `records_per_call` records at once, under a strict schema."""
+
+    records_per_call: int = 1
+    kind: ClassVar[str] = "json"
+
+    @property
+    def records_at_once(self) -> int:
+        return self.records_per_call
+
+    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[Question]:
+        """Return one question about all the records."""
+        return [Question(CHAT, json_body(explanation, records))]
+
+    def read(
+        self, explanation: str, records: Sequence[Tokens], replies: Sequence[Reply]
+    ) -> list[Simulation | Malformed]:
+        """Return each record's simulation; one that cannot be read leaves the others alone."""
+        (reply,) = replies
+        if len(records) == 1:
+            return [Simulation(parse_simulation(reply.text, len(records[0])))]
+        found = texts_in(reply.text, len(records))
+        return [_read(values, len(record)) for values, record in zip(found, records, strict=True)]
+
+
+def _read(values: Any, n_tokens: int) -> Simulation | Malformed:
+    try:
+        return Simulation(activations_in(values, n_tokens))
+    except Malformed as error:
+        return error
+
+
+def json_body(explanation: str, records: Sequence[Tokens]) -> dict[str, Any]:
+    """Return the body of the question about these records.
+
+    All but its last message is the same for every neuron, and that begins with the explanation,
+    which all records of a neuron share.
+    """
+    lengths = [len(record) for record in records]
+    return {
+        "messages": json_messages(explanation, records),
+        "max_tokens": sum(_max_tokens(n_tokens) for n_tokens in lengths),
+        "temperature": 0.0,
+        "response_format": response_format(tuple(lengths)),
+    }
+
+
+def _max_tokens(n_tokens: int) -> int:
+    """Return a limit for the answer: about five tokens a position, with room for white space."""
+    return 8 * n_tokens + 16
+
+
+def json_messages(explanation: str, records: Sequence[Tokens]) -> list[Message]:
+    """Return the messages that ask what a neuron of this explanation does on these records."""
+    return [*_examples(len(records) > 1), message("user", _question(explanation, records))]
+
+
+@cache
+def _examples(several: bool) -> Sequence[Message]:
+    messages = [message("system", _SEVERAL if several else _ONE)]
+    for example in EXAMPLES:
+        shown = example.records if several else example.records[:1]
+        tokens = [[token for token, _ in record] for record in shown]
+        values = [[activation for _, activation in record] for record in shown]
+        messages.append(message("user", _question(example.explanation, tokens)))
+        messages.append(message("assistant", _answer(values)))
+    return messages
+
+
+def _question(explanation: str, records: Sequence[Tokens]) -> str:
+    lines = [f"The neuron looks for: {visible(explanation)}"]
+    for number, tokens in enumerate(records):
+        lines.append(f"Tokens of text {number}:" if len(records) > 1 else "Tokens:")
+        lines += [f"{position}: {visible(token)}" for position, token in enumerate(tokens)]
+    return "\n".join(lines)
+
+
+def _answer(values: Sequence[Sequence[int]]) -> str:
+    objects = [{str(position): a for position, a in enumerate(record)} for record in values]
+    shown: object = objects[0]
+    if len(objects) > 1:
+        shown = {str(number): found for number, found in enumerate(objects)}
+    return json.dumps(shown, separators=(",", ":"))
+
+
+@lru_cache(maxsize=256)  # sentences are of any length, and so are several of them together
+def response_format(lengths: tuple[int, ...]) -> dict[str, Any]:
+    """Return the schema of an answer: one integer from 0 to 10 for every position.
+
+    Static keys and enums are what every provider's strict mode takes, and a schema that is the same
+    for every record of a length is compiled once. Each length is defined once, because providers
+    limit the enum values of a schema (to 1,000 at OpenAI; a record of 64 tokens has 704).
+    """
+    value = {"type": "integer", "enum": list(range(MAX_NORMALIZED + 1))}
+    if len(lengths) == 1:
+        schema = _object_of([value] * lengths[0])
+    else:
+        schema = _object_of([{"$ref": f"#/$defs/tokens{length}"} for length in lengths])
+        schema["$defs"] = {f"tokens{n}": _object_of([value] * n) for n in sorted({*lengths})}
+    described = {"name": "simulation", "strict": True, "schema": schema}
+    return {"type": "json_schema", "json_schema": described}
+
+
+def _object_of(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    keys = [str(number) for number in range(len(values))]
+    return {
+        "type": "object",
+        "properties": dict(zip(keys, values, strict=True)),
+        "required": keys,
+        "additionalProperties": False,
+    }

@@ -1,0 +1,85 @@
+"""Simulator `token_by_token`: one call for every token, whose answer is its activation.
+
+A record of 64 tokens costs 64 prompts. Each begins as the one before it, so that a prompt cache
+saves most of that. It is for comparing with the others, not for whole models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import numpy as np
+
+from neurogloss.errors import Malformed
+from neurogloss.neurons.few_shot import EXAMPLES
+from neurogloss.neurons.prompts import Message, message, visible
+from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
+from neurogloss.neurons.simulators.base import CHAT, Question, Reply, Tokens
+
+_SYSTEM = (
+    "You study neurons of a neural network. Every neuron looks for one particular thing in short "
+    "texts. You are told what a neuron looks for and given the beginning of a text, one numbered "
+    "token a line. Predict the neuron's activation on the last token: an integer from 0, where it "
+    "finds nothing, to 10, where it finds exactly what it looks for. Most activations are 0. "
+    r"Answer with the integer alone. In tokens, \n stands for a line break and \t for a tab."
+)
+_FIRST_TOKEN = 2  # line of a question
+_SHOWN_UNTIL = (8, 3, 6)  # of each example: its last token is the one asked about
+
+
+@dataclass(frozen=True, slots=True)
+class TokenByTokenSimulator:
+    """Asks a chat model for `top_logprobs` alternatives of the one token that it writes."""
+
+    top_logprobs: int = 20
+    kind: ClassVar[str] = "token_by_token"
+    records_at_once: ClassVar[int] = 1
+
+    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[Question]:
+        """Return a question for each token of the record."""
+        (tokens,) = records
+        lines = _lines(explanation, tokens)
+        until = range(_FIRST_TOKEN + 1, len(lines) + 1)
+        return [Question(CHAT, self._body(lines[:end])) for end in until]
+
+    def _body(self, lines: Sequence[str]) -> dict[str, object]:
+        return {
+            "messages": [*_examples(), message("user", "\n".join(lines))],
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "logprobs": True,
+            "top_logprobs": self.top_logprobs,
+        }
+
+    def read(
+        self, explanation: str, records: Sequence[Tokens], replies: Sequence[Reply]
+    ) -> list[Simulation | Malformed]:
+        """Read what each answer could have begun with."""
+        rows = [_first(position, reply) for position, reply in enumerate(replies)]
+        return [simulation_of(np.concatenate(rows))]
+
+
+def _first(position: int, reply: Reply) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
+    leading = len(reply.text) - len(reply.text.lstrip())
+    try:
+        return distribution_at(reply.distributions, [leading])
+    except Malformed as error:
+        reason = error.reason.removeprefix("position 0: ")
+        raise Malformed(f"position {position}: {reason}: {reply.text[:20]!r}") from error
+
+
+@cache
+def _examples() -> Sequence[Message]:
+    messages = [message("system", _SYSTEM)]
+    for example, last in zip(EXAMPLES, _SHOWN_UNTIL, strict=True):
+        shown = example.records[0][: last + 1]
+        lines = _lines(example.explanation, [token for token, _ in shown])
+        messages.append(message("user", "\n".join(lines)))
+        messages.append(message("assistant", str(shown[-1][1])))
+    return messages
+
+
+def _lines(explanation: str, tokens: Tokens) -> list[str]:
+    numbered = (f"{number}: {visible(token)}" for number, token in enumerate(tokens))
+    return [f"The neuron looks for: {visible(explanation)}", "Tokens:", *numbered]

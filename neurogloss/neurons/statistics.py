@@ -1,0 +1,115 @@
+"""Moments of a neuron's activations, from sums over tiles of excerpts that merge in any order.
+
+Floating-point addition depends on its order, so sums are merged along a fixed binary tree over the
+tiles of the corpus: whoever merges what first, the result has the same bits.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from neurogloss.neurons.records import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Sums over `n_tiles` tiles from tile `first` on, which hold `n_tokens` tokens.
+
+    `sums` is float64 (4, n_neurons): the mean, and the sums of the second, third and fourth powers
+    of the distance from it.
+    """
+
+    first: int
+    n_tiles: int
+    n_tokens: int
+    sums: FloatArray
+
+
+class Moments(NamedTuple):
+    """Each float64 of shape (n_neurons,). Skewness and kurtosis are NaN where variance is 0.
+
+    Kurtosis is the fourth standardised moment: 3 for a normal distribution.
+    """
+
+    mean: FloatArray
+    variance: FloatArray
+    skewness: FloatArray
+    kurtosis: FloatArray
+
+
+def about_mean(shift: FloatArray, powers: FloatArray, n: int) -> FloatArray:
+    """Return the `sums` of a block from float64 (4, n_neurons) sums of powers about a shift.
+
+    The nearer the shift, float64 (n_neurons,), is to the mean, the less is lost to cancellation.
+    """
+    first, second, third, fourth = powers
+    mean = first / n
+    return np.stack(
+        [
+            shift + mean,
+            np.maximum(second - n * mean**2, 0.0),
+            third - 3 * mean * second + 2 * n * mean**3,
+            np.maximum(fourth - 4 * mean * third + 6 * mean**2 * second - 3 * n * mean**4, 0.0),
+        ]
+    )
+
+
+def fold(blocks: Iterable[Block]) -> list[Block]:
+    """Merge the halves of every larger block that are both there; return what is left, in order."""
+    folded: list[Block] = []
+    for block in sorted(blocks, key=lambda b: b.first):
+        folded.append(block)
+        while len(folded) > 1 and _are_halves(*folded[-2:]):
+            right, left = folded.pop(), folded.pop()
+            folded.append(_merged(left, right))
+    return folded
+
+
+def moments(blocks: Iterable[Block]) -> tuple[Moments, int]:
+    """Return the moments over all tiles, and how many tokens they hold.
+
+    Raises:
+        ValueError: A tile is missing or there twice.
+    """
+    total, *others = fold(blocks)
+    for block in others:
+        if block.first != total.first + total.n_tiles:
+            raise ValueError(f"tiles up to {block.first} are missing or doubled")
+        total = _merged(total, block)
+    mean, second, third, fourth = total.sums
+    variance = second / total.n_tokens
+    with np.errstate(divide="ignore", invalid="ignore"):
+        skewness = np.where(variance > 0, third / total.n_tokens / variance**1.5, np.nan)
+        kurtosis = np.where(variance > 0, fourth / total.n_tokens / variance**2, np.nan)
+    return Moments(mean, variance, skewness, kurtosis), total.n_tokens
+
+
+def _are_halves(left: Block, right: Block) -> bool:
+    size = left.n_tiles
+    adjoin = left.first + size == right.first
+    return adjoin and size == right.n_tiles and left.first % (2 * size) == 0
+
+
+def _merged(left: Block, right: Block) -> Block:
+    """Merge neighbours (P. Pébay, Sandia report SAND2008-6212)."""
+    a, b = left.n_tokens, right.n_tokens
+    n = a + b
+    (mean, left2, left3, left4), (right_mean, right2, right3, right4) = left.sums, right.sums
+    d = right_mean - mean
+    third = d**3 * a * b * (a - b) / n**2 + 3 * d * (a * right2 - b * left2) / n
+    fourth = (
+        d**4 * a * b * (a**2 - a * b + b**2) / n**3
+        + 6 * d**2 * (a**2 * right2 + b**2 * left2) / n**2
+        + 4 * d * (a * right3 - b * left3) / n
+    )
+    sums = np.stack(
+        [
+            mean + d * b / n,
+            left2 + right2 + d**2 * a * b / n,
+            left3 + right3 + third,
+            left4 + right4 + fourth,
+        ]
+    )
+    return Block(left.first, left.n_tiles + right.n_tiles, n, sums)

@@ -1,0 +1,29 @@
+"""Explaining a neuron from the tokens of its highest mean activation, without any context.
+
+The paper's explanation of a token lookup table (#sec-baselines).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from neurogloss.neurons.lookup import quoted
+from neurogloss.neurons.prompts import EXPLANATION_MAX_TOKENS, LEAD_IN, message
+
+_SYSTEM = (
+    "You study neurons of a neural network. Every neuron looks for one particular kind of token. "
+    "You are shown the tokens on which a neuron is most active, the strongest first, each in "
+    "quotes. Say in one short sentence what kind of token the neuron looks for. Generalise; do not "
+    "list the tokens."
+)
+
+
+def token_space_body(tokens: Sequence[str]) -> dict[str, Any]:
+    """Return the body, but for the model, of the question what these tokens have in common."""
+    listed = ", ".join(map(quoted, tokens))
+    question = f'Tokens: {listed}\nExplain the neuron. Begin with "{LEAD_IN}".'
+    return {
+        "messages": [message("system", _SYSTEM), message("user", question)],
+        "max_tokens": EXPLANATION_MAX_TOKENS,
+        "temperature": 1.0,
+        "top_p": 1.0,
+    }

@@ -1,0 +1,154 @@
+"""What a neuron does to the output, and how much of that its simulation does in its place.
+
+The paper's ablation scoring (#sec-ablation-scoring): outputs are compared by the Jensen-Shannon
+divergence of the distributions over the next token, averaged over all tokens.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import GPT2Model
+
+from neurogloss.neurons.records import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Divergences:
+    """Mean divergences from the model as it is, in nats, from 0 to ln 2."""
+
+    simulated: float
+    mean: float
+
+    @property
+    def score(self) -> float | None:
+        """1 for a perfect simulation, 0 for one that is as good as the mean; None if none can be.
+
+        None where the neuron's mean in its place changes nothing.
+        """
+        return 1 - self.simulated / self.mean if self.mean > 0 else None
+
+
+@torch.inference_mode()
+def ablate(
+    model: GPT2Model,
+    layer: int,
+    neuron: int,
+    tokens: IntArray,
+    simulated: FloatArray,
+    mean: float,
+) -> Divergences:
+    """Put a simulation, and the mean, in the place of a neuron's activations.
+
+    Args:
+        model: The subject; its embeddings are tied.
+        layer: Of the neuron.
+        neuron: Its index.
+        tokens: int (n_excerpts, n_tokens).
+        simulated: Of the same shape, on the scale of the activations.
+        mean: The neuron's mean activation on the corpus.
+    """
+    ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)
+    residual: list[torch.Tensor] = []
+    with _before_block(model, layer, residual.append):
+        as_it_is = _last_hidden(model, ids)
+    found = []
+    for values in (simulated, np.full(tokens.shape, mean)):
+        with _from_block(model, layer, residual[0]), _in_place_of(model, layer, neuron, values):
+            found.append(_mean_divergence(model, as_it_is, _last_hidden(model, ids)))
+    return Divergences(*found)
+
+
+def _last_hidden(model: GPT2Model, ids: torch.Tensor) -> torch.Tensor:
+    hidden: torch.Tensor = model(input_ids=ids, use_cache=False).last_hidden_state
+    return hidden
+
+
+@contextmanager
+def _before_block(
+    model: GPT2Model, layer: int, keep: Callable[[torch.Tensor], None]
+) -> Iterator[None]:
+    """Let `keep` have the residual stream as it enters a block."""
+
+    def hook(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        keep(args[0])
+
+    handle = model.get_submodule(f"h.{layer}").register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _from_block(model: GPT2Model, layer: int, residual: torch.Tensor) -> Iterator[None]:
+    """Begin forward passes at a block, with this residual stream: what is before is computed."""
+
+    def hook(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (residual, *args[1:])
+
+    blocks = model.h
+    handle = blocks[layer].register_forward_pre_hook(hook)
+    model.h = blocks[layer:]
+    try:
+        yield
+    finally:
+        model.h = blocks
+        handle.remove()
+
+
+@contextmanager
+def _in_place_of(model: GPT2Model, layer: int, neuron: int, values: FloatArray) -> Iterator[None]:
+    """Replace a neuron's activations while `_from_block` of its layer is open."""
+    replaced = torch.from_numpy(values).to(model.device, model.dtype)
+
+    def hook(module: torch.nn.Module, args: object, output: torch.Tensor) -> torch.Tensor:
+        changed = output.clone()
+        changed[..., neuron] = replaced
+        return changed
+
+    handle = model.get_submodule("h.0.mlp.act").register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _mean_divergence(model: GPT2Model, one: torch.Tensor, other: torch.Tensor) -> float:
+    """Return the mean over all tokens; one excerpt at a time, for vocabularies are large."""
+    unembedding = _at_least_float32(model.wte.weight).T
+    per_token = [
+        divergences(_outputs(a, unembedding), _outputs(b, unembedding))
+        for a, b in zip(one, other, strict=True)
+    ]
+    return float(torch.cat(per_token).mean())
+
+
+def _outputs(hidden: torch.Tensor, unembedding: torch.Tensor) -> torch.Tensor:
+    """Return distributions over the next token, float64 (n_tokens, vocabulary)."""
+    logits = _at_least_float32(hidden) @ unembedding
+    if logits.device.type == "mps":  # which has no float64
+        logits = logits.cpu()
+    return logits.double().softmax(dim=-1)
+
+
+def _at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def divergences(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return the Jensen-Shannon divergence of each row, in nats: exactly 0 for equal rows.
+
+    Args:
+        one: Distributions, (n, n_outcomes).
+        other: As many.
+    """
+    middle = (one + other) / 2
+    apart = torch.where(middle > 0, (one - other) / (one + other), 0.0)  # from -1 to 1
+    # p log(p/m) + q log(q/m) in a form that loses nothing where p and q are nearly equal.
+    terms = 2 * apart * apart.atanh() + torch.log1p(-apart * apart)
+    terms = torch.where(apart.abs() == 1, 2 * math.log(2), terms)
+    return (middle * terms).sum(dim=-1) / 2

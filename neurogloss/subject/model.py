@@ -1,0 +1,121 @@
+"""The subject model: a GPT-2 of which only the MLP activations are wanted."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from transformers import AutoConfig, GPT2Model
+
+from neurogloss.config.settings import GPU_INDEX
+from neurogloss.errors import CannotCollect
+from neurogloss.neurons.records import IntArray
+from neurogloss.subject.onednn import use_onednn
+
+DEMO_FOLDER = Path(__file__).parent / "demo"
+Dtype = Literal["float32", "bfloat16", "float16"]
+Keep = Callable[[int, torch.Tensor], None]
+FUSED = {"gelu_new": "gelu_pytorch_tanh"}  # the same formula in one kernel
+
+
+def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
+    """Load a GPT-2 without its LM head onto the best device there is.
+
+    Only safetensors are read: a pickled checkpoint can run code.
+
+    Raises:
+        CannotCollect: The model is missing, is no GPT-2, or has no safetensors.
+    """
+    name = str(DEMO_FOLDER) if model == "demo" else model
+    try:
+        config = AutoConfig.from_pretrained(name)
+        if config.model_type != "gpt2":
+            raise CannotCollect(f"subject.model = {model!r} is a {config.model_type}, not a gpt2")
+        config.activation_function = FUSED.get(
+            config.activation_function, config.activation_function
+        )
+        subject = GPT2Model.from_pretrained(
+            name, config=config, dtype=getattr(torch, dtype), use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise CannotCollect(f"subject.model = {model!r} cannot be loaded: {error}") from error
+    subject.requires_grad_(False).train(False)
+    torch.nn.Module.to(subject, best_device())  # transformers wraps its own out of its types
+    use_onednn(subject)
+    return subject
+
+
+def best_device() -> torch.device:
+    """Return CUDA where there is one, then Apple's MPS, then the CPU.
+
+    Of several CUDA devices it is the one that NEUROGLOSS_GPU_INDEX names, counted round.
+    """
+    if torch.cuda.is_available():
+        index = int(os.environ.get(GPU_INDEX) or 0)
+        return torch.device("cuda", index % torch.cuda.device_count())
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+class _Reached(Exception):
+    """The forward pass went as deep as it has to."""
+
+
+@contextmanager
+def _stopping_after(model: GPT2Model, layer: int) -> Iterator[None]:
+
+    def stop(module: torch.nn.Module, args: object) -> None:
+        raise _Reached
+
+    handle = model.get_submodule(f"h.{layer}.mlp.c_proj").register_forward_pre_hook(stop)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def on_activations(model: GPT2Model, layers: list[int], keep: Keep) -> Iterator[None]:
+    """Call `keep(layer, activations)` in every forward pass while the context is open.
+
+    Activations are post-GELU, which is the input of `mlp.c_proj`: shape (batch, position, d_mlp),
+    on the model's device. Forward passes end at the last of the layers.
+    """
+    handles = [
+        model.get_submodule(f"h.{layer}.mlp.act").register_forward_hook(_hook(layer, keep))
+        for layer in layers
+    ]
+    try:
+        with _stopping_after(model, max(layers)):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _hook(layer: int, keep: Keep) -> Callable[[torch.nn.Module, object, torch.Tensor], None]:
+    def hook(module: torch.nn.Module, args: object, output: torch.Tensor) -> None:
+        keep(layer, output)
+
+    return hook
+
+
+@torch.inference_mode()
+def forward(model: GPT2Model, tokens: IntArray) -> None:
+    """Run tokens, integers (batch, position), through the model for what its hooks see."""
+    ids = torch.from_numpy(tokens.astype(np.int64))
+    if model.device.type == "cuda":  # the copy goes on while the host prepares the kernels
+        ids = ids.pin_memory().to(model.device, non_blocking=True)
+    try:
+        model(input_ids=ids.to(model.device), use_cache=False)
+    except _Reached:
+        return
+
+
+def mlp_width(model: GPT2Model) -> int:
+    """Return the number of neurons in a layer."""
+    return int(model.config.n_inner or 4 * model.config.n_embd)

@@ -1,0 +1,54 @@
+"""Sums of activations by token, from which the lookup tables are made."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from transformers import GPT2Model
+
+from neurogloss.neurons.records import IntArray
+from neurogloss.subject.model import forward, on_activations
+
+
+class TokenSums:
+    """Running sums for some neurons of some layers over any number of batches.
+
+    Memory is 8 bytes for each token of the vocabulary and neuron. Float64 holds sums
+    of float16 exactly (multiples of 2^-24, below 2^29), so the order of the additions, which a GPU
+    does not fix, is of no consequence.
+    """
+
+    def __init__(self, model: GPT2Model, neurons: Mapping[int, Sequence[int]]) -> None:
+        vocabulary, device = model.config.vocab_size, model.device
+        self._model, self._layers = model, list(neurons)
+        self._neurons = {
+            layer: torch.tensor(found, device=device) for layer, found in neurons.items()
+        }
+        self._sums = {
+            layer: torch.zeros((vocabulary, len(found)), dtype=torch.float64, device=device)
+            for layer, found in neurons.items()
+        }
+        self._counts = np.zeros(model.config.vocab_size, dtype=np.int64)
+        self._tokens = torch.empty(0)
+
+    def add(self, tokens: IntArray) -> None:
+        """Add one batch of excerpts, int32 (batch, excerpt_tokens)."""
+        self._tokens = torch.from_numpy(tokens.astype(np.int64)).to(self._model.device)
+        self._counts += np.bincount(tokens.ravel(), minlength=len(self._counts))
+        with on_activations(self._model, self._layers, self._keep):
+            forward(self._model, tokens)
+
+    def _keep(self, layer: int, activations: torch.Tensor) -> None:
+        if len(self._neurons[layer]) != activations.shape[2]:
+            activations = activations.index_select(2, self._neurons[layer])
+        rounded = activations.to(torch.float16)
+        rounded = torch.where(rounded.isfinite(), rounded, 0).to(torch.float64)
+        self._sums[layer].index_add_(0, self._tokens.flatten(), rounded.flatten(0, 1))
+
+    def of_neurons(self, layer: int, neurons: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return sums, float64 (vocabulary, n_neurons), and counts, int64 (vocabulary,)."""
+        device = self._model.device
+        wanted = torch.from_numpy(neurons.astype(np.int64)).to(device)
+        columns = torch.searchsorted(self._neurons[layer], wanted)
+        counts = torch.from_numpy(self._counts).to(device)
+        return self._sums[layer].index_select(1, columns), counts

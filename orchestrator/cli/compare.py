@@ -1,0 +1,94 @@
+"""The command `compare`: two runs, or a run and the paper."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from sqlalchemy import Engine, RowMapping
+
+from db import comparison
+from db.session import transaction
+from neurogloss.errors import InputError
+from orchestrator.cli.run_lookup import find_run, open_engine
+from orchestrator.cli.terminal import comparison_tables
+from orchestrator.cli.terminal.printing import json_option, print_json
+from orchestrator.compare import plots, reports
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b", required=False)
+@click.option("--paper", "with_paper", is_flag=True, help="Compare A with the paper's GPT-2 XL.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Neurons to show, furthest first.",
+)
+@click.option("--neurons", type=click.Path(path_type=Path), help="Write every neuron, as JSON.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write a picture: .png, .svg, .pdf.")
+@json_option
+def compare(
+    a: str,
+    b: str | None,
+    with_paper: bool,
+    limit: int,
+    neurons: Path | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare run A with run B, neuron by neuron, or with what the paper published.
+
+    Both compare scores; between runs, explanations and costs too. Layers stand beside those of the
+    paper at the same relative depth.
+    """
+    if (b is None) != with_paper:
+        raise InputError("name a second run, or --paper; not both")
+    if neurons is not None and with_paper:
+        raise InputError("--neurons needs a second run: the paper published means of layers")
+    if plot is not None:
+        plots.check(plot)
+    engine = open_engine()
+    runs = [find_run(engine, name) for name in (a, b) if name is not None]
+    if with_paper:
+        report: dict[str, Any] = _paper(engine, runs[0], plot)
+    else:
+        report = _runs(engine, runs[0], runs[1], limit, plot)
+    if neurons is not None:
+        _write_neurons(engine, runs[0], runs[1], neurons)
+    if as_json:
+        print_json(report)
+    else:
+        show = comparison_tables.with_the_paper if with_paper else comparison_tables.two_runs
+        Console().print(show(report))
+
+
+def _runs(
+    engine: Engine, a: RowMapping, b: RowMapping, limit: int, plot: Path | None
+) -> dict[str, Any]:
+    with transaction(engine) as connection:
+        report = reports.two_runs(connection, a, b, limit)
+        if plot is not None:
+            _, *scores = reports.columns(connection, a, b)
+            plots.two_runs(plot, report, *scores)
+    return report
+
+
+def _paper(engine: Engine, run: RowMapping, plot: Path | None) -> dict[str, Any]:
+    with transaction(engine) as connection:
+        report = reports.with_the_paper(connection, run)
+    if plot is not None:
+        plots.with_the_paper(plot, report)
+    return report
+
+
+def _write_neurons(engine: Engine, a: RowMapping, b: RowMapping, file: Path) -> None:
+    try:
+        with file.open("wb") as lines, transaction(engine) as connection:
+            for row in comparison.pairs(connection, a["id"], b["id"]):
+                lines.write(orjson.dumps(dict(row), option=orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise InputError(f"--neurons {file}: {error.strerror}") from error

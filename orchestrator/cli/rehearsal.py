@@ -1,0 +1,118 @@
+"""The command `neurogloss rehearsal-server`."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from neurogloss.errors import InputError
+from rehearsal.capabilities import FEATURES, MOST_LOGPROBS, Capabilities
+from rehearsal.faults import FaultRates
+from rehearsal.options import BatchOptions, RehearsalOptions
+from rehearsal.server import serve
+
+_DEFAULTS = RehearsalOptions()
+
+
+class _Fault(click.ParamType[tuple[str, float]]):
+    """Reads `KIND=RATE`."""
+
+    name = "KIND=RATE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, float]:
+        """Return the kind and its rate."""
+        kind, _, rate = str(value).partition("=")
+        try:
+            FaultRates.named([(kind, number := float(rate or "nan"))])
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+        return kind, number
+
+
+def _option(name: str, default: Any, text: str, **more: Any) -> Callable[[Any], Any]:
+    return click.option(name, default=default, show_default=True, help=text, **more)
+
+
+@click.command(name="rehearsal-server")
+@_option("--host", _DEFAULTS.host, "Where to listen.")
+@_option("--port", 8100, "0 takes any free port.")
+@_option("--seed", 0, "Another seed, other answers.")
+@_option("--model", ("rehearsal",), "A name it answers to.", multiple=True, type=str)
+@_option("--any-model", False, "Answer to any name.", is_flag=True)
+@_option("--latency-ms", 0.0, "How long an answer takes.")
+@_option("--latency-jitter-ms", 0.0, "Up to so much longer.")
+@_option("--requests-per-minute", None, "Answer 429 above this rate.", type=int)
+@_option("--tokens-per-minute", None, "Answer 429 above this rate.", type=int)
+@_option("--credit-usd", None, "Answer insufficient_quota after this much.", type=float)
+@_option("--input-price", _DEFAULTS.input_price, "USD per million tokens.")
+@_option("--cached-input-price", _DEFAULTS.cached_input_price, "USD per million tokens.")
+@_option("--output-price", _DEFAULTS.output_price, "USD per million tokens.")
+@click.option(
+    "--fault",
+    "faults",
+    type=_Fault(),
+    multiple=True,
+    help="How often a fault strikes, such as server_error=0.05; the kinds are above.",
+)
+@_option("--slow-seconds", _DEFAULTS.slow_seconds, "What the fault `slow` adds.")
+@click.option(
+    "--without", type=click.Choice(FEATURES), multiple=True, help="Refuse this, with status 400."
+)
+@_option("--reasoning", False, "Take what reasoning models take, and no more.", is_flag=True)
+@_option("--max-logprobs", MOST_LOGPROBS, "The most alternatives at a token.")
+@_option("--batch-seconds", BatchOptions().seconds, "How long a batch takes.")
+@_option("--batch-expiries", 0, "So many batches, the first, expire when half done.")
+@_option("--batch-line-failures", 0.0, "Share of the lines of a batch that fail.")
+@_option("--batch-enqueued-tokens", None, "Fail batches above this limit.", type=int)
+def rehearsal_server(**given: Any) -> None:
+    """Serve a stand-in for an LLM API that costs nothing, to rehearse a run on.
+
+    It is no language model: its answers are made up, the same ones for the same questions. A key is
+    asked for if REHEARSAL_API_KEY is set.
+
+    Faults: rate_limit and rate_limit_bare (429 with and without Retry-After), server_error, drop
+    and slow; then answers of no use: malformed, truncated, refusal, empty, position_missing and
+    position_added.
+    """
+    try:
+        options = _options(**given)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    serve(options)
+
+
+def _options(
+    *,
+    model: tuple[str, ...],
+    any_model: bool,
+    faults: tuple[tuple[str, float], ...],
+    without: tuple[Any, ...],
+    reasoning: bool,
+    max_logprobs: int,
+    batch_seconds: float,
+    batch_expiries: int,
+    batch_line_failures: float,
+    batch_enqueued_tokens: int | None,
+    **plain: Any,
+) -> RehearsalOptions:
+    """Return the options that the command line names.
+
+    Raises:
+        ValueError: If one is impossible.
+    """
+    return RehearsalOptions(
+        models=() if any_model else model,
+        faults=FaultRates.named(faults),
+        capabilities=Capabilities(
+            without=frozenset(without), reasoning=reasoning, max_logprobs=max_logprobs
+        ),
+        batches=BatchOptions(
+            seconds=batch_seconds,
+            expiries=batch_expiries,
+            line_failures=batch_line_failures,
+            max_enqueued_tokens=batch_enqueued_tokens,
+        ),
+        api_key=os.environ.get("REHEARSAL_API_KEY") or None,
+        **plain,
+    )

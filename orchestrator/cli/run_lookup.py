@@ -1,0 +1,28 @@
+"""What commands share in finding the database and the run that they are about."""
+
+from sqlalchemy import Engine, RowMapping
+
+from db import runs
+from db.session import transaction
+from neurogloss.errors import InputError
+from orchestrator.environment import find_surroundings, open_database
+
+
+def open_engine() -> Engine:
+    """Return the database of the surroundings, at this version's schema."""
+    return open_database(find_surroundings())
+
+
+def find_run(engine: Engine, name: str | None) -> RowMapping:
+    """Return the run called `name`, or the latest one.
+
+    Raises:
+        InputError: there is none.
+    """
+    with transaction(engine) as connection:
+        found = runs.latest(connection) if name is None else runs.find(connection, name)
+    if found is None:
+        raise InputError("there is no run yet" if name is None else f"there is no run {name!r}")
+    if found["state"] == "importing":
+        raise InputError(f"run {name!r} is not imported yet: the same `neurogloss import` goes on")
+    return found

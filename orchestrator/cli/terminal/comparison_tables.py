@@ -1,0 +1,100 @@
+"""What a terminal shows of a comparison. Explanations are untrusted: no markup, no escapes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.terminal.views import number, plain
+
+Report = Mapping[str, Any]
+
+
+def two_runs(report: Report) -> Group:
+    """Return the comparison of two runs."""
+    parts: list[RenderableType] = [_runs(report), _summary(report), _layers(report)]
+    parts += [Text(f"configuration: {plain(line)}") for line in report["configuration"]]
+    if report["furthest_apart"]:
+        parts.append(_furthest_apart(report))
+    return Group(*parts)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _runs(report: Report) -> Table:
+    table = _table("runs", "", "run", "model", "neurons", "explained", "scored", "calls", "USD")
+    for name in ("a", "b"):
+        run = report[name]
+        counts = (f"{run[key]:,}" for key in ("neurons", "explained", "scored", "calls"))
+        table.add_row(name, run["run"], plain(run["model"]), *counts, number(run["usd"], 4))
+    return table
+
+
+def _summary(report: Report) -> Text:
+    found = report["summary"]
+    return Text(
+        f"{found['neurons_in_both']:,} neurons in both, {found['n']:,} with a score in both, "
+        f"{found['same_explanation']:,} with the same explanation\n"
+        f"mean score: a {number(found['mean_a'])}, b {number(found['mean_b'])}, "
+        f"difference {_signed(found['difference'])} ± {number(found['standard_error'], 4)}\n"
+        f"a is higher in {found['a_higher']:,}, b in {found['b_higher']:,}; "
+        f"correlation of the scores {number(found['correlation'])}"
+    )
+
+
+def _layers(report: Report) -> Table:
+    table = _table(
+        "mean score by layer", "layer", "neurons", "a", "b", "b - a", "a higher", "b higher"
+    )
+    for row in report["layers"]:
+        scores = (number(row["mean_a"]), number(row["mean_b"]), _signed(row["difference"]))
+        counts = (f"{row['a_higher']:,}", f"{row['b_higher']:,}")
+        table.add_row(str(row["layer"]), f"{row['n']:,}", *scores, *counts)
+    return table
+
+
+def _furthest_apart(report: Report) -> Table:
+    table = _table("furthest apart", "neuron", "", "score", "USD")
+    table.add_column("explanation")
+    for row in report["furthest_apart"]:
+        for name in ("a", "b"):
+            neuron = f"{row['layer']} {row['neuron']}" if name == "a" else ""
+            usd = number(row[f"usd_{name}"], 6)
+            text = Text(plain(row[f"explanation_{name}"] or "-"))
+            table.add_row(neuron, name, number(row[f"score_{name}"]), usd, text)
+    return table
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.4f}"
+
+
+def with_the_paper(report: Report) -> Group:
+    """Return the comparison of a run with the paper."""
+    kinds = ("explanation", "lookup", "weights")
+    headings = [heading for kind in kinds for heading in (kind, "paper")]
+    table = _table("mean score by layer", "layer", "paper's", *headings)
+    for row in report["layers"]:
+        pairs = (number(row[whose][kind]) for kind in kinds for whose in ("run", "paper"))
+        table.add_row(str(row["layer"]), str(row["paper_layer"]), *pairs)
+    lines = [
+        Text(
+            f"run {report['run']}: mean score {number(report['mean_score'])}; "
+            f"the paper, {report['paper_model']}: {number(report['paper_mean_score'])}"
+        )
+    ]
+    if not report["is_same_depth"]:
+        lines.append(
+            Text(
+                f"{plain(report['model'])} has {report['n_layers']} layers: "
+                "each stands beside the paper's layer of the same relative depth"
+            )
+        )
+    return Group(table, *lines)

@@ -1,0 +1,254 @@
+"""Export: the layers of a run, written side by side by several processes, into one folder.
+
+A layer that is whole leaves its checksums in `.export/`; the same command goes on with those that
+are not. When all are, their checksums become `SHA256SUMS`; `.export/` then only says of which run
+the folder is, so that no other export is written into it.
+"""
+
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine
+
+from db import datasets
+from db.session import make_engine, transaction
+from neurogloss.errors import InputError
+from orchestrator.datasets import description
+from orchestrator.datasets.files import Folder, checksum_lines, merge_checksums, remove_partial
+from orchestrator.datasets.openai.writer import write_layer as write_openai_layer
+from orchestrator.datasets.stored import StoredRun
+
+CHECKSUMS = "SHA256SUMS"
+_STATE = ".export"
+
+WriteLayer = Callable[[Connection, StoredRun, int, Folder, Callable[[], Any]], None]
+WriteWhole = Callable[[Connection, StoredRun, Folder], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a run is written: layer by layer, and then what is of the run as a whole."""
+
+    name: str
+    write_layer: WriteLayer
+    write_whole: WriteWhole
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export left."""
+
+    neurons: int
+    files: int
+    seconds: float
+    resumed_layers: int
+
+
+def format_of(name: str) -> Format:
+    """Return a format by its name; what it needs is imported when it is used."""
+    if name == "openai":
+        return Format(name, write_openai_layer, _write_description)
+    if name == "neuronpedia":
+        from orchestrator.datasets.neuronpedia.writer import write_layer
+
+        return Format(name, write_layer, _write_description)
+    try:
+        from orchestrator.datasets.parquet import writer
+    except ImportError as error:
+        raise InputError(
+            f"--format parquet needs pyarrow: pip install 'neurogloss[parquet]' ({error})"
+        ) from error
+    return Format(name, writer.write_layer, writer.write_whole)
+
+
+def _write_description(connection: Connection, run: StoredRun, folder: Folder) -> None:
+    folder.write(description.FILE, description.description_json(run))
+
+
+def export(
+    engine: Engine,
+    run_id: int,
+    format_name: str,
+    root: Path,
+    processes: int,
+    on_progress: Callable[[int, int], Any] = lambda done, total: None,
+) -> Exported:
+    """Write a run into a folder.
+
+    Args:
+        engine: The database.
+        run_id: The run.
+        format_name: openai, neuronpedia or parquet.
+        root: The folder, which is made; one that holds an unfinished export of the same is gone on
+            with.
+        processes: How many layers are written at a time.
+        on_progress: Told how many neurons, of how many, are written.
+
+    Raises:
+        InputError: The run has no records, or the folder holds something else.
+    """
+    started = time.monotonic()
+    chosen = format_of(format_name)
+    with transaction(engine) as connection:
+        datasets.snapshot(connection)
+        run = StoredRun.load(connection, run_id)
+        layers = datasets.neurons_by_layer(connection, run_id)
+        state = _state(run, format_name, datasets.counts(connection, run_id))
+    if not layers:
+        raise InputError(f"run {run.row['name']!r} has no records yet")
+    _open(root, state)
+    waiting = [layer for layer in layers if not _sums_file(root, layer).exists()]
+    total = sum(layers.values())
+    written = total - sum(layers[layer] for layer in waiting)
+    url = engine.url.render_as_string(hide_password=False)
+    _write_layers(
+        (url, run_id, format_name, root),
+        waiting,
+        processes,
+        lambda n: on_progress(written + n, total),
+    )
+    on_progress(total, total)
+    n_files = _close(engine, run, chosen, root, list(layers))
+    return Exported(total, n_files, time.monotonic() - started, len(layers) - len(waiting))
+
+
+def _state(run: StoredRun, format_name: str, counts: Mapping[str, int]) -> bytes:
+    """Return what tells an export from another; a run that has got more since is another."""
+    value = {
+        "run": run.row["name"],
+        "config_hash": run.row["config_hash"],
+        "format": format_name,
+        "counts": dict(counts),
+    }
+    return orjson.dumps(value)
+
+
+def _open(root: Path, state: bytes) -> None:
+    """Make the folder, or take it over from an export of the same run and format."""
+    file = root / _STATE / "state.json"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        found = file.read_bytes() if file.exists() else None
+        if found is not None:
+            remove_partial(root)
+        if found == state:
+            return
+        others = [path.name for path in root.iterdir() if path.name != _STATE]
+        if others and (found is None or not _is_same(found, state)):
+            raise InputError(f"--to {root}: the folder holds something else, e.g. {others[0]}")
+        shutil.rmtree(root / _STATE, ignore_errors=True)
+        file.parent.mkdir()
+        file.write_bytes(state)
+    except OSError as error:
+        raise InputError(f"--to {root}: {error.strerror}: {error.filename}") from error
+
+
+def _is_same(found: bytes, state: bytes) -> bool:
+    """Return whether both are of one run and format, whatever the run has got in between."""
+    try:
+        before, now = orjson.loads(found), orjson.loads(state)
+        return all(before[key] == now[key] for key in ("run", "config_hash", "format"))
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _sums_file(root: Path, layer: int) -> Path:
+    return root / _STATE / f"layer-{layer}.sha256"
+
+
+def _write_layers(
+    job: tuple[str, int, str, Path],
+    layers: list[int],
+    processes: int,
+    on_progress: Callable[[int], Any],
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    written = context.Value("q", 0)
+    with ProcessPoolExecutor(
+        max(1, min(processes, len(layers))),
+        context,
+        initializer=_begin,
+        initargs=(written, job),
+        max_tasks_per_child=1,  # what a process has cached of one layer is not kept for the next
+    ) as pool:
+        futures = [pool.submit(_write_layer, layer) for layer in layers]
+        try:
+            while not all(future.done() for future in futures):
+                _raise_first(futures)
+                on_progress(written.value)
+                time.sleep(0.1)
+            _raise_first(futures)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _raise_first(futures: list[Future[None]]) -> None:
+    for future in futures:
+        if future.done():
+            try:
+                future.result()
+            except BrokenProcessPool as error:
+                raise InputError(
+                    "a process of the export died; the same command goes on"
+                ) from error
+            except OSError as error:
+                raise InputError(f"a file cannot be written: {error}") from error
+
+
+_job: tuple[Any, tuple[str, int, str, Path]]  # of a process of the pool
+
+
+def _begin(written: Any, job: tuple[str, int, str, Path]) -> None:
+    global _job
+    _job = written, job
+
+
+def _write_layer(layer: int) -> None:
+    written, (url, run_id, format_name, root) = _job
+    folder = Folder(root)
+
+    def on_neuron() -> None:
+        with written.get_lock():
+            written.value += 1
+
+    engine = make_engine(url, pool_size=1)
+    try:
+        with transaction(engine) as connection:
+            datasets.snapshot(connection)
+            run = StoredRun.load(connection, run_id)
+            format_of(format_name).write_layer(connection, run, layer, folder, on_neuron)
+    finally:
+        engine.dispose()
+    _write_sums(_sums_file(root, layer), folder.sums)
+
+
+def _write_sums(path: Path, sums: dict[str, str]) -> None:
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(checksum_lines(sums), encoding="utf-8")
+    partial.replace(path)
+
+
+def _close(engine: Engine, run: StoredRun, chosen: Format, root: Path, layers: list[int]) -> int:
+    folder = Folder(root)
+    with transaction(engine) as connection:
+        datasets.snapshot(connection)
+        chosen.write_whole(connection, run, folder)
+    whole = root / _STATE / "whole.sha256"
+    _write_sums(whole, folder.sums)
+    parts = [whole, *(_sums_file(root, layer) for layer in layers)]
+    merged = root / _STATE / CHECKSUMS
+    n_files = merge_checksums(parts, merged)
+    merged.replace(root / CHECKSUMS)
+    for part in parts:
+        part.unlink()
+    return n_files

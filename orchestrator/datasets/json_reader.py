@@ -1,0 +1,154 @@
+"""Reading JSON that others wrote: every value is checked where it enters, and named if it is wrong.
+
+A missing key and null are the same. Keys that nobody asks for are left alone.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from neurogloss.errors import InputError
+from neurogloss.neurons.records import FloatArray
+
+FLOAT16_MAX = 65504.0
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A JSON value and where it stands: a file, and a path in it."""
+
+    value: Any
+    file: str
+    path: str = ""
+
+    def wrong(self, expected: str) -> InputError:
+        """Return the error that says what should stand here."""
+        shown = repr(self.value)
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        return InputError(f"{self.file}: {self.path or 'the file'} is {shown}, not {expected}")
+
+    @property
+    def is_null(self) -> bool:
+        return self.value is None
+
+    def field(self, *names: str) -> "Checked":
+        """Return the value under the first of these names that is there; null if none is.
+
+        Raises:
+            InputError: This is no object.
+        """
+        if not isinstance(self.value, dict):
+            raise self.wrong("an object")
+        name = next((name for name in names if self.value.get(name) is not None), names[0])
+        path = f"{self.path}.{name}" if self.path else name
+        return Checked(self.value.get(name), self.file, path)
+
+    def items(self) -> Iterator["Checked"]:
+        """Yield the items of a list.
+
+        Raises:
+            InputError: This is no list.
+        """
+        for place, item in enumerate(self.entries()):
+            yield Checked(item, self.file, f"{self.path}[{place}]")
+
+    def entries(self) -> list[Any]:
+        """Return a list, whatever is in it."""
+        if not isinstance(self.value, list):
+            raise self.wrong("a list")
+        return self.value
+
+    def text(self) -> str:
+        """Return a text, without what a database cannot hold."""
+        if not isinstance(self.value, str):
+            raise self.wrong("a text")
+        return clean(self.value)
+
+    def texts(self) -> list[str]:
+        """Return a list of texts, cleaned like `text`."""
+        values = self.entries()
+        for place, value in enumerate(values):
+            if not isinstance(value, str):
+                raise Checked(value, self.file, f"{self.path}[{place}]").wrong("a text")
+        joined = "".join(values)
+        return [clean(value) for value in values] if _UNSTORABLE.search(joined) else values
+
+    def integer(self, lowest: int, highest: int) -> int:
+        """Return an integer in a range; also one that is written as a text."""
+        value = self.value
+        if isinstance(value, str) and len(value) < 12 and value.isdecimal():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+            raise self.wrong(f"an integer from {lowest} to {highest}")
+        return value
+
+    def number(self) -> float | None:
+        """Return a finite number; None where it is null or NaN."""
+        if self.value is None:
+            return None
+        if not isinstance(self.value, int | float) or isinstance(self.value, bool):
+            raise self.wrong("a number or null")
+        try:
+            value = float(self.value)
+        except OverflowError:
+            raise self.wrong("a number that a computer can hold") from None
+        if np.isinf(value):
+            raise self.wrong("a finite number")
+        return None if np.isnan(value) else value
+
+    def numbers(self, most: float = FLOAT16_MAX) -> FloatArray:
+        """Return a list of numbers as float64 (n,), with NaN for null."""
+        values = self.entries()
+        if not set(map(type, values)) <= {int, float, type(None)}:
+            raise self._first_wrong()
+        try:
+            found = np.array(values, dtype=np.float64)
+        except OverflowError:
+            raise self._first_wrong() from None
+        if (np.abs(found) > most).any():
+            place = int(np.argmax(np.abs(found) > most))
+            item = Checked(values[place], self.file, f"{self.path}[{place}]")
+            raise item.wrong(f"a number from {-most:g} to {most:g}")
+        return found
+
+    def _first_wrong(self) -> InputError:
+        for item in self.items():
+            try:
+                item.number()
+            except InputError as error:
+                return error
+        return self.wrong("a list of numbers")
+
+
+def clean(text: str) -> str:
+    """Return a text with U+FFFD for NUL and for halves of characters, as tokens are stored."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def parse(content: bytes, file: str) -> Checked:
+    """Return the JSON value of a file.
+
+    Raises:
+        InputError: The file is no JSON.
+    """
+    try:
+        return Checked(orjson.loads(content), file)
+    except ValueError as error:
+        if b"NaN" not in content and b"Infinity" not in content:
+            raise InputError(f"{file}: no JSON: {error}") from error
+    try:
+        return Checked(json.loads(content), file)  # which reads NaN, as OpenAI's code does
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: no JSON: {error}") from error
+
+
+def same_length(values: Sized, item: Checked, n: int, of: str) -> None:
+    """Refuse a list that has not as many items as another."""
+    if len(values) != n:
+        raise InputError(f"{item.file}: {item.path} has {len(values)} items, but {of} {n}")

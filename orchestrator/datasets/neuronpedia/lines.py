@@ -1,0 +1,222 @@
+"""The lines of Neuronpedia's files about a neuron.
+
+Its importer takes the columns from the first line of a file, so every line has every key; it fails
+a whole file for a reference that is not there, so what is not known to be there is null. `scoreV1`
+cannot be null, so that an undefined score could only be a false zero there: scores are in
+`scoreV2`, and in `explanation-scores/` and `explanation-activations/`, which our loader reads.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import orjson
+
+from neurogloss.neurons.scoring import score_neurons
+from neurogloss.neurons.selection import QUANTILES
+from orchestrator.datasets.neuronpedia.source import BOT, Line, model_id, set_name, source_id
+from orchestrator.datasets.stored import ExcerptTexts, StoredNeuron, StoredRun
+
+Lines = dict[str, Iterator[Line]]
+
+KINDS = ("features", "activations", "explanations", "explanation-scores", "explanation-activations")
+SCORE_TYPE = "neurogloss_simulation"
+EXPLANATION_TYPE = "oai_token-act-pair"
+_LOGIT_TOKENS = 10
+_BARS = 50
+_ALL = -1  # what Neuronpedia takes for the bin of top activations
+
+_CONTAINS = np.diff([0.0, *QUANTILES, 1.0]).tolist()
+_EMPTY = (
+    *(f"neuron_alignment_{part}" for part in ("indices", "values", "l1")),
+    *(
+        f"correlated_{of}_{p}"
+        for of in ("neurons", "features")
+        for p in ("indices", "pearson", "l1")
+    ),
+    "logits_hist_data_bar_heights",
+    "logits_hist_data_bar_values",
+    "decoder_weights_dist",
+    "topkCosSimIndices",
+    "topkCosSimValues",
+    "vector",
+)
+
+
+def lines_of(neuron: StoredNeuron, excerpts: ExcerptTexts[orjson.Fragment]) -> Lines:
+    """Return what is said of a neuron, by the folder that it goes to."""
+    run = neuron.run
+    key = {
+        "modelId": model_id(run),
+        "layer": source_id(run, neuron.layer),
+        "index": str(neuron.neuron),
+    }
+    return {
+        "features": iter([{**key, **_feature(neuron, excerpts.texts)}]),
+        "activations": _activations(neuron, key, excerpts),
+        "explanations": _explanation(neuron, key),
+        "explanation-scores": _score(neuron),
+        "explanation-activations": _simulations(neuron),
+    }
+
+
+def _id(neuron: StoredNeuron, *parts: object) -> str:
+    """Return an id that is the same in every export of the run."""
+    named = (neuron.run.row["name"], neuron.run.row["config_hash"], neuron.layer, neuron.neuron)
+    text = orjson.dumps([*named, *map(str, parts)])
+    return "c" + hashlib.blake2b(text, digest_size=12).hexdigest()
+
+
+def _feature(neuron: StoredNeuron, texts: list[str]) -> Line:
+    row = neuron.records
+    drawn = neuron.activations[row["random_records"]].astype(np.float64).ravel()
+    positive = drawn[np.isfinite(drawn) & (drawn > 0)]
+    heights, edges = np.histogram(positive, bins=_BARS if len(positive) else 1)
+    above, below = _output_tokens(neuron, texts)
+    return {
+        "sourceSetName": set_name(neuron.run),
+        "creatorId": BOT,
+        "maxActApprox": row["max_activation"],
+        "frac_nonzero": len(positive) / len(drawn) if len(drawn) else 0.0,
+        "pos_str": [token for token, _ in above],
+        "pos_values": [weight for _, weight in above],
+        "neg_str": [token for token, _ in below],
+        "neg_values": [weight for _, weight in below],
+        "freq_hist_data_bar_heights": heights.astype(np.float64),
+        "freq_hist_data_bar_values": np.ascontiguousarray(edges[:-1]),
+        **{name: [] for name in _EMPTY},
+        "hasVector": False,
+        "vectorLabel": None,
+        "vectorDefaultSteerStrength": None,
+        "hookName": f"blocks.{neuron.layer}.mlp.hook_post",
+    }
+
+
+def _output_tokens(
+    neuron: StoredNeuron, texts: list[str]
+) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    """Return the tokens that the neuron drives most, up and down, with their weights."""
+    row = neuron.connections.get(("related_tokens", "output"))
+    if row is None:
+        return [], []
+    named = [(texts[t], w) for t, w in zip(row["tokens"], row["weights"], strict=True)]
+    above = [pair for pair in named if pair[1] > 0]
+    below = [pair for pair in reversed(named) if pair[1] <= 0]
+    return above[:_LOGIT_TOKENS], below[:_LOGIT_TOKENS]
+
+
+def _bins(neuron: StoredNeuron) -> Mapping[int, tuple[str, float, float, float]]:
+    """Return (data source, lowest, highest, share of excerpts) of each record, by place."""
+    row = neuron.records
+    highest = row["max_activation"]
+    edges = [0.0, *row["quantile_boundaries"], highest]
+    whole = ("random", 0.0, highest, 1.0)
+    found = {place: ("simulated", 0.0, highest, 1.0) for place in range(len(row["excerpts"]))}
+    found |= dict.fromkeys(row["random_records"], whole)
+    for place, bucket in zip(row["bucket_records"], row["buckets"], strict=True):
+        ends = (
+            (edges[bucket], edges[bucket + 1]) if len(edges) == len(_CONTAINS) + 1 else whole[1:3]
+        )
+        found[place] = ("quantile", *ends, _CONTAINS[bucket])
+    top = ("top", float(_ALL), float(_ALL), float(_ALL))
+    return found | dict.fromkeys(row["top_records"], top)
+
+
+def _activations(
+    neuron: StoredNeuron, key: Line, excerpts: ExcerptTexts[orjson.Fragment]
+) -> Iterator[Line]:
+    tokens = excerpts.of(neuron.records["excerpts"])
+    activations = neuron.activations.astype(np.float32)
+    for place, (source, lowest, highest, contains) in _bins(neuron).items():
+        values = activations[place]
+        if not np.isfinite(values).all():
+            continue  # its columns take no null
+        at = int(values.argmax())
+        yield {
+            "id": _id(neuron, "record", place),
+            **key,
+            "creatorId": BOT,
+            "tokens": tokens[place],
+            "values": values,
+            "maxValue": values[at],
+            "maxValueTokenIndex": at,
+            "minValue": values.min(),
+            "binMin": lowest,
+            "binMax": highest,
+            "binContains": contains,
+            "qualifyingTokenIndex": None,
+            "dataSource": source,
+            "dataIndex": str(neuron.records["excerpts"][place]),
+            "dfaValues": [],
+            "dfaTargetIndex": None,
+            "dfaMaxValue": None,
+            "lossValues": [],
+            "logitContributions": None,
+        }
+
+
+def _explanation(neuron: StoredNeuron, key: Line) -> Iterator[Line]:
+    if neuron.explanation is None:
+        return
+    by_calls = "explainer" in neuron.run.config.calling
+    yield {
+        "id": _id(neuron, "explanation"),
+        **key,
+        "authorId": BOT,
+        "description": neuron.explanation["text"],
+        "embedding": None,
+        "typeName": EXPLANATION_TYPE if by_calls else None,
+        "explanationModelName": None,
+        "notes": f"explainer {neuron.explanation['explainer']}, {_defined(neuron)}",
+        "scoreV2": None if neuron.score is None else neuron.score["score"],
+    }
+
+
+def _defined(neuron: StoredNeuron) -> str:
+    if neuron.score is None:
+        return "not scored"
+    if neuron.score["score"] is None:
+        return f"no score: {neuron.score['undefined_reason']}"
+    return f"simulator {neuron.run.config.simulator.kind}"
+
+
+def _score(neuron: StoredNeuron) -> Iterator[Line]:
+    if neuron.explanation is None or neuron.score is None or neuron.score["score"] is None:
+        return
+    names = ("score_top", "score_random", "rsquared", "absolute_dev_explained")
+    yield {
+        "id": _id(neuron, "score"),
+        "initiatedByUserId": BOT,
+        "value": neuron.score["score"],
+        "explanationId": _id(neuron, "explanation"),
+        "explanationScoreTypeName": SCORE_TYPE,
+        "explanationScoreModelName": simulator_name(neuron.run),
+        "jsonDetails": orjson.dumps({name: neuron.score[name] for name in names}).decode(),
+    }
+
+
+def simulator_name(run: StoredRun) -> str:
+    """Return who simulated: a model, or `lookup`."""
+    simulator = run.config.simulator
+    return "lookup" if simulator.kind == "lookup" else simulator.model
+
+
+def _simulations(neuron: StoredNeuron) -> Iterator[Line]:
+    """Yield the simulations with a score of their own: that column takes no null."""
+    if neuron.explanation is None:
+        return
+    places = list(dict.fromkeys(neuron.scored()))
+    true, expected = neuron.activations[places], neuron.expected(places)
+    scores = score_neurons(true[:, None], expected[:, None], n_top=1) if places else []
+    for row, place in enumerate(places):
+        if scores[row].score is None or not np.isfinite(true[row]).all():
+            continue
+        yield {
+            "id": _id(neuron, "simulation", place),
+            "explanationId": _id(neuron, "explanation"),
+            "activationId": _id(neuron, "record", place),
+            "expectedValues": expected[row],
+            "score": scores[row].score,
+            "scorerAutoInterpModel": simulator_name(neuron.run),
+            "version": 1 if neuron.simulation(place)["distribution"] is not None else 2,
+        }

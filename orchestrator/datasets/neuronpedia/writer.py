@@ -1,0 +1,56 @@
+"""A run as files for Neuronpedia's bulk import, with scores and simulations beside it."""
+
+import gzip
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from orchestrator.datasets.files import Folder
+from orchestrator.datasets.neuronpedia.lines import KINDS, lines_of
+from orchestrator.datasets.neuronpedia.source import Line, metadata, model_id, source_id
+from orchestrator.datasets.openai.writer import tokens_json
+from orchestrator.datasets.stored import ExcerptTexts, StoredRun, stored_neurons
+
+BATCH = 1024  # neurons of a file, as in Neuronpedia's own data sets
+_COMPRESSION = 5
+
+
+def write_layer(
+    connection: Connection, run: StoredRun, layer: int, folder: Folder, on_neuron: Callable[[], Any]
+) -> None:
+    """Write the metadata and the batches of a layer."""
+    place = _folder_of(run, layer)
+    for name, value in metadata(run, layer).items():
+        folder.write(f"{place}/{name}.jsonl", _json(value))
+    excerpts = ExcerptTexts(connection, run, tokens_json)
+    with ExitStack() as files:
+        for number, neuron in enumerate(stored_neurons(connection, run, layer)):
+            if number % BATCH == 0:
+                files.close()
+                path = f"{place}/{{}}/batch-{number // BATCH}.jsonl.gz"
+                writers = {k: files.enter_context(_gzipped(folder, path.format(k))) for k in KINDS}
+            for kind, lines in lines_of(neuron, excerpts).items():
+                for line in lines:
+                    writers[kind].write(_json(line))
+            on_neuron()
+
+
+def _json(line: Line) -> bytes:
+    return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+
+
+@contextmanager
+def _gzipped(folder: Folder, path: str) -> Iterator[Any]:
+    with (
+        folder.new_file(path) as partial,
+        partial.open("wb") as raw,
+        gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as stream,
+    ):
+        yield stream
+
+
+def _folder_of(run: StoredRun, layer: int) -> str:
+    return f"v1/{model_id(run)}/{source_id(run, layer)}"

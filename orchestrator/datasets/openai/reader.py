@@ -1,0 +1,334 @@
+"""What OpenAI's files say of a neuron, read with all the names and nulls that they are found with.
+
+Besides the files of 2023 these are the names of Transformer Debugger: `idx` and `layer` of a neuron
+id, `unit`, `sequence_simulation`, `explanation_or_baseline` and its list. `dataclass_name` is not
+needed: where a file lies says what it is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from neurogloss.errors import InputError
+from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
+from neurogloss.neurons.selection import N_BUCKETS
+from orchestrator.datasets.json_reader import Checked, parse, same_length
+
+NORMALIZED = "simulated_normalized_activations"
+SCALES = (NORMALIZED, "neuron_activations")
+MAX_LAYER, MAX_NEURON = 32_767, 2**31 - 1
+MAX_RECORDS = 10_000
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Tokens, and float16 activations of shape (n_tokens,)."""
+
+    tokens: list[str]
+    activations: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron:
+    """A NeuronRecord; moments are mean, variance, skewness, kurtosis."""
+
+    top: list[Record]
+    random: list[Record]
+    buckets: list[list[Record]]
+    boundaries: list[float]
+    moments: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A simulation of one record; `distribution` is float16 (n_tokens, 11)."""
+
+    record: Record
+    expected: FloatArray
+    scale: str
+    distribution: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    score: float | None
+    rsquared: float | None
+    absolute_dev_explained: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The first ScoredExplanation of a neuron, and how many others there are."""
+
+    text: str
+    sequences: list[Sequence]
+    scores: Scores
+    n_others: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """Names and weights, those of the highest weight first."""
+
+    names: list[str]
+    weights: FloatArray
+
+
+def read_neuron(content: bytes, file: str, layer: int, neuron: int) -> Neuron:
+    """Read a NeuronRecord.
+
+    Raises:
+        InputError: A value is missing or wrong; the message names it.
+    """
+    top = parse(content, file)
+    _check_id(top, layer, neuron)
+    lists = [
+        [_record(item) for item in _bounded(top.field(name))]
+        for name in ("most_positive_activation_records", "random_sample")
+    ]
+    if not lists[0]:
+        raise top.field("most_positive_activation_records").wrong("a list of records")
+    boundaries = top.field("quantile_boundaries")
+    found = [] if boundaries.is_null else boundaries.numbers(FLOAT32_MAX).tolist()
+    if any(value != value for value in found):
+        raise boundaries.wrong("a list of numbers without null")
+    moments = (top.field(name).number() for name in ("mean", "variance", "skewness", "kurtosis"))
+    return Neuron(lists[0], lists[1], _buckets(top), found, tuple(moments))
+
+
+def _check_id(top: Checked, layer: int, neuron: int) -> None:
+    found = top.field("neuron_id")
+    layer_index, neuron_index = (
+        found.field("layer_index", "layer"),
+        found.field("neuron_index", "idx"),
+    )
+    if layer_index.integer(0, MAX_LAYER) != layer:
+        raise layer_index.wrong(f"{layer}, as the place of the file says")
+    if neuron_index.integer(0, MAX_NEURON) != neuron:
+        raise neuron_index.wrong(f"{neuron}, as the place of the file says")
+
+
+def _bounded(value: Checked) -> Iterator[Checked]:
+    if not value.is_null:
+        if len(value.entries()) > MAX_RECORDS:
+            raise value.wrong(f"a list of at most {MAX_RECORDS} records")
+        yield from value.items()
+
+
+def _buckets(top: Checked) -> list[list[Record]]:
+    value = top.field("random_sample_by_quantile")
+    if value.is_null:
+        return []
+    if len(value.entries()) > N_BUCKETS:
+        raise InputError(
+            f"{value.file}: {value.path} has {len(value.entries())} lists; there are {N_BUCKETS} "
+            "quantile buckets"
+        )
+    return [[_record(item) for item in _bounded(bucket)] for bucket in value.items()]
+
+
+def _record(value: Checked) -> Record:
+    tokens, activations = value.field("tokens"), value.field("activations")
+    texts, numbers = tokens.texts(), activations.numbers()
+    if not texts:
+        raise tokens.wrong("a list of tokens")
+    same_length(numbers, activations, len(texts), "tokens")
+    return Record(texts, numbers.astype(np.float16))
+
+
+def read_explanation(content: bytes, file: str, layer: int, neuron: int) -> Explanation | None:
+    """Read a NeuronSimulationResults, from the one line of its file. None: it has no explanation.
+
+    Raises:
+        InputError: A value is missing or wrong, or there are several lines.
+    """
+    lines = [line for line in content.splitlines() if line.strip()]
+    if len(lines) != 1:
+        raise InputError(f"{file}: {len(lines)} lines, where there should be one")
+    top = parse(lines[0], file)
+    _check_id(top, layer, neuron)
+    every = top.field("scored_explanations", "scored_explanation_or_baseline_list")
+    if not every.entries():
+        return None
+    first = next(every.items())
+    scored = first.field("scored_simulation")
+    names = ("explanation", "explanation_or_baseline")
+    text = first.field(*names)
+    if scored.is_null:
+        return Explanation(text.text(), [], Scores(None, None, None), len(every.entries()) - 1)
+    sequences = scored.field("scored_sequence_simulations")
+    return Explanation(
+        text.text(),
+        [_sequence(item) for item in _bounded(sequences)],
+        _scores(scored),
+        len(every.entries()) - 1,
+    )
+
+
+def _scores(value: Checked) -> Scores:
+    names = ("ev_correlation_score", "rsquared_score", "absolute_dev_explained_score")
+    score, rsquared, absolute = (value.field(name).number() for name in names)
+    if score is not None and not -1.0001 <= score <= 1.0001:
+        raise value.field(names[0]).wrong("a correlation from -1 to 1")
+    return Scores(score, rsquared, absolute)
+
+
+def _sequence(value: Checked) -> Sequence:
+    simulation = value.field("simulation", "sequence_simulation")
+    tokens = simulation.field("tokens")
+    true, expected = value.field("true_activations"), simulation.field("expected_activations")
+    texts, true_numbers, numbers = tokens.texts(), true.numbers(), expected.numbers()
+    if not texts:
+        raise tokens.wrong("a list of tokens")
+    same_length(true_numbers, true, len(texts), "tokens")
+    same_length(numbers, expected, len(texts), "tokens")
+    scale = simulation.field("activation_scale", "unit")
+    if not scale.is_null and scale.value not in SCALES:
+        raise scale.wrong(f"one of {', '.join(SCALES)}")
+    named = NORMALIZED if scale.is_null else scale.value
+    distribution = _distribution(simulation, len(texts)) if named == NORMALIZED else None
+    record = Record(texts, true_numbers.astype(np.float16))
+    return Sequence(record, numbers.astype(np.float16), named, distribution)
+
+
+def _distribution(simulation: Checked, n_tokens: int) -> FloatArray | None:
+    """Return the probability of each number; those on another scale than 0 to 10 are not kept."""
+    values = simulation.field("distribution_values")
+    probabilities = simulation.field("distribution_probabilities")
+    if values.is_null or not values.entries():
+        return None
+    same_length(values.entries(), values, n_tokens, "tokens")
+    same_length(probabilities.entries(), probabilities, n_tokens, "tokens")
+    found = _at_once(values.entries(), probabilities.entries())
+    if found is None:
+        raise _wrong_distribution(values, probabilities)
+    return found
+
+
+def _at_once(values: list[Any], probabilities: list[Any]) -> FloatArray | None:
+    """Return distributions as float16 (n_tokens, 11); None if anything in them is wrong."""
+    if not set(map(type, values)) | set(map(type, probabilities)) <= {list}:
+        return None
+    lengths = list(map(len, values))
+    if lengths != list(map(len, probabilities)):
+        return None
+    flat = list(chain.from_iterable(values)), list(chain.from_iterable(probabilities))
+    if not set(map(type, flat[0])) | set(map(type, flat[1])) <= {int, float}:
+        return None
+    try:
+        numbers, weights = (np.array(part, np.float64) for part in flat)
+    except OverflowError:
+        return None
+    are_numbers = (numbers >= 0) & (numbers <= MAX_NORMALIZED) & (numbers == np.floor(numbers))
+    if not (are_numbers & (weights >= 0) & (weights <= 1.001)).all():
+        return None
+    found = np.zeros((len(values), MAX_NORMALIZED + 1))
+    found[np.repeat(np.arange(len(values)), lengths), numbers.astype(np.int64)] = weights
+    return found.astype(np.float16)
+
+
+def _wrong_distribution(values: Checked, probabilities: Checked) -> InputError:
+    """Return what is wrong with distributions, with the first token that has it."""
+    for of_token, likely in zip(values.items(), probabilities.items(), strict=True):
+        numbers, weights = of_token.numbers(), likely.numbers()
+        same_length(weights, likely, len(numbers), of_token.path)
+        if not np.isin(numbers, np.arange(MAX_NORMALIZED + 1)).all():
+            return of_token.wrong(f"a list of the numbers 0 to {MAX_NORMALIZED}")
+        if not ((weights >= 0) & (weights <= 1.001)).all():
+            return likely.wrong("a list of probabilities")
+    return values.wrong("lists of numbers")
+
+
+def read_related_neurons(content: bytes, file: str) -> dict[str, Weighted]:
+    """Read related neurons by weight: `upstream` and `downstream`, each "layer_neuron".
+
+    Raises:
+        InputError: A value is missing or wrong.
+    """
+    top = parse(content, file)
+    found = {}
+    for name, direction in (("c_fc", "upstream"), ("c_proj", "downstream")):
+        end = top.field(name)
+        if end.is_null:
+            found[direction] = Weighted([], np.array([]))
+            continue
+        found[direction] = _ends(
+            *((end.field(f"top_{s}_neurons"), end.field(f"top_{s}_weights")) for s in _SIGNS)
+        )
+        for place, text in enumerate(found[direction].names):
+            _neuron_name(text, f"{file}: {end.path}", place)
+    return found
+
+
+_SIGNS = ("positive", "negative")
+
+
+def neuron_of(name: str) -> tuple[int, int]:
+    """Return (layer, neuron) of "layer_neuron"."""
+    layer, neuron = name.split("_")
+    return int(layer), int(neuron)
+
+
+def _neuron_name(text: str, where: str, place: int) -> None:
+    parts = text.split("_")
+    if len(parts) == 2 and all(p.isascii() and p.isdecimal() and len(p) < 11 for p in parts):
+        layer, neuron = map(int, parts)
+        if layer <= MAX_LAYER and neuron <= MAX_NEURON:
+            return
+    raise InputError(f'{where}, neuron {place} is {text[:40]!r}, not of the form "5_131"')
+
+
+def read_related_tokens(content: bytes, file: str) -> dict[str, Weighted]:
+    """Read tokens by weight: `input` and `output`.
+
+    Raises:
+        InputError: A value is missing or wrong.
+    """
+    top = parse(content, file)
+    found = {}
+    for direction in ("input", "output"):
+        ends = (top.field(f"{direction}_{sign}") for sign in _SIGNS)
+        found[direction] = _ends(*((end.field("tokens"), end.field("strengths")) for end in ends))
+    return found
+
+
+def _ends(*ends: tuple[Checked, Checked]) -> Weighted:
+    """Join both ends, highest weight first; what has no weight is left out."""
+    names: list[str] = []
+    weights: list[float] = []
+    for listed, strengths in ends:
+        if listed.is_null:
+            continue
+        texts, numbers = listed.texts(), strengths.numbers(FLOAT32_MAX)
+        same_length(numbers, strengths, len(texts), listed.path)
+        names += texts
+        weights += numbers.tolist()
+    values = np.array(weights, np.float32)
+    order = _falling(values)
+    return Weighted([names[place] for place in order], values[order])
+
+
+def _falling(values: Any) -> list[int]:
+    """Return places by falling value, equal ones as an export would have put them, without NaN."""
+    n = len(values)
+    rank = np.arange(n)
+    backwards = np.where(values > 0, rank, n - rank)  # negative ends are written backwards
+    order = np.lexsort((backwards, -values))
+    return [int(place) for place in order if values[place] == values[place]]
+
+
+def read_token_means(content: bytes, file: str) -> Weighted:
+    """Read the tokens of the highest mean activation; a mean may be NaN.
+
+    Raises:
+        InputError: A value is missing or wrong.
+    """
+    top = parse(content, file)
+    tokens, means = top.field("tokens"), top.field("average_activations")
+    texts, numbers = tokens.texts(), means.numbers(FLOAT32_MAX)
+    same_length(numbers, means, len(texts), "tokens")
+    return Weighted(texts, numbers.astype(np.float32))

@@ -1,0 +1,112 @@
+"""Where a command finds Postgres and Redis: the ones that are set, or embedded ones of its own."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from db import migrate, runs
+from db.session import make_engine, transaction
+from neurogloss.config.settings import Settings, with_driver
+from neurogloss.errors import InputError
+from orchestrator.local.errors import ServiceError
+from orchestrator.local.services import start_services
+from worker.outages import reason_of
+
+EMBEDDED_LEASE_S = "20"  # one machine: a worker that is not heard of is dead, not far away
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The services of a command. `home` is the state folder of embedded ones, None for others."""
+
+    settings: Settings
+    home: Path | None
+
+    def ensure(self) -> None:
+        """Start embedded services that are not running."""
+        if self.home is not None:
+            start_services(self.home)
+
+    def worker_env(self) -> dict[str, str]:
+        """Return the environment in which workers find the same services."""
+        return {
+            **os.environ,
+            "DATABASE_URL": self.settings.database_url,
+            "REDIS_URL": self.settings.redis_url,
+            "NEUROGLOSS_LEASE_SECONDS": str(self.settings.lease_s),
+        }
+
+
+def home_folder() -> Path:
+    """Return the state folder of embedded services."""
+    return Path(os.environ.get("NEUROGLOSS_HOME", ".neurogloss")).absolute()
+
+
+def find_surroundings() -> Surroundings:
+    """Return the services that the environment names; with none named, start embedded ones.
+
+    Raises:
+        InputError: One of the two is named without the other, or they cannot be started.
+    """
+    named = {name for name in ("DATABASE_URL", "REDIS_URL") if os.environ.get(name)}
+    if len(named) == 1:
+        (missing,) = {"DATABASE_URL", "REDIS_URL"} - named
+        raise InputError(f"{missing} is not set: set both, or neither for embedded services")
+    if named:
+        return Surroundings(Settings.from_env(os.environ), None)
+    home = home_folder()
+    try:
+        urls = start_services(home)
+    except ServiceError as error:
+        raise InputError(str(error)) from error
+    env = {"NEUROGLOSS_LEASE_SECONDS": EMBEDDED_LEASE_S, **os.environ}
+    env |= {"DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url}
+    return Surroundings(Settings.from_env(env), home)
+
+
+def open_database(surroundings: Surroundings) -> Engine:
+    """Return an engine on a database of this code's schema; embedded ones are migrated.
+
+    Raises:
+        InputError: The database cannot be reached, or has another schema.
+    """
+    if surroundings.home is not None:
+        upgrade_schema(surroundings.settings.database_url)
+    engine = make_engine(with_driver(surroundings.settings.database_url))
+    try:
+        check_schema(engine)
+    except OperationalError as error:
+        reason = reason_of(error)
+        raise InputError(f"DATABASE_URL: the database cannot be reached: {reason}") from error
+    return engine
+
+
+def check_schema(engine: Engine) -> None:
+    """Check that the database is of this code's schema.
+
+    Raises:
+        InputError: It is not.
+    """
+    with transaction(engine) as connection:
+        found = runs.schema_version(connection)
+    try:
+        migrate.check_version(found)
+    except migrate.SchemaError as error:
+        raise InputError(str(error)) from error
+
+
+def upgrade_schema(url: str) -> None:
+    """Bring a database to the schema of this code.
+
+    Raises:
+        InputError: It cannot be reached, or has a later schema.
+    """
+    try:
+        migrate.upgrade(with_driver(url))
+    except migrate.SchemaError as error:
+        raise InputError(str(error)) from error
+    except DBAPIError as error:
+        raise InputError(f"DATABASE_URL: {str(error.orig).strip()}") from error

@@ -1,0 +1,265 @@
+"""The calls and tokens of each stage, counted on the prompts of a few neurons."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from neurogloss.config.endpoint import EndpointConfig
+from neurogloss.config.run import Explainer, RunConfig, Scorer, Simulator
+from neurogloss.llm.calls import Call
+from neurogloss.neurons.classification import Example, classification_body
+from neurogloss.neurons.illustration import illustration_body
+from neurogloss.neurons.lookup import TOP_TOKENS
+from neurogloss.neurons.prompts import explanation_body, visible
+from neurogloss.neurons.records import ActivationRecord
+from neurogloss.neurons.revision import Observed, revision_body
+from neurogloss.neurons.simulators.base import Question
+from neurogloss.neurons.simulators.base import Simulator as Asking
+from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
+from neurogloss.neurons.token_space import token_space_body
+from orchestrator.estimate.sample import Sample, SampleNeuron
+from orchestrator.estimate.token_counts import TokenCounter
+
+BATCH_DISCOUNT = 0.5
+CACHE_LEAST, CACHE_STEP = 1024, 128  # tokens of a prefix that providers keep
+SENTENCE_TOKENS = 25  # of one that an explanation is tried on
+EXPLANATION_TOKENS = 25  # of an explanation of one sentence
+TOKENS_PER_POSITION = 4  # of a JSON answer: the key, the marks around it, the number
+SECONDS_TO_FIRST_TOKEN = 0.6
+SECONDS_PER_TOKEN = 0.015
+
+
+@dataclass(frozen=True, slots=True)
+class StageEstimate:
+    """Calls and tokens of a stage. USD is None where no price is configured.
+
+    `cached_tokens` are those of the prompt tokens that providers may keep. `seconds` are those that
+    each bound would make the stage last.
+    """
+
+    stage: str
+    kind: str
+    records_per_call: int
+    endpoint: str
+    model: str
+    calls: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    usd: float | None
+    usd_with_cache: float | None
+    usd_in_batches: float | None
+    seconds: dict[str, float]
+
+    @property
+    def bound_by(self) -> str | None:
+        """Return the bound that decides how long the stage takes."""
+        return max(self.seconds, key=self.seconds.__getitem__, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """Estimates stages by the mean of what they ask of the neurons of a sample.
+
+    Held-back records are taken to be as the scored ones are.
+    """
+
+    config: RunConfig
+    n_neurons: int
+    sample: Sample
+    counter: TokenCounter
+    latency_s: float | None
+
+    def explain(self) -> StageEstimate:
+        """Estimate the explanations, or the drafts of them."""
+        part = self.config.explainer
+        calls = [
+            Call("explain", part.model, {"model": part.model, **self._explanation_body(neuron)})
+            for neuron in self.sample.neurons
+            for _ in range(part.candidates)
+        ]
+        return self._stage("explain", part, part.kind, 1, calls, EXPLANATION_TOKENS)
+
+    def _explanation_body(self, neuron: SampleNeuron) -> dict[str, Any]:
+        if self.config.explainer.kind == "llm":
+            return explanation_body(neuron.shown)
+        tokens = [token for record in neuron.shown for token in record.tokens]
+        return token_space_body(list(dict.fromkeys(tokens))[:TOP_TOKENS])
+
+    def choose(self, choice: SimulatorChoice, records_per_call: int) -> StageEstimate:
+        """Estimate the simulations that drafts are judged by."""
+        drafts = self.config.explainer.candidates
+        texts = [drafts * neuron.scored for neuron in self.sample.neurons]
+        return self._simulate("choose", choice, records_per_call, texts)
+
+    def illustrate(self) -> StageEstimate:
+        """Estimate the questions for sentences."""
+        part = self.config.explainer
+        n_tokens = self.config.corpus.excerpt_tokens
+        calls = [
+            Call("illustrate", part.model, {"model": part.model, **body})
+            for body in (
+                illustration_body(neuron.explanation, part.sentences, n_tokens)
+                for neuron in self.sample.neurons
+            )
+        ]
+        completion = SENTENCE_TOKENS * part.sentences
+        return self._stage("illustrate", part, part.kind, 1, calls, completion)
+
+    def revise(self, choice: SimulatorChoice, records_per_call: int) -> list[StageEstimate]:
+        """Estimate the revisions, and the simulations that they and drafts are judged by."""
+        part = self.config.explainer
+        half = part.sentences // 2
+        calls = []
+        for neuron in self.sample.neurons:
+            shown = [_silent(neuron.scored[n % len(neuron.scored)]) for n in range(half)]
+            observed = [Observed(record, is_expected=n % 2 == 0) for n, record in enumerate(shown)]
+            body = revision_body(neuron.explanation, neuron.shown, observed)
+            calls.append(Call("revise", part.model, {"model": part.model, **body}))
+        asked = self._stage("revise", part, part.kind, 1, calls, EXPLANATION_TOKENS)
+        n_judged = 1 if part.candidates > 1 else 2  # drafts were judged by the records before
+        texts = [
+            n_judged * neuron.scored + 2 * [_start(text) for text in neuron.scored * half][:half]
+            for neuron in self.sample.neurons
+        ]
+        return [asked, self._simulate("revise", choice, records_per_call, texts)]
+
+    def simulate(self, choice: SimulatorChoice, records_per_call: int) -> StageEstimate:
+        """Estimate the simulations of the scored records, and of those for calibration.
+
+        The latter are not paid for twice where the explanation was chosen by them.
+        """
+        is_asked_before = self.config.explainer.has_candidates
+        times = 2 if self.config.scoring.calibration and not is_asked_before else 1
+        texts = [times * neuron.scored for neuron in self.sample.neurons]
+        return self._simulate("simulate", choice, records_per_call, texts)
+
+    def _simulate(
+        self,
+        stage: str,
+        choice: SimulatorChoice,
+        records_per_call: int,
+        texts: Sequence[Sequence[list[str]]],
+    ) -> StageEstimate:
+        """Estimate the simulation of texts of each neuron of the sample."""
+        part = self.config.simulator
+        simulator = simulator_of(choice, records_per_call)
+        calls = [
+            Call(stage, part.model, {"model": part.model, **question.body}, question.path)
+            for neuron, some in zip(self.sample.neurons, texts, strict=True)
+            for question in _questions(neuron.explanation, some, simulator)
+        ]
+        completion = 1
+        if choice.kind in ("json", "chat_logprobs"):
+            n_tokens = sum(len(text) for some in texts for text in some)
+            completion = math.ceil(TOKENS_PER_POSITION * n_tokens / len(calls)) + 2
+        return self._stage(stage, part, choice.kind, records_per_call, calls, completion)
+
+    def classify(self) -> StageEstimate:
+        """Estimate the scorers of `scoring.also`, as if they asked about the simulated records."""
+        part, also = self.config.scorer, self.config.scoring.also
+        calls = []
+        for scorer in also:
+            for neuron in self.sample.neurons:
+                texts = ["".join(map(visible, record)) for record in neuron.scored]
+                examples = [Example(text, True) for text in texts]
+                body = classification_body(scorer, neuron.explanation, examples, part.top_logprobs)
+                calls.append(Call("score", part.model, {"model": part.model, **body}))
+        n_examples = len(self.sample.neurons[0].scored)
+        completion = TOKENS_PER_POSITION * n_examples + 2
+        return self._stage("score", part, "+".join(also), 1, calls, completion)
+
+    def _stage(
+        self,
+        stage: str,
+        part: Explainer | Simulator | Scorer,
+        kind: str,
+        per_call: int,
+        calls: Sequence[Call],
+        completion_tokens: int,
+    ) -> StageEstimate:
+        endpoint = self.config.endpoints[part.endpoint]
+        scale = self.n_neurons / len(self.sample.neurons)
+        n_calls = round(scale * len(calls))
+        prompt = round(scale * sum(self.counter.of_call(call) for call in calls))
+        cached = round(scale * _cached_tokens(calls, self.counter))
+        completion = n_calls * completion_tokens
+        seconds = SECONDS_TO_FIRST_TOKEN + SECONDS_PER_TOKEN * completion_tokens
+        usd = _usd(endpoint, part.model, prompt, 0, completion)
+        return StageEstimate(
+            stage=stage,
+            kind=kind,
+            records_per_call=per_call,
+            endpoint=part.endpoint,
+            model=part.model,
+            calls=n_calls,
+            prompt_tokens=prompt,
+            cached_tokens=cached,
+            completion_tokens=completion,
+            usd=usd,
+            usd_with_cache=_usd(endpoint, part.model, prompt, cached, completion),
+            usd_in_batches=None if usd is None else BATCH_DISCOUNT * usd,
+            seconds=_seconds(endpoint, n_calls, prompt + completion, self.latency_s or seconds),
+        )
+
+
+def _questions(
+    explanation: str, texts: Sequence[list[str]], simulator: Asking
+) -> Iterator[Question]:
+    at_once = simulator.records_at_once
+    for place in range(0, len(texts), at_once):
+        yield from simulator.ask(explanation, texts[place : place + at_once])
+
+
+def _start(tokens: list[str]) -> list[str]:
+    """Return as much of a text as a sentence is long."""
+    return tokens[:SENTENCE_TOKENS]
+
+
+def _silent(tokens: list[str]) -> ActivationRecord:
+    start = tuple(_start(tokens))
+    return ActivationRecord(start, (0.0,) * len(start))
+
+
+def _cached_tokens(calls: Sequence[Call], counter: TokenCounter) -> int:
+    """Return how many prompt tokens begin as the call before did, as far as providers keep them."""
+    shared = (_shared_tokens(*pair, counter) for pair in pairwise(calls))
+    return sum(n // CACHE_STEP * CACHE_STEP for n in shared if n >= CACHE_LEAST)
+
+
+def _shared_tokens(before: Call, call: Call, counter: TokenCounter) -> int:
+    shared = 0
+    for (one, _), (other, tokens) in zip(counter.parts(before), counter.parts(call), strict=True):
+        if one != other:
+            return shared + counter.count(_common_start(one, other))
+        shared += tokens
+    return shared
+
+
+def _common_start(one: str, other: str) -> str:
+    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
+    return one[: min(len(one), len(other)) if length is None else length]
+
+
+def _usd(
+    endpoint: EndpointConfig, model: str, prompt: int, cached: int, completion: int
+) -> float | None:
+    price = endpoint.prices.get(model)
+    if price is None:
+        return None
+    cached_price = price.input if price.cached_input is None else price.cached_input
+    paid = (prompt - cached) * price.input + cached * cached_price + completion * price.output
+    return paid / 1e6
+
+
+def _seconds(
+    endpoint: EndpointConfig, calls: int, tokens: int, latency_s: float
+) -> dict[str, float]:
+    found = {"max_in_flight": calls * latency_s / endpoint.max_in_flight}
+    if endpoint.requests_per_minute:
+        found["requests_per_minute"] = 60 * calls / endpoint.requests_per_minute
+    if endpoint.tokens_per_minute:
+        found["tokens_per_minute"] = 60 * tokens / endpoint.tokens_per_minute
+    return found

@@ -1,0 +1,81 @@
+"""What a run will ask, what that costs and how long it takes, before anything is spent."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.simulators.kinds import SimulatorChoice
+from orchestrator.estimate.counting import Counting, StageEstimate
+from orchestrator.estimate.sample import Sample
+from orchestrator.estimate.token_counts import TokenCounter
+
+ALTERNATIVES = (
+    ("json", 1),
+    ("json", 5),
+    ("json", 10),
+    ("chat_logprobs", 1),
+    ("echo_logprobs", 1),
+    ("token_by_token", 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Both stages that make calls, and what `simulate` would be with other simulators."""
+
+    n_neurons: int
+    sample: str
+    counted_by: str
+    stages: list[StageEstimate]
+    other_simulators: list[StageEstimate]
+
+    def seconds(self) -> dict[str, float]:
+        """Return how long all calls take by each bound; limits hold for a model, slots for all."""
+        sums: defaultdict[tuple[str, str], float] = defaultdict(float)
+        for stage in self.stages:
+            for bound, seconds in stage.seconds.items():
+                whose = stage.endpoint if bound == "max_in_flight" else stage.model
+                sums[bound, f"{stage.endpoint} {whose}"] += seconds
+        longest: dict[str, float] = {}
+        for (bound, _), seconds in sums.items():
+            longest[bound] = max(longest.get(bound, 0.0), seconds)
+        return longest
+
+
+def make_estimate(
+    config: RunConfig,
+    n_neurons: int,
+    sample: Sample,
+    counter: TokenCounter,
+    choice: SimulatorChoice,
+    latency_s: float | None = None,
+) -> Estimate:
+    """Return the estimate of a run of so many neurons.
+
+    Args:
+        config: Of the run.
+        n_neurons: All of them are taken to be explained; those that never fire are not.
+        sample: Neurons whose prompts are counted.
+        counter: Counts them.
+        choice: The simulator that the run uses.
+        latency_s: How long a call takes; by the length of its answer, unless given.
+    """
+    counting = Counting(config, n_neurons, sample, counter, latency_s)
+    stages, others = [], []
+    if "explainer" in config.calling:
+        stages.append(counting.explain())
+    if config.simulator.kind != "lookup":
+        per_call = config.simulator.records_per_call
+        if config.explainer.candidates > 1:
+            stages.append(counting.choose(choice, per_call))
+        if config.explainer.revise:
+            stages += [counting.illustrate(), *counting.revise(choice, per_call)]
+        stages.append(counting.simulate(choice, per_call))
+        others = [
+            counting.simulate(SimulatorChoice(kind), n)
+            for kind, n in ALTERNATIVES
+            if (kind, n) != (choice.kind, per_call)
+        ]
+    if config.scoring.also:
+        stages.append(counting.classify())
+    return Estimate(n_neurons, sample.source, counter.method, stages, others)

@@ -1,0 +1,124 @@
+"""A few neurons to count the prompts of: those of the run, or made up on real text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from sqlalchemy import Connection, RowMapping
+
+from db import records, results, runs
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.records import ActivationRecord
+from neurogloss.neurons.splits import Split, random_slice, top_slice
+from neurogloss.subject.shape import read_tokenizer, token_texts
+from orchestrator.corpus.cut import cut_excerpts
+from orchestrator.corpus.sources import documents
+
+NEURONS = 12
+_DOCUMENTS = 2000  # of the corpus that are looked at
+_ACTIVE_SHARE = 0.12  # of the tokens in a top record, which is what neurons of GPT-2 show
+_EXPLANATION = "names of places and organisations, mostly at the beginning of a sentence"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleNeuron:
+    """What the explainer is shown, the tokens of the records that are simulated, an explanation."""
+
+    shown: list[ActivationRecord]
+    scored: list[list[str]]
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Neurons, and where they come from."""
+
+    source: str
+    neurons: list[SampleNeuron]
+
+
+def sample_of_run(connection: Connection, run: RowMapping, config: RunConfig) -> Sample | None:
+    """Return neurons of a run, each with its own records; None if none are collected yet."""
+    corpus = runs.corpus(connection, run["corpus_id"])
+    rows: list[RowMapping] = []
+    for layer in runs.layers_of(connection, run["id"]):
+        neurons = runs.neurons_in(connection, run["id"], layer)[: NEURONS // 2]
+        if neurons and len(rows) < NEURONS:
+            found = records.load(connection, run["id"], layer, neurons[0], neurons[-1] + 1)
+            rows += [row for row in found if row["undefined_reason"] is None]
+    if not rows:
+        return None
+    texts = runs.token_texts(connection, corpus["vocabulary_id"])
+    found_neurons = [_neuron_of(connection, run, config, row, texts) for row in rows[:NEURONS]]
+    return Sample(f"records of run {run['name']}", found_neurons)
+
+
+def _neuron_of(
+    connection: Connection, run: RowMapping, config: RunConfig, row: RowMapping, texts: list[str]
+) -> SampleNeuron:
+    found = runs.excerpts_named(connection, run["corpus_id"], row["excerpts"])
+    tokens = [
+        [texts[token] for token in np.frombuffer(found[e], np.int32).tolist()]
+        for e in row["excerpts"]
+    ]
+    activations = np.frombuffer(row["activations"], np.float16).reshape(len(tokens), -1).tolist()
+    top = row["top_records"]
+    shown = top[top_slice(Split.TRAIN, config.scoring.top)]
+    scored = [
+        *top[top_slice(Split.VALID, config.scoring.top)],
+        *row["random_records"][random_slice(Split.VALID, config.scoring.random)],
+    ]
+    named = results.explanations(
+        connection, run["id"], row["layer"], row["neuron"], row["neuron"] + 1
+    )
+    return SampleNeuron(
+        [ActivationRecord(tuple(tokens[p]), tuple(activations[p])) for p in shown],
+        [tokens[place] for place in dict.fromkeys(scored)],
+        named.get(row["neuron"], _EXPLANATION),
+    )
+
+
+def sample_of_corpus(config: RunConfig, vocab_size: int) -> Sample:
+    """Return neurons with excerpts of the corpus and activations that could be theirs.
+
+    Raises:
+        InputError: The corpus cannot be read, or is too small even for this.
+    """
+    tokenizer = read_tokenizer(config.subject.model)
+    n_shown, n_scored = config.scoring.top, config.scoring.top + config.scoring.random
+    cut = cut_excerpts(
+        islice(documents(config.corpus.source, _DOCUMENTS), _DOCUMENTS),
+        tokenizer,
+        n_excerpts=min(config.corpus.excerpts, NEURONS * (n_shown + n_scored)),
+        n_tokens=config.corpus.excerpt_tokens,
+        seed=config.corpus.seed,
+    )
+    texts = token_texts(tokenizer, vocab_size)
+    excerpts = [
+        [texts[token] for token in np.frombuffer(e.tokens, np.int32).tolist()] for e in cut.excerpts
+    ]
+    neurons = list(_made_up(excerpts, n_shown, n_scored, config.corpus.seed))
+    return Sample(f"excerpts of {config.corpus.source} with made-up activations", neurons)
+
+
+def _made_up(
+    excerpts: list[list[str]], n_shown: int, n_scored: int, seed: int
+) -> Iterator[SampleNeuron]:
+    random = np.random.default_rng(seed)
+    for first in range(0, len(excerpts) - n_shown - n_scored + 1, n_shown + n_scored):
+        shown = excerpts[first : first + n_shown]
+        scored = excerpts[first + n_shown : first + n_shown + n_scored]
+        yield SampleNeuron(
+            [ActivationRecord(tuple(t), tuple(_activations(random, len(t)))) for t in shown],
+            scored,
+            _EXPLANATION,
+        )
+
+
+def _activations(random: np.random.Generator, n_tokens: int) -> list[float]:
+    active = random.random(n_tokens) < _ACTIVE_SHARE
+    values = np.where(active, random.exponential(1.0, n_tokens), 0.0)
+    values[random.integers(n_tokens)] = values.max() + 1.0
+    found: list[float] = values.tolist()
+    return found

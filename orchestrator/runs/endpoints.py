@@ -1,0 +1,76 @@
+"""Asking the endpoints of a run what they can do, before it begins."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from neurogloss.config.run import Explainer, RunConfig, Scorer, Simulator
+from neurogloss.llm.calls import Answer
+from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.probe import Probe, probe, probe_chat, probe_kind
+from neurogloss.neurons.simulators.kinds import SimulatorChoice
+from worker.stages.model_calls import endpoint_of
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What a run needs to know of its endpoints, with the answers that were paid for it.
+
+    `simulator` is None where the run makes no calls to simulate.
+    """
+
+    simulator: SimulatorChoice | None
+    answers: tuple[Answer, ...]
+
+
+def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> Readiness:
+    """Find out how the simulator is to be asked, and whether the explainer answers.
+
+    Raises:
+        RunError: An endpoint is not there, refuses its key or model, or cannot do its part.
+    """
+    simulator: SimulatorChoice | None = None
+    answers: list[Answer] = []
+    if "explainer" in config.calling:
+        endpoint = _endpoint(config, config.explainer, env)
+        answers += probe_chat(endpoint, config.explainer.model).answers
+    if config.simulator.kind != "lookup":
+        endpoint = _endpoint(config, config.simulator, env)
+        simulator, found = probe_kind(endpoint, config.simulator.model, config.simulator.kind)
+        answers += found.answers
+    if config.scoring.also and not _asked_already(config):
+        endpoint = _endpoint(config, config.scorer, env)
+        answers += probe_chat(endpoint, config.scorer.model).answers
+    return Readiness(simulator, tuple(answers))
+
+
+def _asked_already(config: RunConfig) -> bool:
+    """Return whether the scorer is the model of the explainer, of which the same was asked."""
+    explainer, scorer = config.explainer, config.scorer
+    is_same = (explainer.endpoint, explainer.model) == (scorer.endpoint, scorer.model)
+    return is_same and explainer.kind != "lookup"
+
+
+def probe_parts(config: RunConfig, env: Mapping[str, str] = os.environ) -> dict[str, Probe]:
+    """Return everything that can be found out about the models of a configuration, by part.
+
+    Raises:
+        RunError: An endpoint is not there, or refuses its key or model.
+    """
+    found = {}
+    if "explainer" in config.calling:
+        endpoint = _endpoint(config, config.explainer, env)
+        found["explainer"] = probe_chat(endpoint, config.explainer.model)
+    if config.simulator.kind != "lookup":
+        endpoint = _endpoint(config, config.simulator, env)
+        found["simulator"] = probe(endpoint, config.simulator.model)
+    if config.scoring.also:
+        endpoint = _endpoint(config, config.scorer, env)
+        found["scorer"] = probe_chat(endpoint, config.scorer.model)
+    return found
+
+
+def _endpoint(
+    config: RunConfig, part: Explainer | Simulator | Scorer, env: Mapping[str, str]
+) -> Endpoint:
+    return endpoint_of(config, part.endpoint, env)

@@ -1,0 +1,79 @@
+"""Changing what may change of a run while it runs: limits, prices, timeouts, the budget."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Engine
+
+from db import runs
+from db.session import transaction
+from neurogloss.config.run import RunConfig
+from neurogloss.config.toml import config_lines, differences
+from neurogloss.errors import InputError
+from orchestrator.runs.create import refuse_cancelled
+
+NONE = "none"
+
+
+def change_limits(engine: Engine, run_id: int, assignments: Sequence[str]) -> list[str]:
+    """Change a run's configuration as `KEY=VALUE` says, and return a line for each change.
+
+    Raises:
+        InputError: A key is unknown or identifies the run, or a value is impossible. Nothing is
+            changed then.
+    """
+    changes = [_parse(assignment) for assignment in assignments]
+    with transaction(engine) as connection:
+        run = runs.get_for_update(connection, run_id)
+        refuse_cancelled(run)
+        before = RunConfig.model_validate(run["config"])
+        values = before.model_dump(mode="json")
+        for change in changes:
+            values = _merged(values, change)
+        after = _validated(values)
+        frozen = differences(before.frozen(), after.frozen())
+        if frozen:
+            lines = "\n  ".join(frozen)
+            raise InputError(
+                "this identifies the run and cannot be changed; start another run under another "
+                f"name instead:\n  {lines}"
+            )
+        runs.update_limits(connection, run_id, after.model_dump(mode="json"))
+        runs.set_budget(connection, run_id, after.budget.usd)
+    return differences(before.model_dump(mode="json"), after.model_dump(mode="json"))
+
+
+def _parse(assignment: str) -> dict[str, Any]:
+    """Read `KEY=VALUE`: a dotted key and a value of TOML, a word without quotes, or `none`."""
+    key, equals, value = assignment.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"{assignment!r} is not of the form KEY=VALUE")
+    is_none = value.strip() == NONE
+    for text in ("0",) if is_none else (value, f"'{value.strip()}'"):
+        try:
+            found = tomllib.loads(f"{key} = {text}")
+        except (ValueError, RecursionError):  # of TOML, or of a number with too many digits
+            continue
+        return _without(found) if is_none else found
+    raise InputError(f"{assignment!r} is not of the form KEY=VALUE")
+
+
+def _without(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _without(v) if isinstance(v, Mapping) else None for k, v in values.items()}
+
+
+def _merged(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in change.items():
+        before = merged.get(key)
+        merged[key] = _merged(before or {}, value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def _validated(values: Mapping[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(config_lines(error))) from error

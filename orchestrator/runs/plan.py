@@ -1,0 +1,147 @@
+"""What a run is made of: neurons, shards, totals. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import InputError
+from neurogloss.neurons.selection import n_reference
+from neurogloss.neurons.tiles import whole_tiles
+from neurogloss.stages import COLLECT, OF_SOME_NEURONS
+from neurogloss.subject.shape import Shape
+
+LOOKUP_BYTES = 8 << 30  # what the lookup tables of one shard's layers may take in a worker
+
+ShardRow = tuple[
+    str, str, int, int, int, int, str
+]  # stage, step, layer, start, stop, weight, state
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The neurons of a run by layer, the shards that add up to it, and who of them is ablated."""
+
+    neurons: dict[int, list[int]]
+    shards: list[ShardRow]
+    ablated: dict[int, set[int]] = field(default_factory=dict)
+
+    @property
+    def n_neurons(self) -> int:
+        return sum(map(len, self.neurons.values()))
+
+    def neuron_rows(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield (layer, neuron, is_ablated) of every neuron."""
+        for layer, found in self.neurons.items():
+            ablated = self.ablated.get(layer, set())
+            yield from ((layer, neuron, neuron in ablated) for neuron in found)
+
+    def totals(self) -> list[tuple[str, int, int]]:
+        """Return (stage, layer, total): what the counters of each stage must add up to."""
+        sums: dict[tuple[str, int], int] = {(COLLECT, -1): 0}
+        for stage, _, layer, _, _, weight, _ in self.shards:
+            place = (stage, -1 if stage == COLLECT else layer)
+            sums[place] = sums.get(place, 0) + weight
+        return [(*place, total) for place, total in sums.items()]
+
+
+def make_plan(config: RunConfig, shape: Shape) -> Plan:
+    """Return the plan of a run."""
+    neurons = chosen_neurons(config, shape)
+    ablated = ablated_neurons(config, neurons)
+    shards = [
+        *_collect_shards(config, shape, neurons),
+        *_neuron_shards(config, neurons, ablated),
+    ]
+    return Plan(neurons, shards, ablated)
+
+
+def make_neuron_plan(config: RunConfig, neurons: dict[int, list[int]]) -> Plan:
+    """Return the plan of a run over these neurons, whose records are there already."""
+    return Plan(neurons, list(_neuron_shards(config, neurons, {})))
+
+
+def chosen_neurons(config: RunConfig, shape: Shape) -> dict[int, list[int]]:
+    """Return the neurons that the run is about, by layer."""
+    layers = range(shape.n_layers) if config.neurons.layers == "all" else config.neurons.layers
+    everyone = list(range(shape.neurons_per_layer))
+    if config.neurons.per_layer == "all":
+        return {layer: everyone for layer in sorted(set(layers))}
+    count = min(config.neurons.per_layer, shape.neurons_per_layer)
+    return {
+        layer: sorted(_sample(config.corpus.seed, layer, shape.neurons_per_layer, count))
+        for layer in sorted(set(layers))
+    }
+
+
+def ablated_neurons(config: RunConfig, neurons: Mapping[int, Sequence[int]]) -> dict[int, set[int]]:
+    """Return which of the run's neurons are ablated, by layer.
+
+    Raises:
+        InputError: One that is named is not among them.
+    """
+    chosen = {
+        layer: {found[place] for place in _places(config, layer, len(found))}
+        for layer, found in neurons.items()
+    }
+    for layer, neuron in config.ablation.neurons:
+        if neuron not in neurons.get(layer, ()):
+            raise InputError(
+                f"ablation.neurons has [{layer}, {neuron}], which is not a neuron of the run"
+            )
+        chosen[layer].add(neuron)
+    return chosen
+
+
+def _places(config: RunConfig, layer: int, n: int) -> list[int]:
+    return _sample(config.corpus.seed, layer, n, min(n, config.ablation.per_layer))
+
+
+def _sample(seed: int, layer: int, n: int, count: int) -> list[int]:
+    found: list[int] = np.random.default_rng([seed, layer]).choice(n, count, replace=False).tolist()
+    return found
+
+
+def _collect_shards(
+    config: RunConfig, shape: Shape, neurons: dict[int, list[int]]
+) -> Iterator[ShardRow]:
+    layers = list(neurons)
+    n, size = config.corpus.excerpts, whole_tiles(config.shards.excerpts)
+    reference = n_reference(n)
+    for step, first, last in (("reference", 0, reference), ("read", reference, n)):
+        state = "ready" if step == "reference" else "waiting"
+        # Cut at whole tiles: a tile that two shards share is computed twice.
+        edges = [first, *range((first // size + 1) * size, last, size), last]
+        for start, stop in pairwise(edges):
+            yield "collect", step, -1, start, stop, stop - start, state
+    for step in ("boundaries", "select"):
+        for layer in layers:
+            yield "collect", step, layer, 0, shape.neurons_per_layer, 0, "waiting"
+    if config.connections.neurons or config.connections.tokens:
+        for layer in layers:
+            yield "collect", "connections", layer, 0, shape.neurons_per_layer, 0, "waiting"
+    if config.needs_lookup or config.scoring.baselines:
+        step = "lookup" if config.needs_lookup else "baselines"  # for these nobody waits
+        widest = max(map(len, neurons.values()))
+        at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * widest))
+        for group in range(0, len(layers), at_once):
+            first_layer, last_layer = layers[group], layers[min(group + at_once, len(layers)) - 1]
+            yield "collect", step, -1, first_layer, last_layer + 1, n, "waiting"
+
+
+def _neuron_shards(
+    config: RunConfig, neurons: dict[int, list[int]], ablated: Mapping[int, set[int]]
+) -> Iterator[ShardRow]:
+    """Yield shards of so many neurons of one layer, the same ones for every stage."""
+    size = config.shards.neurons
+    for stage in config.neuron_stages:
+        for layer, found in neurons.items():
+            for place in range(0, len(found), size):
+                part = found[place : place + size]
+                weight = len(part)
+                if stage == OF_SOME_NEURONS:
+                    weight = len(ablated.get(layer, set()).intersection(part))
+                if weight:
+                    yield stage, "", layer, part[0], part[-1] + 1, weight, "waiting"

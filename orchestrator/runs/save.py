@@ -1,0 +1,44 @@
+"""Storing a new run: its configuration, its plan, and what its endpoints were found to do."""
+
+from sqlalchemy import Connection
+
+from db import runs
+from neurogloss.config.run import RunConfig
+from neurogloss.subject.shape import Shape
+from orchestrator.runs.endpoints import Readiness
+from orchestrator.runs.plan import Plan
+from worker.stages.ledger import PostgresLedger
+
+
+def save_run(
+    connection: Connection,
+    config: RunConfig,
+    shape: Shape,
+    corpus_id: int,
+    plan: Plan,
+    ready: Readiness,
+) -> int:
+    """Store a run over a corpus, as a part of a transaction, and return its id.
+
+    With it go the answers that its endpoints gave to the probe: they were paid for.
+    """
+    run = {
+        "name": config.name,
+        "config": config.model_dump(mode="json"),
+        "config_hash": config.digest(),
+        "corpus_id": corpus_id,
+        "n_layers": shape.n_layers,
+        "neurons_per_layer": shape.neurons_per_layer,
+        "budget_usd": config.budget.usd,
+        "simulator": ready.simulator.to_json() if ready.simulator else None,
+    }
+    run_id = runs.create(connection, run)
+    runs.save_plan(
+        connection,
+        run_id,
+        neurons=plan.neuron_rows(),
+        shards=plan.shards,
+        totals=plan.totals(),
+    )
+    PostgresLedger(connection.engine, run_id).save_in(connection, ready.answers)
+    return run_id

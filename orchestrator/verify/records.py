@@ -1,0 +1,159 @@
+"""Do the records of a neuron agree with themselves, and with the rules that they were chosen by?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from sqlalchemy import RowMapping
+
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.records import FloatArray, IntArray
+from neurogloss.neurons.sampling import neuron_keys
+from neurogloss.neurons.selection import N_BUCKETS, Wanted, draw_keys, top_keys
+
+_TOLERANCE = 1e-6  # relative, of inequalities between moments: they are sums of rounded numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the records of a run were chosen by; unknown unless the run is `is_collected` itself."""
+
+    wanted: Wanted
+    excerpt_tokens: int
+    seed: int
+    is_collected: bool
+
+    @classmethod
+    def of(cls, config: RunConfig, corpus: RowMapping, *, is_collected: bool) -> "Rules":
+        """Return the rules of a configuration on a corpus."""
+        records = config.records
+        wanted = Wanted(corpus["n_excerpts"], records.top, records.random, records.per_quantile)
+        return cls(wanted, corpus["excerpt_tokens"], config.corpus.seed, is_collected)
+
+
+def records_faults(row: RowMapping, rules: Rules) -> Iterator[str]:
+    """Yield what is wrong with a row of `neuron_records`."""
+    n_records = len(row["excerpts"])
+    size = 2 * n_records * rules.excerpt_tokens
+    if len(row["activations"]) != size:
+        yield f"activations have {len(row['activations'])} bytes, {n_records} records need {size}"
+        return
+    activations = np.frombuffer(row["activations"], np.float16)
+    activations = activations.reshape(n_records, rules.excerpt_tokens)
+    if outside := [e for e in row["excerpts"] if not 0 <= e < rules.wanted.n_excerpts]:
+        yield f"excerpt {outside[0]} is not in the corpus"
+        return
+    if len(set(row["excerpts"])) < n_records:
+        yield "an excerpt has two records"
+    lists = (row["top_records"], row["random_records"], row["bucket_records"])
+    named = [place for places in lists for place in places]
+    if any(not 0 <= place < n_records for place in named):
+        yield f"a list names a record that is not among its {n_records}"
+        return
+    if rules.is_collected:
+        if set(named) != set(range(n_records)):
+            yield "a record is in no list"
+        yield from _choice_faults(_Chosen(row, activations, rules))
+        yield from _moment_faults(row, rules)
+
+
+class _Chosen:
+    """The records of a neuron with their keys, as they were ranked by."""
+
+    def __init__(self, row: RowMapping, activations: FloatArray, rules: Rules) -> None:
+        self.row, self.rules = row, rules
+        self.excerpts: IntArray = np.array(row["excerpts"], dtype=np.int64)
+        self.finite = bool(np.isfinite(activations).all())
+        self.maxima = activations.max(axis=1) + np.float16(0)  # no negative zero
+        bits = self.maxima.view(np.int16).astype(np.int64)
+        self.top: IntArray = top_keys(bits, self.excerpts)
+        key = neuron_keys(rules.seed, row["layer"], np.array([row["neuron"]]))
+        self.drawn: IntArray = draw_keys(key, self.excerpts, rules.wanted.n_excerpts)
+
+
+def _choice_faults(chosen: _Chosen) -> Iterator[str]:
+    row, wanted = chosen.row, chosen.rules.wanted
+    if not chosen.finite:
+        yield "an activation is not finite"
+        return
+    n_top = min(wanted.top, wanted.n_excerpts)
+    n_random = min(wanted.random, wanted.n_excerpts)
+    yield from _list_faults("top", row["top_records"], n_top, chosen.top)
+    yield from _list_faults("random", row["random_records"], n_random, chosen.drawn)
+    if row["top_records"]:
+        highest = float(chosen.maxima[row["top_records"][0]])
+        if row["max_activation"] != highest:
+            yield f"max_activation is {row['max_activation']}, by its records {highest}"
+        if float(chosen.maxima.max()) > highest:
+            yield "a record is higher than the first top record"
+    outside = chosen.excerpts[row["random_records"]] >= wanted.n_reference
+    if wanted.draws_outside and not outside.all():
+        yield "a random record is from the reference"
+    yield from _bucket_faults(chosen)
+
+
+def _list_faults(name: str, places: Sequence[int], n: int, keys: IntArray) -> Iterator[str]:
+    if len(places) != n:
+        yield f"there are {len(places)} {name} records, not {n}"
+    if not _rises(keys[list(places)]):
+        yield f"the {name} records are not in order"
+
+
+def _rises(keys: IntArray) -> bool:
+    return bool((np.diff(keys) > 0).all())
+
+
+def _bucket_faults(chosen: _Chosen) -> Iterator[str]:
+    row, wanted = chosen.row, chosen.rules.wanted
+    places, buckets = list(row["bucket_records"]), np.array(row["buckets"], dtype=np.int64)
+    boundaries = np.array(row["quantile_boundaries"], dtype=np.float32)
+    if len(places) != len(buckets):
+        yield f"{len(places)} bucket records have {len(buckets)} buckets"
+        return
+    if len(boundaries) != N_BUCKETS - 1 or any(a > b for a, b in pairwise(boundaries)):
+        yield f"quantile_boundaries are not {N_BUCKETS - 1} rising numbers"
+        return
+    right = (chosen.maxima[places].astype(np.float32)[:, None] >= boundaries).sum(axis=1)
+    for place, stored, found in zip(places, buckets.tolist(), right.tolist(), strict=True):
+        if stored != found:
+            yield f"record {place} is in bucket {stored}, by its maximum in {found}"
+    if (chosen.excerpts[places] < wanted.n_reference).any():
+        yield "a bucket record is from the reference"
+    if not _rises((buckets << 40) + np.arange(len(places))):
+        yield "the buckets are not in order"
+        return
+    for bucket in np.unique(buckets).tolist():
+        members = np.array(places)[buckets == bucket]
+        if len(members) > wanted.per_bucket:
+            yield f"bucket {bucket} has {len(members)} records, not at most {wanted.per_bucket}"
+        if not _rises(chosen.drawn[members]):
+            yield f"the records of bucket {bucket} are not in order"
+
+
+def _moment_faults(row: RowMapping, rules: Rules) -> Iterator[str]:
+    """Moments are over the whole corpus: of what is kept, only their bounds can be told."""
+    n, expected = row["n_tokens"], rules.wanted.n_excerpts * rules.excerpt_tokens
+    if n != expected:
+        yield f"n_tokens is {n}, the corpus has {expected}"
+    mean, variance, highest = row["mean"], row["variance"], row["max_activation"]
+    skewness, kurtosis = row["skewness"], row["kurtosis"]
+    if row["undefined_reason"] == "nonfinite_activations":
+        return
+    right_reason = "dead" if highest <= 0 else None
+    if row["undefined_reason"] != right_reason:
+        yield f"undefined_reason is {row['undefined_reason']}, by its records {right_reason}"
+    if None in (mean, variance) or variance < 0:
+        yield f"mean {mean} and variance {variance} are no moments"
+        return
+    slack = _TOLERANCE * (1 + abs(highest))
+    if mean > highest + slack:
+        yield f"mean {mean} is above max_activation {highest}"
+    # Samuelson's inequality: no value is further from the mean than that.
+    if (highest - mean) ** 2 > variance * max(0, n - 1) * (1 + _TOLERANCE) + slack:
+        yield f"max_activation {highest} is too far from mean {mean} for variance {variance}"
+    if variance > 0 and None not in (skewness, kurtosis):
+        if kurtosis < (skewness**2 + 1) * (1 - _TOLERANCE) - _TOLERANCE:  # Pearson's inequality
+            yield f"kurtosis {kurtosis} is too small for skewness {skewness}"
+    elif variance == 0 and (skewness, kurtosis) != (None, None):
+        yield "skewness and kurtosis are given, but variance is 0"

@@ -1,0 +1,122 @@
+"""The faults a rehearsal meets on purpose, and which of them strikes when."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Final, Literal, Self, get_args
+
+from rehearsal.seeded_random import uniform
+
+TransportFault = Literal["rate_limit", "rate_limit_bare", "server_error", "drop"]
+ContentFault = Literal[
+    "malformed", "truncated", "refusal", "empty", "position_missing", "position_added"
+]
+
+TRANSPORT_FAULTS: Final[tuple[TransportFault, ...]] = get_args(TransportFault)
+CONTENT_FAULTS: Final[tuple[ContentFault, ...]] = get_args(ContentFault)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultRates:
+    """How often each fault strikes: probabilities from 0 to 1.
+
+    The first four leave the question without an answer and are free. The next one only delays
+    it. The last six are answers that are paid for and of no use.
+    """
+
+    rate_limit: float = 0.0
+    """429 with Retry-After."""
+    rate_limit_bare: float = 0.0
+    """429 without Retry-After."""
+    server_error: float = 0.0
+    """500, 502 (whose body is a page, not JSON) or 503."""
+    drop: float = 0.0
+    """The connection is closed without a reply."""
+    slow: float = 0.0
+    """The reply takes `slow_seconds` longer."""
+    malformed: float = 0.0
+    """The content is broken JSON, or not what was asked."""
+    truncated: float = 0.0
+    """Half of the content, with finish_reason "length"."""
+    refusal: float = 0.0
+    """No content, and `refusal` set on the message."""
+    empty: float = 0.0
+    """Content of no characters."""
+    position_missing: float = 0.0
+    """A simulation of fewer tokens than were asked for; other answers stay whole."""
+    position_added: float = 0.0
+    """A simulation of more."""
+
+    @classmethod
+    def named(cls, rates: Iterable[tuple[str, float]]) -> Self:
+        """Make rates from pairs of kind and rate; of the same kind twice, the last counts.
+
+        Raises:
+            ValueError: If there is no such kind, or a rate is impossible.
+        """
+        known = [field.name for field in fields(cls)]
+        chosen = dict(rates)
+        if unknown := [kind for kind in chosen if kind not in known]:
+            raise ValueError(f"faults: {unknown[0]!r} is none of {', '.join(known)}")
+        return cls(**chosen)
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"faults: {name} is {getattr(self, name)}, not a probability from 0 to 1"
+                )
+        for group in (TRANSPORT_FAULTS, CONTENT_FAULTS):
+            if (total := sum(getattr(self, name) for name in group)) > 1 + 1e-9:
+                raise ValueError(f"faults: {', '.join(group)} add up to {total:g}, more than 1")
+
+    @property
+    def any_transport(self) -> bool:
+        return any(getattr(self, kind) for kind in TRANSPORT_FAULTS)
+
+    @property
+    def any_content(self) -> bool:
+        return any(getattr(self, kind) for kind in CONTENT_FAULTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Decides which fault strikes a question.
+
+    A draw depends on the body and on how often that body has been here, and on nothing else:
+    other questions, their order and their number change nothing. So a run meets the same faults
+    however many workers it has, and a question that is asked again draws anew and passes in the
+    end.
+    """
+
+    rates: FaultRates
+    seed: int
+
+    def transport(self, digest: bytes, seen: int) -> TransportFault | None:
+        """Return what keeps the reply from coming. `seen`: earlier arrivals of the same body."""
+        if not self.rates.any_transport:
+            return None
+        point = uniform(self.seed, "transport", digest, seen)
+        for kind in TRANSPORT_FAULTS:
+            point -= getattr(self.rates, kind)
+            if point < 0:
+                return kind
+        return None
+
+    def content(self, digest: bytes, replies: int) -> ContentFault | None:
+        """Return what is wrong with the answer. `replies`: earlier answers to the same body.
+
+        Arrivals that got no answer do not count here: how often a client was held up by a limit
+        depends on the clock, and what the answer says must not.
+        """
+        if not self.rates.any_content:
+            return None
+        point = uniform(self.seed, "content", digest, replies)
+        for kind in CONTENT_FAULTS:
+            point -= getattr(self.rates, kind)
+            if point < 0:
+                return kind
+        return None
+
+    def is_slow(self, digest: bytes, seen: int) -> bool:
+        slow = self.rates.slow
+        return slow > 0 and uniform(self.seed, "slow", digest, seen) < slow

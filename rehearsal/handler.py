@@ -1,0 +1,204 @@
+"""From the bytes of a request to the reply: keys, limits, credit, faults, answers, account."""
+
+import hmac
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from rehearsal.account import Account, Stats
+from rehearsal.chat import read_chat
+from rehearsal.completions import read_completion
+from rehearsal.exchanges import Exchange, Spoken
+from rehearsal.faults import Faults, TransportFault
+from rehearsal.limits import RateLimits
+from rehearsal.options import RehearsalOptions
+from rehearsal.prefixes import PrefixCache
+from rehearsal.replies import ApiError, Reply, Usage
+from rehearsal.seeded_random import draw, uniform
+
+CHAT: Final = "/v1/chat/completions"
+COMPLETIONS: Final = "/v1/completions"
+RETRY_AFTER_S = 1.0
+"""What the fault rate_limit asks for."""
+_READERS: Final[Mapping[str, Callable[[bytes, RehearsalOptions], Exchange]]] = {
+    CHAT: read_chat,
+    COMPLETIONS: read_completion,
+}
+
+
+class Dropped(Exception):
+    """The connection is to be closed without a reply."""
+
+
+class Rehearsal:
+    """Decides on each request at once and by itself; waiting and sending is the server's."""
+
+    def __init__(self, options: RehearsalOptions) -> None:
+        self._options = options
+        self._faults = Faults(options.faults, options.seed)
+        self._limits = RateLimits(options.requests_per_minute, options.tokens_per_minute)
+        self._prefixes = PrefixCache()
+        self._account = Account(
+            input_price=options.input_price,
+            cached_input_price=options.cached_input_price,
+            output_price=options.output_price,
+        )
+
+    def stats(self) -> Stats:
+        return self._account.stats()
+
+    def count_batch(self) -> None:
+        self._account.batch()
+
+    def check_key(self, authorization: str) -> None:
+        """Check an Authorization header.
+
+        Raises:
+            ApiError: 401 if it does not hold the key.
+        """
+        if self._options.api_key is None:
+            return
+        expected = f"Bearer {self._options.api_key}"
+        if not hmac.compare_digest(authorization.encode(), expected.encode()):
+            raise ApiError(401, "incorrect API key provided", code="invalid_api_key")
+
+    def reply(self, body: bytes, authorization: str, now: float, path: str = CHAT) -> Reply:
+        """Return the reply to a request for a completion.
+
+        Args:
+            body: Of the request, as it came.
+            authorization: The header of that name; empty if there was none.
+            now: Seconds of a clock that does not go back.
+            path: Of the request: CHAT or COMPLETIONS.
+
+        Raises:
+            Dropped: If a fault says so.
+        """
+        self._account.request(now)
+        try:
+            self.check_key(authorization)
+            exchange = _READERS[path](body, self._options)
+        except ApiError as error:
+            self._account.rejected(error.status)
+            return self._error_reply(error, now)
+        try:
+            return self._answer(exchange, now)
+        except ApiError as error:
+            return self._error_reply(error, now)
+
+    def batch_reply(self, body: bytes, path: str) -> Reply:
+        """Return the reply to a line of a batch: no limits, half the price, faults of its own."""
+        self._account.batch_line()
+        try:
+            exchange = _READERS[path](body, self._options)
+        except ApiError as error:
+            self._account.rejected(error.status)
+            return Reply(error.status, error.body())
+        try:
+            self._refuse_without_credit()
+            self._fail_line(exchange.digest)
+        except ApiError as error:
+            return Reply(error.status, error.body())
+        spoken = self._speak(exchange)
+        usage = self._use(exchange, spoken)
+        self._account.answered(exchange.digest, usage, spoken.fault, in_batch=True)
+        return Reply(200, spoken.to_json(usage))
+
+    def _fail_line(self, digest: bytes) -> None:
+        seed, seen = self._options.seed, self._account.seen(digest)
+        if uniform(seed, "line", digest, seen) < self._options.batches.line_failures:
+            self._account.failed(digest, "batch_line")
+            chance = draw(seed, "status", digest, seen)
+            raise _fault_error("rate_limit_bare" if chance % 4 == 3 else "server_error", chance)
+
+    def _speak(self, exchange: Exchange) -> Spoken:
+        replies = self._account.replies(exchange.digest)
+        return exchange.speak(self._faults.content(exchange.digest, replies))
+
+    def _use(self, exchange: Exchange, spoken: Spoken) -> Usage:
+        cached = self._prefixes.cached_tokens(exchange.model, exchange.prompt)
+        return Usage(
+            prompt_tokens=exchange.prompt_tokens,
+            cached_tokens=min(cached, exchange.prompt_tokens),
+            completion_tokens=spoken.completion_tokens,
+        )
+
+    def _answer(self, exchange: Exchange, now: float) -> Reply:
+        digest = exchange.digest
+        spoken = self._speak(exchange)
+        tokens = exchange.prompt_tokens + spoken.completion_tokens
+        self._refuse_without_credit()
+        self._refuse_over_limit(tokens, now)
+        seen = self._account.seen(digest)
+        self._fail(digest, seen, now)
+        self._limits.take(tokens, now)
+        usage = self._use(exchange, spoken)
+        self._account.answered(digest, usage, spoken.fault)
+        headers, delay_s = self._limits.headers(now), self._delay(digest, seen)
+        return Reply(200, spoken.to_json(usage), headers, delay_s=delay_s)
+
+    def _refuse_without_credit(self) -> None:
+        credit = self._options.credit_usd
+        if credit is not None and self._account.usd >= credit:
+            self._account.refused("credit")
+            raise ApiError(
+                429,
+                "You exceeded your current quota: the credit of this rehearsal is spent",
+                type="insufficient_quota",
+                code="insufficient_quota",
+            )
+
+    def _refuse_over_limit(self, tokens: int, now: float) -> None:
+        if wait := self._limits.wait(tokens, now):
+            self._account.refused(wait.kind)
+            raise ApiError(
+                429,
+                f"rate limit reached for {wait.kind} per minute, "
+                f"try again in {wait.seconds * 1000:.0f} ms",
+                type=wait.kind,
+                code="rate_limit_exceeded",
+                retry_after=wait.seconds,
+            )
+
+    def _fail(self, digest: bytes, seen: int, now: float) -> None:
+        fault = self._faults.transport(digest, seen)
+        if fault is None:
+            return
+        self._account.failed(digest, fault)
+        self._limits.take(0, now)  # a request that fails counts towards requests per minute
+        if fault == "drop":
+            raise Dropped
+        raise _fault_error(fault, draw(self._options.seed, "status", digest, seen))
+
+    def _delay(self, digest: bytes, seen: int) -> float:
+        options = self._options
+        seconds = options.latency_ms / 1000
+        if jitter := options.latency_jitter_ms / 1000:
+            seconds += jitter * uniform(options.seed, "latency", digest, seen)
+        if self._faults.is_slow(digest, seen):
+            self._account.slowed()
+            seconds += options.slow_seconds
+        return seconds
+
+    def _error_reply(self, error: ApiError, now: float) -> Reply:
+        headers = self._limits.headers(now)
+        if error.retry_after is not None:
+            headers["retry-after"] = str(math.ceil(error.retry_after))
+            headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
+        if error.status == 502:
+            page = f"<html><body><h1>502 Bad Gateway</h1>{error.message}</body></html>"
+            return Reply(502, page.encode(), headers, content_type="text/html")
+        return Reply(error.status, error.body(), headers)
+
+
+def _fault_error(fault: TransportFault, chance: int) -> ApiError:
+    if fault == "server_error":
+        status = (500, 502, 503)[chance % 3]
+        return ApiError(status, "server error of the rehearsal", type="server_error")
+    return ApiError(
+        429,
+        "rate limit of the rehearsal, without cause",
+        type="requests",
+        code="rate_limit_exceeded",
+        retry_after=RETRY_AFTER_S if fault == "rate_limit" else None,
+    )

@@ -1,0 +1,216 @@
+"""An OpenAI-compatible server that is no language model, to rehearse a run before paying for one.
+
+Its answers follow from a seed and the request alone, so that a rehearsal can be repeated; its
+limits, prices and faults are those it is told.
+"""
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Final, Self
+
+import orjson
+from aiohttp import web
+
+from rehearsal.account import Stats
+from rehearsal.batch_routes import BatchRoutes
+from rehearsal.handler import CHAT, COMPLETIONS, Dropped, Rehearsal
+from rehearsal.options import RehearsalOptions
+from rehearsal.replies import NOTICE, ApiError
+
+_REHEARSAL: Final = web.AppKey("rehearsal", Rehearsal)
+_LARGEST_BODY = 16 * 1024**2
+_START_TIMEOUT_S = 30.0
+_SHUTDOWN_TIMEOUT_S = 0.2
+
+_FRONT_PAGE = f"""This is the {NOTICE}.
+
+What it answers is made up from a seed and the request, and says nothing about any neuron.
+
+POST /v1/chat/completions
+POST /v1/completions
+POST /v1/files, GET and DELETE /v1/files/ID, GET /v1/files/ID/content
+POST and GET /v1/batches, GET /v1/batches/ID, POST /v1/batches/ID/cancel
+GET  /v1/models
+GET  /health
+GET  /rehearsal/stats
+"""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(options: RehearsalOptions) -> web.Application:
+    """Build the server. Each application has a clock, limits and an account of its own."""
+    rehearsal = Rehearsal(options)
+    endpoints = _Endpoints(rehearsal, options)
+    app = web.Application(middlewares=[_errors_as_json], client_max_size=_LARGEST_BODY)
+    app[_REHEARSAL] = rehearsal
+    app.on_response_prepare.append(_sign)
+    app.router.add_get("/", endpoints.front_page)
+    app.router.add_get("/health", endpoints.health)
+    app.router.add_get("/rehearsal/stats", endpoints.stats)
+    app.router.add_get("/v1/models", endpoints.models)
+    app.router.add_post(CHAT, endpoints.complete)
+    app.router.add_post(COMPLETIONS, endpoints.complete)
+    BatchRoutes(rehearsal, options).add_to(app)
+    return app
+
+
+def serve(options: RehearsalOptions) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        OSError: If the address cannot be listened on.
+    """
+    asyncio.run(_serve(options))
+
+
+class RehearsalServer:
+    """The server in a background thread, for the length of a `with` block.
+
+    Attributes:
+        base_url: Where the API is, such as "http://127.0.0.1:40123/v1". Set on entering.
+    """
+
+    base_url: str
+
+    def __init__(self, options: RehearsalOptions | None = None) -> None:
+        self._app = create_app(options or RehearsalOptions())
+        self._options = options or RehearsalOptions()
+        self._started: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        self._thread = threading.Thread(target=self._run, name="rehearsal-server", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        url, self._loop, self._stop = self._started.result(_START_TIMEOUT_S)
+        self.base_url = f"{url}/v1"
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def stats(self) -> Stats:
+        """Return the account; the last one once the server has stopped."""
+        if not self._thread.is_alive():
+            return self._app[_REHEARSAL].stats()
+        return asyncio.run_coroutine_threadsafe(self._stats(), self._loop).result()
+
+    async def _stats(self) -> Stats:
+        return self._app[_REHEARSAL].stats()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
+
+    async def _main(self) -> None:
+        stop = asyncio.Event()
+        async with _running(self._app, self._options) as url:
+            self._started.set_result((url, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+
+class _Endpoints:
+    def __init__(self, rehearsal: Rehearsal, options: RehearsalOptions) -> None:
+        self._rehearsal = rehearsal
+        self._models = options.models or ("rehearsal",)
+        self._count = 0
+
+    async def complete(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        started = time.monotonic()
+        self._count += 1
+        try:
+            authorization = request.headers.get("Authorization", "")
+            reply = self._rehearsal.reply(body, authorization, started, request.path)
+        except Dropped:
+            _hang_up(request)
+            return web.Response()
+        if reply.delay_s > 0:
+            await asyncio.sleep(reply.delay_s)
+        headers = {
+            **reply.headers,
+            "x-request-id": f"rehearsal-{self._count:08d}",
+            "openai-processing-ms": str(round(1000 * (time.monotonic() - started))),
+        }
+        return web.Response(
+            status=reply.status, body=reply.body, headers=headers, content_type=reply.content_type
+        )
+
+    async def models(self, request: web.Request) -> web.Response:
+        self._rehearsal.check_key(request.headers.get("Authorization", ""))
+        models = [
+            {"id": name, "object": "model", "created": 0, "owned_by": NOTICE, "description": NOTICE}
+            for name in self._models
+        ]
+        return _json({"object": "list", "data": models})
+
+    async def stats(self, request: web.Request) -> web.Response:
+        return _json(self._rehearsal.stats())
+
+    async def health(self, request: web.Request) -> web.Response:
+        return _json({"status": "ok", "description": NOTICE})
+
+    async def front_page(self, request: web.Request) -> web.Response:
+        return web.Response(text=_FRONT_PAGE)
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return web.Response(status=error.status, body=error.body(), content_type="application/json")
+    except web.HTTPException as error:
+        message = f"{error.reason}: {request.method} {request.path}"
+        body = ApiError(error.status, message).body()
+        return web.Response(status=error.status, body=body, content_type="application/json")
+
+
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = NOTICE
+
+
+def _hang_up(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.close()
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(body=orjson.dumps(value), content_type="application/json")
+
+
+@asynccontextmanager
+async def _running(app: web.Application, options: RehearsalOptions) -> AsyncIterator[str]:
+    """Listen while the context is open. Yields the URL, with the port that was found."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, options.host, options.port).start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def _serve(options: RehearsalOptions) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with _running(create_app(options), options) as url:
+        print(f"{url}/v1 ({NOTICE}); stop it with Ctrl-C", flush=True)
+        await stop.wait()

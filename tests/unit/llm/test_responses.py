@@ -1,0 +1,231 @@
+import pickle
+
+import httpx
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurogloss.errors import (
+    BadCredentials,
+    NoCredit,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    UnknownModel,
+)
+from neurogloss.llm.calls import Call
+from neurogloss.llm.endpoint import Price
+from neurogloss.llm.responses import UnsupportedParameter, check, read_completion, retry_after
+from tests.unit.hostile import json_values
+
+
+def answer(status, message="no", code="x", **headers):
+    body = {"error": {"message": message, "code": code}}
+    return httpx.Response(status, json=body, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("response", "error"),
+    [
+        pytest.param(answer(401), BadCredentials, id="401"),
+        pytest.param(answer(403), BadCredentials, id="403"),
+        pytest.param(answer(404, code="model_not_found"), UnknownModel, id="404"),
+        pytest.param(answer(429, code="rate_limit_exceeded"), RateLimited, id="429"),
+        pytest.param(answer(429, code="insufficient_quota"), NoCredit, id="429 quota"),
+        pytest.param(answer(429, "You exceeded your current quota"), NoCredit, id="quota text"),
+        pytest.param(answer(402), NoCredit, id="402"),
+        pytest.param(answer(503, "server is overloaded"), RateLimited, id="503 overloaded"),
+        pytest.param(answer(503), ServiceUnavailable, id="503"),
+        pytest.param(answer(500), ServiceUnavailable, id="500"),
+        pytest.param(answer(408), ServiceUnavailable, id="408"),
+        pytest.param(answer(400, "context length"), RequestRejected, id="400"),
+        pytest.param(answer(422), RequestRejected, id="422"),
+        pytest.param(httpx.Response(502, text="<html>"), ServiceUnavailable, id="no JSON"),
+        pytest.param(httpx.Response(302), RequestRejected, id="redirect"),
+    ],
+)
+def test_what_an_error_means(response, error):
+    with pytest.raises(error):
+        check(response, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "parameter"),
+    [
+        (
+            400,
+            {
+                "message": "Unsupported parameter: 'max_tokens' is not supported with this model. "
+                "Use 'max_completion_tokens' instead.",
+                "param": "max_tokens",
+                "code": "unsupported_parameter",
+            },
+            "max_tokens",
+        ),
+        (
+            400,
+            {
+                "message": "Unsupported value: 'temperature' does not support 0.0 with this model. "
+                "Only the default (1) value is supported.",
+                "param": "temperature",
+                "code": "unsupported_value",
+            },
+            "temperature",
+        ),
+        (403, {"message": "You are not allowed to request logprobs from this model"}, "logprobs"),
+        (
+            400,
+            {"message": "Setting 'echo' and 'logprobs' is not supported for this model."},
+            "echo",
+        ),
+        (
+            400,
+            {
+                "message": "response_format.json_schema is not supported",
+                "param": "response_format.type",
+            },
+            "response_format",
+        ),
+        (422, {"message": "extra_forbidden: ('body', 'prompt_logprobs')"}, "prompt_logprobs"),
+    ],
+)
+def test_a_parameter_that_is_refused_is_named(status, error, parameter):
+    with pytest.raises(UnsupportedParameter) as caught:
+        check(httpx.Response(status, json={"error": error}), None)
+    assert caught.value.parameter == parameter
+    assert pickle.loads(pickle.dumps(caught.value)).parameter == parameter
+
+
+def test_a_value_that_is_too_large_is_no_parameter_that_is_refused():
+    message = "Invalid value for 'logprobs': must be less than or equal to 5."
+    with pytest.raises(RequestRejected):
+        check(answer(400, message, code="integer_above_max_value"), None)
+
+
+def test_a_success_is_no_error():
+    check(httpx.Response(200), None)
+
+
+def test_a_key_that_the_server_repeats_is_taken_out():
+    with pytest.raises(BadCredentials) as caught:
+        check(answer(401, "Incorrect API key: sk-secret"), "sk-secret")
+    assert "sk-secret" not in str(caught.value)
+    assert "[key]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"x-ratelimit-reset-requests": "120ms", "x-ratelimit-reset-tokens": "6m0s"}, 120),
+        ({"x-ratelimit-reset-requests": "1s"}, 1),
+        ({"x-ratelimit-reset-tokens": "1m1.5s"}, 61.5),
+        ({"retry-after": "soon"}, 1),
+        ({"retry-after": "nan"}, 1),
+        ({}, 1),
+    ],
+)
+def test_how_long_to_wait(headers, seconds):
+    assert retry_after(httpx.Headers(headers)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"choices": []}', b'{"choices": [{}]}'])
+def test_a_body_that_is_no_completion_may_be_asked_again(body):
+    with pytest.raises(ServiceUnavailable):
+        read_completion(body)
+
+
+def chat(**choice):
+    return orjson.dumps({"choices": [{"message": {"content": "3"}, **choice}]})
+
+
+def test_an_answer_of_the_one_token_that_was_asked_for_is_whole():
+    cut = chat(finish_reason="length")
+    assert read_completion(cut, {"max_tokens": 60}).finish_reason == "length"
+    assert read_completion(cut, {"max_tokens": 1}).finish_reason == "stop"
+    assert read_completion(cut, {"max_completion_tokens": 1}).finish_reason == "stop"
+
+
+def test_an_echo_is_not_stored():
+    body = orjson.dumps({"choices": [{"text": "a\tunknown\n<end>\n"}]})
+    asked = {"prompt": "a\tunknown\n<end>", "echo": True}
+    assert read_completion(body, asked).text == "\n"
+    assert read_completion(body, asked).distributions is None
+
+
+def test_what_the_database_does_not_take_is_not_handed_to_it():
+    content = orjson.dumps(
+        {
+            "choices": [{"message": {"content": "a\0b"}}],
+            "usage": {"prompt_tokens": 2**40, "completion_tokens": -5},
+        }
+    )
+    found = read_completion(content)
+    assert (found.text, found.prompt_tokens, found.completion_tokens) == ("a\ufffdb", 2**31 - 1, 0)
+
+
+@pytest.mark.parametrize("content", [["part"], {"text": "x"}, 5])
+def test_a_message_that_is_no_text_may_be_asked_again(content):
+    with pytest.raises(ServiceUnavailable):
+        read_completion(orjson.dumps({"choices": [{"message": {"content": content}}]}))
+
+
+ASKED = ({}, {"prompt": "a\tunknown\n", "echo": True}, {"prompt": "a\tunknown\n"})
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.data())
+def test_any_response_is_read_or_may_be_asked_again(data):
+    choice = {
+        "message": data.draw(st.one_of(json_values, st.just({"content": "3"}))),
+        "text": data.draw(json_values),
+        "finish_reason": data.draw(json_values),
+        "logprobs": data.draw(
+            st.one_of(
+                json_values,
+                st.fixed_dictionaries({"content": json_values}),
+                st.fixed_dictionaries({"tokens": json_values, "top_logprobs": json_values}),
+            )
+        ),
+        "prompt_logprobs": data.draw(json_values),
+    }
+    body = {"choices": [choice], "usage": data.draw(json_values)}
+    content = data.draw(st.one_of(st.binary(max_size=40), st.just(dumps(body))))
+    try:
+        found = read_completion(content, data.draw(st.sampled_from(ASKED)))
+    except ServiceUnavailable:
+        return
+    assert isinstance(found.text, str)
+    assert found.distributions is None or len(found.distributions) % 26 == 0
+
+
+def dumps(value):
+    try:
+        return orjson.dumps(value)
+    except (TypeError, ValueError):
+        return b"{"
+
+
+def test_cached_tokens_have_a_price_of_their_own():
+    price = Price(input=1.0, cached_input=0.5, output=2.0)
+    assert price.cost(1_000_000, 400_000, 500_000) == pytest.approx(0.6 + 0.2 + 1.0)
+    assert Price(input=1.0, output=2.0).cost(1_000_000, 400_000, 0) == pytest.approx(1.0)
+
+
+def call(**changes):
+    body = {"model": "m", "messages": [], "max_tokens": 60, **changes.pop("body", {})}
+    return Call(**{"purpose": "explain", "model": "m", "body": body, **changes})
+
+
+def test_the_identity_is_that_of_the_question():
+    assert call().identity("http://a/v1") == call(purpose="other").identity("http://a/v1/")
+
+
+@pytest.mark.parametrize(
+    "other", [call(body={"seed": 1}), call(sample=1), call(path="/completions")], ids=str
+)
+def test_whatever_changes_the_answer_changes_the_identity(other):
+    assert call().identity("http://a") != other.identity("http://a")
+    assert call().identity("http://a") != call().identity("http://b")

@@ -1,0 +1,221 @@
+"""The batches of a run: submit what waits, collect what is answered.
+
+Every step is stored before the next, so that whoever comes after a crash goes on: questions are put
+into a batch, the file is uploaded, the batch is created under our mark, its id is stored. A batch
+without an id is looked for by its mark before it is created, as otherwise it is paid for twice.
+"""
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from sqlalchemy import Connection, RowMapping
+
+from db import batch_requests, batches
+from db.session import transaction
+from neurogloss.errors import BudgetReached, RequestRejected, TransientError
+from neurogloss.llm.batch_client import BatchClient
+from neurogloss.llm.batch_results import PRICE_FACTOR
+from neurogloss.llm.endpoint import Endpoint
+from worker.shard import Errand
+from worker.stages.batches.results import collect
+from worker.stages.model_calls import endpoint_of
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 4  # batches that a question is in before it fails
+CAUTION = 1.5  # what is set aside for prompts: their tokens are estimated from their characters
+_LINE_BYTES = 200  # of a line, beside the body
+
+Connect = Callable[[Endpoint], BatchClient]
+
+
+def advance(errand: Errand, connect: Connect = BatchClient) -> None:
+    """Bring all batches of a run one step on. Does nothing while someone else does so.
+
+    Raises:
+        RunError: The whole run is affected.
+    """
+    with errand.engine.connect() as guard:
+        guard = guard.execution_options(isolation_level="AUTOCOMMIT")
+        if not batches.lock(guard, errand.run_id):
+            return
+        try:
+            for name in errand.config.endpoints:
+                _advance_endpoint(errand, name, connect)
+        finally:
+            batches.unlock(guard, errand.run_id)
+
+
+def _advance_endpoint(errand: Errand, name: str, connect: Connect) -> None:
+    with transaction(errand.engine) as connection:
+        under_way = [
+            batch
+            for batch in batches.under_way(connection, errand.run_id)
+            if batch["endpoint"] == name
+        ]
+        asked = any(g.endpoint == name for g in batches.groups(connection, errand.run_id))
+    if not under_way and not asked:
+        return
+    endpoint = endpoint_of(errand.config, name, os.environ)
+    with closing(connect(endpoint)) as client:
+        batcher = _Batcher(errand, endpoint, client)
+        for batch in under_way:
+            batcher.bring_on(batch)
+        batcher.submit()
+
+
+class _Batcher:
+    """The batches of a run at one endpoint."""
+
+    def __init__(self, errand: Errand, endpoint: Endpoint, client: BatchClient) -> None:
+        self._errand, self._endpoint, self._client = errand, endpoint, client
+        self._limits = errand.config.endpoints[endpoint.name].batches
+
+    def bring_on(self, batch: RowMapping, *, is_fresh: bool = False) -> None:
+        """Do what is to be done next about a batch; what fails for now is left for the next time.
+
+        `is_fresh` says that nobody can have created it before.
+        """
+        if self._errand.stop.is_set():
+            return
+        try:
+            match batch["state"]:
+                case "building":
+                    self._create(batch, self._upload(batch))
+                case "uploaded" if not is_fresh and (found := self._client.find(batch["mark"])):
+                    self._save_id(batch, found)
+                case "uploaded":
+                    self._create(batch, batch["file_id"])
+                case "submitted":
+                    collect(self._errand, self._endpoint, self._client, batch)
+        except TransientError as error:
+            log.warning("batch %s has to wait: %s", batch["mark"], error)
+        except RequestRejected as error:
+            log.warning("batch %s is refused: %s", batch["mark"], error)
+            with transaction(self._errand.engine) as connection:
+                batches.end(connection, batch, str(error), attempts=1)
+
+    def _upload(self, batch: RowMapping) -> str:
+        with self._errand.engine.connect() as connection:
+            bodies = batches.bodies(connection, batch["id"])
+            name = f"neurogloss-{batch['mark']}.jsonl"
+            file_id = self._client.upload(name, batch["path"], bodies)
+        with transaction(self._errand.engine) as connection:
+            batches.uploaded(connection, batch["id"], file_id)
+        return file_id
+
+    def _create(self, batch: RowMapping, file_id: str) -> None:
+        self._save_id(batch, self._client.create(batch["path"], file_id, batch["mark"]))
+
+    def _save_id(self, batch: RowMapping, batch_id: str) -> None:
+        with transaction(self._errand.engine) as connection:
+            batches.submitted(connection, batch["id"], batch_id)
+
+    def submit(self) -> None:
+        """Make batches of what waits, as many as may be under way.
+
+        Raises:
+            BudgetReached: The budget may not cover the next question, and nothing is under way.
+        """
+        with transaction(self._errand.engine) as connection:
+            batch_requests.give_up(connection, self._errand.run_id, ATTEMPTS)
+        while (batch := self._build()) is not None and not self._errand.stop.is_set():
+            self.bring_on(batch, is_fresh=True)
+
+    def _build(self) -> RowMapping | None:
+        with transaction(self._errand.engine) as connection:
+            for group in batches.groups(connection, self._errand.run_id):
+                is_full = group.n >= self._limits.max_lines
+                if group.endpoint != self._endpoint.name:
+                    continue
+                if (is_full or group.oldest_s >= self._limits.fill_s) and (
+                    batch := self._build_of(connection, group)
+                ):
+                    return batch
+        return None
+
+    def _build_of(self, connection: Connection, group: batches.Group) -> RowMapping | None:
+        room = batches.room(connection, group.endpoint, group.model)
+        if room.batches >= self._limits.max_under_way:
+            return None
+        money = batches.money(connection, self._errand.run_id)
+        filling = _Filling(
+            price=lambda row: self._most(group.model, row),
+            bytes_left=self._limits.max_bytes,
+            tokens_left=min(room.limit, self._limits.max_enqueued_tokens or room.limit)
+            - room.tokens,
+            usd_left=money.left,
+            may_be_too_large=room.batches == 0,
+        )
+        rows = batches.candidates(connection, self._errand.run_id, group, self._limits.max_lines)
+        filling.take(rows)
+        if not filling.identities:
+            if filling.lacks_money and money.held <= 0:
+                raise BudgetReached(
+                    f"the budget of {money.limit:.2f} USD is reached: "
+                    f"{money.left:.2f} USD are left, less than a question may cost"
+                )
+            return None
+        return batches.build(
+            connection,
+            self._errand.run_id,
+            group,
+            str(uuid.uuid4()),
+            filling.identities,
+            tokens=filling.tokens,
+            enqueued=room.tokens + filling.tokens,
+            usd=filling.usd,
+        )
+
+    def _most(self, model: str, row: RowMapping) -> float:
+        """Return what a question may cost at most, in USD."""
+        prompt, completion = row["prompt_tokens"], row["max_completion_tokens"]
+        price = self._endpoint.price(model)
+        return PRICE_FACTOR * (CAUTION * price.cost(prompt, 0, 0) + price.cost(0, 0, completion))
+
+
+class _Filling:
+    """A batch that is being filled, within limits.
+
+    With `may_be_too_large`, the first question goes in however large it is: it will never fit
+    better.
+    """
+
+    def __init__(
+        self,
+        *,
+        price: Callable[[RowMapping], float],
+        bytes_left: float,
+        tokens_left: float,
+        usd_left: float,
+        may_be_too_large: bool,
+    ) -> None:
+        self._price = price
+        self._bytes_left, self._tokens_left, self._usd_left = bytes_left, tokens_left, usd_left
+        self._may_be_too_large = may_be_too_large
+        self.identities: list[bytes] = []
+        self.tokens = 0
+        self.usd = 0.0
+        self.lacks_money = False
+
+    def take(self, rows: Sequence[RowMapping]) -> None:
+        """Take questions, in their order, up to the first that does not fit."""
+        for row in rows:
+            usd = self._price(row)
+            self.lacks_money = self.usd + usd > self._usd_left
+            if self.lacks_money or not self._fits(row):
+                return
+            self._bytes_left -= row["size"] + _LINE_BYTES
+            self.identities.append(row["identity"])
+            self.tokens += row["prompt_tokens"]
+            self.usd += usd
+
+    def _fits(self, row: RowMapping) -> bool:
+        if self._may_be_too_large and not self.identities:
+            return True
+        tokens: int = self.tokens + row["prompt_tokens"]
+        size: int = row["size"] + _LINE_BYTES
+        return size <= self._bytes_left and tokens <= self._tokens_left

@@ -1,0 +1,137 @@
+"""Judging candidates by how well they predict what was held back from the explainer.
+
+Never by the scored records: a score of what was chosen by it would mean less.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from neurogloss.errors import RowError
+from neurogloss.neurons.records import FloatArray
+from neurogloss.neurons.scoring import correlation_score
+from neurogloss.neurons.splits import Split
+from worker.shard import ShardWork
+from worker.stages.model_calls import failure_row
+from worker.stages.scored_records import scored_records
+from worker.stages.simulations import ToSimulate, simulate_all
+from worker.stages.vocabulary import texts_of
+
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Texts, token by token, with a neuron's activations on all of their tokens, (n_tokens,)."""
+
+    texts: list[list[str]]
+    true: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate of a neuron that is to be judged. `sample` is as in `ToSimulate`."""
+
+    neuron: int
+    number: int
+    explanation: str
+    held_back: HeldBack
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The correlation over all tokens, or why there is none."""
+
+    score: float | None
+    undefined_reason: str | None
+
+
+def calibration_records(connection: Connection, work: ShardWork) -> dict[int, HeldBack]:
+    """Return the calibration split of each neuron of a shard, each excerpt once."""
+    texts = texts_of(connection, work)
+    _, layer, start, stop = work.neuron_range
+    found = {}
+    for scored in scored_records(connection, work, layer, start, stop, Split.CALIBRATION):
+        _, places = np.unique(scored.excerpts, return_index=True)
+        places.sort()
+        read = [[texts[token] for token in tokens] for tokens in scored.tokens[places].tolist()]
+        found[scored.neuron] = HeldBack(read, scored.true[places].reshape(-1))
+    return found
+
+
+def judge(work: ShardWork, trials: Sequence[Trial]) -> list[Verdict | RowError]:
+    """Return how well each candidate predicts what was held back, or why that is not known.
+
+    Raises:
+        RunError: The whole run is affected, and paused.
+        Interrupted: The worker was told to stop, or the run was paused.
+        Waiting: The questions are put into batches, and are not all answered.
+    """
+    wanted = [
+        ToSimulate(
+            trial.neuron,
+            trial.explanation,
+            list(range(len(trial.held_back.texts))),
+            trial.held_back.texts,
+            trial.sample,
+        )
+        for trial in trials
+    ]
+    verdicts: list[Verdict | RowError] = []
+    for trial, outcomes in zip(trials, simulate_all(work, wanted), strict=True):
+        expected: list[FloatArray] = []
+        failed: RowError | None = None
+        for outcome in outcomes:
+            if isinstance(outcome, RowError):
+                failed = failed or outcome
+            else:
+                expected.append(outcome[0].expected)
+        verdicts.append(failed or _verdict(trial.held_back.true, expected))
+    return verdicts
+
+
+def _verdict(true: FloatArray, expected: Sequence[FloatArray]) -> Verdict:
+    """Score a simulation at the precision that simulations are stored with."""
+    simulated = np.concatenate(expected).astype(np.float16)
+    score = correlation_score(true[None], simulated[None])
+    if score is not None:
+        return Verdict(score, None)
+    is_constant = true.min() == true.max()
+    return Verdict(None, "constant_activations" if is_constant else "constant_simulation")
+
+
+def judged_rows(
+    work: ShardWork, trials: Sequence[Trial], verdicts: Sequence[Verdict | RowError]
+) -> tuple[Rows, Rows]:
+    """Return rows of `candidate_score` and of `failure`.
+
+    A neuron of which one candidate cannot be judged has failed: of the others, the best might be
+    another.
+    """
+    failures: dict[int, tuple[Any, ...]] = {}
+    for trial, verdict in zip(trials, verdicts, strict=True):
+        if isinstance(verdict, RowError):
+            failures.setdefault(trial.neuron, failure_row(work, trial.neuron, verdict))
+    run_id, layer, stage = work.claim.run_id, work.claim.layer, work.claim.stage
+    rows = [
+        (run_id, layer, trial.neuron, stage, trial.number, verdict.score, verdict.undefined_reason)
+        for trial, verdict in zip(trials, verdicts, strict=True)
+        if isinstance(verdict, Verdict) and trial.neuron not in failures
+    ]
+    return rows, list(failures.values())
+
+
+def best(scores: Mapping[int, float | None]) -> int:
+    """Return the number of the candidate of the highest score, the lowest number among equals.
+
+    One without a score is worse than any that has one.
+    """
+    return min(scores, key=lambda number: (-_or_lowest(scores[number]), number))
+
+
+def _or_lowest(score: float | None) -> float:
+    return float("-inf") if score is None else score

@@ -1,0 +1,3 @@
+"""Collect: from the corpus and the subject model to the activation records of every neuron."""
+
+from worker.stages.collect.steps import collect as collect

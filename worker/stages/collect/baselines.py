@@ -1,0 +1,58 @@
+"""Predictions that need no explanation, scored on the records on which explanations are."""
+
+from collections.abc import Iterator
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from neurogloss.neurons.records import FloatArray, IntArray
+from neurogloss.neurons.scoring import score_neurons, unscored
+from neurogloss.subject.lookup_tables import LookupTables, predictions
+from neurogloss.subject.weights import Weights
+from worker.shard import ShardWork
+from worker.stages.scored_records import StackedRecords
+
+
+def baseline_rows(
+    work: ShardWork,
+    layer: int,
+    group: StackedRecords,
+    tables: LookupTables,
+    best: list[IntArray],
+    weights: Weights,
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of `baseline_score` of some neurons of a layer.
+
+    Args:
+        work: The shard.
+        layer: Of the neurons.
+        group: Their scored records.
+        tables: Their lookup tables, made without these records.
+        best: The tokens that the list of each neuron names.
+        weights: Of the subject.
+    """
+    tokens = torch.from_numpy(group.tokens.reshape(len(best), -1).astype(np.int64))
+    tokens = tokens.to(tables.means.device)
+    listed = pad_sequence([torch.from_numpy(b) for b in best], batch_first=True, padding_value=-1)
+    expected = {
+        "lookup": _rounded(predictions(tables, tokens), group),
+        "token_list": _rounded(predictions(tables, tokens, listed.to(tokens.device)), group),
+        "weights": weights.expected_on(layer, group.neurons, group.tokens),
+    }
+    for baseline, simulated in expected.items():
+        scores = score_neurons(group.true, simulated, group.n_top)
+        for neuron, reason, found in zip(
+            group.neurons.tolist(), group.undefined_reasons, scores, strict=True
+        ):
+            row = found if reason is None else unscored(reason)
+            yield (work.claim.run_id, layer, neuron, baseline, *astuple(row))
+
+
+def _rounded(expected: torch.Tensor, group: StackedRecords) -> FloatArray:
+    """Return expected activations as the simulator `lookup` stores them, shaped as the records."""
+    rounded = expected.to(torch.float32).to(torch.float16)
+    found: FloatArray = rounded.cpu().numpy().reshape(group.true.shape)
+    return found

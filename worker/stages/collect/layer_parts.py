@@ -1,0 +1,168 @@
+"""Parts of a layer between shards: as rows, as arrays, and merged.
+
+A part is stored with the shard that read it. Once the parts of a layer keep `MERGE_AT` times what
+its records can hold, whoever has just handed in a shard merges them in one transaction: a worker
+that dies in it leaves the parts as they were. The bars that come out of it let later shards keep
+less, so the merges of a layer grow rarer as the corpus is read, and its parts stay that small.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from db import collection, runs
+from db.session import transaction
+from neurogloss.neurons.records import FloatArray, IntArray
+from neurogloss.neurons.sampling import neuron_keys
+from neurogloss.neurons.selection import N_BUCKETS, Kept, Ranking, Wanted, rank
+from neurogloss.neurons.statistics import Block, fold
+from worker.shard import ShardWork
+
+MERGE_AT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer of a run: its neurons and their keys, int64 (n_neurons,)."""
+
+    number: int
+    neurons: IntArray
+    keys: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What some excerpts leave of a layer; `nonfinite` is bool (n_neurons,)."""
+
+    kept: Kept
+    blocks: list[Block]
+    nonfinite: NDArray[np.bool_]
+
+
+def layer_of(connection: Connection, work: ShardWork, number: int) -> Layer:
+    """Return a layer of the work's run."""
+    found = runs.neurons_in(connection, work.claim.run_id, number)
+    neurons = np.array(found, dtype=np.int64)
+    return Layer(number, neurons, neuron_keys(work.config.corpus.seed, number, neurons))
+
+
+def layers_of(connection: Connection, work: ShardWork) -> list[Layer]:
+    """Return the layers of the work's run, in order."""
+    numbers = runs.layers_of(connection, work.claim.run_id)
+    return [layer_of(connection, work, number) for number in numbers]
+
+
+def wanted_by(connection: Connection, work: ShardWork) -> Wanted:
+    """Return how many records the work's run wants."""
+    records = work.config.records
+    n_excerpts = runs.corpus(connection, work.run["corpus_id"])["n_excerpts"]
+    return Wanted(n_excerpts, records.top, records.random, records.per_quantile)
+
+
+def save_part(connection: Connection, run_id: int, layer: int, start: int, part: Part) -> None:
+    """Store a part under its first excerpt."""
+    blocks = [(block.first, block.n_tiles, block.n_tokens) for block in part.blocks]
+    sums = [block.sums for block in part.blocks]
+    arrays = (
+        part.kept.columns,
+        part.kept.excerpts,
+        part.kept.activations,
+        np.array(blocks, dtype=np.int32),
+        np.array(sums, dtype=np.float64),
+        part.nonfinite,
+    )
+    collection.save_part(connection, (run_id, layer, start, *(a.tobytes() for a in arrays)))
+
+
+def load_parts(
+    connection: Connection, work: ShardWork, layer: Layer
+) -> tuple[list[int], Part | None]:
+    """Return the first excerpts of a layer's parts, and all of them as one; None without any."""
+    run_id = work.claim.run_id
+    sizes = collection.part_sizes(connection, run_id, layer.number)
+    if not sizes:
+        return [], None
+    kept = _room_for(sum(size for _, size in sizes), work.config.corpus.excerpt_tokens)
+    nonfinite = np.zeros(len(layer.neurons), dtype=np.bool_)
+    blocks: list[Block] = []
+    at = 0
+    for start, size in sizes:  # one by one: they are large
+        part = collection.part(connection, run_id, layer.number, start)
+        rows = slice(at, at := at + size)
+        kept.columns[rows] = np.frombuffer(part.kept_columns, np.int32)
+        kept.excerpts[rows] = np.frombuffer(part.kept_excerpts, np.int32)
+        kept.activations[rows].reshape(-1)[:] = np.frombuffer(part.kept_activations, np.float16)
+        nonfinite |= np.frombuffer(part.nonfinite, np.bool_)
+        blocks += _blocks(part, len(layer.neurons))
+    return [start for start, _ in sizes], Part(kept, fold(blocks), nonfinite)
+
+
+def _room_for(n_kept: int, n_tokens: int) -> Kept:
+    columns, excerpts = (np.empty(n_kept, dtype=np.int32) for _ in range(2))
+    return Kept(columns, excerpts, np.empty((n_kept, n_tokens), dtype=np.float16))
+
+
+def _blocks(part: collection.StoredPart, n_neurons: int) -> list[Block]:
+    numbers = np.frombuffer(part.blocks, np.int32).reshape(-1, 3).tolist()
+    sums = np.frombuffer(part.moments, np.float64).reshape(-1, 4, n_neurons)
+    return [
+        Block(first, n_tiles, n_tokens, block)
+        for (first, n_tiles, n_tokens), block in zip(numbers, sums, strict=True)
+    ]
+
+
+def bounds_of(
+    connection: Connection, run_id: int, layer: Layer
+) -> tuple[FloatArray, IntArray] | None:
+    """Return the boundaries, float32 (n_neurons, 4), and bars, int64 (7, n_neurons), if known."""
+    found = collection.bounds(connection, run_id, layer.number)
+    if found is None:
+        return None
+    boundaries, bars = (bytearray(stored) for stored in found)  # torch wants writable arrays
+    return (
+        np.frombuffer(boundaries, np.float32).reshape(len(layer.neurons), -1),
+        np.frombuffer(bars, np.int64).reshape(2 + N_BUCKETS, -1),
+    )
+
+
+def merge_parts(
+    connection: Connection, work: ShardWork, layer: Layer, boundaries: FloatArray
+) -> None:
+    """Replace a layer's parts by one, and set its bars. The caller holds the layer's lock."""
+    run_id = work.claim.run_id
+    starts, part = load_parts(connection, work, layer)
+    if part is None:
+        return
+    ranking = ranked(connection, work, layer, part, boundaries)
+    bars = ranking.bars(part.kept.columns, len(layer.neurons))
+    kept = part.kept.rows(ranking.needed)
+    collection.drop_parts(connection, run_id, layer.number, starts)
+    save_part(connection, run_id, layer.number, starts[0], Part(kept, part.blocks, part.nonfinite))
+    collection.save_bound(connection, run_id, layer.number, boundaries.tobytes(), bars.tobytes())
+
+
+def ranked(
+    connection: Connection, work: ShardWork, layer: Layer, part: Part, boundaries: FloatArray
+) -> Ranking:
+    """Rank what a part keeps."""
+    return rank(part.kept, wanted_by(connection, work), layer.keys, boundaries)
+
+
+def merge_large_layers(work: ShardWork) -> None:
+    """Merge the layers whose parts have grown; leave out those that someone else is merging."""
+    run_id = work.claim.run_id
+    with transaction(work.engine) as connection:
+        per_neuron = sum(wanted_by(connection, work).counts)
+        sizes = collection.n_kept(connection, run_id)
+    # Workers that come at the same time begin with different layers.
+    turn = work.claim.shard_id % max(1, len(sizes))
+    for number, n_kept in [*sizes[turn:], *sizes[:turn]]:
+        with transaction(work.engine) as connection:
+            layer = layer_of(connection, work, number)
+            if n_kept <= MERGE_AT * per_neuron * len(layer.neurons):
+                continue
+            bounds = bounds_of(connection, run_id, layer)
+            if bounds and collection.lock_layer(connection, run_id, number, wait=False):
+                merge_parts(connection, work, layer, bounds[0])

@@ -1,0 +1,151 @@
+"""Collect: from text to the activation records of every neuron.
+
+Its steps follow each other. `reference` reads the excerpts on which the quantile boundaries are
+measured, `boundaries` measures them, `read` reads all other excerpts, `select` chooses the records
+of each layer, and `lookup` reads the corpus again for the token lookup tables and the baselines,
+or `baselines` does, where nobody waits for the tables. `reference` and `read` are one forward pass
+over the corpus together. `connections` reads the weights alone, at any time.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from db import collection, records
+from db.session import transaction
+from neurogloss.neurons.selection import Records, quantile_boundaries, select_records
+from neurogloss.neurons.statistics import Moments, moments
+from neurogloss.neurons.tiles import tiles_of
+from neurogloss.subject.collection import collect as read_excerpts
+from neurogloss.subject.layer_reader import LayerPlan
+from worker.shard import ShardWork
+from worker.stages.collect import layer_parts
+from worker.stages.collect.connections import connect
+from worker.stages.collect.layer_parts import Layer, Part
+from worker.stages.collect.token_tables import look_up
+from worker.stages.forward_pass import excerpts, go_on, subject_of
+
+
+def collect(work: ShardWork) -> None:
+    """Do a shard of any step."""
+    _STEPS[work.claim.step](work)
+
+
+def read(work: ShardWork) -> None:
+    """Read a range of excerpts and store what the neurons' records may need of them."""
+    claim = work.claim
+    model = subject_of(work)
+    with transaction(work.engine) as connection:
+        wanted = layer_parts.wanted_by(connection, work)
+        plans = _plans(connection, work)
+        first, last = tiles_of(claim.start, claim.stop, wanted.n_excerpts)
+        tokens = excerpts(connection, work, first, last)
+    within = range(claim.start, claim.stop)
+    parts = read_excerpts(model, tokens, first, within, plans, wanted, on_batch=go_on(work))
+    with work.handing_in() as connection:
+        for layer, part in parts:
+            found = Part(part.kept, part.blocks, part.nonfinite)
+            layer_parts.save_part(connection, claim.run_id, layer, claim.start, found)
+            if part.maxima is not None:
+                maxima = part.maxima.tobytes()
+                collection.save_maxima(connection, claim.run_id, layer, claim.start, maxima)
+    layer_parts.merge_large_layers(work)
+
+
+def _plans(connection: Connection, work: ShardWork) -> dict[int, LayerPlan]:
+    plans = {}
+    for layer in layer_parts.layers_of(connection, work):
+        bounds = layer_parts.bounds_of(connection, work.claim.run_id, layer)
+        boundaries, bars = bounds or (None, None)
+        plans[layer.number] = LayerPlan(layer.neurons, layer.keys, boundaries, bars)
+    return plans
+
+
+def measure_boundaries(work: ShardWork) -> None:
+    """Measure a layer's quantile boundaries on the reference excerpts, and merge its parts."""
+    run_id, number = work.claim.run_id, work.claim.layer
+    with transaction(work.engine) as connection:
+        layer = layer_parts.layer_of(connection, work, number)
+        stored = collection.maxima(connection, run_id, number)
+    maxima = np.frombuffer(b"".join(stored), np.float16).reshape(-1, len(layer.neurons))
+    boundaries = quantile_boundaries(maxima)
+    with work.handing_in() as connection:
+        collection.lock_layer(connection, run_id, number, wait=True)
+        layer_parts.merge_parts(connection, work, layer, boundaries)
+        collection.drop_maxima(connection, run_id, number)
+
+
+def select(work: ShardWork) -> None:
+    """Choose the records of a layer's neurons and drop what they were chosen from."""
+    run_id, number = work.claim.run_id, work.claim.layer
+    with transaction(work.engine) as connection:
+        layer = layer_parts.layer_of(connection, work, number)
+        rows = _selected(connection, work, layer)
+    with work.handing_in() as connection:
+        records.save(connection, rows)
+        collection.lock_layer(connection, run_id, number, wait=True)
+        collection.drop_layer(connection, run_id, number)
+
+
+_STEPS = {
+    "reference": read,
+    "boundaries": measure_boundaries,
+    "read": read,
+    "select": select,
+    "lookup": look_up,
+    "baselines": look_up,
+    "connections": connect,
+}
+
+
+def _selected(connection: Connection, work: ShardWork, layer: Layer) -> Iterator[tuple[Any, ...]]:
+    """Return the rows of a layer's records, in the order of `records.RECORDS_COLUMNS`.
+
+    Raises:
+        ValueError: A part of the corpus was not read.
+    """
+    run_id = work.claim.run_id
+    _, part = layer_parts.load_parts(connection, work, layer)
+    bounds = layer_parts.bounds_of(connection, run_id, layer)
+    if part is None or bounds is None:
+        raise ValueError(f"nothing was read of layer {layer.number}")
+    found, n_tokens = moments(part.blocks)
+    wanted = layer_parts.wanted_by(connection, work)
+    if n_tokens != wanted.n_excerpts * work.config.corpus.excerpt_tokens:
+        raise ValueError(f"{n_tokens} tokens were read, which is not the whole corpus")
+    ranking = layer_parts.ranked(connection, work, layer, part, bounds[0])
+    chosen = select_records(part.kept, ranking, len(layer.neurons))
+    highest = ranking.highest(part.kept, len(layer.neurons)).tolist()
+    return (
+        (
+            run_id,
+            layer.number,
+            int(layer.neurons[column]),
+            *_records_columns(of_neuron),
+            bounds[0][column].tolist(),
+            highest[column],
+            *_moments_of(found, column),
+            n_tokens,
+            _undefined_reason(highest[column], bool(part.nonfinite[column])),
+        )
+        for column, of_neuron in enumerate(chosen)
+    )
+
+
+def _records_columns(found: Records) -> tuple[Any, ...]:
+    places = (found.top, found.random, found.bucket_records, found.buckets)
+    return found.excerpts, found.activations.tobytes(), *places
+
+
+def _moments_of(of_layer: Moments, column: int) -> Iterator[float | None]:
+    for values in of_layer:
+        value = float(values[column])
+        yield value if np.isfinite(value) else None
+
+
+def _undefined_reason(highest: float, nonfinite: bool) -> str | None:
+    if nonfinite:
+        return "nonfinite_activations"
+    return "dead" if highest <= 0 else None

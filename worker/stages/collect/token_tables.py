@@ -1,0 +1,105 @@
+"""The steps `lookup` and `baselines` of collect, from another pass over the corpus.
+
+They make token lookup tables, and score on the records of the valid split what the tables and the
+weights predict. A table holds the tokens on which a neuron is scored and those of its highest
+means, and these are known only when the records are chosen. In one pass the sums of every token and
+neuron would have to be kept and merged: 62 GB for GPT-2 XL. So the corpus is read again, as far as
+the layers of the shard.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from db import evaluations, records, runs
+from db.session import transaction
+from neurogloss.neurons.lookup import TOP_TOKENS
+from neurogloss.neurons.records import IntArray
+from neurogloss.neurons.tiles import TILE
+from neurogloss.subject.lookup_tables import LookupTables, tables_without, top_of_tables
+from neurogloss.subject.token_sums import TokenSums
+from neurogloss.subject.weights import Weights
+from worker.shard import ShardWork
+from worker.stages.collect.baselines import baseline_rows
+from worker.stages.forward_pass import excerpts, go_on, subject_of
+from worker.stages.scored_records import StackedRecords, scored_records, stacked
+
+NEURONS_AT_ONCE = 64
+_AT_ONCE = 32 * TILE  # excerpts fetched together
+
+
+def look_up(work: ShardWork) -> None:
+    """Make the token lookup tables of some layers and score the baselines."""
+    with transaction(work.engine) as connection:
+        neurons = {
+            layer: runs.neurons_in(connection, work.claim.run_id, layer)
+            for layer in runs.layers_of(connection, work.claim.run_id)
+            if work.claim.start <= layer < work.claim.stop
+        }
+    sums, weights, check = _sums(work, neurons), Weights(subject_of(work)), go_on(work)
+    tables: list[tuple[Any, ...]] = []
+    scores: list[tuple[Any, ...]] = []
+    for layer in neurons:
+        with transaction(work.engine) as connection:
+            scored = list(scored_records(connection, work, layer))
+        for first in range(0, len(scored), NEURONS_AT_ONCE):
+            check()
+            group = stacked(scored[first : first + NEURONS_AT_ONCE])
+            found = _tables(sums, layer, group)
+            best = top_of_tables(found, TOP_TOKENS)
+            tables += _table_rows(work, layer, group, found, best)
+            if work.config.scoring.baselines:
+                scores += baseline_rows(work, layer, group, found, best, weights)
+    with work.handing_in() as connection:
+        records.save_token_means(connection, tables)
+        evaluations.save_baseline_scores(connection, scores)
+
+
+def _sums(work: ShardWork, neurons: dict[int, list[int]]) -> TokenSums:
+    """Read the corpus."""
+    sums, check = TokenSums(subject_of(work), neurons), go_on(work)
+    with transaction(work.engine) as connection:
+        n_excerpts = runs.corpus(connection, work.run["corpus_id"])["n_excerpts"]
+    for start in range(0, n_excerpts, _AT_ONCE):
+        with transaction(work.engine) as connection:
+            tokens = excerpts(connection, work, start, start + _AT_ONCE)
+        for first in range(0, len(tokens), TILE):
+            check()
+            sums.add(tokens[first : first + TILE])
+    return sums
+
+
+def _tables(sums: TokenSums, layer: int, group: StackedRecords) -> LookupTables:
+    of_neurons, counts = sums.of_neurons(layer, group.neurons)
+    true = np.where(group.is_repeated[:, :, None], np.nan, group.true.astype(np.float64))
+    tokens, left_out = (
+        torch.from_numpy(array.reshape(len(array), -1)).to(counts.device)
+        for array in (group.tokens.astype(np.int64), true)
+    )
+    return tables_without(of_neurons, counts, tokens, left_out)
+
+
+def _table_rows(
+    work: ShardWork,
+    layer: int,
+    group: StackedRecords,
+    tables: LookupTables,
+    best: list[IntArray],
+) -> Iterator[tuple[Any, ...]]:
+    means, counts = tables.means.cpu().numpy(), tables.counts.cpu().numpy()
+    defaults = tables.default_means.tolist()
+    for place, neuron in enumerate(group.neurons.tolist()):
+        kept = np.union1d(group.tokens[place], best[place])
+        kept = kept[counts[place, kept] > 0]
+        yield (
+            work.claim.run_id,
+            layer,
+            neuron,
+            kept.astype(np.int32).tobytes(),
+            means[place, kept].astype(np.float32).tobytes(),
+            counts[place, kept].astype(np.int32).tobytes(),
+            best[place].tolist(),
+            defaults[place],
+        )

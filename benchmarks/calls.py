@@ -160,7 +160,7 @@ def _measure_parts(meter: Meter) -> None:
     from db import results, shards
     from neurogloss.llm.calls import Call
     from neurogloss.llm.limiter import Limiter
-    from neurogloss.llm.model_client import Channel
+    from neurogloss.llm.model_client import ModelClient
     from worker import process
     from worker.stages import simulate, simulations
     from worker.stages.ledger import PostgresLedger
@@ -175,11 +175,11 @@ def _measure_parts(meter: Meter) -> None:
     meter.function(process, "_claim", "persist")
     meter.function(simulate, "_wanted", "load")
     meter.coroutine(Limiter, "_exchange", "limiter")
-    meter.coroutine(Channel, "post", "HTTP")
+    meter.coroutine(ModelClient, "post", "HTTP")
     meter.function(ResponseHandler, "data_received", "HTTP")
 
 
-def work(name: str, urls: tuple[str, str], shards: list[int], parts: bool) -> dict[str, Any]:
+def do_shards(name: str, urls: tuple[str, str], shards: list[int], parts: bool) -> dict[str, Any]:
     """Do shards as a worker process does; return calls, seconds, CPU seconds, and their parts."""
     os.environ |= {"DATABASE_URL": urls[0], "REDIS_URL": urls[1]}
     from worker import process
@@ -189,11 +189,11 @@ def work(name: str, urls: tuple[str, str], shards: list[int], parts: bool) -> di
     if parts:
         _measure_parts(meter)
     process.start(name, "api")
-    process.work(shards[0], simulate)  # imports, connections, the width of the concurrency
+    process.do_shard(shards[0], simulate)  # imports, connections, the width of the concurrency
     meter.seconds.clear()
     started, cpu = time.monotonic(), _cpu()
     with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
-        list(pool.map(lambda shard: process.work(shard, simulate), shards[1:]))
+        list(pool.map(lambda shard: process.do_shard(shard, simulate), shards[1:]))
     found = {"seconds": time.monotonic() - started, "cpu": _cpu() - cpu, "at": started}
     process.stop()
     return found | {"parts": dict(meter.seconds)}
@@ -235,7 +235,7 @@ async def _lanes(http: httpx.AsyncClient, url: str, bodies: Iterator[bytes]) -> 
 def bodies_like(engine: Engine, shards: list[int], salt: str) -> list[bytes]:
     """Return the bodies of these shards, told apart from theirs by a word."""
     from db import shards as db_shards
-    from worker.shard import ShardWork
+    from worker.shard import ClaimedShard
     from worker.stages import simulate, simulations
 
     found: list[bytes] = []
@@ -244,7 +244,7 @@ def bodies_like(engine: Engine, shards: list[int], salt: str) -> list[bytes]:
             claim = db_shards.claim(connection, shard, "bodies", 60)
             assert claim is not None
             run = runs.get(connection, claim.run_id)
-        stage = ShardWork(engine, claim, run, RunConfig.model_validate(run["config"]), None)  # type: ignore[arg-type]
+        stage = ClaimedShard(engine, claim, run, RunConfig.model_validate(run["config"]), None)  # type: ignore[arg-type]
         simulator = simulations._simulator(stage)
         for wanted in simulate._to_simulate(stage):
             for part in simulations._parts(wanted, simulator.records_at_once):
@@ -298,7 +298,7 @@ class Comparison:
             shards = self._run(self._neurons)
             bodies = bodies_like(self._engine, shards, f"bare{number}")
             (bare,) = in_processes(post_all, [(self._server.base_url, bodies)])
-            (ours,) = in_processes(work, [("worker", self._urls, shards, False)])
+            (ours,) = in_processes(do_shards, [("worker", self._urls, shards, False)])
             rates = [self._calls / found["seconds"] for found in (bare, ours)]
             cpu = [1000 * found["cpu"] / self._calls for found in (bare, ours)]
             print(
@@ -309,7 +309,7 @@ class Comparison:
 
     def print_parts(self) -> None:
         """Print where the CPU time of a call goes."""
-        (found,) = in_processes(work, [("worker", self._urls, self._run(self._neurons), True)])
+        (found,) = in_processes(do_shards, [("worker", self._urls, self._run(self._neurons), True)])
         parts = {part: 1000 * s / self._calls for part, s in found["parts"].items()}
         total = 1000 * found["cpu"] / self._calls
         parts["the rest: tasks, event loop, threads"] = total - sum(parts.values())
@@ -325,7 +325,7 @@ class Comparison:
                 (f"worker{i}", self._urls, self._run(self._neurons, count), False)
                 for i in range(count)
             ]
-            found = in_processes(work, arguments)
+            found = in_processes(do_shards, arguments)
             seconds = max(f["at"] + f["seconds"] for f in found) - min(f["at"] for f in found)
             calls = count * self._calls
             cpu = 1000 * sum(f["cpu"] for f in found) / calls

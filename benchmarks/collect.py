@@ -10,6 +10,7 @@ each batch; `ours` is all steps of collect, with persistence into an embedded Po
 
 import argparse
 import json
+import math
 import multiprocessing
 import resource
 import shutil
@@ -184,12 +185,12 @@ def _collect(engine: object, options: argparse.Namespace, folder: Path) -> dict[
             )
         if found is None:
             break
-        work = _claim(engine, found)
+        shard = _claim(engine, found)
         if not steps:  # as for the others: the model is loaded and warm
-            forward(subject_of(work), _tokens(folder, BATCH))
+            forward(subject_of(shard), _tokens(folder, BATCH))
         started = time.perf_counter()
-        collect(work)
-        steps[work.claim.step] = steps.get(work.claim.step, 0) + time.perf_counter() - started
+        collect(shard)
+        steps[shard.claim.step] = steps.get(shard.claim.step, 0) + time.perf_counter() - started
     return {
         "seconds": round(sum(steps.values()), 2),
         **{step: round(seconds, 2) for step, seconds in steps.items()},
@@ -201,13 +202,13 @@ def _claim(engine: object, shard_id: int) -> object:
     from db import runs, shards
     from db.session import transaction
     from neurogloss.config.run import RunConfig
-    from worker.shard import ShardWork
+    from worker.shard import ClaimedShard, Lease
 
     with transaction(engine) as connection:
         claim = shards.claim(connection, shard_id, "benchmark", 36_000)
         run = runs.get(connection, claim.run_id)
     config = RunConfig.model_validate(run["config"])
-    return ShardWork(engine, claim, run, config, threading.Event())
+    return ClaimedShard(engine, claim, run, config, Lease(threading.Event(), math.inf))
 
 
 def _make_run(engine: object, options: argparse.Namespace, folder: Path) -> tuple[int, int]:

@@ -88,11 +88,13 @@ def _export(url: str, name: str, root: Path, processes: int) -> dict[str, Any]:
 
 def _import(url: str, root: Path) -> dict[str, Any]:
     from db.session import make_engine
-    from orchestrator.datasets.imports.importer import Wanted, import_dataset
+    from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
     from orchestrator.datasets.imports.source import FolderSource
 
     started = time.monotonic()
-    done = import_dataset(make_engine(url), FolderSource(root), Wanted("again"), concurrency=2)
+    done = import_dataset(
+        make_engine(url), FolderSource(root), ImportSelection("again"), concurrency=2
+    )
     seconds = time.monotonic() - started
     return {
         "neurons": done.neurons,

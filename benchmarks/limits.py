@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from surroundings import Server, in_processes, rehearsal_server, services
 
 from neurogloss.errors import Interrupted
-from neurogloss.llm.budget import Budget, Held
+from neurogloss.llm.budget import Budget, BudgetHold
 from neurogloss.llm.call_engine import CallEngine
-from neurogloss.llm.call_session import Account
+from neurogloss.llm.call_session import RunContext
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint
 
@@ -39,8 +39,8 @@ class Nowhere:
     def save(self, answers: Sequence[Answer]) -> None:
         return
 
-    def hold(self, out: float, wanted: float) -> Held:
-        return Held(float("inf"), 0.0, 0.0, float("inf"))
+    def hold(self, out: float, wanted: float) -> BudgetHold:
+        return BudgetHold(float("inf"), 0.0, 0.0, float("inf"))
 
 
 def send(
@@ -48,12 +48,14 @@ def send(
 ) -> None:
     """Send as much as the limits allow for some seconds."""
     endpoint = Endpoint(name="here", base_url=base_url, max_in_flight=256, **limits)
-    account = Account(Nowhere(), Budget(Nowhere()), lambda _: None, lambda: True)
+    account = RunContext(Nowhere(), Budget(Nowhere()), lambda _: None, lambda: True)
     engine = CallEngine(redis_url)
     stop = threading.Event()
     threading.Timer(seconds, stop.set).start()
     try:
-        engine.run(endpoint, [_call(number, i) for i in range(round(120 * seconds))], account, stop)
+        engine.run(
+            endpoint, [_call(number, i) for i in range(round(120 * seconds))], account, stop.is_set
+        )
     except Interrupted:
         engine.close()
 

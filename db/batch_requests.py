@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, text
 from db.batches import BYTES
 from db.bulk import upsert
 from db.runs import table
-from db.tables import BatchRequest, BatchWait
+from db.tables import BatchRequestTable, BatchWaitTable
 
 REQUEST_COLUMNS = (
     "run_id",
@@ -35,8 +35,8 @@ def request(
     `rows` are in the order of REQUEST_COLUMNS.
     """
     waits = ((shard_id, identity, run_id) for identity in identities)
-    upsert(connection, table(BatchWait), ("shard_id", "identity", "run_id"), waits)
-    upsert(connection, table(BatchRequest), REQUEST_COLUMNS, rows)
+    upsert(connection, table(BatchWaitTable), ("shard_id", "identity", "run_id"), waits)
+    upsert(connection, table(BatchRequestTable), REQUEST_COLUMNS, rows)
 
 
 def failures(

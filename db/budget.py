@@ -8,7 +8,7 @@ SHARE = 0.05  # of what is left: what one process takes at once, beyond what it 
 EXPIRES_S = 60.0  # a process that is gone holds its part so long
 
 
-class Held(NamedTuple):
+class StoredHold(NamedTuple):
     """What a process holds after asking, and what the others do. `limit` None is no budget."""
 
     usd: float
@@ -17,7 +17,9 @@ class Held(NamedTuple):
     limit: float | None
 
 
-def hold(connection: Connection, run_id: int, process: str, *, out: float, wanted: float) -> Held:
+def hold(
+    connection: Connection, run_id: int, process: str, *, out: float, wanted: float
+) -> StoredHold:
     """Set aside `out` and at least `wanted` of a run's budget for a process, in place of before.
 
     Where `wanted` is more than is left, `out` alone is set aside. Processes that ask at once wait
@@ -26,13 +28,13 @@ def hold(connection: Connection, run_id: int, process: str, *, out: float, wante
     query = text("SELECT budget_usd FROM run WHERE id = :run FOR NO KEY UPDATE")
     limit = connection.execute(query, {"run": run_id}).scalar_one()
     if limit is None:
-        return Held(0.0, 0.0, 0.0, None)
+        return StoredHold(0.0, 0.0, 0.0, None)
     row = {"run": run_id, "process": process, "expires": EXPIRES_S}
     spent, elsewhere = connection.execute(_USED, row).one()
     left = limit - spent - elsewhere
     usd = out + wanted + max(0.0, SHARE * (left - out - wanted)) if out + wanted <= left else out
     connection.execute(_HOLD, row | {"usd": usd})
-    return Held(usd, elsewhere, spent, limit)
+    return StoredHold(usd, elsewhere, spent, limit)
 
 
 # One statement, one snapshot: an answer that is stored meanwhile is either held or spent in it.

@@ -10,15 +10,17 @@ from sqlalchemy.exc import IntegrityError
 from db import progress
 from db.bulk import insert_new, storable
 from db.runs import table
-from db.tables import CallRecord, RepeatedCall
+from db.tables import CallTable, RepeatedCallTable
 
-CALL_COLUMNS = tuple(c.name for c in CallRecord.__table__.columns if c.name != "created_at")
-REPEATED_COLUMNS = tuple(c.name for c in RepeatedCall.__table__.columns if c.name != "created_at")
+CALL_COLUMNS = tuple(c.name for c in CallTable.__table__.columns if c.name != "created_at")
+REPEATED_COLUMNS = tuple(
+    c.name for c in RepeatedCallTable.__table__.columns if c.name != "created_at"
+)
 
 
 def find(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMapping]:
     """Return the calls of these identities that were answered, by any run."""
-    query = select(*CallRecord.__table__.c).where(CallRecord.identity == func.any(list(identities)))
+    query = select(*CallTable.__table__.c).where(CallTable.identity == func.any(list(identities)))
     return connection.execute(query).mappings().all()
 
 
@@ -67,7 +69,7 @@ class Saved(NamedTuple):
 def save(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Saved:
     """Store answers, rows of CALL_COLUMNS; the first answer to a question stands."""
     values = [[row[column] for column in CALL_COLUMNS] for row in rows]
-    new = insert_new(connection, table(CallRecord), CALL_COLUMNS, values, "identity")
+    new = insert_new(connection, table(CallTable), CALL_COLUMNS, values, "identity")
     first = {bytes(identity) for identity in new}
     others = [row for row in rows if row["identity"] not in first]
     repeated = _save_repeated(connection, others) if others else []
@@ -83,7 +85,7 @@ def _save_repeated(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
         for row in rows
         if any(stored[row["identity"]][column] != row[column] for column in same)
     ]
-    return insert_new(connection, table(RepeatedCall), REPEATED_COLUMNS, others, "identity")
+    return insert_new(connection, table(RepeatedCallTable), REPEATED_COLUMNS, others, "identity")
 
 
 def _repeated(row: Mapping[str, Any]) -> dict[str, Any]:

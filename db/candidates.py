@@ -8,10 +8,10 @@ from sqlalchemy import Connection, RowMapping, text
 from db.bulk import upsert
 from db.neurons import of_neurons
 from db.runs import table
-from db.tables import Candidate, CandidateScore, Sentence
+from db.tables import CandidateScoreTable, CandidateTable, SentenceTable
 
-CANDIDATE_COLUMNS = tuple(column.name for column in Candidate.__table__.columns)
-CANDIDATE_SCORE_COLUMNS = tuple(column.name for column in CandidateScore.__table__.columns)
+CANDIDATE_COLUMNS = tuple(column.name for column in CandidateTable.__table__.columns)
+CANDIDATE_SCORE_COLUMNS = tuple(column.name for column in CandidateScoreTable.__table__.columns)
 SENTENCE_COLUMNS = (
     "run_id",
     "layer",
@@ -26,17 +26,17 @@ SENTENCE_COLUMNS = (
 
 def save_candidates(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Store candidates, in the order of CANDIDATE_COLUMNS; the first one of a number stands."""
-    return upsert(connection, table(Candidate), CANDIDATE_COLUMNS, rows)
+    return upsert(connection, table(CandidateTable), CANDIDATE_COLUMNS, rows)
 
 
 def save_candidate_scores(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Store how candidates were judged, in the order of CANDIDATE_SCORE_COLUMNS."""
-    return upsert(connection, table(CandidateScore), CANDIDATE_SCORE_COLUMNS, rows)
+    return upsert(connection, table(CandidateScoreTable), CANDIDATE_SCORE_COLUMNS, rows)
 
 
 def save_sentences(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Store sentences, in the order of SENTENCE_COLUMNS; the first one of a number stands."""
-    return upsert(connection, table(Sentence), SENTENCE_COLUMNS, rows)
+    return upsert(connection, table(SentenceTable), SENTENCE_COLUMNS, rows)
 
 
 def save_observations(
@@ -62,18 +62,18 @@ def candidates(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> Sequence[RowMapping]:
     """Return the candidates of a range of neurons, by neuron and number."""
-    return of_neurons(connection, Candidate, run_id, layer, start, stop)
+    return of_neurons(connection, CandidateTable, run_id, layer, start, stop)
 
 
 def candidate_scores(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> Sequence[RowMapping]:
     """Return how the candidates of a range of neurons were judged, by neuron, stage and number."""
-    return of_neurons(connection, CandidateScore, run_id, layer, start, stop)
+    return of_neurons(connection, CandidateScoreTable, run_id, layer, start, stop)
 
 
 def sentences(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> Sequence[RowMapping]:
     """Return the sentences written for a range of neurons, by neuron and number."""
-    return of_neurons(connection, Sentence, run_id, layer, start, stop)
+    return of_neurons(connection, SentenceTable, run_id, layer, start, stop)

@@ -8,15 +8,15 @@ from sqlalchemy import Connection, Row, delete, func, select, text
 
 from db.bulk import fetch_bytes, upsert
 from db.runs import table
-from db.tables import CollectBound, CollectMaxima, CollectPart
+from db.tables import CollectBoundTable, CollectMaximaTable, CollectPartTable
 
-PART_COLUMNS = tuple(column.name for column in CollectPart.__table__.columns)
-BOUND_COLUMNS = tuple(column.name for column in CollectBound.__table__.columns)
+PART_COLUMNS = tuple(column.name for column in CollectPartTable.__table__.columns)
+BOUND_COLUMNS = tuple(column.name for column in CollectBoundTable.__table__.columns)
 
 
 def save_part(connection: Connection, part: Sequence[Any]) -> None:
     """Store a part of a layer, in the order of PART_COLUMNS."""
-    upsert(connection, table(CollectPart), PART_COLUMNS, [part])
+    upsert(connection, table(CollectPartTable), PART_COLUMNS, [part])
 
 
 def lock_layer(connection: Connection, run_id: int, layer: int, *, wait: bool) -> bool:
@@ -31,7 +31,7 @@ def lock_layer(connection: Connection, run_id: int, layer: int, *, wait: bool) -
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A part of a layer as it is stored: see `db.tables.CollectPart`."""
+    """A part of a layer as it is stored: see `db.tables.CollectPartTable`."""
 
     kept_columns: memoryview
     kept_excerpts: memoryview
@@ -63,10 +63,10 @@ def part(connection: Connection, run_id: int, layer: int, start: int) -> StoredP
 def drop_parts(connection: Connection, run_id: int, layer: int, starts: Sequence[int]) -> None:
     """Delete some parts of a layer."""
     connection.execute(
-        delete(CollectPart).where(
-            CollectPart.run_id == run_id,
-            CollectPart.layer == layer,
-            CollectPart.start == func.any(list(starts)),
+        delete(CollectPartTable).where(
+            CollectPartTable.run_id == run_id,
+            CollectPartTable.layer == layer,
+            CollectPartTable.start == func.any(list(starts)),
         )
     )
 
@@ -83,23 +83,23 @@ def n_kept(connection: Connection, run_id: int) -> Sequence[Row[int, int]]:
 def save_maxima(connection: Connection, run_id: int, layer: int, start: int, maxima: bytes) -> None:
     """Store the maxima of a shard of reference excerpts."""
     columns = ("run_id", "layer", "start", "maxima")
-    upsert(connection, table(CollectMaxima), columns, [(run_id, layer, start, maxima)])
+    upsert(connection, table(CollectMaximaTable), columns, [(run_id, layer, start, maxima)])
 
 
 def maxima(connection: Connection, run_id: int, layer: int) -> list[bytes]:
     """Return the maxima of the reference excerpts of a layer, shard by shard."""
     query = (
-        select(CollectMaxima.maxima)
-        .where(CollectMaxima.run_id == run_id, CollectMaxima.layer == layer)
-        .order_by(CollectMaxima.start)
+        select(CollectMaximaTable.maxima)
+        .where(CollectMaximaTable.run_id == run_id, CollectMaximaTable.layer == layer)
+        .order_by(CollectMaximaTable.start)
     )
     return list(connection.scalars(query))
 
 
 def bounds(connection: Connection, run_id: int, layer: int) -> tuple[bytes, bytes] | None:
     """Return what is known of a layer, (boundaries, bars), once it is."""
-    query = select(CollectBound.boundaries, CollectBound.bars).where(
-        CollectBound.run_id == run_id, CollectBound.layer == layer
+    query = select(CollectBoundTable.boundaries, CollectBoundTable.bars).where(
+        CollectBoundTable.run_id == run_id, CollectBoundTable.layer == layer
     )
     found = connection.execute(query).first()
     return None if found is None else (found[0], found[1])
@@ -110,17 +110,19 @@ def save_bound(
 ) -> None:
     """Store what is known of a layer, in place of what was known before."""
     row = (run_id, layer, boundaries, bars)
-    upsert(connection, table(CollectBound), BOUND_COLUMNS, [row], update=True)
+    upsert(connection, table(CollectBoundTable), BOUND_COLUMNS, [row], update=True)
 
 
 def drop_maxima(connection: Connection, run_id: int, layer: int) -> None:
     """Delete a layer's maxima, once its boundaries are measured."""
-    statement = delete(CollectMaxima)
-    statement = statement.where(CollectMaxima.run_id == run_id, CollectMaxima.layer == layer)
+    statement = delete(CollectMaximaTable)
+    statement = statement.where(
+        CollectMaximaTable.run_id == run_id, CollectMaximaTable.layer == layer
+    )
     connection.execute(statement)
 
 
 def drop_layer(connection: Connection, run_id: int, layer: int) -> None:
     """Delete a layer's parts and bounds, once its records are stored."""
-    for model in (CollectPart, CollectBound):
+    for model in (CollectPartTable, CollectBoundTable):
         connection.execute(delete(model).where(model.run_id == run_id, model.layer == layer))

@@ -7,9 +7,9 @@ from sqlalchemy import Connection, RowMapping, select
 
 from db.bulk import upsert
 from db.runs import table
-from db.tables import RelatedNeurons, RelatedTokens
+from db.tables import RelatedNeuronsTable, RelatedTokensTable
 
-_NEURONS, _TOKENS = table(RelatedNeurons), table(RelatedTokens)
+_NEURONS, _TOKENS = table(RelatedNeuronsTable), table(RelatedTokensTable)
 
 
 def save_related_neurons(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
@@ -26,19 +26,19 @@ def related_neurons(
     connection: Connection, run_id: int, layer: int, neuron: int
 ) -> dict[str, RowMapping]:
     """Return a neuron's row of each direction that is stored."""
-    return _by_direction(connection, RelatedNeurons, run_id, layer, neuron)
+    return _by_direction(connection, RelatedNeuronsTable, run_id, layer, neuron)
 
 
 def related_tokens(
     connection: Connection, run_id: int, layer: int, neuron: int
 ) -> dict[str, RowMapping]:
     """Return a neuron's row of each direction that is stored."""
-    return _by_direction(connection, RelatedTokens, run_id, layer, neuron)
+    return _by_direction(connection, RelatedTokensTable, run_id, layer, neuron)
 
 
 def _by_direction(
     connection: Connection,
-    model: type[RelatedNeurons] | type[RelatedTokens],
+    model: type[RelatedNeuronsTable] | type[RelatedTokensTable],
     run_id: int,
     layer: int,
     neuron: int,

@@ -7,44 +7,44 @@ from sqlalchemy import Connection, RowMapping, func, select, text
 
 from db.runs import table
 from db.tables import (
-    Ablation,
+    AblationTable,
     Base,
-    BaselineScore,
-    CalibratedScore,
-    Candidate,
-    CandidateScore,
-    Excerpt,
-    Explanation,
-    ImportedNeuron,
-    NeuronRecords,
-    RelatedNeurons,
-    RelatedTokens,
-    RunOrigin,
-    Score,
-    ScorerResult,
-    Sentence,
-    Simulation,
-    TokenMeans,
+    BaselineScoreTable,
+    CalibratedScoreTable,
+    CandidateScoreTable,
+    CandidateTable,
+    ExcerptTable,
+    ExplanationTable,
+    ImportedNeuronTable,
+    NeuronRecordsTable,
+    RelatedNeuronsTable,
+    RelatedTokensTable,
+    RunOriginTable,
+    ScorerResultTable,
+    ScoreTable,
+    SentenceTable,
+    SimulationTable,
+    TokenMeansTable,
 )
 
 AT_ONCE = 64  # rows that a cursor fetches
 
 STORED: Mapping[str, type[Base]] = {
-    "records": NeuronRecords,
-    "explanations": Explanation,
-    "simulations": Simulation,
-    "scores": Score,
-    "token_means": TokenMeans,
-    "related_neurons": RelatedNeurons,
-    "related_tokens": RelatedTokens,
-    "baseline_scores": BaselineScore,
-    "imported": ImportedNeuron,
-    "calibrated_scores": CalibratedScore,
-    "scorers": ScorerResult,
-    "ablations": Ablation,
-    "candidates": Candidate,
-    "candidate_scores": CandidateScore,
-    "sentences": Sentence,
+    "records": NeuronRecordsTable,
+    "explanations": ExplanationTable,
+    "simulations": SimulationTable,
+    "scores": ScoreTable,
+    "token_means": TokenMeansTable,
+    "related_neurons": RelatedNeuronsTable,
+    "related_tokens": RelatedTokensTable,
+    "baseline_scores": BaselineScoreTable,
+    "imported": ImportedNeuronTable,
+    "calibrated_scores": CalibratedScoreTable,
+    "scorers": ScorerResultTable,
+    "ablations": AblationTable,
+    "candidates": CandidateTable,
+    "candidate_scores": CandidateScoreTable,
+    "sentences": SentenceTable,
 }
 
 
@@ -68,9 +68,11 @@ def stream(connection: Connection, kind: str, run_id: int, layer: int) -> Iterat
 def stream_excerpts(connection: Connection, corpus_id: int) -> Iterator[RowMapping]:
     """Yield the excerpts of a corpus, in order, from a cursor that the server keeps."""
     query = (
-        select(Excerpt.excerpt, Excerpt.document, Excerpt.position, Excerpt.tokens)
-        .where(Excerpt.corpus_id == corpus_id)
-        .order_by(Excerpt.excerpt)
+        select(
+            ExcerptTable.excerpt, ExcerptTable.document, ExcerptTable.position, ExcerptTable.tokens
+        )
+        .where(ExcerptTable.corpus_id == corpus_id)
+        .order_by(ExcerptTable.excerpt)
     )
     options = {"yield_per": 16 * AT_ONCE}
     yield from connection.execute(query, execution_options=options).mappings()
@@ -87,14 +89,14 @@ def counts(connection: Connection, run_id: int) -> dict[str, int]:
 
 def neurons_by_layer(connection: Connection, run_id: int) -> dict[int, int]:
     """Return how many neurons with records each layer has."""
-    layer = NeuronRecords.layer
-    query = select(layer, func.count()).where(NeuronRecords.run_id == run_id)
+    layer = NeuronRecordsTable.layer
+    query = select(layer, func.count()).where(NeuronRecordsTable.run_id == run_id)
     return {number: n for number, n in connection.execute(query.group_by(layer).order_by(layer))}
 
 
 def origin(connection: Connection, run_id: int) -> RowMapping | None:
     """Return where a run has its records from; None where it collected them itself."""
-    query = select(*table(RunOrigin).c).where(RunOrigin.run_id == run_id)
+    query = select(*table(RunOriginTable).c).where(RunOriginTable.run_id == run_id)
     return connection.execute(query).mappings().first()
 
 

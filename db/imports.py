@@ -9,17 +9,17 @@ from db import connections, records, results, runs
 from db.bulk import upsert
 from db.datasets import STORED
 from db.tables import (
-    Corpus,
-    Excerpt,
-    ImportedNeuron,
-    NeuronRecords,
-    Run,
-    RunOrigin,
-    Token,
-    Vocabulary,
+    CorpusTable,
+    ExcerptTable,
+    ImportedNeuronTable,
+    NeuronRecordsTable,
+    RunOriginTable,
+    RunTable,
+    TokenTable,
+    VocabularyTable,
 )
 
-IMPORTED_COLUMNS = tuple(runs.table(ImportedNeuron).columns.keys())
+IMPORTED_COLUMNS = tuple(runs.table(ImportedNeuronTable).columns.keys())
 
 
 def create(
@@ -30,16 +30,20 @@ def create(
 ) -> int:
     """Store a run that is being imported, with an empty corpus and vocabulary; return its id."""
     digest = corpus["digest"]
-    vocabulary = insert(Vocabulary).values(digest=digest, n_tokens=0).returning(Vocabulary.id)
+    vocabulary = (
+        insert(VocabularyTable).values(digest=digest, n_tokens=0).returning(VocabularyTable.id)
+    )
     vocabulary_id = connection.execute(vocabulary).scalar_one()
     values = {**corpus, "vocabulary_id": vocabulary_id}
-    corpus_id = connection.execute(insert(Corpus).values(values).returning(Corpus.id)).scalar_one()
+    corpus_id = connection.execute(
+        insert(CorpusTable).values(values).returning(CorpusTable.id)
+    ).scalar_one()
     run_id = runs.create(connection, {**run, "corpus_id": corpus_id, "state": "importing"})
-    connection.execute(insert(RunOrigin).values(run_id=run_id, **origin))
+    connection.execute(insert(RunOriginTable).values(run_id=run_id, **origin))
     return run_id
 
 
-class SoleRight:
+class ImportLock:
     """The right of one command to import a run, until the block ends or its process does."""
 
     def __init__(self, engine: Engine) -> None:
@@ -64,8 +68,8 @@ _LOCK = 0x696D70  # "imp", so that the lock of a run is no other's
 
 def stored_neurons(connection: Connection, run_id: int, layer: int) -> set[int]:
     """Return the neurons of a layer that are imported already."""
-    query = select(NeuronRecords.neuron).where(
-        NeuronRecords.run_id == run_id, NeuronRecords.layer == layer
+    query = select(NeuronRecordsTable.neuron).where(
+        NeuronRecordsTable.run_id == run_id, NeuronRecordsTable.layer == layer
     )
     return set(connection.scalars(query))
 
@@ -78,7 +82,7 @@ def save(connection: Connection, rows: Mapping[str, Sequence[Sequence[Any]]]) ->
 
 
 def _save_imported(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    return upsert(connection, runs.table(ImportedNeuron), IMPORTED_COLUMNS, rows)
+    return upsert(connection, runs.table(ImportedNeuronTable), IMPORTED_COLUMNS, rows)
 
 
 _STORES = {
@@ -101,7 +105,7 @@ def finish(connection: Connection, run_id: int) -> None:
     connection.execute(_CORPUS, values)
     connection.execute(_VOCABULARY, values)
     connection.execute(
-        update(Run).where(Run.id == run_id).values(state="done", finished_at=func.now())
+        update(RunTable).where(RunTable.id == run_id).values(state="done", finished_at=func.now())
     )
 
 
@@ -136,7 +140,7 @@ def save_origin(
 ) -> None:
     """Store which run another one has its records from."""
     values = {"source": source, "activation_function": activation_function, "from_run": from_run}
-    connection.execute(insert(RunOrigin).values(run_id=run_id, **values))
+    connection.execute(insert(RunOriginTable).values(run_id=run_id, **values))
 
 
 def copy(connection: Connection, base: int, run_id: int, *, explanations: bool) -> None:
@@ -171,8 +175,8 @@ def discard(connection: Connection, run_id: int) -> None:
     """Delete a run that is being imported, with its corpus and vocabulary."""
     corpus_id = runs.get(connection, run_id)["corpus_id"]
     vocabulary_id = runs.corpus(connection, corpus_id)["vocabulary_id"]
-    connection.execute(delete(Run).where(Run.id == run_id, Run.state == "importing"))
-    connection.execute(delete(Excerpt).where(Excerpt.corpus_id == corpus_id))
-    connection.execute(delete(Corpus).where(Corpus.id == corpus_id))
-    connection.execute(delete(Token).where(Token.vocabulary_id == vocabulary_id))
-    connection.execute(delete(Vocabulary).where(Vocabulary.id == vocabulary_id))
+    connection.execute(delete(RunTable).where(RunTable.id == run_id, RunTable.state == "importing"))
+    connection.execute(delete(ExcerptTable).where(ExcerptTable.corpus_id == corpus_id))
+    connection.execute(delete(CorpusTable).where(CorpusTable.id == corpus_id))
+    connection.execute(delete(TokenTable).where(TokenTable.vocabulary_id == vocabulary_id))
+    connection.execute(delete(VocabularyTable).where(VocabularyTable.id == vocabulary_id))

@@ -1,6 +1,6 @@
 """Setting the counters of a run to what its rows say.
 
-A run may go on meanwhile. Locks are taken in the order in which `ShardWork.handing_in` and the
+A run may go on meanwhile. Locks are taken in the order in which `ShardWork.committing` and the
 ledger take them, and sums are read when they are held, so that nothing is counted twice or missed.
 """
 

@@ -7,43 +7,43 @@ from sqlalchemy import Connection, RowMapping, select, text
 
 from db.bulk import upsert
 from db.runs import table
-from db.tables import Explanation, Failure, Retry, Score, Simulation
+from db.tables import ExplanationTable, FailureTable, RetryTable, ScoreTable, SimulationTable
 
 EXPLANATION_COLUMNS = ("run_id", "layer", "neuron", "text", "explainer", "call")
-SIMULATION_COLUMNS = tuple(column.name for column in Simulation.__table__.columns)
-SCORE_COLUMNS = tuple(c.name for c in Score.__table__.columns if c.name != "created_at")
-FAILURE_COLUMNS = tuple(c.name for c in Failure.__table__.columns if c.name != "failed_at")
+SIMULATION_COLUMNS = tuple(column.name for column in SimulationTable.__table__.columns)
+SCORE_COLUMNS = tuple(c.name for c in ScoreTable.__table__.columns if c.name != "created_at")
+FAILURE_COLUMNS = tuple(c.name for c in FailureTable.__table__.columns if c.name != "failed_at")
 
 
 def save_explanations(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Store explanations; a neuron's first one stands, for its simulations refer to it."""
-    return upsert(connection, table(Explanation), EXPLANATION_COLUMNS, rows)
+    return upsert(connection, table(ExplanationTable), EXPLANATION_COLUMNS, rows)
 
 
 def save_simulations(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Store simulations, unless the record has one already."""
-    return upsert(connection, table(Simulation), SIMULATION_COLUMNS, rows)
+    return upsert(connection, table(SimulationTable), SIMULATION_COLUMNS, rows)
 
 
 def save_scores(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Store scores, unless the neuron has one already."""
-    return upsert(connection, table(Score), SCORE_COLUMNS, rows)
+    return upsert(connection, table(ScoreTable), SCORE_COLUMNS, rows)
 
 
 def save_failures(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Store why neurons failed, in the order of FAILURE_COLUMNS."""
-    return upsert(connection, table(Failure), FAILURE_COLUMNS, rows)
+    return upsert(connection, table(FailureTable), FAILURE_COLUMNS, rows)
 
 
 def explanations(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> dict[int, str]:
     """Return the explanations of a range of neurons."""
-    query = select(Explanation.neuron, Explanation.text).where(
-        Explanation.run_id == run_id,
-        Explanation.layer == layer,
-        Explanation.neuron >= start,
-        Explanation.neuron < stop,
+    query = select(ExplanationTable.neuron, ExplanationTable.text).where(
+        ExplanationTable.run_id == run_id,
+        ExplanationTable.layer == layer,
+        ExplanationTable.neuron >= start,
+        ExplanationTable.neuron < stop,
     )
     return {neuron: found for neuron, found in connection.execute(query)}
 
@@ -52,11 +52,13 @@ def simulations(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> dict[int, dict[int, bytes]]:
     """Return expected activations, float16 bytes, by neuron and excerpt."""
-    query = select(Simulation.neuron, Simulation.excerpt, Simulation.expected_activations).where(
-        Simulation.run_id == run_id,
-        Simulation.layer == layer,
-        Simulation.neuron >= start,
-        Simulation.neuron < stop,
+    query = select(
+        SimulationTable.neuron, SimulationTable.excerpt, SimulationTable.expected_activations
+    ).where(
+        SimulationTable.run_id == run_id,
+        SimulationTable.layer == layer,
+        SimulationTable.neuron >= start,
+        SimulationTable.neuron < stop,
     )
     found: dict[int, dict[int, bytes]] = {}
     for neuron, excerpt, expected in connection.execute(query):
@@ -68,20 +70,23 @@ def failed(
     connection: Connection, run_id: int, stages: Sequence[str], layer: int, start: int, stop: int
 ) -> set[int]:
     """Return the neurons of a range that failed in one of these stages."""
-    query = select(Failure.neuron).where(
-        Failure.run_id == run_id,
-        Failure.stage.in_(stages),
-        Failure.layer == layer,
-        Failure.neuron >= start,
-        Failure.neuron < stop,
+    query = select(FailureTable.neuron).where(
+        FailureTable.run_id == run_id,
+        FailureTable.stage.in_(stages),
+        FailureTable.layer == layer,
+        FailureTable.neuron >= start,
+        FailureTable.neuron < stop,
     )
     return set(connection.scalars(query))
 
 
 def scored(connection: Connection, run_id: int, layer: int, start: int, stop: int) -> set[int]:
     """Return the neurons of a range that have a score, or a reason for none."""
-    query = select(Score.neuron).where(
-        Score.run_id == run_id, Score.layer == layer, Score.neuron >= start, Score.neuron < stop
+    query = select(ScoreTable.neuron).where(
+        ScoreTable.run_id == run_id,
+        ScoreTable.layer == layer,
+        ScoreTable.neuron >= start,
+        ScoreTable.neuron < stop,
     )
     return set(connection.scalars(query))
 
@@ -90,12 +95,12 @@ def retries(
     connection: Connection, run_id: int, stage: str, layer: int, start: int, stop: int
 ) -> dict[int, int]:
     """Return how often a person asked to try these neurons again."""
-    query = select(Retry.neuron, Retry.times).where(
-        Retry.run_id == run_id,
-        Retry.stage == stage,
-        Retry.layer == layer,
-        Retry.neuron >= start,
-        Retry.neuron < stop,
+    query = select(RetryTable.neuron, RetryTable.times).where(
+        RetryTable.run_id == run_id,
+        RetryTable.stage == stage,
+        RetryTable.layer == layer,
+        RetryTable.neuron >= start,
+        RetryTable.neuron < stop,
     )
     return {neuron: times for neuron, times in connection.execute(query)}
 

@@ -6,7 +6,17 @@ from typing import Any
 from sqlalchemy import Connection, Row, RowMapping, func, insert, select, text, update
 
 from db.bulk import upsert
-from db.tables import Base, Corpus, Excerpt, Neuron, Progress, Run, Shard, Token, Vocabulary
+from db.tables import (
+    Base,
+    CorpusTable,
+    ExcerptTable,
+    NeuronTable,
+    ProgressTable,
+    RunTable,
+    ShardTable,
+    TokenTable,
+    VocabularyTable,
+)
 
 EXCERPT_COLUMNS = ("corpus_id", "excerpt", "document", "position", "tokens")
 SHARD_COLUMNS = ("run_id", "stage", "step", "layer", "start", "stop", "weight", "state")
@@ -14,7 +24,11 @@ SHARD_COLUMNS = ("run_id", "stage", "step", "layer", "start", "stop", "weight", 
 
 def find(connection: Connection, name: str) -> RowMapping | None:
     """Return the run of this name, if there is one."""
-    return connection.execute(select(*Run.__table__.c).where(Run.name == name)).mappings().first()
+    return (
+        connection.execute(select(*RunTable.__table__.c).where(RunTable.name == name))
+        .mappings()
+        .first()
+    )
 
 
 def get(connection: Connection, run_id: int) -> RowMapping:
@@ -23,7 +37,11 @@ def get(connection: Connection, run_id: int) -> RowMapping:
     Raises:
         LookupError: There is none with this id.
     """
-    found = connection.execute(select(*Run.__table__.c).where(Run.id == run_id)).mappings().first()
+    found = (
+        connection.execute(select(*RunTable.__table__.c).where(RunTable.id == run_id))
+        .mappings()
+        .first()
+    )
     if found is None:
         raise LookupError(f"there is no run with id {run_id}")
     return found
@@ -31,34 +49,37 @@ def get(connection: Connection, run_id: int) -> RowMapping:
 
 def get_for_update(connection: Connection, run_id: int) -> RowMapping:
     """Return a run, which nobody else changes until the commit."""
-    query = select(*Run.__table__.c).where(Run.id == run_id).with_for_update()
+    query = select(*RunTable.__table__.c).where(RunTable.id == run_id).with_for_update()
     return connection.execute(query).mappings().one()
 
 
 def latest(connection: Connection) -> RowMapping | None:
     """Return the run that was created last; one that is being imported is none yet."""
     query = (
-        select(*Run.__table__.c).where(Run.state != "importing").order_by(Run.id.desc()).limit(1)
+        select(*RunTable.__table__.c)
+        .where(RunTable.state != "importing")
+        .order_by(RunTable.id.desc())
+        .limit(1)
     )
     return connection.execute(query).mappings().first()
 
 
 def create(connection: Connection, values: Mapping[str, Any]) -> int:
     """Store a run and return its id."""
-    statement = insert(Run).values(**values).returning(Run.id)
+    statement = insert(RunTable).values(**values).returning(RunTable.id)
     return int(connection.execute(statement).scalar_one())
 
 
 def save_vocabulary(connection: Connection, digest: str, texts: Sequence[str]) -> int:
     """Store a tokenizer's tokens, unless they are stored, and return the vocabulary's id."""
-    found = connection.scalar(select(Vocabulary.id).where(Vocabulary.digest == digest))
+    found = connection.scalar(select(VocabularyTable.id).where(VocabularyTable.digest == digest))
     if found is not None:
         return int(found)
     values = {"digest": digest, "n_tokens": len(texts)}
-    statement = insert(Vocabulary).values(values).returning(Vocabulary.id)
+    statement = insert(VocabularyTable).values(values).returning(VocabularyTable.id)
     vocabulary_id = int(connection.execute(statement).scalar_one())
     rows = ((vocabulary_id, token, value) for token, value in enumerate(texts))
-    upsert(connection, table(Token), ("vocabulary_id", "token", "text"), rows)
+    upsert(connection, table(TokenTable), ("vocabulary_id", "token", "text"), rows)
     return vocabulary_id
 
 
@@ -66,13 +87,13 @@ def save_corpus(
     connection: Connection, values: Mapping[str, Any], excerpts: Iterable[tuple[str, int, bytes]]
 ) -> int:
     """Store excerpts (document, position, tokens), unless they are stored; return the corpus id."""
-    found = connection.scalar(select(Corpus.id).where(Corpus.digest == values["digest"]))
+    found = connection.scalar(select(CorpusTable.id).where(CorpusTable.digest == values["digest"]))
     if found is not None:
         return int(found)
-    statement = insert(Corpus).values(**values).returning(Corpus.id)
+    statement = insert(CorpusTable).values(**values).returning(CorpusTable.id)
     corpus_id = int(connection.execute(statement).scalar_one())
     rows = ((corpus_id, number, *excerpt) for number, excerpt in enumerate(excerpts))
-    upsert(connection, table(Excerpt), EXCERPT_COLUMNS, rows)
+    upsert(connection, table(ExcerptTable), EXCERPT_COLUMNS, rows)
     return corpus_id
 
 
@@ -90,12 +111,12 @@ def save_plan(
     state), totals (stage, layer, total).
     """
     columns = ("run_id", "layer", "neuron", "is_ablated")
-    upsert(connection, table(Neuron), columns, ((run_id, *neuron) for neuron in neurons))
+    upsert(connection, table(NeuronTable), columns, ((run_id, *neuron) for neuron in neurons))
     rows = [dict(zip(SHARD_COLUMNS, (run_id, *shard), strict=True)) for shard in shards]
-    connection.execute(insert(Shard), rows)
+    connection.execute(insert(ShardTable), rows)
     upsert(
         connection,
-        table(Progress),
+        table(ProgressTable),
         ("run_id", "stage", "layer", "total"),
         ((run_id, *total) for total in totals),
     )
@@ -104,8 +125,8 @@ def save_plan(
 def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
     """Pause a running run. The first reason stands. Return whether it was running."""
     statement = (
-        update(Run)
-        .where(Run.id == run_id, Run.state == "running")
+        update(RunTable)
+        .where(RunTable.id == run_id, RunTable.state == "running")
         .values(state="paused", pause_cause=cause, pause_reason=reason)
     )
     return connection.execute(statement).rowcount == 1
@@ -114,8 +135,8 @@ def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
 def cancel(connection: Connection, run_id: int) -> bool:
     """End a run for good. Return whether it was not over yet."""
     statement = (
-        update(Run)
-        .where(Run.id == run_id, Run.state.in_(("running", "paused")))
+        update(RunTable)
+        .where(RunTable.id == run_id, RunTable.state.in_(("running", "paused")))
         .values(state="cancelled", pause_cause=None, pause_reason=None, finished_at=func.now())
     )
     return connection.execute(statement).rowcount == 1
@@ -123,14 +144,14 @@ def cancel(connection: Connection, run_id: int) -> bool:
 
 def is_running(connection: Connection, run_id: int) -> bool:
     """Return whether a run is there and not paused or done."""
-    return connection.scalar(select(Run.state).where(Run.id == run_id)) == "running"
+    return connection.scalar(select(RunTable.state).where(RunTable.id == run_id)) == "running"
 
 
 def resume(connection: Connection, run_id: int) -> None:
     """Let a run go on."""
     connection.execute(
-        update(Run)
-        .where(Run.id == run_id)
+        update(RunTable)
+        .where(RunTable.id == run_id)
         .values(state="running", pause_cause=None, pause_reason=None, finished_at=None)
     )
 
@@ -138,20 +159,20 @@ def resume(connection: Connection, run_id: int) -> None:
 def finish(connection: Connection, run_id: int) -> None:
     """Mark a run as done."""
     connection.execute(
-        update(Run)
-        .where(Run.id == run_id, Run.state == "running")
+        update(RunTable)
+        .where(RunTable.id == run_id, RunTable.state == "running")
         .values(state="done", finished_at=func.now())
     )
 
 
 def update_limits(connection: Connection, run_id: int, config: Mapping[str, Any]) -> None:
     """Take over a configuration that differs in what may change: limits, prices, timeouts."""
-    connection.execute(update(Run).where(Run.id == run_id).values(config=config))
+    connection.execute(update(RunTable).where(RunTable.id == run_id).values(config=config))
 
 
 def set_budget(connection: Connection, run_id: int, usd: float | None) -> None:
     """Change what a run may spend, in USD; None is no limit."""
-    connection.execute(update(Run).where(Run.id == run_id).values(budget_usd=usd))
+    connection.execute(update(RunTable).where(RunTable.id == run_id).values(budget_usd=usd))
 
 
 def neurons_in(
@@ -159,10 +180,10 @@ def neurons_in(
 ) -> list[int]:
     """Return the run's neurons of a layer in a range, in order."""
     query = (
-        select(Neuron.neuron)
-        .where(Neuron.run_id == run_id, Neuron.layer == layer)
-        .where(Neuron.neuron >= start, Neuron.neuron < stop)
-        .order_by(Neuron.neuron)
+        select(NeuronTable.neuron)
+        .where(NeuronTable.run_id == run_id, NeuronTable.layer == layer)
+        .where(NeuronTable.neuron >= start, NeuronTable.neuron < stop)
+        .order_by(NeuronTable.neuron)
     )
     return list(connection.scalars(query))
 
@@ -170,17 +191,22 @@ def neurons_in(
 def ablated_in(connection: Connection, run_id: int, layer: int, start: int, stop: int) -> list[int]:
     """Return those neurons of a range that are to be ablated, in order."""
     query = (
-        select(Neuron.neuron)
-        .where(Neuron.run_id == run_id, Neuron.layer == layer, Neuron.is_ablated)
-        .where(Neuron.neuron >= start, Neuron.neuron < stop)
-        .order_by(Neuron.neuron)
+        select(NeuronTable.neuron)
+        .where(NeuronTable.run_id == run_id, NeuronTable.layer == layer, NeuronTable.is_ablated)
+        .where(NeuronTable.neuron >= start, NeuronTable.neuron < stop)
+        .order_by(NeuronTable.neuron)
     )
     return list(connection.scalars(query))
 
 
 def layers_of(connection: Connection, run_id: int) -> list[int]:
     """Return the layers that the run is about, in order."""
-    query = select(Neuron.layer).where(Neuron.run_id == run_id).distinct().order_by(Neuron.layer)
+    query = (
+        select(NeuronTable.layer)
+        .where(NeuronTable.run_id == run_id)
+        .distinct()
+        .order_by(NeuronTable.layer)
+    )
     return list(connection.scalars(query))
 
 
@@ -189,10 +215,10 @@ def excerpts_between(
 ) -> Sequence[Row[int, bytes]]:
     """Return (excerpt, tokens as int32 bytes) of a range of excerpts, in order."""
     query = (
-        select(Excerpt.excerpt, Excerpt.tokens)
-        .where(Excerpt.corpus_id == corpus_id)
-        .where(Excerpt.excerpt >= start, Excerpt.excerpt < stop)
-        .order_by(Excerpt.excerpt)
+        select(ExcerptTable.excerpt, ExcerptTable.tokens)
+        .where(ExcerptTable.corpus_id == corpus_id)
+        .where(ExcerptTable.excerpt >= start, ExcerptTable.excerpt < stop)
+        .order_by(ExcerptTable.excerpt)
     )
     return connection.execute(query).all()
 
@@ -201,21 +227,25 @@ def excerpts_named(
     connection: Connection, corpus_id: int, numbers: Sequence[int]
 ) -> dict[int, bytes]:
     """Return the tokens, as int32 bytes, of these excerpts."""
-    query = select(Excerpt.excerpt, Excerpt.tokens).where(
-        Excerpt.corpus_id == corpus_id, Excerpt.excerpt == func.any(list(numbers))
+    query = select(ExcerptTable.excerpt, ExcerptTable.tokens).where(
+        ExcerptTable.corpus_id == corpus_id, ExcerptTable.excerpt == func.any(list(numbers))
     )
     return {number: tokens for number, tokens in connection.execute(query)}
 
 
 def corpus(connection: Connection, corpus_id: int) -> RowMapping:
     """Return a corpus."""
-    query = select(*Corpus.__table__.c).where(Corpus.id == corpus_id)
+    query = select(*CorpusTable.__table__.c).where(CorpusTable.id == corpus_id)
     return connection.execute(query).mappings().one()
 
 
 def token_texts(connection: Connection, vocabulary_id: int) -> list[str]:
     """Return the text of every token of a vocabulary, by token."""
-    query = select(Token.text).where(Token.vocabulary_id == vocabulary_id).order_by(Token.token)
+    query = (
+        select(TokenTable.text)
+        .where(TokenTable.vocabulary_id == vocabulary_id)
+        .order_by(TokenTable.token)
+    )
     return list(connection.scalars(query))
 
 

@@ -26,11 +26,11 @@ WorkerError
 from typing import ClassVar
 
 
-class WorkerError(Exception):
+class NeuroglossError(Exception):
     """Base class of all errors that a task raises on purpose."""
 
 
-class TransientError(WorkerError):
+class TransientError(NeuroglossError):
     """The same call may succeed later."""
 
 
@@ -50,7 +50,7 @@ class ServiceUnavailable(TransientError):
     """The service could not be reached, or answered with a server error."""
 
 
-class RowError(WorkerError):
+class RowError(NeuroglossError):
     """One neuron fails for a reason of its own. `failure_class` is what `retry --class` takes."""
 
     failure_class: ClassVar[str] = "failed"
@@ -95,7 +95,7 @@ class Unavailable(RowError):
     failure_class = "unavailable"
 
 
-class RunError(WorkerError):
+class RunError(NeuroglossError):
     """Every other call of the run would fail alike, so the run pauses. `reason` says what to do."""
 
     cause: ClassVar[str] = "error"
@@ -147,15 +147,15 @@ class CannotCollect(RunError):
     cause = "collect"
 
 
-class LeaseLost(WorkerError):
+class LeaseLost(NeuroglossError):
     """Another worker has the shard now."""
 
 
-class Waiting(WorkerError):
+class Waiting(NeuroglossError):
     """The shard's questions are put into batches."""
 
 
-class Interrupted(WorkerError):
+class Interrupted(NeuroglossError):
     """The worker was told to stop."""
 
 

@@ -16,11 +16,11 @@ from sqlalchemy import make_url, text
 from db.session import make_engine, transaction
 from neurogloss.config.settings import with_driver
 from neurogloss.errors import InputError
-from orchestrator.environment import Surroundings, upgrade_schema
+from orchestrator.environment import Environment, upgrade_schema
 from orchestrator.local.postgres import program
 
 
-def back_up(surroundings: Surroundings, path: Path) -> None:
+def back_up(surroundings: Environment, path: Path) -> None:
     """Write the database to a file, as it is at this moment. Runs may go on meanwhile.
 
     Raises:
@@ -39,7 +39,7 @@ def back_up(surroundings: Surroundings, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def restore(surroundings: Surroundings, path: Path) -> None:
+def restore(surroundings: Environment, path: Path) -> None:
     """Fill a database that has no runs from a backup, and bring it to the schema of this code.
 
     Raises:
@@ -66,7 +66,7 @@ def _empty(url: str) -> None:
 
 
 def _run(
-    surroundings: Surroundings, name: str, arguments: Sequence[str], *, connects: bool = True
+    surroundings: Environment, name: str, arguments: Sequence[str], *, connects: bool = True
 ) -> None:
     url = make_url(with_driver(surroundings.settings.database_url))
     env = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
@@ -79,7 +79,7 @@ def _run(
         raise InputError(f"{name} failed: {done.stderr.strip()}")
 
 
-def _path(surroundings: Surroundings, name: str) -> str:
+def _path(surroundings: Environment, name: str) -> str:
     if surroundings.home is not None:
         return str(program(name))
     found = shutil.which(name)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, RowMapping
 
 from db import batch_requests, batches, heartbeats, progress, runs, shard_readiness, shards
 from db.session import transaction
-from neurogloss.config.endpoint import Batches
+from neurogloss.config.endpoint import BatchesConfig
 from neurogloss.stages import STAGES
 from worker import signatures
 from worker.signatures import QUEUES
@@ -77,25 +77,27 @@ def _park(connection: Connection, run_id: int) -> None:
             progress.count_shard(connection, shard["id"])
 
 
-def _batching(config: Mapping[str, Any]) -> dict[str, Batches]:
+def _batching(config: Mapping[str, Any]) -> dict[str, BatchesConfig]:
     """Return the endpoints that are asked in batches, and how."""
     return {
-        name: Batches.model_validate(endpoint.get("batches", {}))
+        name: BatchesConfig.model_validate(endpoint.get("batches", {}))
         for name, endpoint in config["endpoints"].items()
         if endpoint.get("mode") == "batch"
     }
 
 
-def _batches_are_due(connection: Connection, run_id: int, batching: Mapping[str, Batches]) -> bool:
+def _batches_are_due(
+    connection: Connection, run_id: int, batching: Mapping[str, BatchesConfig]
+) -> bool:
     batch_requests.withdraw(connection, run_id, list(batching))
     if not batching and not batches.under_way(connection, run_id):
         return False
-    pause = min((found.poll_s for found in batching.values()), default=Batches().poll_s)
+    pause = min((found.poll_s for found in batching.values()), default=BatchesConfig().poll_s)
     return batches.take_turn(connection, run_id, pause)
 
 
 def _queue(
-    connection: Connection, run_id: int, lease_s: float, batching: Mapping[str, Batches]
+    connection: Connection, run_id: int, lease_s: float, batching: Mapping[str, BatchesConfig]
 ) -> list[Signature]:
     counts = shards.count_open(connection, run_id)
     to_send: list[tuple[int, str]] = []

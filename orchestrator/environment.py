@@ -13,13 +13,13 @@ from neurogloss.config.settings import Settings, with_driver
 from neurogloss.errors import InputError
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.services import start_services
-from worker.outages import reason_of
+from worker.outages import first_line_of
 
 EMBEDDED_LEASE_S = "20"  # one machine: a worker that is not heard of is dead, not far away
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """The services of a command. `home` is the state folder of embedded ones, None for others."""
 
     settings: Settings
@@ -45,7 +45,7 @@ def home_folder() -> Path:
     return Path(os.environ.get("NEUROGLOSS_HOME", ".neurogloss")).absolute()
 
 
-def find_surroundings() -> Surroundings:
+def find_environment() -> Environment:
     """Return the services that the environment names; with none named, start embedded ones.
 
     Raises:
@@ -56,7 +56,7 @@ def find_surroundings() -> Surroundings:
         (missing,) = {"DATABASE_URL", "REDIS_URL"} - named
         raise InputError(f"{missing} is not set: set both, or neither for embedded services")
     if named:
-        return Surroundings(Settings.from_env(os.environ), None)
+        return Environment(Settings.from_env(os.environ), None)
     home = home_folder()
     try:
         urls = start_services(home)
@@ -64,10 +64,10 @@ def find_surroundings() -> Surroundings:
         raise InputError(str(error)) from error
     env = {"NEUROGLOSS_LEASE_SECONDS": EMBEDDED_LEASE_S, **os.environ}
     env |= {"DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url}
-    return Surroundings(Settings.from_env(env), home)
+    return Environment(Settings.from_env(env), home)
 
 
-def open_database(surroundings: Surroundings) -> Engine:
+def open_database(surroundings: Environment) -> Engine:
     """Return an engine on a database of this code's schema; embedded ones are migrated.
 
     Raises:
@@ -79,7 +79,7 @@ def open_database(surroundings: Surroundings) -> Engine:
     try:
         check_schema(engine)
     except OperationalError as error:
-        reason = reason_of(error)
+        reason = first_line_of(error)
         raise InputError(f"DATABASE_URL: the database cannot be reached: {reason}") from error
     return engine
 

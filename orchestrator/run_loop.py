@@ -13,19 +13,19 @@ from db.session import is_away, transaction
 from orchestrator.cli.terminal import views
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.dispatch import BrokerAway, tick
-from orchestrator.environment import Surroundings
+from orchestrator.environment import Environment
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.workers import LocalWorkers
-from worker.outages import LONGEST_PAUSE_S, reason_of
+from worker.outages import LONGEST_PAUSE_S, first_line_of
 
 TICK_S = 0.25
 PLAIN_EVERY_S = 10.0  # between progress lines where the output is no terminal
 
 
-def follow(
+def follow_run(
     console: Console,
     engine: Engine,
-    surroundings: Surroundings,
+    surroundings: Environment,
     run_id: int,
     name: str,
     workers: LocalWorkers | None,
@@ -43,7 +43,7 @@ def follow(
                 if not isinstance(error, BrokerAway) and not is_away(error):
                     raise
                 pause = min(2 * pause, LONGEST_PAUSE_S)
-                display.note(f"away, trying again in {pause:.1f} s: {reason_of(error)}")
+                display.note(f"away, trying again in {pause:.1f} s: {first_line_of(error)}")
                 with suppress(ServiceError):
                     surroundings.ensure()
                 time.sleep(pause)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 LONGEST_PAUSE_S = 10.0
 
 
-def patiently(action: Callable[[], T], stop: threading.Event | None = None) -> T:
+def retry_while_db_down(action: Callable[[], T], stop: threading.Event | None = None) -> T:
     """Return what `action` returns, once the database lets it, however long that takes.
 
     Args:
@@ -44,10 +44,10 @@ def patiently(action: Callable[[], T], stop: threading.Event | None = None) -> T
 def _say(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     pause = state.next_action.sleep if state.next_action else 0.0
-    log.warning("the database is away, trying again in %.1f s: %s", pause, reason_of(error))
+    log.warning("the database is away, trying again in %.1f s: %s", pause, first_line_of(error))
 
 
-def reason_of(error: BaseException | None) -> str:
+def first_line_of(error: BaseException | None) -> str:
     """Return the first line of what a service, or its driver, says of an error."""
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

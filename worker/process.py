@@ -18,9 +18,9 @@ from db import heartbeats, runs, shards
 from db.session import is_away, make_engine, transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.config.settings import Settings
-from neurogloss.errors import Interrupted, LeaseLost, RunError, Waiting, WorkerError
-from worker.outages import patiently, reason_of
-from worker.shard import Errand, Lease, ShardWork
+from neurogloss.errors import Interrupted, LeaseLost, NeuroglossError, RunError, Waiting
+from worker.outages import first_line_of, retry_while_db_down
+from worker.shard import ClaimedShard, Lease, RunJob
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class _Process:
         self.engine = make_engine(settings.database_url, pool_size=4)
         self.stop = threading.Event()
         self.ended = threading.Event()
-        self.held: dict[int, ShardWork] = {}
+        self.held: dict[int, ClaimedShard] = {}
         self.finished = 0
         self.beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -45,7 +45,7 @@ class _Process:
             try:
                 self._beat_once()
             except SQLAlchemyError as error:  # of any kind: without a pulse, leases run out
-                log.warning("heartbeat failed, trying again: %s", reason_of(error))
+                log.warning("heartbeat failed, trying again: %s", first_line_of(error))
             if self.ended.wait(pause):  # not at `stop`: answers in flight are still waited for
                 return
 
@@ -56,9 +56,9 @@ class _Process:
             beat = (self.name, self.queue, socket.gethostname(), self.finished)
             heartbeats.beat(connection, *beat)
             lease_s = self.settings.lease_s
-            ours = shards.renew(connection, [work.claim for work in held], lease_s)
-        for work in held:
-            work.stop.renew(asked_at + lease_s if work.claim.shard_id in ours else asked_at)
+            ours = shards.renew(connection, [shard.claim for shard in held], lease_s)
+        for shard in held:
+            shard.lease.renew(asked_at + lease_s if shard.claim.shard_id in ours else asked_at)
 
 
 _process: _Process | None = None
@@ -103,11 +103,11 @@ def stop() -> None:
         with transaction(_process.engine) as connection:
             heartbeats.leave(connection, _process.name)
     except SQLAlchemyError as error:
-        log.warning("could not sign off: %s", reason_of(error))
+        log.warning("could not sign off: %s", first_line_of(error))
     _process.engine.dispose()
 
 
-def work(shard_id: int, stage: Callable[[ShardWork], None]) -> None:
+def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
     """Claim a shard and do it. Does nothing when it is done, taken, or its run is paused."""
     process = _process
     if process is None:
@@ -125,7 +125,7 @@ def work(shard_id: int, stage: Callable[[ShardWork], None]) -> None:
         process.held.pop(shard_id, None)
 
 
-def run_errand(run_id: int, errand: Callable[[Errand], None]) -> None:
+def run_job(run_id: int, errand: Callable[[RunJob], None]) -> None:
     """Do something for a run that is no shard's work. Does nothing while the run is paused."""
     process = _process
     if process is None:
@@ -136,13 +136,13 @@ def run_errand(run_id: int, errand: Callable[[Errand], None]) -> None:
         if process.stop.is_set() or run["state"] != "running":
             return
         config = RunConfig.model_validate(run["config"])
-        errand(Errand(process.engine, run_id, config, process.stop))
+        errand(RunJob(process.engine, run_id, config, process.stop))
     except RunError as error:
         _pause(process, run_id, error)
     except SQLAlchemyError as error:
         if not is_away(error):
             raise
-        log.warning("run %d has to wait for the database: %s", run_id, reason_of(error))
+        log.warning("run %d has to wait for the database: %s", run_id, first_line_of(error))
 
 
 def _pause(process: _Process, run_id: int, error: RunError) -> None:
@@ -150,14 +150,14 @@ def _pause(process: _Process, run_id: int, error: RunError) -> None:
         with transaction(process.engine) as connection:
             runs.pause(connection, run_id, error.cause, error.reason)
 
-    patiently(pause)
+    retry_while_db_down(pause)
 
 
-def _claim_or_drop(process: _Process, shard_id: int) -> ShardWork | None:
+def _claim_or_drop(process: _Process, shard_id: int) -> ClaimedShard | None:
     """Claim a shard; a process that is told to stop lets the next one have it at once."""
     try:
         if not process.stop.is_set():
-            return patiently(lambda: _claim(process, shard_id), process.stop)
+            return retry_while_db_down(lambda: _claim(process, shard_id), process.stop)
         with transaction(process.engine) as connection:
             shards.unqueue(connection, shard_id)
     except SQLAlchemyError as error:
@@ -166,7 +166,7 @@ def _claim_or_drop(process: _Process, shard_id: int) -> ShardWork | None:
     return None
 
 
-def _claim(process: _Process, shard_id: int) -> ShardWork | None:
+def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
     lease_s = process.settings.lease_s
     lease = Lease(process.stop, time.monotonic() + lease_s)
     with transaction(process.engine) as connection:
@@ -175,7 +175,7 @@ def _claim(process: _Process, shard_id: int) -> ShardWork | None:
             return None
         run = runs.get(connection, claim.run_id)
     config = RunConfig.model_validate(run["config"])
-    return ShardWork(process.engine, claim, run, config, lease)
+    return ClaimedShard(process.engine, claim, run, config, lease)
 
 
 def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None:
@@ -185,9 +185,11 @@ def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None
         return
     is_outage = is_away(error) or isinstance(error, RedisError)
     if is_outage:
-        log.warning("shard %d (%s) goes back: %s", claim.shard_id, claim.stage, reason_of(error))
+        log.warning(
+            "shard %d (%s) goes back: %s", claim.shard_id, claim.stage, first_line_of(error)
+        )
         process.stop.wait(OUTAGE_PAUSE_S)
-    elif not isinstance(error, WorkerError):
+    elif not isinstance(error, NeuroglossError):
         log.exception("shard %d (%s) failed", claim.shard_id, claim.stage, exc_info=error)
 
     def settle() -> None:
@@ -203,4 +205,4 @@ def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None
                 text = f"{type(error).__name__}: {error}"
                 shards.fail(connection, claim, text)
 
-    patiently(settle)
+    retry_while_db_down(settle)

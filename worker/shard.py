@@ -1,4 +1,4 @@
-"""A claimed shard, with what a stage needs to do it and to hand it in."""
+"""A claimed shard: its lease, and the transaction that commits its results."""
 
 import threading
 import time
@@ -15,13 +15,13 @@ from neurogloss.errors import LeaseLost
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class RunJob:
     """What is done for a run as a whole."""
 
     engine: Engine
     run_id: int
     config: RunConfig
-    stop: threading.Event
+    stop: threading.Event  # set when the process is told to stop
 
 
 class Lease:
@@ -38,20 +38,20 @@ class Lease:
         """Let the lease end at this moment of `time.monotonic`."""
         self._until = until
 
-    def is_set(self) -> bool:
-        """Return whether to stop: the process is told to, or the shard may be another's by now."""
+    def has_ended(self) -> bool:
+        """Return whether the shard may be another's by now, or the process is told to stop."""
         return self._process_stop.is_set() or time.monotonic() >= self._until
 
 
 @dataclass(frozen=True, slots=True)
-class ShardWork:
-    """One attempt at a shard. `stop` is its lease, once that has to be given up."""
+class ClaimedShard:
+    """A shard that this process has claimed, with what its stage needs to do it."""
 
     engine: Engine
     claim: shards.Claim
     run: RowMapping
     config: RunConfig
-    stop: Lease
+    lease: Lease
 
     @property
     def neuron_range(self) -> tuple[int, int, int, int]:
@@ -59,7 +59,7 @@ class ShardWork:
         return self.claim.run_id, self.claim.layer, self.claim.start, self.claim.stop
 
     @contextmanager
-    def handing_in(self) -> Iterator[Connection]:
+    def committing(self) -> Iterator[Connection]:
         """Open the transaction in which the results are stored, counted, and the shard finished.
 
         Raises:

@@ -9,7 +9,7 @@ from worker.app import app
 
 def _work(stage: str, shard_id: int) -> None:
     """Do a shard by the function that bears the name of its stage, as its module does."""
-    process.work(shard_id, getattr(import_module(f"worker.stages.{stage}"), stage))
+    process.do_shard(shard_id, getattr(import_module(f"worker.stages.{stage}"), stage))
 
 
 for _stage in STAGES:
@@ -24,4 +24,4 @@ def batches(run_id: int) -> None:
     """Submit and collect batches of a run."""
     from worker.stages.batches.advance import advance
 
-    process.run_errand(run_id, advance)
+    process.run_job(run_id, advance)

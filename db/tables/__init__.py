@@ -5,56 +5,74 @@ their dimensions. A neuron is (`layer`, `neuron`), both counted from 0.
 """
 
 from db.tables.base import Base
-from db.tables.batches import Batch, BatchRequest, BatchWait
-from db.tables.calls import BudgetHold, CallRecord, RepeatedCall, Spend
-from db.tables.candidates import Candidate, CandidateScore, Sentence
-from db.tables.collection import CollectBound, CollectMaxima, CollectPart
-from db.tables.connections import RelatedNeurons, RelatedTokens
-from db.tables.corpus import Corpus, Excerpt, Token, Vocabulary
-from db.tables.evaluations import Ablation, BaselineScore, CalibratedScore, ScorerResult
-from db.tables.origins import ImportedNeuron, RunOrigin
-from db.tables.records import NeuronRecords, TokenMeans
-from db.tables.results import Explanation, Failure, Retry, Score, Simulation
-from db.tables.runs import Neuron, Progress, Run, Shard, Throughput, Worker
+from db.tables.batches import BatchRequestTable, BatchTable, BatchWaitTable
+from db.tables.calls import BudgetHoldTable, CallTable, RepeatedCallTable, SpendTable
+from db.tables.candidates import CandidateScoreTable, CandidateTable, SentenceTable
+from db.tables.collection import CollectBoundTable, CollectMaximaTable, CollectPartTable
+from db.tables.connections import RelatedNeuronsTable, RelatedTokensTable
+from db.tables.corpus import CorpusTable, ExcerptTable, TokenTable, VocabularyTable
+from db.tables.evaluations import (
+    AblationTable,
+    BaselineScoreTable,
+    CalibratedScoreTable,
+    ScorerResultTable,
+)
+from db.tables.origins import ImportedNeuronTable, RunOriginTable
+from db.tables.records import NeuronRecordsTable, TokenMeansTable
+from db.tables.results import (
+    ExplanationTable,
+    FailureTable,
+    RetryTable,
+    ScoreTable,
+    SimulationTable,
+)
+from db.tables.runs import (
+    NeuronTable,
+    ProgressTable,
+    RunTable,
+    ShardTable,
+    ThroughputTable,
+    WorkerTable,
+)
 
 __all__ = [
-    "Ablation",
+    "AblationTable",
     "Base",
-    "BaselineScore",
-    "Batch",
-    "BatchRequest",
-    "BatchWait",
-    "BudgetHold",
-    "CalibratedScore",
-    "CallRecord",
-    "Candidate",
-    "CandidateScore",
-    "CollectBound",
-    "CollectMaxima",
-    "CollectPart",
-    "Corpus",
-    "Excerpt",
-    "Explanation",
-    "Failure",
-    "ImportedNeuron",
-    "Neuron",
-    "NeuronRecords",
-    "Progress",
-    "RelatedNeurons",
-    "RelatedTokens",
-    "RepeatedCall",
-    "Retry",
-    "Run",
-    "RunOrigin",
-    "Score",
-    "ScorerResult",
-    "Sentence",
-    "Shard",
-    "Simulation",
-    "Spend",
-    "Throughput",
-    "Token",
-    "TokenMeans",
-    "Vocabulary",
-    "Worker",
+    "BaselineScoreTable",
+    "BatchRequestTable",
+    "BatchTable",
+    "BatchWaitTable",
+    "BudgetHoldTable",
+    "CalibratedScoreTable",
+    "CallTable",
+    "CandidateScoreTable",
+    "CandidateTable",
+    "CollectBoundTable",
+    "CollectMaximaTable",
+    "CollectPartTable",
+    "CorpusTable",
+    "ExcerptTable",
+    "ExplanationTable",
+    "FailureTable",
+    "ImportedNeuronTable",
+    "NeuronRecordsTable",
+    "NeuronTable",
+    "ProgressTable",
+    "RelatedNeuronsTable",
+    "RelatedTokensTable",
+    "RepeatedCallTable",
+    "RetryTable",
+    "RunOriginTable",
+    "RunTable",
+    "ScoreTable",
+    "ScorerResultTable",
+    "SentenceTable",
+    "ShardTable",
+    "SimulationTable",
+    "SpendTable",
+    "ThroughputTable",
+    "TokenMeansTable",
+    "TokenTable",
+    "VocabularyTable",
+    "WorkerTable",
 ]

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, run_key
 
 
-class Batch(Base):
+class BatchTable(Base):
     """A file of questions that an endpoint answers in its own time.
 
     `mark` is our name for it, which the endpoint keeps beside its own, `batch_id`: so it is found
@@ -40,7 +40,7 @@ class Batch(Base):
     ended_at: Mapped[datetime | None]
 
 
-class BatchRequest(Base):
+class BatchRequestTable(Base):
     """A question that is to be asked in a batch. It goes when its answer is in the ledger.
 
     `batch` is the one that it is in, if it is in one; `failure_class` says that it will not be
@@ -77,7 +77,7 @@ class BatchRequest(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class BatchWait(Base):
+class BatchWaitTable(Base):
     """A shard that waits for the answer to a question. It is not begun while it waits for any."""
 
     __tablename__ = "batch_wait"

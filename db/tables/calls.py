@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, run_key
 
 
-class CallRecord(Base):
+class CallTable(Base):
     """An answer that was paid for, under the hash of everything that can change it.
 
     `distributions` is what is kept of its log probabilities, see
@@ -37,7 +37,7 @@ class CallRecord(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class RepeatedCall(Base):
+class RepeatedCallTable(Base):
     """An answer to a question that was answered before: paid for, and of no use.
 
     It comes where two processes ask the same at once, one of them having lost its lease. `run_id`
@@ -62,7 +62,7 @@ class RepeatedCall(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Spend(Base):
+class SpendTable(Base):
     """What a run paid, by stage and model, kept in the transaction of the calls."""
 
     __tablename__ = "spend"
@@ -78,7 +78,7 @@ class Spend(Base):
     wasted_usd: Mapped[float]
 
 
-class BudgetHold(Base):
+class BudgetHoldTable(Base):
     """What a worker process has set aside of a run's budget, for calls it has not paid yet."""
 
     __tablename__ = "budget_hold"

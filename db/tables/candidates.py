@@ -6,7 +6,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, run_key
 
 
-class Candidate(Base):
+class CandidateTable(Base):
     """What the explainer wrote about a neuron where it writes more than once.
 
     Drafts are numbered from 0; the revision has the number after the last of them.
@@ -23,7 +23,7 @@ class Candidate(Base):
     call: Mapped[bytes | None]
 
 
-class CandidateScore(Base):
+class CandidateScoreTable(Base):
     """How well a candidate predicts what was held back, in the stage that had to choose.
 
     `choose` judges drafts by the calibration split, `revise` judges a draft and its revision by
@@ -42,7 +42,7 @@ class CandidateScore(Base):
     undefined_reason: Mapped[str | None]
 
 
-class Sentence(Base):
+class SentenceTable(Base):
     """A sentence that the explainer wrote to try its draft on.
 
     `is_expected` says whether the neuron should fire on it if the draft holds. Those `for_judging`

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, run_key
 
 
-class CollectPart(Base):
+class CollectPartTable(Base):
     """What one read shard, or several that were merged, leave of one layer.
 
     Kept record i is the activations `kept_activations[i]`, float16 (n_kept, excerpt_tokens), of
@@ -28,7 +28,7 @@ class CollectPart(Base):
     nonfinite: Mapped[bytes]
 
 
-class CollectMaxima(Base):
+class CollectMaximaTable(Base):
     """Maxima on the reference excerpts of a shard, float16 (n_excerpts, n_neurons)."""
 
     __tablename__ = "collect_maxima"
@@ -39,7 +39,7 @@ class CollectMaxima(Base):
     maxima: Mapped[bytes]
 
 
-class CollectBound(Base):
+class CollectBoundTable(Base):
     """What is known of a layer while it is read.
 
     `boundaries` is float32 (n_neurons, 4). `bars` is int64 (7, n_neurons): the highest keys with

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, run_key
 
 
-class RelatedNeurons(Base):
+class RelatedNeuronsTable(Base):
     """Neurons of earlier (`upstream`) or later (`downstream`) layers, by the strongest weights.
 
     Element i is neuron (`layers[i]`, `neurons[i]`) with `weights[i]`, the highest weight first: the
@@ -28,10 +28,10 @@ class RelatedNeurons(Base):
     weights: Mapped[list[float]]
 
 
-class RelatedTokens(Base):
+class RelatedTokensTable(Base):
     """The tokens that drive a neuron (`input`), or that it drives (`output`), by weight.
 
-    `tokens` and `weights` are in the order of `RelatedNeurons`.
+    `tokens` and `weights` are in the order of `RelatedNeuronsTable`.
     """
 
     __tablename__ = "related_tokens"

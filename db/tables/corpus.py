@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base
 
 
-class Vocabulary(Base):
+class VocabularyTable(Base):
     """A tokenizer's tokens, shared by all corpora that were cut with it."""
 
     __tablename__ = "vocabulary"
@@ -18,7 +18,7 @@ class Vocabulary(Base):
     n_tokens: Mapped[int]
 
 
-class Token(Base):
+class TokenTable(Base):
     """One token. Bytes that are no UTF-8 by themselves read as U+FFFD, and so does NUL."""
 
     __tablename__ = "token"
@@ -28,7 +28,7 @@ class Token(Base):
     text: Mapped[str]
 
 
-class Corpus(Base):
+class CorpusTable(Base):
     """Excerpts cut from a text source, stored once and named by their content."""
 
     __tablename__ = "corpus"
@@ -45,7 +45,7 @@ class Corpus(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Excerpt(Base):
+class ExcerptTable(Base):
     """Contiguous tokens of one document: `tokens` is int32 of shape (excerpt_tokens,)."""
 
     __tablename__ = "excerpt"

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, ScoreColumns, run_key
 
 
-class BaselineScore(ScoreColumns, Base):
+class BaselineScoreTable(ScoreColumns, Base):
     """How well a prediction that needs no explanation does on the records that are scored.
 
     `lookup` predicts a token's mean activation, `token_list` does so for the 50 tokens of the
@@ -29,7 +29,7 @@ class BaselineScore(ScoreColumns, Base):
     baseline: Mapped[str] = mapped_column(primary_key=True)
 
 
-class ScorerResult(Base):
+class ScorerResultTable(Base):
     """What a further scorer found of a neuron's explanation.
 
     `detection` asks which excerpts hold what is explained, `fuzzing` in which of them the right
@@ -52,7 +52,7 @@ class ScorerResult(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class CalibratedScore(ScoreColumns, Base):
+class CalibratedScoreTable(ScoreColumns, Base):
     """Scores of a simulation that was brought to the scale of the activations first.
 
     `linear` takes `slope` * s + `intercept`, fitted on the calibration split; `percentile` matches
@@ -72,7 +72,7 @@ class CalibratedScore(ScoreColumns, Base):
     intercept: Mapped[float | None] = mapped_column(sort_order=2)
 
 
-class Ablation(Base):
+class AblationTable(Base):
     """How much of what a neuron does to the output its simulation does too.
 
     `divergence_simulated` is the mean Jensen-Shannon divergence, in nats, between the subject

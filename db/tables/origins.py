@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, run_key
 
 
-class RunOrigin(Base):
+class RunOriginTable(Base):
     """What a run took its records from: a published dataset, or another run.
 
     `source` is the folder, the URL, or the run. `activation_function` is that of the subject model
@@ -24,7 +24,7 @@ class RunOrigin(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class ImportedNeuron(Base):
+class ImportedNeuronTable(Base):
     """What a published neuron had that a run of ours would not have.
 
     `published_score` is the score as published; the one in `score` is computed from the records as

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, run_key
 
 
-class NeuronRecords(Base):
+class NeuronRecordsTable(Base):
     """The activation records of a neuron, and the statistics of its activations.
 
     `activations` is float16 (n_records, excerpt_tokens); record i is on excerpt `excerpts[i]`.
@@ -37,7 +37,7 @@ class NeuronRecords(Base):
     undefined_reason: Mapped[str | None]
 
 
-class TokenMeans(Base):
+class TokenMeansTable(Base):
     """A neuron's token lookup table, without the excerpts on which the neuron is scored.
 
     It holds the tokens of the scored records and those of the highest mean, sorted: `tokens` int32

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, ScoreColumns, run_key
 
 
-class Explanation(Base):
+class ExplanationTable(Base):
     """What the explainer wrote about a neuron. One for each neuron and run."""
 
     __tablename__ = "explanation"
@@ -22,7 +22,7 @@ class Explanation(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Simulation(Base):
+class SimulationTable(Base):
     """What the simulator expects of a neuron on one excerpt: float16 (excerpt_tokens,).
 
     `distribution` is float16 (excerpt_tokens, 11): the probability that the simulator gave to each
@@ -43,7 +43,7 @@ class Simulation(Base):
     call: Mapped[bytes | None]
 
 
-class Score(ScoreColumns, Base):
+class ScoreTable(ScoreColumns, Base):
     """How well the simulation matches the truth; `undefined_reason` says why there is no score."""
 
     __tablename__ = "score"
@@ -55,7 +55,7 @@ class Score(ScoreColumns, Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Failure(Base):
+class FailureTable(Base):
     """Why a neuron has no result in a stage."""
 
     __tablename__ = "failure"
@@ -71,7 +71,7 @@ class Failure(Base):
     failed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Retry(Base):
+class RetryTable(Base):
     """How often a person asked to try a neuron's stage again: part of a call's identity."""
 
     __tablename__ = "retry"

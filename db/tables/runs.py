@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, run_key
 
 
-class Run(Base):
+class RunTable(Base):
     """One frozen configuration over a set of neurons.
 
     `simulator` is how the simulator was found to be asked when the run was created; NULL where
@@ -50,7 +50,7 @@ class Run(Base):
     batches_due_at: Mapped[datetime | None]
 
 
-class Neuron(Base):
+class NeuronTable(Base):
     """A neuron that the run is about. `is_ablated` marks those that the stage `ablate` is about."""
 
     __tablename__ = "neuron"
@@ -61,7 +61,7 @@ class Neuron(Base):
     is_ablated: Mapped[bool] = mapped_column(server_default="false")
 
 
-class Shard(Base):
+class ShardTable(Base):
     """The part of a stage that one task does, and who is doing it.
 
     `start` up to, not including, `stop` counts excerpts in the steps of `collect` that read text,
@@ -105,7 +105,7 @@ class Shard(Base):
     error: Mapped[str | None]
 
 
-class Progress(Base):
+class ProgressTable(Base):
     """Counters of a stage, kept in the transaction of the result. Layer -1 is the whole model."""
 
     __tablename__ = "progress"
@@ -119,7 +119,7 @@ class Progress(Base):
     last_result_at: Mapped[datetime | None]
 
 
-class Throughput(Base):
+class ThroughputTable(Base):
     """What a stage finished in each minute, from which rates and ETAs are read."""
 
     __tablename__ = "throughput"
@@ -130,7 +130,7 @@ class Throughput(Base):
     finished: Mapped[int]
 
 
-class Worker(Base):
+class WorkerTable(Base):
     """A worker process and when it last said that it lives."""
 
     __tablename__ = "worker"

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from neurogloss.config.section import Amount, Positive, Seconds, Section, Text, Tokens
 
 
-class Prices(Section):
+class PricesConfig(Section):
     """USD per million tokens."""
 
     input: Amount
@@ -16,7 +16,7 @@ class Prices(Section):
     cached_input: Amount | None = None
 
 
-class Batches(Section):
+class BatchesConfig(Section):
     """How questions are put into batches, where an endpoint has mode = "batch".
 
     A batch is submitted when it is full, or when its oldest question has waited for `fill_s`.
@@ -42,8 +42,8 @@ class EndpointConfig(Section):
     max_in_flight: Positive = 64
     timeout_s: Seconds = 120.0
     mode: Literal["online", "batch"] = "online"
-    batches: Batches = Batches()
-    prices: dict[Text, Prices] = Field(default_factory=dict)
+    batches: BatchesConfig = BatchesConfig()
+    prices: dict[Text, PricesConfig] = Field(default_factory=dict)
 
     @field_validator("base_url")
     @classmethod

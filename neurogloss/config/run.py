@@ -18,14 +18,14 @@ from neurogloss.stages import NEURON_STAGES
 Place = Annotated[list[NotNegative], Field(min_length=2, max_length=2)]  # [layer, neuron]
 
 
-class Subject(Section):
+class SubjectConfig(Section):
     """What is explained: a hub id, a local folder in Hugging Face format, or `demo`."""
 
     model: Text = "demo"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
-class CorpusSource(Section):
+class CorpusConfig(Section):
     """What the subject reads: a hub data set, a file or folder of .txt / .jsonl, `python-docs`."""
 
     source: Text = "python-docs"
@@ -34,7 +34,7 @@ class CorpusSource(Section):
     seed: Seed = 0
 
 
-class RecordCounts(Section):
+class RecordsConfig(Section):
     """What is kept for each neuron.
 
     With `run`, the records are those of another run, imported or not, which reads the same corpus
@@ -47,14 +47,14 @@ class RecordCounts(Section):
     run: Name | None = None
 
 
-class Neurons(Section):
+class NeuronsConfig(Section):
     """Which neurons: all, or some layers, or a seeded sample of each layer."""
 
     layers: Literal["all"] | list[NotNegative] = "all"
     per_layer: Literal["all"] | Positive = "all"
 
 
-class Explainer(Section):
+class ExplainerConfig(Section):
     """Who explains. `llm` is shown records, `token_space` the tokens of highest mean activation.
 
     `lookup` names these tokens, without any call. `stored` takes the explanations of the run that
@@ -86,7 +86,7 @@ class Explainer(Section):
         return self
 
 
-class Simulator(Section):
+class SimulatorConfig(Section):
     """Who simulates, and how it is asked; for `auto`, see `neurogloss.llm.probe`.
 
     `json` has a chat model write an integer for each token. `chat_logprobs` reads what else it
@@ -109,12 +109,12 @@ class Simulator(Section):
         return self
 
 
-class Scoring(Section):
+class ScoringConfig(Section):
     """How many records of the valid split are simulated and scored.
 
     `calibration` names ways to bring simulations to the scale of the activations, by simulating as
     many records of the calibration split. `also` names further scorers, which make a call for each
-    neuron: see `Scorer`.
+    neuron: see `ScorerConfig`.
     `baselines` says whether predictions that need no call are scored on them too. On the way, the
     corpus is read once more, or, where a layer has many neurons, a few times more.
     """
@@ -134,7 +134,7 @@ class Scoring(Section):
         return self
 
 
-class Scorer(Section):
+class ScorerConfig(Section):
     """Who is asked by the scorers of `scoring.also`.
 
     With `top_logprobs`, how sure it is counts too, and there is an area under the ROC curve.
@@ -161,20 +161,20 @@ class AblationConfig(Section):
         return bool(self.neurons) or self.per_layer > 0
 
 
-class Connections(Section):
+class ConnectionsConfig(Section):
     """How many related neurons and tokens by weight are kept of each sign; 0 is none."""
 
     neurons: NotNegative = 10
     tokens: NotNegative = 20
 
 
-class Budget(Section):
+class BudgetConfig(Section):
     """What the run may spend; it pauses when the amount is reached."""
 
     usd: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
 
 
-class Shards(Section):
+class ShardsConfig(Section):
     """How much one task does: excerpts read at a time, and neurons of a layer."""
 
     excerpts: Positive = 512
@@ -185,19 +185,19 @@ class RunConfig(Section):
     """One run, whole."""
 
     name: Name
-    subject: Subject = Subject()
-    corpus: CorpusSource = CorpusSource()
-    records: RecordCounts = RecordCounts()
-    neurons: Neurons = Neurons()
-    explainer: Explainer = Explainer()
-    simulator: Simulator = Simulator()
-    scoring: Scoring = Scoring()
-    scorer: Scorer = Scorer()
+    subject: SubjectConfig = SubjectConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    records: RecordsConfig = RecordsConfig()
+    neurons: NeuronsConfig = NeuronsConfig()
+    explainer: ExplainerConfig = ExplainerConfig()
+    simulator: SimulatorConfig = SimulatorConfig()
+    scoring: ScoringConfig = ScoringConfig()
+    scorer: ScorerConfig = ScorerConfig()
     ablation: AblationConfig = AblationConfig()
-    connections: Connections = Connections()
+    connections: ConnectionsConfig = ConnectionsConfig()
     endpoints: dict[Text, EndpointConfig] = Field(default_factory=dict)
-    budget: Budget = Budget()
-    shards: Shards = Shards()
+    budget: BudgetConfig = BudgetConfig()
+    shards: ShardsConfig = ShardsConfig()
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:

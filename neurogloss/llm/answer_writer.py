@@ -15,7 +15,7 @@ BATCH_WAIT_S = 0.005
 Entry = tuple[Ledger, Answer, asyncio.Future[None]]
 
 
-class Writer:
+class AnswerWriter:
     """Stores the answers of all runs of a process. Belongs to an event loop."""
 
     def __init__(self) -> None:

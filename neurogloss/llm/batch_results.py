@@ -8,13 +8,13 @@ import httpx
 import orjson
 
 from neurogloss.errors import RequestRejected, RunError, TransientError
-from neurogloss.llm.responses import Reading, UnsupportedParameter, check, read_completion
+from neurogloss.llm.responses import Completion, UnsupportedParameter, check, read_completion
 
 PRICE_FACTOR = 0.5
 """What a batch costs of the price of its questions."""
 _NOT_TRIED = ("batch_expired", "batch_cancelled")
 
-Outcome = Reading | RequestRejected | RunError | TransientError | UnsupportedParameter | None
+Outcome = Completion | RequestRejected | RunError | TransientError | UnsupportedParameter | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ ASK_EVERY_S = 0.2  # while waiting for what others hold
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class BudgetHold:
     """What a process has set aside: infinite for a run without a budget.
 
     `elsewhere` is what other processes hold, and `spent` and `limit` are of the whole run.
@@ -30,7 +30,7 @@ class Held:
 class BudgetStore(Protocol):
     """Where parts of the budget are set aside. Called from threads."""
 
-    def hold(self, out: float, wanted: float) -> Held:
+    def hold(self, out: float, wanted: float) -> BudgetHold:
         """Set aside `out`, for calls under way, and `wanted` more, or as much as there is.
 
         Where not even `wanted` is left, `out` alone is held.

@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import aiohttp
@@ -17,17 +17,21 @@ from httpx_aiohttp import AiohttpTransport
 from redis.asyncio import Redis
 
 from neurogloss.errors import RowError
-from neurogloss.llm.answer_writer import Writer
-from neurogloss.llm.call_session import Account, Asking, Stop
+from neurogloss.llm.answer_writer import AnswerWriter
+from neurogloss.llm.call_session import CallSession, RunContext
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.limiter import Limiter
-from neurogloss.llm.model_client import Channel
+from neurogloss.llm.model_client import ModelClient
 from neurogloss.llm.redis_limits import RedisLimits
 from neurogloss.llm.sender import Outcome
 
 REDIS_TIMEOUT_S = 10.0
 _KEEP_ALIVE_S = 30.0
+
+
+def _never() -> bool:
+    return False
 
 
 class CallEngine:
@@ -42,7 +46,7 @@ class CallEngine:
         self._redis_url = redis_url.replace("redis+socket://", "unix://", 1)
         self._longest_wait_s = longest_wait_s
         self._process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._channels: dict[tuple[str, str], Channel] = {}
+        self._channels: dict[tuple[str, str], ModelClient] = {}
         self._asked: dict[bytes, Outcome] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="calls")
@@ -53,8 +57,8 @@ class CallEngine:
         self,
         endpoint: Endpoint,
         calls: Sequence[Call],
-        account: Account,
-        stop: Stop | None = None,
+        account: RunContext,
+        should_stop: Callable[[], bool] = _never,
     ) -> list[Answer | RowError]:
         """Return the answer to each call, or why that row fails, in the order of the calls.
 
@@ -63,17 +67,18 @@ class CallEngine:
             calls: Of one model. Asked once each, however often they occur and whoever else asks
                 them in this process, unless the ledger has the answer.
             account: The run that asks and pays.
-            stop: When set, nothing more is sent; what is in flight is stored if it comes soon.
+            should_stop: Once it returns true, nothing more is sent; what is in flight is stored
+                if it comes soon.
 
         Raises:
             RunError: The whole run is affected. It is paused, and what was in flight is stored.
-            Interrupted: `stop` was set, or the run was paused by someone else.
+            Interrupted: `should_stop` returned true, or the run was paused by someone else.
         """
         if not calls:
             return []
         identities = [call.identity(endpoint.base_url) for call in calls]
         questions = dict(zip(identities, calls, strict=True))
-        work = self._run(endpoint, questions, account, stop or threading.Event())
+        work = self._run(endpoint, questions, account, should_stop)
         found = asyncio.run_coroutine_threadsafe(work, self._loop).result()
         return [found[identity] for identity in identities]
 
@@ -91,7 +96,7 @@ class CallEngine:
         # Without a client around it: cookies, redirects and logs would cost a sixth of a call.
         self._http = _transport()
         self._redis = Redis.from_url(self._redis_url, socket_timeout=REDIS_TIMEOUT_S)
-        self._writer = Writer()
+        self._writer = AnswerWriter()
 
     async def _close(self) -> None:
         for channel in self._channels.values():
@@ -105,18 +110,18 @@ class CallEngine:
         self,
         endpoint: Endpoint,
         questions: dict[bytes, Call],
-        account: Account,
-        stop: Stop,
+        account: RunContext,
+        should_stop: Callable[[], bool],
     ) -> dict[bytes, Answer | RowError]:
         account.budget.renew()
         model = next(iter(questions.values())).model
         reach = partial(self._channel, model)
-        asking = Asking(
-            endpoint, reach, account, self._writer, self._asked, self._longest_wait_s, stop
+        asking = CallSession(
+            endpoint, reach, account, self._writer, self._asked, self._longest_wait_s, should_stop
         )
         return await asking.run(questions)
 
-    def _channel(self, model: str, endpoint: Endpoint) -> Channel:
+    def _channel(self, model: str, endpoint: Endpoint) -> ModelClient:
         """Return the channel to a model, within the limits that the endpoint has by now."""
         key = (endpoint.account, model)
         found = self._channels.get(key)
@@ -124,7 +129,7 @@ class CallEngine:
             shared = RedisLimits(self._redis, endpoint, model, self._process)
             limiter = found.limiter if found else Limiter(shared)
             limiter.shared = shared
-            self._channels[key] = Channel(self._http, endpoint, limiter)
+            self._channels[key] = ModelClient(self._http, endpoint, limiter)
         return self._channels[key]
 
 

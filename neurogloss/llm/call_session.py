@@ -5,30 +5,22 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from neurogloss.errors import Interrupted, Refused, RowError, RunError, Truncated
-from neurogloss.llm.answer_writer import Writer
+from neurogloss.llm.answer_writer import AnswerWriter
 from neurogloss.llm.budget import Budget
 from neurogloss.llm.calls import Answer, Call, Ledger
 from neurogloss.llm.endpoint import Endpoint
-from neurogloss.llm.model_client import Channel
-from neurogloss.llm.sender import Outcome, Question, Sender, this_task
+from neurogloss.llm.model_client import ModelClient
+from neurogloss.llm.sender import Outcome, PendingCall, Sender, this_task
 
 STOP_GRACE_S = 12.0  # a worker that is told to stop is killed after 20
 LOOK_EVERY_S = 0.2
 RUNNING_EVERY_S = 1.0
 
 
-class Stop(Protocol):
-    """Whether to stop; `threading.Event` is one, and so is a shard's lease."""
-
-    def is_set(self) -> bool:
-        """Return whether to stop."""
-
-
 @dataclass(frozen=True, slots=True)
-class Terms:
+class LiveLimits:
     """What may change of a run while it asks: its endpoint's limits and prices, its budget."""
 
     endpoint: Endpoint
@@ -36,7 +28,7 @@ class Terms:
 
 
 @dataclass(eq=False)
-class Account:
+class RunContext:
     """On whose behalf is asked: a run, in one process. The functions are called from threads.
 
     Attributes:
@@ -51,35 +43,35 @@ class Account:
     budget: Budget
     pause: Callable[[RunError], None]
     is_running: Callable[[], bool]
-    terms: Callable[[Endpoint], Terms | None] = lambda _: None
+    terms: Callable[[Endpoint], LiveLimits | None] = lambda _: None
     halted: RunError | None = None
-    asking: set["Asking"] = field(default_factory=set)
+    asking: set["CallSession"] = field(default_factory=set)
 
 
-class Asking:
+class CallSession:
     """The questions of one shard. Belongs to an event loop.
 
     Args:
         reach: Returns the channel to the model within an endpoint's limits.
         asked: Who is asking what at the moment in this process, shared by all.
         longest_wait_s: Between two attempts.
-        stop: When it is set, nothing more is sent.
+        should_stop: Once it returns true, nothing more is sent.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
-        reach: Callable[[Endpoint], Channel],
-        account: Account,
-        writer: Writer,
+        reach: Callable[[Endpoint], ModelClient],
+        account: RunContext,
+        writer: AnswerWriter,
         asked: dict[bytes, Outcome],
         longest_wait_s: float,
-        stop: Stop,
+        should_stop: Callable[[], bool],
     ) -> None:
         self._endpoint, self._account = endpoint, account
-        self._stop = stop
+        self._should_stop = should_stop
         self._reach, self._asked = reach, asked
-        self._terms: Terms | None = None
+        self._terms: LiveLimits | None = None
         channel = reach(endpoint)
         self._sender = Sender(
             endpoint, channel, account.ledger, account.budget, writer, longest_wait_s, self._goes_on
@@ -98,7 +90,7 @@ class Asking:
             raise Interrupted("the run is paused")
         self._account.asking.add(self)
         watch = asyncio.create_task(self._watch())
-        questions = {identity: Question(call, identity) for identity, call in calls.items()}
+        questions = {identity: PendingCall(call, identity) for identity, call in calls.items()}
         ours = [q for q in questions.values() if q.identity not in self._asked]
         for question in ours:
             self._announce(question)
@@ -113,7 +105,7 @@ class Asking:
                 self._hand_on(question)
 
     async def _outcomes(
-        self, questions: Mapping[bytes, Question], known: Mapping[bytes, Answer]
+        self, questions: Mapping[bytes, PendingCall], known: Mapping[bytes, Answer]
     ) -> dict[bytes, Answer | RowError]:
         tasks = {
             identity: asyncio.create_task(
@@ -148,7 +140,7 @@ class Asking:
 
     def _goes_on(self) -> bool:
         """Return whether another question may be sent."""
-        if self._ended is None and self._stop.is_set():
+        if self._ended is None and self._should_stop():
             self.end(Interrupted("the worker is told to stop, or lost its lease"), STOP_GRACE_S)
         return self._ended is None
 
@@ -186,17 +178,17 @@ class Asking:
 
     # Questions that others ask too
 
-    def _announce(self, question: Question) -> None:
+    def _announce(self, question: PendingCall) -> None:
         self._asked[question.identity] = question.outcome = asyncio.Future()
 
-    def _hand_on(self, question: Question) -> None:
+    def _hand_on(self, question: PendingCall) -> None:
         """Let a question go; without an outcome, another who listens asks it."""
         outcome = question.outcome
         if outcome is not None and self._asked.get(question.identity) is outcome:
             del self._asked[question.identity]
             outcome.cancel()
 
-    async def _ask_for_all(self, question: Question, known: Answer | None) -> Answer | RowError:
+    async def _ask_for_all(self, question: PendingCall, known: Answer | None) -> Answer | RowError:
         """Ask, and hand the outcome to whoever listens in this process."""
         try:
             found = await self._outcome(question, known)
@@ -213,7 +205,7 @@ class Asking:
         finally:
             self._hand_on(question)
 
-    async def _listen(self, question: Question) -> Answer | RowError:
+    async def _listen(self, question: PendingCall) -> Answer | RowError:
         """Wait for what another shard asks, and ask if it does not find out."""
         while (outcome := self._asked.get(question.identity)) is not None:
             try:
@@ -229,14 +221,14 @@ class Asking:
 
     # From a question to its outcome
 
-    async def _outcome(self, question: Question, known: Answer | None) -> Answer | RowError:
+    async def _outcome(self, question: PendingCall, known: Answer | None) -> Answer | RowError:
         try:
             outcome = usable(known or await self._sender.ask(question))
             if isinstance(outcome, Truncated):
                 larger = with_double_limit(question.call)
                 identity = larger.identity(self._endpoint.base_url)
                 found = await self._find(identity)
-                outcome = usable(found or await self._sender.ask(Question(larger, identity)))
+                outcome = usable(found or await self._sender.ask(PendingCall(larger, identity)))
         except RowError as error:
             return error
         return outcome

@@ -13,8 +13,8 @@ from neurogloss.errors import EndpointUnreachable, RowError, ServiceUnavailable,
 from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.limiter import Limiter
-from neurogloss.llm.parameter_support import Dialect
-from neurogloss.llm.responses import Reading, UnsupportedParameter, check
+from neurogloss.llm.parameter_support import ParameterSupport
+from neurogloss.llm.responses import Completion, UnsupportedParameter, check
 
 CONNECT_TIMEOUT_S = 10.0
 CALLS_IN_VAIN = 10  # in a row, each to its last attempt: then the endpoint is away
@@ -22,7 +22,7 @@ _CEILINGS_EVERY_S = 5.0
 _LEARNING_RATE = 0.05
 
 
-class Channel:
+class ModelClient:
     """Shared by all runs of a process that ask this model. Belongs to an event loop."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Channel:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
         timeout = httpx.Timeout(endpoint.timeout_s, connect=CONNECT_TIMEOUT_S)
         self._extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
-        self._dialect = Dialect()
+        self._dialect = ParameterSupport()
         self._tokens_per_estimate = 1.0
         self._in_vain = 0
         self._ceilings_until = 0.0
@@ -45,7 +45,7 @@ class Channel:
         """Return an estimate that has learnt from the model's own counts."""
         return math.ceil(call.prompt_tokens * self._tokens_per_estimate)
 
-    def learn(self, call: Call, reading: Reading) -> None:
+    def learn(self, call: Call, reading: Completion) -> None:
         """Take over what an answer says about the endpoint and its tokenizer."""
         self._in_vain = 0
         if reading.prompt_tokens and call.prompt_tokens:

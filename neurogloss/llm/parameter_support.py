@@ -19,7 +19,7 @@ _DISPENSABLE = {"temperature", "top_p", "response_format", "seed"}
 """What changes the style of an answer: without a schema, the prompt asks for the same object."""
 
 
-class Dialect:
+class ParameterSupport:
     """The parameters that one model takes, as far as it is known."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.single_calls import SingleCalls
 from neurogloss.neurons.records import MAX_NORMALIZED
 from neurogloss.neurons.simulation import Simulation
-from neurogloss.neurons.simulators.base import CHAT, Question, Reply
+from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 
 AUTO_ORDER = ("echo_logprobs", "json")
@@ -125,7 +125,7 @@ def probe_chat(endpoint: Endpoint, model: str) -> Probe:
     body = {"messages": [message], "max_tokens": 60, "temperature": 1.0, "top_p": 1.0}
     with SingleCalls(endpoint, model) as calls:
         try:
-            calls.ask(Question(CHAT, body))
+            calls.ask(SimulatorRequest(CHAT, body))
         except Truncated:
             pass  # it speaks
         except RowError as error:
@@ -192,7 +192,7 @@ def _simulate(calls: SingleCalls, choice: SimulatorChoice, text: Sequence[str]) 
     simulator = simulator_of(choice)
     tokens = text[:1] if choice.kind == "token_by_token" else text
     answers = [calls.ask(question) for question in simulator.ask(_EXPLANATION, [tokens])]
-    replies = [Reply(answer.text, answer.distributions) for answer in answers]
+    replies = [ModelReply(answer.text, answer.distributions) for answer in answers]
     (simulation,) = simulator.read(_EXPLANATION, [tokens], replies)
     if isinstance(simulation, Malformed):
         raise simulation

@@ -11,12 +11,12 @@ import orjson
 
 from neurogloss.errors import (
     BadCredentials,
+    NeuroglossError,
     NoCredit,
     RateLimited,
     RequestRejected,
     ServiceUnavailable,
     UnknownModel,
-    WorkerError,
 )
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
@@ -46,7 +46,7 @@ _UNSUPPORTED = re.compile(
 )
 
 
-class UnsupportedParameter(WorkerError):
+class UnsupportedParameter(NeuroglossError):
     """The model does not take a parameter, or this value of it."""
 
     def __init__(self, parameter: str, reason: str) -> None:
@@ -144,7 +144,7 @@ def _seconds(text: str) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Completion:
     """What a completion says, as far as it is stored.
 
     `text` is what was generated, without an echo of the prompt. `distributions` is what is kept of
@@ -199,7 +199,7 @@ class Reading:
         )
 
 
-def read_completion(content: bytes, asked: Mapping[str, Any] | None = None) -> Reading:
+def read_completion(content: bytes, asked: Mapping[str, Any] | None = None) -> Completion:
     """Read the first choice and the usage of a successful completion, of a chat or of a prompt.
 
     Args:
@@ -215,7 +215,7 @@ def read_completion(content: bytes, asked: Mapping[str, Any] | None = None) -> R
         body = orjson.loads(content)
         choice = body["choices"][0]
         text, refusal, places = (_of_prompt if "prompt" in asked else _of_chat)(choice, body, asked)
-        return Reading(
+        return Completion(
             text=_storable(text) or "",
             finish_reason=_finish_reason(choice, asked),
             refusal=_storable(refusal),

@@ -14,11 +14,11 @@ from tenacity import (
 )
 
 from neurogloss.errors import RateLimited, RowError, ServiceUnavailable, Unavailable
-from neurogloss.llm.answer_writer import Writer
+from neurogloss.llm.answer_writer import AnswerWriter
 from neurogloss.llm.budget import Budget
 from neurogloss.llm.calls import Answer, Call, Ledger
 from neurogloss.llm.endpoint import Endpoint
-from neurogloss.llm.model_client import Channel
+from neurogloss.llm.model_client import ModelClient
 from neurogloss.llm.responses import read_completion
 
 ATTEMPTS = 6
@@ -29,7 +29,7 @@ Outcome = asyncio.Future[Answer | RowError]
 
 
 @dataclass(slots=True)
-class Question:
+class PendingCall:
     """A call on its way to an answer. `outcome` is for those in this process who ask the same."""
 
     call: Call
@@ -49,10 +49,10 @@ class Sender:
     def __init__(
         self,
         endpoint: Endpoint,
-        channel: Channel,
+        channel: ModelClient,
         ledger: Ledger,
         budget: Budget,
-        writer: Writer,
+        writer: AnswerWriter,
         longest_wait_s: float,
         goes_on: Callable[[], bool],
     ) -> None:
@@ -62,11 +62,11 @@ class Sender:
         self._longest_wait_s = longest_wait_s
         self.in_flight: set[asyncio.Task[object]] = set()
 
-    def move(self, endpoint: Endpoint, channel: Channel) -> None:
+    def move(self, endpoint: Endpoint, channel: ModelClient) -> None:
         """Send what is not sent yet within other limits, at other prices."""
         self._endpoint, self._channel = endpoint, channel
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: PendingCall) -> Answer:
         """Return a stored answer, after as many attempts as its failures allow.
 
         The first attempt is made without tenacity, whose bookkeeping costs more than our own.
@@ -76,7 +76,7 @@ class Sender:
         except ServiceUnavailable as error:
             return await self._ask_again(question, error)
 
-    async def _ask_again(self, question: Question, first: ServiceUnavailable) -> Answer:
+    async def _ask_again(self, question: PendingCall, first: ServiceUnavailable) -> Answer:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(ServiceUnavailable),
             wait=wait_random_exponential(multiplier=0.5, max=self._longest_wait_s),
@@ -102,7 +102,7 @@ class Sender:
         if not self._goes_on():
             raise asyncio.CancelledError
 
-    async def _when_allowed(self, question: Question) -> Answer:
+    async def _when_allowed(self, question: PendingCall) -> Answer:
         """Send until it is not refused for the rate, which spends no attempt."""
         deadline = time.monotonic() + RATE_LIMIT_PATIENCE_S
         again = question.attempts > 0
@@ -116,7 +116,7 @@ class Sender:
                 question.attempts -= 1
                 again = True
 
-    async def _take_and_send(self, question: Question, *, first: bool) -> Answer:
+    async def _take_and_send(self, question: PendingCall, *, first: bool) -> Answer:
         """Send once, within the limits and the budget, and store the answer.
 
         The turn is kept until the answer is stored: never are more paid answers at risk than may be
@@ -152,7 +152,7 @@ class Sender:
             self.in_flight.discard(this_task())
             budget.settle(usd, paid)
 
-    async def _send(self, question: Question, tokens: int) -> Answer:
+    async def _send(self, question: PendingCall, tokens: int) -> Answer:
         question.attempts += 1
         started = time.monotonic()
         response, body = await self._channel.post(question.call)

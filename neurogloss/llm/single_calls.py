@@ -24,9 +24,9 @@ from neurogloss.errors import (
 )
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint
-from neurogloss.llm.parameter_support import Dialect
-from neurogloss.llm.responses import Reading, UnsupportedParameter, check, read_completion
-from neurogloss.neurons.simulators.base import Question
+from neurogloss.llm.parameter_support import ParameterSupport
+from neurogloss.llm.responses import Completion, UnsupportedParameter, check, read_completion
+from neurogloss.neurons.simulators.base import SimulatorRequest
 
 ATTEMPTS = 4
 TIMEOUT_S = 60.0
@@ -38,7 +38,7 @@ class SingleCalls:
 
     def __init__(self, endpoint: Endpoint, model: str) -> None:
         self._endpoint, self._model = endpoint, model
-        self._dialect = Dialect()
+        self._dialect = ParameterSupport()
         self._http = httpx.Client(
             base_url=endpoint.base_url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {},
@@ -58,7 +58,7 @@ class SingleCalls:
         """Return the parameters that the model does not take."""
         return tuple(sorted(self._dialect.refused))
 
-    def ask(self, question: Question) -> Answer:
+    def ask(self, question: SimulatorRequest) -> Answer:
         """Return a whole answer.
 
         Raises:
@@ -89,7 +89,7 @@ class SingleCalls:
             raise Truncated(f"cut off after {answer.completion_tokens} tokens")
         return answer
 
-    def _send(self, call: Call) -> tuple[Reading, str | None]:
+    def _send(self, call: Call) -> tuple[Completion, str | None]:
         while True:
             body = self._dialect.adapt(call.body)
             try:
@@ -110,7 +110,7 @@ class SingleCalls:
         return response
 
     def _answer(
-        self, call: Call, reading: Reading, request_id: str | None, attempts: int, seconds: float
+        self, call: Call, reading: Completion, request_id: str | None, attempts: int, seconds: float
     ) -> Answer:
         return reading.answer(
             identity=call.identity(self._endpoint.base_url),

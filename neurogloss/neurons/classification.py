@@ -15,7 +15,7 @@ from neurogloss.errors import Malformed
 from neurogloss.neurons.distributions import unpack
 from neurogloss.neurons.prompts import message, visible
 from neurogloss.neurons.records import ActivationRecord, FloatArray
-from neurogloss.neurons.simulators.base import Reply
+from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.simulators.json_answers import parse_simulation, value_offsets
 
 Scorer = Literal["detection", "fuzzing"]
@@ -40,7 +40,7 @@ _TASKS: dict[Scorer, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class LabelledExample:
     """One text that is to be classified, and whether the right answer is 1."""
 
     text: str
@@ -49,11 +49,11 @@ class Example:
 
 def detection_examples(
     positive: Sequence[ActivationRecord], negative: Sequence[ActivationRecord]
-) -> list[Example]:
+) -> list[LabelledExample]:
     """Return whole excerpts: those on which the neuron fires, and others."""
     return [
-        *(Example(_marked(record.tokens, set()), True) for record in positive),
-        *(Example(_marked(record.tokens, set()), False) for record in negative),
+        *(LabelledExample(_marked(record.tokens, set()), True) for record in positive),
+        *(LabelledExample(_marked(record.tokens, set()), False) for record in negative),
     ]
 
 
@@ -62,7 +62,7 @@ def fuzzing_examples(
     wrong: Sequence[ActivationRecord],
     max_activation: float,
     seed: Sequence[int],
-) -> list[Example]:
+) -> list[LabelledExample]:
     """Return excerpts with marked tokens: those on which the neuron fires, or as many others.
 
     Args:
@@ -73,7 +73,7 @@ def fuzzing_examples(
         seed: Of the draws.
     """
     draw = np.random.default_rng(list(seed))
-    examples = [Example(_marked(r.tokens, _firing(r, max_activation)), True) for r in right]
+    examples = [LabelledExample(_marked(r.tokens, _firing(r, max_activation)), True) for r in right]
     for record in wrong:
         silent = [
             place
@@ -83,7 +83,7 @@ def fuzzing_examples(
         n_marks = len(_firing(record, max_activation))
         if n_marks <= len(silent):
             places = draw.choice(silent, n_marks, replace=False).tolist()
-            examples.append(Example(_marked(record.tokens, set(places)), False))
+            examples.append(LabelledExample(_marked(record.tokens, set(places)), False))
     return examples
 
 
@@ -116,7 +116,7 @@ def _marked(tokens: Sequence[str], places: set[int]) -> str:
 
 
 def classification_body(
-    scorer: Scorer, explanation: str, examples: Sequence[Example], top_logprobs: int | None
+    scorer: Scorer, explanation: str, examples: Sequence[LabelledExample], top_logprobs: int | None
 ) -> dict[str, Any]:
     """Return the body, but for the model, of the question about these examples."""
     lines = [f"The neuron looks for: {visible(explanation)}", "Texts:"]
@@ -151,7 +151,7 @@ class Classification:
     probabilities: FloatArray | None
 
 
-def read_classification(reply: Reply, n_examples: int) -> Classification:
+def read_classification(reply: ModelReply, n_examples: int) -> Classification:
     """Read an answer.
 
     Raises:
@@ -163,7 +163,7 @@ def read_classification(reply: Reply, n_examples: int) -> Classification:
     return Classification(answers, _probabilities(reply, n_examples))
 
 
-def _probabilities(reply: Reply, n_examples: int) -> FloatArray | None:
+def _probabilities(reply: ModelReply, n_examples: int) -> FloatArray | None:
     if reply.distributions is None:
         return None
     places = unpack(reply.distributions)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 Tokens = tuple[tuple[str, int], ...]
 
 
-class Example(NamedTuple):
+class FewShotExample(NamedTuple):
     """A neuron whose behaviour is known."""
 
     explanation: str
@@ -22,7 +22,7 @@ def _silent(text: str) -> Tokens:
 
 
 EXAMPLES = (
-    Example(
+    FewShotExample(
         "temperatures and heat levels in cooking instructions",
         (
             (
@@ -43,7 +43,7 @@ EXAMPLES = (
             ),
         ),
     ),
-    Example(
+    FewShotExample(
         "words that forbid something in contracts and rules",
         (
             (
@@ -63,7 +63,7 @@ EXAMPLES = (
             ),
         ),
     ),
-    Example(
+    FewShotExample(
         "names of rivers and of what lies along them",
         (
             (

@@ -32,7 +32,7 @@ _SYSTEM = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
+class WrittenSentence:
     """One sentence; `is_expected` says whether the neuron should fire on it.
 
     One `for_judging` is not shown when the explanation is revised.
@@ -78,7 +78,7 @@ def _object_of(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_illustration(text: str, n_sentences: int) -> list[Sentence]:
+def read_illustration(text: str, n_sentences: int) -> list[WrittenSentence]:
     """Return the sentences of an answer, those on which the neuron should fire first.
 
     Of each kind, every second one is for judging.
@@ -91,7 +91,7 @@ def read_illustration(text: str, n_sentences: int) -> list[Sentence]:
     if not isinstance(answer, dict) or answer.keys() != {FIRES, SILENT}:
         raise Malformed(f"the answer is no object of {FIRES} and {SILENT}: {text[:80]!r}")
     found = [
-        Sentence(_sentence(value), kind == FIRES, number % 2 == 1)
+        WrittenSentence(_sentence(value), kind == FIRES, number % 2 == 1)
         for kind in (FIRES, SILENT)
         for number, value in enumerate(_in_order(answer[kind], kind, n_sentences // 2))
     ]

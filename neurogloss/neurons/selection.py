@@ -34,7 +34,7 @@ UNRANKED = 2**31 - 1  # above every rank
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RecordCounts:
     """How many records of each kind, from a corpus of how many excerpts.
 
     There are fewer where the corpus, or a bucket, has fewer excerpts.
@@ -148,7 +148,7 @@ class Ranking:
 
 
 def rank(
-    kept: Kept, wanted: Wanted, neuron_keys: IntArray, boundaries: FloatArray | None
+    kept: Kept, wanted: RecordCounts, neuron_keys: IntArray, boundaries: FloatArray | None
 ) -> Ranking:
     """Rank candidates for every kind of record.
 

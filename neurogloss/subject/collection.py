@@ -10,7 +10,7 @@ import torch
 from transformers import GPT2Model
 
 from neurogloss.neurons.records import IntArray
-from neurogloss.neurons.selection import Wanted
+from neurogloss.neurons.selection import RecordCounts
 from neurogloss.neurons.tiles import TILE
 from neurogloss.subject.layer_reader import LayerPart, LayerPlan, LayerReader
 from neurogloss.subject.model import forward, mlp_width, on_activations
@@ -26,7 +26,7 @@ def collect(
     first: int,
     within: range,
     plans: Mapping[int, LayerPlan],
-    wanted: Wanted,
+    wanted: RecordCounts,
     *,
     tiles: int | None = None,
     on_batch: Callable[[], None] = lambda: None,
@@ -68,7 +68,7 @@ def _read(
     first: int,
     within: range,
     plans: Mapping[int, LayerPlan],
-    wanted: Wanted,
+    wanted: RecordCounts,
     tiles: int,
     on_batch: Callable[[], None],
 ) -> dict[int, LayerReader]:

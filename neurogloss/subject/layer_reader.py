@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from neurogloss.neurons.records import FloatArray, IntArray
-from neurogloss.neurons.selection import N_BUCKETS, NEVER, Kept, Wanted, draw_keys, top_keys
+from neurogloss.neurons.selection import N_BUCKETS, NEVER, Kept, RecordCounts, draw_keys, top_keys
 from neurogloss.neurons.statistics import Block, fold
 from neurogloss.neurons.tiles import TILE
 from neurogloss.subject.keeper import Keeper
@@ -49,7 +49,7 @@ class LayerReader:
     def __init__(
         self,
         plan: LayerPlan,
-        wanted: Wanted,
+        wanted: RecordCounts,
         within: range,
         n_tokens: int,
         device: torch.device,

@@ -5,14 +5,14 @@ from pathlib import Path
 import click
 
 from orchestrator.backup import back_up, restore
-from orchestrator.environment import find_surroundings, open_database
+from orchestrator.environment import find_environment, open_database
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(file: Path) -> None:
     """Write all runs to FILE, by pg_dump. They may go on meanwhile."""
-    surroundings = find_surroundings()
+    surroundings = find_environment()
     open_database(surroundings).dispose()
     back_up(surroundings, file)
     click.echo(f"{file}: {file.stat().st_size:,} bytes")
@@ -25,5 +25,5 @@ def restore_command(file: Path) -> None:
 
     Runs go on from where they were with `neurogloss resume`.
     """
-    restore(find_surroundings(), file)
+    restore(find_environment(), file)
     click.echo(f"{file} is restored: neurogloss verify")

@@ -14,7 +14,7 @@ from neurogloss.stages import NEURON_STAGES
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.runs.create import refuse_cancelled
 from orchestrator.runs.limits import change_limits
-from worker.shard import Errand
+from worker.shard import RunJob
 from worker.stages.batches.cancel import cancel_batches
 
 CANCELLING_S = 120.0  # that `cancel` waits for endpoints to end their batches
@@ -50,7 +50,7 @@ def cancel(name: str) -> None:
             raise InputError(f"run {name!r} is {found['state']}")
     click.echo(f"run {name} is cancelled")
     config = RunConfig.model_validate(found["config"])
-    errand = Errand(engine, found["id"], config, threading.Event())
+    errand = RunJob(engine, found["id"], config, threading.Event())
     deadline = time.monotonic() + CANCELLING_S
     while (left := cancel_batches(errand)) and time.monotonic() < deadline:
         time.sleep(1)

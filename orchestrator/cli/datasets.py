@@ -121,11 +121,11 @@ def import_command(
     OpenAI's own are read from where its repository says they are, with --subject gpt2-xl or gpt2.
     The run appears when all of it is there; an import that was interrupted goes on where it was.
     """
-    from orchestrator.datasets.imports.importer import Wanted, import_dataset
+    from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
     from orchestrator.datasets.imports.source import open_source
 
     opened = open_source(source, concurrency)
-    wanted = Wanted(name, subject, layers, related, restart)
+    wanted = ImportSelection(name, subject, layers, related, restart)
     engine = open_engine()
     with _progress("neurons") as on_progress:
         done = import_dataset(engine, opened, wanted, concurrency, on_progress)

@@ -18,7 +18,7 @@ from neurogloss.errors import UnsuitableModel
 from neurogloss.llm.probe import Probe
 from orchestrator.cli.terminal import views
 from orchestrator.cli.terminal.printing import json_option, print_json
-from orchestrator.environment import find_surroundings, open_database
+from orchestrator.environment import find_environment, open_database
 from orchestrator.runs.create import check_inputs
 from orchestrator.runs.endpoints import probe_parts
 from worker.app import app
@@ -49,7 +49,7 @@ def doctor(config: Path | None, as_json: bool) -> None:
 
 
 def _services() -> dict[str, Any]:
-    surroundings = find_surroundings()
+    surroundings = find_environment()
     engine = open_database(surroundings)
     with transaction(engine) as connection:
         version = connection.execute(text("SHOW server_version")).scalar_one()

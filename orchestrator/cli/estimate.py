@@ -22,7 +22,7 @@ from neurogloss.neurons.simulators.kinds import SimulatorChoice
 from neurogloss.subject.shape import Shape, read_tokenizer
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.printing import json_option, print_json
-from orchestrator.environment import find_surroundings, home_folder, open_database
+from orchestrator.environment import find_environment, home_folder, open_database
 from orchestrator.estimate.counting import StageEstimate
 from orchestrator.estimate.estimate import Estimate, make_estimate
 from orchestrator.estimate.sample import Sample, sample_of_corpus, sample_of_run
@@ -67,7 +67,7 @@ def estimate(config: Path, latency_s: float | None, as_json: bool) -> None:
 
 def _of_derived(config: RunConfig, latency_s: float | None) -> Estimate:
     """Estimate a run on the records of another one, whose subject model need not be there."""
-    engine = open_database(find_surroundings())
+    engine = open_database(find_environment())
     run = with_records_of(engine, config)
     with transaction(engine) as connection:
         base, neurons = base_of(connection, run)
@@ -83,7 +83,7 @@ def _found(config: RunConfig, shape: Shape) -> tuple[Sample, SimulatorChoice]:
     """Return a sample and the simulator, of the run if there is one."""
     configured = SimulatorChoice.configured(config.simulator.kind)
     if os.environ.get("DATABASE_URL") or services_running(home_folder())["postgres"]:
-        engine = open_database(find_surroundings())
+        engine = open_database(find_environment())
         with transaction(engine) as connection:
             row: RowMapping | None = runs.find(connection, config.name)
             if row is not None:

@@ -17,13 +17,13 @@ from neurogloss.config.toml import read_config
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal import views
 from orchestrator.cli.terminal.evaluations import print_baselines
-from orchestrator.environment import Surroundings, find_surroundings, home_folder, open_database
+from orchestrator.environment import Environment, find_environment, home_folder, open_database
 from orchestrator.local.workers import LocalWorkers
-from orchestrator.run_loop import follow, outcome
+from orchestrator.run_loop import follow_run, outcome
 from orchestrator.runs.create import check_inputs, create_or_resume
 from orchestrator.runs.derive import with_records_of
 from worker.app import app
-from worker.outages import patiently
+from worker.outages import retry_while_db_down
 
 DEMO = Path(__file__).with_name("demo.toml")
 
@@ -77,7 +77,7 @@ def resume(name: str | None) -> None:
 def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> int:
     console = Console()
     shape = check_inputs(config)
-    surroundings = find_surroundings()
+    surroundings = find_environment()
     engine = open_database(surroundings)
     app.conf.broker_url = surroundings.settings.redis_url
     config = with_records_of(engine, config)
@@ -90,13 +90,13 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
     try:
         if _row(engine, run_id)["state"] == "running":
             with _local_workers(surroundings, counts) as workers:
-                follow(console, engine, surroundings, run_id, config.name, workers)
+                follow_run(console, engine, surroundings, run_id, config.name, workers)
     except KeyboardInterrupt:
         console.print("\ninterrupted: the same command goes on from here")
         return 130
-    code, reason = patiently(lambda: outcome(engine, run_id, config.name))
-    patiently(lambda: views.summary(console, engine, run_id, config.name))
-    patiently(lambda: print_baselines(console, engine, run_id, config.name))
+    code, reason = retry_while_db_down(lambda: outcome(engine, run_id, config.name))
+    retry_while_db_down(lambda: views.summary(console, engine, run_id, config.name))
+    retry_while_db_down(lambda: print_baselines(console, engine, run_id, config.name))
     seconds = time.monotonic() - started
     console.print(f"run {config.name}: {reason} ({seconds:.0f} s)", markup=False, highlight=False)
     if code == 0:
@@ -110,7 +110,7 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
 
 
 def _local_workers(
-    surroundings: Surroundings, counts: dict[str, int]
+    surroundings: Environment, counts: dict[str, int]
 ) -> AbstractContextManager[LocalWorkers | None]:
     if not any(counts.values()):
         return nullcontext()
@@ -140,4 +140,4 @@ def _row(engine: Engine, run_id: int) -> RowMapping:
         with transaction(engine) as connection:
             return runs.get(connection, run_id)
 
-    return patiently(read)
+    return retry_while_db_down(read)

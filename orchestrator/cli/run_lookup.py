@@ -5,12 +5,12 @@ from sqlalchemy import Engine, RowMapping
 from db import runs
 from db.session import transaction
 from neurogloss.errors import InputError
-from orchestrator.environment import find_surroundings, open_database
+from orchestrator.environment import find_environment, open_database
 
 
 def open_engine() -> Engine:
     """Return the database of the surroundings, at this version's schema."""
-    return open_database(find_surroundings())
+    return open_database(find_environment())
 
 
 def find_run(engine: Engine, name: str | None) -> RowMapping:

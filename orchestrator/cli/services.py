@@ -13,15 +13,15 @@ from neurogloss.config.settings import with_driver
 from neurogloss.errors import InputError
 from orchestrator.cli.run_lookup import open_engine
 from orchestrator.environment import (
-    Surroundings,
+    Environment,
     check_schema,
-    find_surroundings,
+    find_environment,
     home_folder,
     upgrade_schema,
 )
 from orchestrator.local.services import services_running, stop_services
 from worker.app import app
-from worker.outages import patiently
+from worker.outages import retry_while_db_down
 
 
 @click.command()
@@ -34,7 +34,7 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
     """Work on the queue KIND until told to stop. Needs DATABASE_URL and REDIS_URL."""
     from worker.parent_watch import exit_with_parent
 
-    surroundings = find_surroundings()
+    surroundings = find_environment()
     os.environ.update(
         DATABASE_URL=surroundings.settings.database_url,
         NEUROGLOSS_LEASE_SECONDS=str(surroundings.settings.lease_s),
@@ -52,14 +52,14 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
     sys.exit(max(codes, default=0))
 
 
-def _wait_for_database(surroundings: Surroundings) -> None:
+def _wait_for_database(surroundings: Environment) -> None:
     """Return when the database answers and has this schema.
 
     Raises:
         InputError: It has another one.
     """
     engine = make_engine(with_driver(surroundings.settings.database_url))
-    patiently(lambda: check_schema(engine))
+    retry_while_db_down(lambda: check_schema(engine))
     engine.dispose()
 
 

@@ -15,7 +15,7 @@ _AT_ONCE = 256  # documents tokenised together
 
 
 @dataclass(frozen=True, slots=True)
-class Excerpt:
+class CutExcerpt:
     """Tokens of one document from `position` on, as int32 bytes."""
 
     document: str
@@ -27,7 +27,7 @@ class Excerpt:
 class CutCorpus:
     """Excerpts in the order in which a run numbers them, and what they were cut from."""
 
-    excerpts: list[Excerpt]
+    excerpts: list[CutExcerpt]
     n_documents: int
     n_documents_too_short: int
     n_windows: int
@@ -59,7 +59,7 @@ def cut_excerpts(
     Raises:
         InputError: The documents hold fewer windows than excerpts are asked for.
     """
-    best: list[tuple[int, int, Excerpt]] = []
+    best: list[tuple[int, int, CutExcerpt]] = []
     n_documents = n_short = n_windows = 0
     for document, tokens in _tokenised(documents, tokenizer):
         n_documents += 1
@@ -69,7 +69,7 @@ def cut_excerpts(
             n_windows += 1
             priority = _priority(seed, document, position)
             window = np.array(tokens[position : position + n_tokens], np.int32).tobytes()
-            entry = (-priority, -n_windows, Excerpt(document, position, window))
+            entry = (-priority, -n_windows, CutExcerpt(document, position, window))
             (heapq.heappush if len(best) < n_excerpts else heapq.heappushpop)(best, entry)
     if n_windows < n_excerpts:
         raise InputError(_too_small(n_excerpts, n_tokens, n_windows, n_documents))

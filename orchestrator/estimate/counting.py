@@ -7,16 +7,15 @@ from itertools import pairwise
 from typing import Any
 
 from neurogloss.config.endpoint import EndpointConfig
-from neurogloss.config.run import Explainer, RunConfig, Scorer, Simulator
+from neurogloss.config.run import ExplainerConfig, RunConfig, ScorerConfig, SimulatorConfig
 from neurogloss.llm.calls import Call
-from neurogloss.neurons.classification import Example, classification_body
+from neurogloss.neurons.classification import LabelledExample, classification_body
 from neurogloss.neurons.illustration import illustration_body
 from neurogloss.neurons.lookup import TOP_TOKENS
 from neurogloss.neurons.prompts import explanation_body, visible
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.revision import Observed, revision_body
-from neurogloss.neurons.simulators.base import Question
-from neurogloss.neurons.simulators.base import Simulator as Asking
+from neurogloss.neurons.simulators.base import Simulator, SimulatorRequest
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from neurogloss.neurons.token_space import token_space_body
 from orchestrator.estimate.sample import Sample, SampleNeuron
@@ -164,7 +163,7 @@ class Counting:
         for scorer in also:
             for neuron in self.sample.neurons:
                 texts = ["".join(map(visible, record)) for record in neuron.scored]
-                examples = [Example(text, True) for text in texts]
+                examples = [LabelledExample(text, True) for text in texts]
                 body = classification_body(scorer, neuron.explanation, examples, part.top_logprobs)
                 calls.append(Call("score", part.model, {"model": part.model, **body}))
         n_examples = len(self.sample.neurons[0].scored)
@@ -174,7 +173,7 @@ class Counting:
     def _stage(
         self,
         stage: str,
-        part: Explainer | Simulator | Scorer,
+        part: ExplainerConfig | SimulatorConfig | ScorerConfig,
         kind: str,
         per_call: int,
         calls: Sequence[Call],
@@ -206,8 +205,8 @@ class Counting:
 
 
 def _questions(
-    explanation: str, texts: Sequence[list[str]], simulator: Asking
-) -> Iterator[Question]:
+    explanation: str, texts: Sequence[list[str]], simulator: Simulator
+) -> Iterator[SimulatorRequest]:
     at_once = simulator.records_at_once
     for place in range(0, len(texts), at_once):
         yield from simulator.ask(explanation, texts[place : place + at_once])

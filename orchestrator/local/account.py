@@ -18,7 +18,7 @@ from orchestrator.local.errors import ServiceError
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ServerAccount:
     """A user of this machine, by numbers: in a container it may have no name."""
 
     uid: int
@@ -45,18 +45,18 @@ class Account:
         return file
 
 
-def server_account(home: Path) -> Account:
+def server_account(home: Path) -> ServerAccount:
     """Return the account for the servers whose data are in `home`, which exists."""
     if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid())
+        return ServerAccount(os.geteuid(), os.getegid())
     owner = home.stat()
     if owner.st_uid != 0:
-        return Account(owner.st_uid, owner.st_gid)
+        return ServerAccount(owner.st_uid, owner.st_gid)
     nobody = pwd.getpwnam("nobody")
-    return Account(nobody.pw_uid, nobody.pw_gid)
+    return ServerAccount(nobody.pw_uid, nobody.pw_gid)
 
 
-def command_as(account: Account, command: list[str], paths: Iterable[Path]) -> list[str]:
+def command_as(account: ServerAccount, command: list[str], paths: Iterable[Path]) -> list[str]:
     """Return the command line that runs `command`, which uses `paths`, under `account`.
 
     Raises:
@@ -80,7 +80,7 @@ def command_as(account: Account, command: list[str], paths: Iterable[Path]) -> l
     return [*switch, "--", *command]
 
 
-def make_private_folder(folder: Path, account: Account) -> None:
+def make_private_folder(folder: Path, account: ServerAccount) -> None:
     """Make `folder`, if it is missing, one that only `account` (and root) can enter.
 
     Raises:

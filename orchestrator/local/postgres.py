@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import URL, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from orchestrator.local.account import Account, command_as, make_private_folder
+from orchestrator.local.account import ServerAccount, command_as, make_private_folder
 from orchestrator.local.binaries import bundled_binary
 from orchestrator.local.errors import ServiceError, with_last_lines
 from orchestrator.local.server import Server
@@ -31,7 +31,7 @@ class Postgres:
 
     folder: Path
     sockets: Path
-    account: Account
+    account: ServerAccount
 
     @property
     def url(self) -> str:

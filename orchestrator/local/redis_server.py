@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from orchestrator.local.account import Account, command_as, make_private_folder
+from orchestrator.local.account import ServerAccount, command_as, make_private_folder
 from orchestrator.local.binaries import bundled_binary
 from orchestrator.local.server import Server
 
@@ -24,7 +24,7 @@ class RedisServer:
 
     folder: Path
     sockets: Path
-    account: Account
+    account: ServerAccount
 
     @property
     def url(self) -> str:

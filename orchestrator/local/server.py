@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from orchestrator.local.account import Account
+from orchestrator.local.account import ServerAccount
 from orchestrator.local.errors import ServiceError, with_last_lines
 
 START_SECONDS = 120.0  # recovery after a crash reads up to 1 GB of log before the first answer
@@ -38,7 +38,7 @@ class Server:
 
     name: str
     folder: Path
-    account: Account
+    account: ServerAccount
 
     @property
     def log(self) -> Path:

@@ -24,7 +24,7 @@ from orchestrator.runs.derive import create_from_run
 from orchestrator.runs.endpoints import Readiness, check_endpoints
 from orchestrator.runs.plan import Plan, make_plan
 from orchestrator.runs.save import save_run
-from worker.outages import patiently
+from worker.outages import retry_while_db_down
 
 HUB_DOCUMENTS_PER_EXCERPT = 2  # read of a hub data set, which may be too large to read whole
 
@@ -93,7 +93,7 @@ def create_or_resume(
             serve.
         RunError: An endpoint of a run that is not there yet cannot do its part.
     """
-    found = patiently(lambda: _find(engine, config.name))
+    found = retry_while_db_down(lambda: _find(engine, config.name))
     if found is not None:
         return _resume(engine, found, config)
     if shape is None:
@@ -115,7 +115,7 @@ def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
             f"run {config.name!r} exists with another configuration; "
             f"choose another name or undo:\n  {changes}"
         )
-    patiently(lambda: _go_on(engine, found, config))
+    retry_while_db_down(lambda: _go_on(engine, found, config))
     return int(found["id"])
 
 
@@ -154,7 +154,7 @@ def _create(
     texts = token_texts(tokenizer, shape.vocab_size)
     plan = make_plan(config, shape)
     try:
-        return patiently(lambda: _save(engine, config, shape, cut, texts, plan, ready))
+        return retry_while_db_down(lambda: _save(engine, config, shape, cut, texts, plan, ready))
     except IntegrityError:  # another command has just created it, or we have: the word got lost
         return create_or_resume(engine, config, shape, on_document)
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neurogloss.config.run import Explainer, RunConfig, Scorer, Simulator
+from neurogloss.config.run import ExplainerConfig, RunConfig, ScorerConfig, SimulatorConfig
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.probe import Probe, probe, probe_chat, probe_kind
@@ -71,6 +71,8 @@ def probe_parts(config: RunConfig, env: Mapping[str, str] = os.environ) -> dict[
 
 
 def _endpoint(
-    config: RunConfig, part: Explainer | Simulator | Scorer, env: Mapping[str, str]
+    config: RunConfig,
+    part: ExplainerConfig | SimulatorConfig | ScorerConfig,
+    env: Mapping[str, str],
 ) -> Endpoint:
     return endpoint_of(config, part.endpoint, env)

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.sampling import neuron_keys
-from neurogloss.neurons.selection import N_BUCKETS, Wanted, draw_keys, top_keys
+from neurogloss.neurons.selection import N_BUCKETS, RecordCounts, draw_keys, top_keys
 
 _TOLERANCE = 1e-6  # relative, of inequalities between moments: they are sums of rounded numbers
 
@@ -19,7 +19,7 @@ _TOLERANCE = 1e-6  # relative, of inequalities between moments: they are sums of
 class Rules:
     """What the records of a run were chosen by; unknown unless the run is `is_collected` itself."""
 
-    wanted: Wanted
+    wanted: RecordCounts
     excerpt_tokens: int
     seed: int
     is_collected: bool
@@ -28,7 +28,9 @@ class Rules:
     def of(cls, config: RunConfig, corpus: RowMapping, *, is_collected: bool) -> "Rules":
         """Return the rules of a configuration on a corpus."""
         records = config.records
-        wanted = Wanted(corpus["n_excerpts"], records.top, records.random, records.per_quantile)
+        wanted = RecordCounts(
+            corpus["n_excerpts"], records.top, records.random, records.per_quantile
+        )
         return cls(wanted, corpus["excerpt_tokens"], config.corpus.seed, is_collected)
 
 

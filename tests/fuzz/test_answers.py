@@ -13,7 +13,7 @@ from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.batch_results import read_result
 from neurogloss.llm.endpoint import Endpoint, Price
 from neurogloss.llm.responses import (
-    Reading,
+    Completion,
     UnsupportedParameter,
     check,
     read_completion,
@@ -22,7 +22,7 @@ from neurogloss.llm.responses import (
 from neurogloss.llm.token_logprobs import chat_places, prompt_places
 from neurogloss.neurons.distributions import unpack
 from neurogloss.neurons.prompts import clean_explanation
-from neurogloss.neurons.simulators.base import Reply
+from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from tests.unit.hostile import HOSTILE, hostile_tokens, json_values
 
@@ -212,7 +212,7 @@ def test_batch_results(line, asked):
     if result is None:
         return
     outcome = result.outcome(asked, "sk-secret")
-    known = (Reading, RowError, RunError, TransientError, UnsupportedParameter, type(None))
+    known = (Completion, RowError, RunError, TransientError, UnsupportedParameter, type(None))
     assert isinstance(outcome, known)
 
 
@@ -315,7 +315,7 @@ def test_simulations(kind, at_once, data):
     records = [data.draw(hostile_tokens)[:3] for _ in range(at_once)]
     n = len(simulator.ask("x", records))
     replies = [
-        Reply(data.draw(SAID), data.draw(st.one_of(st.none(), st.binary(max_size=80))))
+        ModelReply(data.draw(SAID), data.draw(st.one_of(st.none(), st.binary(max_size=80))))
         for _ in range(n)
     ]
     try:

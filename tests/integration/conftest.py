@@ -1,5 +1,6 @@
 """A whole run in a database, made once and copied for each test that damages or moves it."""
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from orchestrator.runs.create import check_inputs, create_or_resume
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard, Lease
 
 LEASE_S = 600
 
@@ -59,9 +60,11 @@ def finish(engine: Engine, run_id: int, worker: Engine | None = None) -> None:
                 assert claim is not None
                 run = runs.get(connection, run_id)
             config = RunConfig.model_validate(run["config"])
-            work = ShardWork(worker or engine, claim, run, config, threading.Event())
+            shard = ClaimedShard(
+                worker or engine, claim, run, config, Lease(threading.Event(), math.inf)
+            )
             stage = import_module(f"worker.stages.{claim.stage}")
-            getattr(stage, claim.stage)(work)
+            getattr(stage, claim.stage)(shard)
 
 
 @pytest.fixture(scope="session")

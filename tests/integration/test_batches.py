@@ -1,5 +1,6 @@
 """The batches of a run, against the rehearsal server, with a crash wherever one may happen."""
 
+import math
 import threading
 import time
 
@@ -18,7 +19,7 @@ from rehearsal.faults import FaultRates
 from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.integration.calls import questions
-from worker.shard import Errand, ShardWork
+from worker.shard import ClaimedShard, Lease, RunJob
 from worker.stages.batches.advance import advance
 from worker.stages.batches.requests import answers_from_batches
 from worker.stages.model_calls import endpoint_of
@@ -92,20 +93,22 @@ class Batched:
             claim = shards.claim(connection, ids[number], "w", LEASE_S)
             assert claim is not None
             run = runs.get(connection, self.run_id)
-        return ShardWork(self.engine, claim, run, self.config, threading.Event())
+        return ClaimedShard(
+            self.engine, claim, run, self.config, Lease(threading.Event(), math.inf)
+        )
 
     def ask(self, calls, number=0):
         """Do the shard: return its answers, or None where it has to wait."""
-        work = self.claim(number)
+        shard = self.claim(number)
         try:
-            return answers_from_batches(work, self.endpoint, calls)
+            return answers_from_batches(shard, self.endpoint, calls)
         except Waiting:
             with transaction(self.engine) as connection:
-                assert shards.wait(connection, work.claim)
+                assert shards.wait(connection, shard.claim)
             return None
 
     def advance(self, connect=BatchClient):
-        advance(Errand(self.engine, self.run_id, self.config, threading.Event()), connect)
+        advance(RunJob(self.engine, self.run_id, self.config, threading.Event()), connect)
 
     def is_ready(self, number=0):
         with transaction(self.engine) as connection:

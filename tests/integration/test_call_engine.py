@@ -12,9 +12,9 @@ from neurogloss.errors import (
     RowError,
     Truncated,
 )
-from neurogloss.llm.budget import Budget, Held
+from neurogloss.llm.budget import Budget, BudgetHold
 from neurogloss.llm.call_engine import CallEngine
-from neurogloss.llm.call_session import Account
+from neurogloss.llm.call_session import RunContext
 from neurogloss.llm.endpoint import Endpoint, Price
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
@@ -47,7 +47,7 @@ class Purse:
     def hold(self, out, wanted):
         spent = sum(a.usd + a.wasted_usd for a in self.ledger.answers.values())
         left = self.limit - spent - out - wanted
-        return Held(out + wanted + 0.05 * left if left >= 0 else out, 0.0, spent, self.limit)
+        return BudgetHold(out + wanted + 0.05 * left if left >= 0 else out, 0.0, spent, self.limit)
 
 
 class Run:
@@ -57,7 +57,7 @@ class Run:
         self.ledger = ledger or MemoryLedger()
         self.running, self.paused = True, []
         purse = Budget(Purse(self.ledger, budget))
-        self.account = Account(self.ledger, purse, self.paused.append, lambda: self.running)
+        self.account = RunContext(self.ledger, purse, self.paused.append, lambda: self.running)
 
 
 def endpoint_at(server, key=KEY, name="e", **limits):
@@ -81,10 +81,10 @@ def call_engine(services):
 def ask(call_engine):
     """Return a function that runs calls against a rehearsal server."""
 
-    def ask(server, questions, ledger=None, key=KEY, run=None, stop=None, **limits):
+    def ask(server, questions, ledger=None, key=KEY, run=None, should_stop=lambda: False, **limits):
         run = run or Run(ledger)
         endpoint = endpoint_at(server, key, **limits)
-        return call_engine.run(endpoint, questions, run.account, stop)
+        return call_engine.run(endpoint, questions, run.account, should_stop)
 
     return ask
 
@@ -136,7 +136,7 @@ def test_a_question_that_another_shard_gives_up_is_asked_by_who_listens(ask):
 
         def give_up():
             with pytest.raises(Interrupted):
-                ask(server, questions(60), ledger, stop=stop)
+                ask(server, questions(60), ledger, should_stop=stop.is_set)
 
         shards = [
             threading.Thread(target=give_up),
@@ -261,7 +261,7 @@ def test_a_stopped_worker_sends_no_more_and_stores_what_was_under_way(ask):
 
         threading.Thread(target=stop_after_the_first, daemon=True).start()
         with pytest.raises(Interrupted):
-            ask(server, questions(2000), ledger, stop=stop)
+            ask(server, questions(2000), ledger, should_stop=stop.is_set)
         stats = server.stats()
     assert 0 < len(ledger.answers) < 2000
     assert stats["answered"] == len(ledger.answers)
@@ -272,7 +272,7 @@ def test_who_lost_the_lease_while_waiting_for_a_turn_sends_nothing_more(ask):
     lease = Lease(threading.Event(), time.monotonic() + 1.0)
     with RehearsalServer(RehearsalOptions(latency_ms=400, api_key=KEY)) as server:
         with pytest.raises(Interrupted, match="lease"):
-            ask(server, questions(500), ledger, stop=lease)
+            ask(server, questions(500), ledger, should_stop=lease.has_ended)
         stats = server.stats()
     assert stats["answered"] == stats["requests"] == len(ledger.answers)
     assert stats["requests"] <= 4 * 16  # of those in flight at once, no more than fit in a second

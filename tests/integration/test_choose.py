@@ -112,10 +112,10 @@ def test_the_draft_that_is_right_is_chosen_of_every_neuron(engine, collected):
 
 def test_a_draft_that_knows_the_scored_records_alone_is_not_chosen(engine, collected):
     run_id, shard_id = collected
-    work = claimed(engine, run_id, shard_id)
+    shard = claimed(engine, run_id, shard_id)
     with engine.begin() as connection:
-        scored = list(scored_records(connection, work, 0, 0, NEURONS))
-        calibration = list(scored_records(connection, work, 0, 0, NEURONS, Split.CALIBRATION))
+        scored = list(scored_records(connection, shard, 0, 0, NEURONS))
+        calibration = list(scored_records(connection, shard, 0, 0, NEURONS, Split.CALIBRATION))
         connection.execute(
             text("UPDATE shard SET state = 'ready' WHERE id = :id"), {"id": shard_id}
         )

@@ -5,6 +5,7 @@ seeded hash.
 """
 
 import copy
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,7 +19,7 @@ from sqlalchemy import text
 from db import collection, records, runs, shard_readiness, shards
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.sampling import neuron_keys, priorities
-from neurogloss.neurons.selection import Wanted
+from neurogloss.neurons.selection import RecordCounts
 from neurogloss.subject.collection import collect as read_excerpts
 from neurogloss.subject.layer_reader import LayerPlan
 from neurogloss.subject.model import forward, load_subject
@@ -32,10 +33,10 @@ from tests.integration.tiny_subject import (
     activations_of,
     make_tokens,
 )
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard, Lease
 from worker.stages import forward_pass
-from worker.stages.collect.steps import collect, layer_parts, token_tables
-from worker.stages.collect.steps import steps as collect_stage
+from worker.stages.collect import collect, layer_parts, token_tables
+from worker.stages.collect import steps as collect_stage
 
 TOP, RANDOM, PER_BUCKET = 12, 9, 3
 tiny, model = tiny_subject.tiny, tiny_subject.model  # fixtures
@@ -96,7 +97,7 @@ def claimed(engine, run_id, shard_id):
         claim = shards.claim(connection, shard_id, "test", 600)
         run = runs.get(connection, run_id)
     config = RunConfig.model_validate(run["config"])
-    return ShardWork(engine, claim, run, config, threading.Event())
+    return ClaimedShard(engine, claim, run, config, Lease(threading.Event(), math.inf))
 
 
 @pytest.fixture(autouse=True)
@@ -104,9 +105,9 @@ def own_models(monkeypatch):
     """Give each thread a model of its own, as each worker process has one: hooks are on it."""
     own = threading.local()
 
-    def subject_of(work):
+    def subject_of(shard):
         if not hasattr(own, "model"):
-            own.model = copy.deepcopy(forward_pass.subject_of(work))
+            own.model = copy.deepcopy(forward_pass.subject_of(shard))
         return own.model
 
     for module in (collect_stage, token_tables):
@@ -303,7 +304,7 @@ def test_the_demo_subject_is_collected_as_by_brute_force(engine):
 @pytest.mark.parametrize(("start", "stop", "tiles"), [(0, 300, 4), (37, 91, 1), (37, 91, 3)])
 def test_activations_have_the_same_bits_in_every_shard_and_batch(model, start, stop, tiles):
     tokens = make_tokens(300, VOCABULARY, TOKENS, 0)
-    neurons, wanted = np.arange(WIDTH), Wanted(300, 400, 0, 0)  # so many that all are kept
+    neurons, wanted = np.arange(WIDTH), RecordCounts(300, 400, 0, 0)  # so many that all are kept
     plans = {0: LayerPlan(neurons, neuron_keys(0, 0, neurons), None)}
     first, last = start // 32 * 32, -(-stop // 32) * 32
     parts = read_excerpts(
@@ -328,7 +329,7 @@ def test_fewer_tiles_go_at_once_where_memory_does_not_hold_them(model, monkeypat
 
     monkeypatch.setattr(gpu_collection, "forward", small_memory)
     tokens = make_tokens(128, VOCABULARY, TOKENS, 0)
-    neurons, wanted = np.arange(WIDTH), Wanted(128, TOP, RANDOM, PER_BUCKET)
+    neurons, wanted = np.arange(WIDTH), RecordCounts(128, TOP, RANDOM, PER_BUCKET)
     plans = {1: LayerPlan(neurons, neuron_keys(0, 1, neurons), None)}
     parts = read_excerpts(model, tokens, 0, range(128), plans, wanted, tiles=4)
     assert sum(block.n_tokens for block in dict(parts)[1].blocks) == 128 * TOKENS

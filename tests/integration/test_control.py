@@ -21,7 +21,7 @@ from tests.integration.test_batches import questions
 from tests.integration.test_batches import start as start
 from tests.integration.test_paid_calls import CALLS, KEY, LEASE_S, Run
 from tests.integration.test_paid_calls import workers as workers
-from worker.shard import Errand
+from worker.shard import RunJob
 from worker.stages.batches.cancel import cancel_batches
 
 
@@ -212,7 +212,7 @@ def test_a_batch_whose_id_nobody_has_stored_is_found_and_cancelled(start):
 
 
 def cancel_all(batched):
-    errand = Errand(batched.engine, batched.run_id, batched.config, threading.Event())
+    errand = RunJob(batched.engine, batched.run_id, batched.config, threading.Event())
     deadline = time.monotonic() + 20
     while (left := cancel_batches(errand)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -13,7 +13,7 @@ from orchestrator.dispatch import tick
 from tests.integration import test_storage
 from tests.integration.calls import answer
 from tests.integration.test_storage import claim, first_shard
-from worker.outages import patiently
+from worker.outages import retry_while_db_down
 from worker.shard import Lease
 from worker.stages.ledger import PostgresLedger
 
@@ -80,7 +80,7 @@ def test_waiting_for_the_database_ends_when_the_worker_is_to_stop():
         raise OperationalError("SELECT 1", None, Exception("no route"))
 
     with pytest.raises(OperationalError):
-        patiently(fail, stop)
+        retry_while_db_down(fail, stop)
     assert len(tries) >= 2
 
 
@@ -134,13 +134,13 @@ def test_a_ledger_outlives_the_connection_that_it_keeps(engine, run_id):
 def test_a_lease_ends_by_itself_and_with_its_process():
     stop = threading.Event()
     lease = Lease(stop, time.monotonic() + LEASE_S)
-    assert not lease.is_set()
+    assert not lease.has_ended()
     lease.renew(time.monotonic())
-    assert lease.is_set()
+    assert lease.has_ended()
     lease.renew(time.monotonic() + LEASE_S)
-    assert not lease.is_set()
+    assert not lease.has_ended()
     stop.set()
-    assert lease.is_set()
+    assert lease.has_ended()
 
 
 def test_a_message_that_is_dropped_lets_the_shard_be_queued_at_once(engine, run_id):

@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from db import results, runs
 from db.session import transaction
-from orchestrator.cli.main import doctor, main
+from orchestrator.cli import doctor
+from orchestrator.cli.main import main
 from orchestrator.cli.terminal.plain import PlainFormatter, plain, plain_lines
 from orchestrator.run_loop import outcome
 

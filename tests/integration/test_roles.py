@@ -23,7 +23,7 @@ from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.integration.conftest import finish, run_config
 from worker.app import app
-from worker.shard import Errand
+from worker.shard import RunJob
 from worker.stages.batches.advance import advance
 from worker.stages.ledger import RunBudget, RunState
 
@@ -103,7 +103,7 @@ def finish_in_batches(orchestrator, worker, run_id, config):
             with transaction(worker) as connection:
                 waits = "UPDATE shard SET state = 'waiting', asked = true WHERE state = 'leased'"
                 connection.execute(text(waits))
-        advance(Errand(worker, run_id, config, threading.Event()))
+        advance(RunJob(worker, run_id, config, threading.Event()))
         with transaction(orchestrator) as connection:
             query = "SELECT count(*) FROM shard WHERE state <> 'done'"
             if connection.scalar(text(query)) == 0:

@@ -18,7 +18,7 @@ from neurogloss.config.settings import Settings
 from neurogloss.errors import InputError
 from orchestrator.backup import back_up, restore
 from orchestrator.cli.main import COMMANDS, main
-from orchestrator.environment import Surroundings
+from orchestrator.environment import Environment
 from orchestrator.verify.verify import verify
 
 KEPT = {
@@ -147,7 +147,7 @@ def at(services, tmp_path):
 
     def at(url):
         settings = Settings(database_url=url, redis_url=services.redis_url)
-        return Surroundings(settings, tmp_path)
+        return Environment(settings, tmp_path)
 
     return at
 
@@ -208,7 +208,7 @@ def test_pg_dump_of_the_machine_is_taken_where_the_services_are_not_embedded(
 ):
     """One that is older than the server says so itself, and nothing is left."""
     found = shutil.which("pg_dump")
-    elsewhere = Surroundings(
+    elsewhere = Environment(
         Settings(database_url=whole_url, redis_url=services.redis_url), home=None
     )
     if found is None:

@@ -5,14 +5,14 @@ from typing import TypeVar
 
 from neurogloss.errors import Malformed, RowError
 from neurogloss.llm.calls import Answer, Call
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.model_calls import ask_and_read
 
 T = TypeVar("T")
 
 
 def ask_each(
-    work: ShardWork, endpoint: str, calls: Sequence[Call], read: Callable[[str], T]
+    shard: ClaimedShard, endpoint: str, calls: Sequence[Call], read: Callable[[str], T]
 ) -> list[tuple[T, bytes] | RowError]:
     """Return what `read` makes of each answer, with its call, or why there is nothing.
 
@@ -28,7 +28,7 @@ def ask_each(
         found = [_read(answer, read) for answer in answers]
         return found, [i for i, outcome in enumerate(found) if isinstance(outcome, Malformed)]
 
-    return ask_and_read(work, endpoint, calls, read_all)
+    return ask_and_read(shard, endpoint, calls, read_all)
 
 
 def _read(answer: Answer | RowError, read: Callable[[str], T]) -> tuple[T, bytes] | RowError:

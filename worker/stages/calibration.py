@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from neurogloss.config.run import Scoring
+from neurogloss.config.run import ScoringConfig
 from neurogloss.neurons.calibration import Calibrated, calibrate
 from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import unscored
@@ -21,7 +21,7 @@ def expected_on(records: ScoredRecords, simulated: Mapping[int, bytes]) -> Float
 
 
 def calibrated_scores(
-    scoring: Scoring,
+    scoring: ScoringConfig,
     held_back: ScoredRecords,
     scored: ScoredRecords,
     simulated: Mapping[int, bytes],

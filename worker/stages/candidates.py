@@ -14,7 +14,7 @@ from neurogloss.errors import RowError
 from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import correlation_score
 from neurogloss.neurons.splits import Split
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.model_calls import failure_row
 from worker.stages.scored_records import scored_records
 from worker.stages.simulations import ToSimulate, simulate_all
@@ -50,12 +50,12 @@ class Verdict:
     undefined_reason: str | None
 
 
-def calibration_records(connection: Connection, work: ShardWork) -> dict[int, HeldBack]:
+def calibration_records(connection: Connection, shard: ClaimedShard) -> dict[int, HeldBack]:
     """Return the calibration split of each neuron of a shard, each excerpt once."""
-    texts = texts_of(connection, work)
-    _, layer, start, stop = work.neuron_range
+    texts = texts_of(connection, shard)
+    _, layer, start, stop = shard.neuron_range
     found = {}
-    for scored in scored_records(connection, work, layer, start, stop, Split.CALIBRATION):
+    for scored in scored_records(connection, shard, layer, start, stop, Split.CALIBRATION):
         _, places = np.unique(scored.excerpts, return_index=True)
         places.sort()
         read = [[texts[token] for token in tokens] for tokens in scored.tokens[places].tolist()]
@@ -63,7 +63,7 @@ def calibration_records(connection: Connection, work: ShardWork) -> dict[int, He
     return found
 
 
-def judge(work: ShardWork, trials: Sequence[Trial]) -> list[Verdict | RowError]:
+def judge(shard: ClaimedShard, trials: Sequence[Trial]) -> list[Verdict | RowError]:
     """Return how well each candidate predicts what was held back, or why that is not known.
 
     Raises:
@@ -82,7 +82,7 @@ def judge(work: ShardWork, trials: Sequence[Trial]) -> list[Verdict | RowError]:
         for trial in trials
     ]
     verdicts: list[Verdict | RowError] = []
-    for trial, outcomes in zip(trials, simulate_all(work, wanted), strict=True):
+    for trial, outcomes in zip(trials, simulate_all(shard, wanted), strict=True):
         expected: list[FloatArray] = []
         failed: RowError | None = None
         for outcome in outcomes:
@@ -105,7 +105,7 @@ def _verdict(true: FloatArray, expected: Sequence[FloatArray]) -> Verdict:
 
 
 def judged_rows(
-    work: ShardWork, trials: Sequence[Trial], verdicts: Sequence[Verdict | RowError]
+    shard: ClaimedShard, trials: Sequence[Trial], verdicts: Sequence[Verdict | RowError]
 ) -> tuple[Rows, Rows]:
     """Return rows of `candidate_score` and of `failure`.
 
@@ -115,8 +115,8 @@ def judged_rows(
     failures: dict[int, tuple[Any, ...]] = {}
     for trial, verdict in zip(trials, verdicts, strict=True):
         if isinstance(verdict, RowError):
-            failures.setdefault(trial.neuron, failure_row(work, trial.neuron, verdict))
-    run_id, layer, stage = work.claim.run_id, work.claim.layer, work.claim.stage
+            failures.setdefault(trial.neuron, failure_row(shard, trial.neuron, verdict))
+    run_id, layer, stage = shard.claim.run_id, shard.claim.layer, shard.claim.stage
     rows = [
         (run_id, layer, trial.neuron, stage, trial.number, verdict.score, verdict.undefined_reason)
         for trial, verdict in zip(trials, verdicts, strict=True)

@@ -14,7 +14,7 @@ from neurogloss.errors import Malformed, RowError
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.neurons.classification import (
     Classification,
-    Example,
+    LabelledExample,
     Scorer,
     area_under_curve,
     balanced_accuracy,
@@ -26,10 +26,10 @@ from neurogloss.neurons.classification import (
     read_classification,
 )
 from neurogloss.neurons.records import ActivationRecord
-from neurogloss.neurons.simulators.base import Reply
+from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.splits import Split, random_slice, top_slice
 from neurogloss.stages import up_to
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.model_calls import ask_and_read, failure_row
 from worker.stages.shown_records import shown_records
 
@@ -44,7 +44,7 @@ class _Task:
     neuron: int
     scorer: Scorer
     explanation: str
-    examples: list[Example]
+    examples: list[LabelledExample]
     sample: int
 
     @property
@@ -59,58 +59,58 @@ class _Task:
         return "no_negative_records" if True in kinds else "no_positive_records"
 
 
-def classify(work: ShardWork) -> tuple[Rows, Rows]:
+def classify(shard: ClaimedShard) -> tuple[Rows, Rows]:
     """Return the rows of `scorer_result` that a shard's neurons still lack, and failures."""
-    if not work.config.scoring.also:
+    if not shard.config.scoring.also:
         return [], []
-    tasks = list(_tasks(work))
+    tasks = list(_tasks(shard))
     undefined = [task for task in tasks if task.undefined_reason is not None]
     asked = [task for task in tasks if task.undefined_reason is None]
-    found: Rows = [_row(work, task, None, None, None) for task in undefined]
+    found: Rows = [_row(shard, task, None, None, None) for task in undefined]
     failures: dict[int, tuple[Any, ...]] = {}
-    calls = [_call(work, task) for task in asked]
+    calls = [_call(shard, task) for task in asked]
 
     def read(answers: Sequence[Answer | RowError]) -> tuple[list[Outcome], list[int]]:
         outcomes = [_read(task, answer) for task, answer in zip(asked, answers, strict=True)]
         return outcomes, [i for i, o in enumerate(outcomes) if isinstance(o, Malformed)]
 
-    outcomes = ask_and_read(work, work.config.scorer.endpoint, calls, read)
+    outcomes = ask_and_read(shard, shard.config.scorer.endpoint, calls, read)
     for task, outcome in zip(asked, outcomes, strict=True):
         if isinstance(outcome, RowError):
-            failures[task.neuron] = failure_row(work, task.neuron, outcome)
+            failures[task.neuron] = failure_row(shard, task.neuron, outcome)
         else:
             answered, identity = outcome
             score = balanced_accuracy(task.truth, answered.answers)
             sure = answered.probabilities
             auc = None if sure is None else area_under_curve(task.truth, sure)
-            found.append(_row(work, task, score, auc, identity))
+            found.append(_row(shard, task, score, auc, identity))
     return found, list(failures.values())
 
 
-def _tasks(work: ShardWork) -> Iterator[_Task]:
-    run_id, layer, start, stop = work.neuron_range
-    with transaction(work.engine) as connection:
-        explanations = results.explanations(connection, *work.neuron_range)
+def _tasks(shard: ClaimedShard) -> Iterator[_Task]:
+    run_id, layer, start, stop = shard.neuron_range
+    with transaction(shard.engine) as connection:
+        explanations = results.explanations(connection, *shard.neuron_range)
         retries = results.retries(connection, run_id, "score", layer, start, stop)
         failed = results.failed(connection, run_id, up_to("score"), layer, start, stop)
         stored = {
             (row["neuron"], row["scorer"])
-            for row in evaluations.scorer_results(connection, *work.neuron_range)
+            for row in evaluations.scorer_results(connection, *shard.neuron_range)
         }
         rows = [
             row
-            for row in records.load(connection, *work.neuron_range)
+            for row in records.load(connection, *shard.neuron_range)
             if row["neuron"] in explanations and row["neuron"] not in failed
         ]
-        chosen = _chosen(connection, work, rows)
+        chosen = _chosen(connection, shard, rows)
     for row, neuron_records in zip(rows, chosen, strict=True):
-        for scorer in work.config.scoring.also:
+        for scorer in shard.config.scoring.also:
             if (row["neuron"], scorer) not in stored:
                 yield _Task(
                     neuron=row["neuron"],
                     scorer=scorer,
                     explanation=explanations[row["neuron"]],
-                    examples=_examples(work, scorer, row, neuron_records),
+                    examples=_examples(shard, scorer, row, neuron_records),
                     sample=retries.get(row["neuron"], 0),
                 )
 
@@ -124,8 +124,10 @@ class _Chosen:
     drawn: list[ActivationRecord]
 
 
-def _chosen(connection: Connection, work: ShardWork, rows: Sequence[RowMapping]) -> list[_Chosen]:
-    scoring = work.config.scoring
+def _chosen(
+    connection: Connection, shard: ClaimedShard, rows: Sequence[RowMapping]
+) -> list[_Chosen]:
+    scoring = shard.config.scoring
     places = [
         (
             row["top_records"][top_slice(Split.TEST, scoring.top)],
@@ -139,16 +141,18 @@ def _chosen(connection: Connection, work: ShardWork, rows: Sequence[RowMapping])
     ]
     flat = [[place for kind in kinds for place in kind] for kinds in places]
     found = []
-    for kinds, shown in zip(places, shown_records(connection, work, rows, flat), strict=True):
+    for kinds, shown in zip(places, shown_records(connection, shard, rows, flat), strict=True):
         remaining = iter(shown)
         found.append(_Chosen(*(list(islice(remaining, len(kind))) for kind in kinds)))
     return found
 
 
-def _examples(work: ShardWork, scorer: Scorer, row: RowMapping, chosen: _Chosen) -> list[Example]:
+def _examples(
+    shard: ClaimedShard, scorer: Scorer, row: RowMapping, chosen: _Chosen
+) -> list[LabelledExample]:
     """Return the examples of a neuron in a drawn order, which is the same at every attempt."""
-    highest, n_most = row["max_activation"], work.config.scoring.top
-    seed = (work.config.corpus.seed, work.claim.layer, row["neuron"])
+    highest, n_most = row["max_activation"], shard.config.scoring.top
+    seed = (shard.config.corpus.seed, shard.claim.layer, row["neuron"])
     positive = [record for record in chosen.test if fires(record, highest)]
     if scorer == "detection":
         negative = [record for record in chosen.drawn if is_silent(record, highest)]
@@ -160,8 +164,8 @@ def _examples(work: ShardWork, scorer: Scorer, row: RowMapping, chosen: _Chosen)
     return [found[place] for place in order]
 
 
-def _call(work: ShardWork, task: _Task) -> Call:
-    part = work.config.scorer
+def _call(shard: ClaimedShard, task: _Task) -> Call:
+    part = shard.config.scorer
     body = classification_body(task.scorer, task.explanation, task.examples, part.top_logprobs)
     return Call("score", part.model, {"model": part.model, **body}, sample=task.sample)
 
@@ -170,16 +174,16 @@ def _read(task: _Task, answer: Answer | RowError) -> Outcome:
     if isinstance(answer, RowError):
         return answer
     try:
-        reply = Reply(answer.text, answer.distributions)
+        reply = ModelReply(answer.text, answer.distributions)
         return read_classification(reply, len(task.examples)), answer.identity
     except Malformed as error:
         return Malformed(error.reason, answer.attempts, answer.request_id)
 
 
 def _row(
-    work: ShardWork, task: _Task, score: float | None, auc: float | None, call: bytes | None
+    shard: ClaimedShard, task: _Task, score: float | None, auc: float | None, call: bytes | None
 ) -> tuple[Any, ...]:
     n_positive = sum(example.is_true for example in task.examples)
     counts = (n_positive, len(task.examples) - n_positive)
-    place = (work.claim.run_id, work.claim.layer, task.neuron, task.scorer)
+    place = (shard.claim.run_id, shard.claim.layer, task.neuron, task.scorer)
     return (*place, score, auc, *counts, task.undefined_reason, call)

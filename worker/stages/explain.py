@@ -15,26 +15,26 @@ from neurogloss.neurons.lookup import EXPLANATION_TOKENS, explain_by_lookup
 from neurogloss.neurons.prompts import clean_explanation, explanation_body
 from neurogloss.neurons.splits import Split, top_slice
 from neurogloss.neurons.token_space import token_space_body
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.drafts import drafts_of
 from worker.stages.model_calls import ask_and_read, failure_row
 from worker.stages.shown_records import shown_records
 from worker.stages.vocabulary import texts_of
 
 
-def explain(work: ShardWork) -> None:
+def explain(shard: ClaimedShard) -> None:
     """Explain the neurons of a shard that have no explanation yet.
 
     Neurons that never fire are passed over: the score stage gives the reason.
     """
-    kind = work.config.explainer.kind
+    kind = shard.config.explainer.kind
     if kind in _BODIES:
-        drafts, failures = _explain_by_calls(work, _BODIES[kind])
+        drafts, failures = _explain_by_calls(shard, _BODIES[kind])
     else:
         by_kind = {"lookup": _explain_by_lookup, "stored": _find_missing}
-        drafts, failures = by_kind[kind](work)
-    with work.handing_in() as connection:
-        if work.config.explainer.has_candidates:
+        drafts, failures = by_kind[kind](shard)
+    with shard.committing() as connection:
+        if shard.config.explainer.has_candidates:
             candidates.save_candidates(connection, map(astuple, drafts))
         else:
             results.save_explanations(connection, [draft.explanation() for draft in drafts])
@@ -58,25 +58,25 @@ class _Draft:
 
 
 Rows = list[tuple[Any, ...]]
-Bodies = Callable[[Connection, ShardWork, Sequence[RowMapping]], list[dict[str, Any]]]
+Bodies = Callable[[Connection, ClaimedShard, Sequence[RowMapping]], list[dict[str, Any]]]
 Outcome = tuple[bytes, str] | RowError
 
 
-def _find_missing(work: ShardWork) -> tuple[list[_Draft], Rows]:
+def _find_missing(shard: ClaimedShard) -> tuple[list[_Draft], Rows]:
     """Fail the neurons that the run of the records has no explanation of."""
-    with transaction(work.engine) as connection:
-        rows = _unexplained(work, connection)
-    where = (work.claim.run_id, "explain", work.claim.layer)
-    reason = ("not_explained", f"run {work.config.records.run} has no explanation", 0, None)
+    with transaction(shard.engine) as connection:
+        rows = _unexplained(shard, connection)
+    where = (shard.claim.run_id, "explain", shard.claim.layer)
+    reason = ("not_explained", f"run {shard.config.records.run} has no explanation", 0, None)
     return [], [(*where, row["neuron"], *reason) for row in rows]
 
 
-def _explain_by_lookup(work: ShardWork) -> tuple[list[_Draft], Rows]:
-    run_id, layer = work.claim.run_id, work.claim.layer
-    with transaction(work.engine) as connection:
-        texts = texts_of(connection, work)
-        tables = records.token_means(connection, *work.neuron_range)
-        wanted = {row["neuron"] for row in _unexplained(work, connection)}
+def _explain_by_lookup(shard: ClaimedShard) -> tuple[list[_Draft], Rows]:
+    run_id, layer = shard.claim.run_id, shard.claim.layer
+    with transaction(shard.engine) as connection:
+        texts = texts_of(connection, shard)
+        tables = records.token_means(connection, *shard.neuron_range)
+        wanted = {row["neuron"] for row in _unexplained(shard, connection)}
     rows = []
     for table in tables:
         if table["neuron"] in wanted:
@@ -98,24 +98,24 @@ def _means_of(table: RowMapping, tokens: list[int]) -> list[float]:
     return [means[token] for token in tokens]
 
 
-def _explain_by_calls(work: ShardWork, bodies: Bodies) -> tuple[list[_Draft], Rows]:
+def _explain_by_calls(shard: ClaimedShard, bodies: Bodies) -> tuple[list[_Draft], Rows]:
     """Return the drafts of each neuron; one of which a draft fails has failed."""
-    run_id, layer, start, stop = work.neuron_range
-    with transaction(work.engine) as connection:
+    run_id, layer, start, stop = shard.neuron_range
+    with transaction(shard.engine) as connection:
         retries = results.retries(connection, run_id, "explain", layer, start, stop)
-        rows = _unexplained(work, connection)
-        asked = dict(zip(_neurons(rows), bodies(connection, work, rows), strict=True))
-    places = [(neuron, n) for neuron in asked for n in range(work.config.explainer.candidates)]
-    calls = [_call(work, asked[neuron], n, retries.get(neuron, 0)) for neuron, n in places]
-    outcomes = ask_and_read(work, work.config.explainer.endpoint, calls, _read)
+        rows = _unexplained(shard, connection)
+        asked = dict(zip(_neurons(rows), bodies(connection, shard, rows), strict=True))
+    places = [(neuron, n) for neuron in asked for n in range(shard.config.explainer.candidates)]
+    calls = [_call(shard, asked[neuron], n, retries.get(neuron, 0)) for neuron, n in places]
+    outcomes = ask_and_read(shard, shard.config.explainer.endpoint, calls, _read)
     drafts: list[_Draft] = []
     failures: dict[int, tuple[Any, ...]] = {}
     for (neuron, number), outcome in zip(places, outcomes, strict=True):
         if isinstance(outcome, RowError):
-            failures.setdefault(neuron, failure_row(work, neuron, outcome))
+            failures.setdefault(neuron, failure_row(shard, neuron, outcome))
         else:
             identity, text = outcome
-            model = work.config.explainer.model
+            model = shard.config.explainer.model
             drafts.append(_Draft(run_id, layer, neuron, number, text, model, identity))
     return [d for d in drafts if d.neuron not in failures], list(failures.values())
 
@@ -124,33 +124,33 @@ def _neurons(rows: Sequence[RowMapping]) -> list[int]:
     return [row["neuron"] for row in rows]
 
 
-def _unexplained(work: ShardWork, connection: Connection) -> list[RowMapping]:
-    run_id, layer, start, stop = work.neuron_range
-    stored = set(results.explanations(connection, *work.neuron_range))
-    stored |= drafts_of(connection, work).keys()
+def _unexplained(shard: ClaimedShard, connection: Connection) -> list[RowMapping]:
+    run_id, layer, start, stop = shard.neuron_range
+    stored = set(results.explanations(connection, *shard.neuron_range))
+    stored |= drafts_of(connection, shard).keys()
     stored |= results.failed(connection, run_id, ("explain",), layer, start, stop)
     return [
         row
-        for row in records.load(connection, *work.neuron_range)
+        for row in records.load(connection, *shard.neuron_range)
         if row["neuron"] not in stored and row["undefined_reason"] is None
     ]
 
 
 def _about_records(
-    connection: Connection, work: ShardWork, rows: Sequence[RowMapping]
+    connection: Connection, shard: ClaimedShard, rows: Sequence[RowMapping]
 ) -> list[dict[str, Any]]:
     """Return the question about each neuron's train records."""
-    train = top_slice(Split.TRAIN, work.config.scoring.top)
+    train = top_slice(Split.TRAIN, shard.config.scoring.top)
     places = [row["top_records"][train] for row in rows]
-    return list(map(explanation_body, shown_records(connection, work, rows, places)))
+    return list(map(explanation_body, shown_records(connection, shard, rows, places)))
 
 
 def _about_tokens(
-    connection: Connection, work: ShardWork, rows: Sequence[RowMapping]
+    connection: Connection, shard: ClaimedShard, rows: Sequence[RowMapping]
 ) -> list[dict[str, Any]]:
     """Return the question about the tokens of each neuron's highest means."""
-    texts = texts_of(connection, work)
-    tables = records.token_means(connection, *work.neuron_range)
+    texts = texts_of(connection, shard)
+    tables = records.token_means(connection, *shard.neuron_range)
     tokens = {table["neuron"]: table["top_tokens"] for table in tables}
     return [token_space_body([texts[token] for token in tokens[row["neuron"]]]) for row in rows]
 
@@ -158,9 +158,9 @@ def _about_tokens(
 _BODIES: dict[str, Bodies] = {"llm": _about_records, "token_space": _about_tokens}
 
 
-def _call(work: ShardWork, asked: dict[str, Any], draft: int, sample: int) -> Call:
+def _call(shard: ClaimedShard, asked: dict[str, Any], draft: int, sample: int) -> Call:
     """Return the question for a draft. A seed sets all but the first apart."""
-    model = work.config.explainer.model
+    model = shard.config.explainer.model
     body = {"model": model, **asked} | ({"seed": draft} if draft else {})
     return Call(purpose="explain", model=model, body=body, sample=sample)
 

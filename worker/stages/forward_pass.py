@@ -12,12 +12,12 @@ from db import runs
 from neurogloss.errors import Interrupted
 from neurogloss.neurons.records import IntArray
 from neurogloss.subject.model import load_subject
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 
 
-def subject_of(work: ShardWork) -> GPT2Model:
+def subject_of(shard: ClaimedShard) -> GPT2Model:
     """Return the run's subject model, loaded once in each process."""
-    return _load_once(work.config.subject.model, work.config.subject.dtype)
+    return _load_once(shard.config.subject.model, shard.config.subject.dtype)
 
 
 @lru_cache(maxsize=1)
@@ -25,17 +25,17 @@ def _load_once(model: str, dtype: Any) -> GPT2Model:
     return load_subject(model, dtype)
 
 
-def excerpts(connection: Connection, work: ShardWork, start: int, stop: int) -> IntArray:
+def excerpts(connection: Connection, shard: ClaimedShard, start: int, stop: int) -> IntArray:
     """Return the tokens of a range of excerpts, int32 (n, excerpt_tokens)."""
-    rows = runs.excerpts_between(connection, work.run["corpus_id"], start, stop)
+    rows = runs.excerpts_between(connection, shard.run["corpus_id"], start, stop)
     return np.stack([np.frombuffer(tokens, np.int32) for _, tokens in rows])
 
 
-def go_on(work: ShardWork) -> Callable[[], None]:
+def go_on(shard: ClaimedShard) -> Callable[[], None]:
     """Return what to call between batches: it raises Interrupted once the worker is to stop."""
 
     def check() -> None:
-        if work.stop.is_set():
+        if shard.lease.has_ended():
             raise Interrupted
 
     return check

@@ -9,7 +9,7 @@ from neurogloss.errors import RowError
 from neurogloss.llm.calls import Call
 from neurogloss.neurons.illustration import illustration_body, read_illustration
 from neurogloss.stages import up_to
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.asking_each import ask_each
 from worker.stages.drafts import chosen_drafts
 from worker.stages.model_calls import failure_row
@@ -17,13 +17,13 @@ from worker.stages.model_calls import failure_row
 Rows = list[tuple[Any, ...]]
 
 
-def illustrate(work: ShardWork) -> None:
+def illustrate(shard: ClaimedShard) -> None:
     """Have sentences written for the drafts of a shard's neurons that have none yet."""
-    calls = _calls(work)
-    n = work.config.explainer.sentences
+    calls = _calls(shard)
+    n = shard.config.explainer.sentences
     outcomes = ask_each(
-        work,
-        work.config.explainer.endpoint,
+        shard,
+        shard.config.explainer.endpoint,
         list(calls.values()),
         lambda answer: read_illustration(answer, n),
     )
@@ -31,36 +31,36 @@ def illustrate(work: ShardWork) -> None:
     failures: Rows = []
     for neuron, outcome in zip(calls, outcomes, strict=True):
         if isinstance(outcome, RowError):
-            failures.append(failure_row(work, neuron, outcome))
+            failures.append(failure_row(shard, neuron, outcome))
             continue
         found, call = outcome
-        key = (work.claim.run_id, work.claim.layer, neuron)
+        key = (shard.claim.run_id, shard.claim.layer, neuron)
         rows += [
             (*key, number, sentence.text, sentence.is_expected, sentence.for_judging, call)
             for number, sentence in enumerate(found)
         ]
-    with work.handing_in() as connection:
+    with shard.committing() as connection:
         candidates.save_sentences(connection, rows)
         results.save_failures(connection, failures)
 
 
-def _calls(work: ShardWork) -> Mapping[int, Call]:
+def _calls(shard: ClaimedShard) -> Mapping[int, Call]:
     """Return the question about each neuron that has a draft and no sentences."""
-    run_id, layer, start, stop = work.neuron_range
-    with transaction(work.engine) as connection:
+    run_id, layer, start, stop = shard.neuron_range
+    with transaction(shard.engine) as connection:
         done = results.failed(connection, run_id, up_to("illustrate"), layer, start, stop)
-        done |= {row["neuron"] for row in candidates.sentences(connection, *work.neuron_range)}
+        done |= {row["neuron"] for row in candidates.sentences(connection, *shard.neuron_range)}
         retries = results.retries(connection, run_id, "illustrate", layer, start, stop)
-        drafts = chosen_drafts(connection, work)
+        drafts = chosen_drafts(connection, shard)
     return {
-        neuron: _call(work, draft["text"], retries.get(neuron, 0))
+        neuron: _call(shard, draft["text"], retries.get(neuron, 0))
         for neuron, draft in sorted(drafts.items())
         if neuron not in done
     }
 
 
-def _call(work: ShardWork, draft: str, sample: int) -> Call:
-    explainer, n_tokens = work.config.explainer, work.config.corpus.excerpt_tokens
+def _call(shard: ClaimedShard, draft: str, sample: int) -> Call:
+    explainer, n_tokens = shard.config.explainer, shard.config.corpus.excerpt_tokens
     asked = illustration_body(draft, explainer.sentences, n_tokens)
     body = {"model": explainer.model, **asked}
     return Call("illustrate", explainer.model, body, sample=sample)

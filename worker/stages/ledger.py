@@ -16,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import budget, calls, progress, runs
 from db.session import transaction
 from neurogloss.errors import RunError
-from neurogloss.llm.budget import Held
+from neurogloss.llm.budget import BudgetHold
 from neurogloss.llm.calls import Answer
-from worker.outages import patiently
+from worker.outages import retry_while_db_down
 
 _PROCESS = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 _ANSWER_FIELDS = {field.name for field in fields(Answer)} - {"reused"}
@@ -59,7 +59,7 @@ class PostgresLedger:
                 with transaction(self._engine) as connection:
                     self.save_in(connection, ordered)
 
-        patiently(store)
+        retry_while_db_down(store)
 
     def _save_new(self, answers: Sequence[Answer]) -> bool:
         """Store answers at once, if all of them are new; calls wait for this."""
@@ -118,17 +118,17 @@ class RunBudget:
     def __init__(self, engine: Engine, run_id: int) -> None:
         self._engine, self._run_id = engine, run_id
 
-    def hold(self, out: float, wanted: float) -> Held:
+    def hold(self, out: float, wanted: float) -> BudgetHold:
         """Set aside `out` and at least `wanted`; see `neurogloss.llm.budget.BudgetStore`."""
 
-        def hold() -> budget.Held:
+        def hold() -> budget.StoredHold:
             with transaction(self._engine) as connection:
                 return budget.hold(connection, self._run_id, _PROCESS, out=out, wanted=wanted)
 
-        held = patiently(hold)
+        held = retry_while_db_down(hold)
         if held.limit is None:
-            return Held(float("inf"), 0.0, held.spent, float("inf"))
-        return Held(held.usd, held.elsewhere, held.spent, held.limit)
+            return BudgetHold(float("inf"), 0.0, held.spent, float("inf"))
+        return BudgetHold(held.usd, held.elsewhere, held.spent, held.limit)
 
     def release(self) -> None:
         """Give back what is held and not spent; it runs out by itself too."""
@@ -158,4 +158,4 @@ class RunState:
             with transaction(self._engine) as connection:
                 runs.pause(connection, self._run_id, error.cause, error.reason)
 
-        patiently(pause)
+        retry_while_db_down(pause)

@@ -18,10 +18,10 @@ from neurogloss.config.run import RunConfig
 from neurogloss.errors import BadCredentials, Interrupted, RowError
 from neurogloss.llm.budget import Budget
 from neurogloss.llm.call_engine import CallEngine
-from neurogloss.llm.call_session import Account, Terms
+from neurogloss.llm.call_session import LiveLimits, RunContext
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint, Price
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.batches.requests import answers_from_batches
 from worker.stages.ledger import PostgresLedger, RunBudget, RunState
 
@@ -35,7 +35,7 @@ _engine: CallEngine | None = None
 class _Shared:
     """What the shards of a run that ask in this process share, and how many they are."""
 
-    account: Account
+    account: RunContext
     ledger: PostgresLedger
     users: int = 0
 
@@ -43,7 +43,7 @@ class _Shared:
 _shared: dict[int, _Shared] = {}
 
 
-def ask(work: ShardWork, endpoint: str, questions: Sequence[Call]) -> list[Answer | RowError]:
+def ask(shard: ClaimedShard, endpoint: str, questions: Sequence[Call]) -> list[Answer | RowError]:
     """Return the answers in the order of the calls; those stored already are not asked again.
 
     Raises:
@@ -53,15 +53,15 @@ def ask(work: ShardWork, endpoint: str, questions: Sequence[Call]) -> list[Answe
     """
     if not questions:
         return []
-    found = endpoint_of(work.config, endpoint, os.environ)
-    if work.config.endpoints[endpoint].mode == "batch":
-        return answers_from_batches(work, found, questions)
-    with _account_of(work) as account:
-        return _the_engine().run(found, questions, account, work.stop)
+    found = endpoint_of(shard.config, endpoint, os.environ)
+    if shard.config.endpoints[endpoint].mode == "batch":
+        return answers_from_batches(shard, found, questions)
+    with _account_of(shard) as account:
+        return _the_engine().run(found, questions, account, shard.lease.has_ended)
 
 
 def ask_and_read(
-    work: ShardWork,
+    shard: ClaimedShard,
     endpoint: str,
     questions: Sequence[Call],
     read: Callable[[Sequence[Answer | RowError]], tuple[T, Collection[int]]],
@@ -72,7 +72,7 @@ def ask_and_read(
     themselves exactly. What the first answer cost is counted as wasted then.
 
     Args:
-        work: The shard.
+        shard: The shard.
         endpoint: Its name in the configuration.
         questions: Of one model.
         read: Takes the answers in the order of the calls, and returns what it makes of them and the
@@ -82,21 +82,21 @@ def ask_and_read(
         RunError: The whole run is affected, and paused.
         Interrupted: The worker was told to stop, or the run was paused.
     """
-    answers = ask(work, endpoint, questions)
+    answers = ask(shard, endpoint, questions)
     found, unread = read(answers)
     if unread:
         useless = [a.identity for place in unread if isinstance(a := answers[place], Answer)]
-        PostgresLedger(work.engine, work.claim.run_id).waste(useless)
-        again = ask(work, endpoint, [replace(questions[place], again=1) for place in unread])
+        PostgresLedger(shard.engine, shard.claim.run_id).waste(useless)
+        again = ask(shard, endpoint, [replace(questions[place], again=1) for place in unread])
         for place, answer in zip(unread, again, strict=True):
             answers[place] = answer
         found, _ = read(answers)
     return found
 
 
-def failure_row(work: ShardWork, neuron: int, error: RowError) -> tuple[Any, ...]:
+def failure_row(shard: ClaimedShard, neuron: int, error: RowError) -> tuple[Any, ...]:
     """Return the row of `failure` that says why a neuron has no result."""
-    claim = work.claim
+    claim = shard.claim
     where = (claim.run_id, claim.stage, claim.layer, neuron)
     return (*where, error.failure_class, error.reason[:2000], error.attempts, error.request_id)
 
@@ -137,29 +137,29 @@ def _the_engine() -> CallEngine:
         return _engine
 
 
-def _terms(engine: Engine, run_id: int, endpoint: Endpoint) -> Terms | None:
+def _terms(engine: Engine, run_id: int, endpoint: Endpoint) -> LiveLimits | None:
     """Return the terms of an endpoint by now; None where nobody can say."""
     try:
         with transaction(engine) as connection:
             run = runs.get(connection, run_id)
         config = RunConfig.model_validate(run["config"])
-        return Terms(endpoint_of(config, endpoint.name, os.environ), run["budget_usd"])
+        return LiveLimits(endpoint_of(config, endpoint.name, os.environ), run["budget_usd"])
     except (OperationalError, BadCredentials):  # the next shard says what is wrong with a key
         return None
 
 
 @contextmanager
-def _account_of(work: ShardWork) -> Iterator[Account]:
+def _account_of(shard: ClaimedShard) -> Iterator[RunContext]:
     """Yield what a run's shards in this process share while any of them asks.
 
     Raises:
         Interrupted: The run was paused here, and what was in flight then still is.
     """
-    run_id = work.claim.run_id
-    budget = RunBudget(work.engine, run_id)
+    run_id = shard.claim.run_id
+    budget = RunBudget(shard.engine, run_id)
     with _lock:
         if run_id not in _shared:
-            _shared[run_id] = _share(work.engine, run_id, budget)
+            _shared[run_id] = _share(shard.engine, run_id, budget)
         shared = _shared[run_id]
         if shared.account.halted is not None:
             raise Interrupted("the run is paused")
@@ -179,4 +179,4 @@ def _share(engine: Engine, run_id: int, budget: RunBudget) -> _Shared:
     state = RunState(engine, run_id)
     ledger = PostgresLedger(engine, run_id)
     terms = partial(_terms, engine, run_id)
-    return _Shared(Account(ledger, Budget(budget), state.pause, state.is_running, terms), ledger)
+    return _Shared(RunContext(ledger, Budget(budget), state.pause, state.is_running, terms), ledger)

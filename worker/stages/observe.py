@@ -10,52 +10,52 @@ from db import candidates, results
 from db.session import transaction
 from neurogloss.stages import up_to
 from neurogloss.subject.sentences import activations_on, load_tokenizer, tokens_of
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.forward_pass import go_on, subject_of
 
 _tokenizer = lru_cache(maxsize=1)(load_tokenizer)
 
 
-def observe(work: ShardWork) -> None:
+def observe(shard: ClaimedShard) -> None:
     """Run the sentences of a shard's neurons through the subject model.
 
     One that has no token is stored with none, and left out from then on.
     """
-    rows = _unobserved(work)
-    found = _observed(work, _tokenizer(work.config.subject.model), rows) if rows else []
-    with work.handing_in() as connection:
-        candidates.save_observations(connection, work.claim.run_id, work.claim.layer, found)
+    rows = _unobserved(shard)
+    found = _observed(shard, _tokenizer(shard.config.subject.model), rows) if rows else []
+    with shard.committing() as connection:
+        candidates.save_observations(connection, shard.claim.run_id, shard.claim.layer, found)
 
 
-def _unobserved(work: ShardWork) -> list[RowMapping]:
+def _unobserved(shard: ClaimedShard) -> list[RowMapping]:
     """Return the sentences of the neurons that have not failed."""
-    run_id, layer, start, stop = work.neuron_range
-    with transaction(work.engine) as connection:
+    run_id, layer, start, stop = shard.neuron_range
+    with transaction(shard.engine) as connection:
         failed = results.failed(connection, run_id, up_to("observe"), layer, start, stop)
         return [
             row
-            for row in candidates.sentences(connection, *work.neuron_range)
+            for row in candidates.sentences(connection, *shard.neuron_range)
             if row["tokens"] is None and row["neuron"] not in failed
         ]
 
 
 def _observed(
-    work: ShardWork, tokenizer: Tokenizer, rows: Sequence[RowMapping]
+    shard: ClaimedShard, tokenizer: Tokenizer, rows: Sequence[RowMapping]
 ) -> list[tuple[int, int, bytes, bytes]]:
     """Return (neuron, number, tokens, activations) of each sentence."""
-    n_tokens = work.config.corpus.excerpt_tokens
+    n_tokens = shard.config.corpus.excerpt_tokens
     read = tokens_of(tokenizer, [row["text"] for row in rows], n_tokens)
     readable = [
         (row["neuron"], tokens) for row, tokens in zip(rows, read, strict=True) if len(tokens)
     ]
     values = iter(
         activations_on(
-            subject_of(work),
-            work.claim.layer,
+            subject_of(shard),
+            shard.claim.layer,
             [tokens for _, tokens in readable],
             [neuron for neuron, _ in readable],
             n_tokens,
-            on_batch=go_on(work),
+            on_batch=go_on(shard),
         )
     )
     return [

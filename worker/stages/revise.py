@@ -17,7 +17,7 @@ from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.revision import Observed, revision_body
 from neurogloss.neurons.splits import Split, top_slice
 from neurogloss.stages import up_to
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.asking_each import ask_each
 from worker.stages.candidates import HeldBack, Trial, best, calibration_records, judge, judged_rows
 from worker.stages.drafts import chosen_drafts
@@ -29,22 +29,22 @@ Rows = list[tuple[Any, ...]]
 _CANDIDATE = ("number", "text", "explainer", "call")
 
 
-def revise(work: ShardWork) -> None:
+def revise(shard: ClaimedShard) -> None:
     """Revise the drafts of a shard's neurons, and let the better of both be the explanation.
 
     Both are judged by the calibration split and the sentences that were kept back. A neuron whose
     revision fails has failed: its draft was not tried to the end.
     """
-    tasks = _tasks(work)
-    revised, failures = _revised(work, tasks)
+    tasks = _tasks(shard)
+    revised, failures = _revised(shard, tasks)
     trials = list(_trials(tasks, revised))
-    scores, unjudged = judged_rows(work, trials, judge(work, trials))
-    key = work.neuron_range[:2]
-    with work.handing_in() as connection:
+    scores, unjudged = judged_rows(shard, trials, judge(shard, trials))
+    key = shard.neuron_range[:2]
+    with shard.committing() as connection:
         rows = [(*key, neuron, *astuple(found)) for neuron, found in revised.items()]
         candidates.save_candidates(connection, rows)
         candidates.save_candidate_scores(connection, scores)
-        results.save_explanations(connection, _explanations(work, tasks, revised, scores))
+        results.save_explanations(connection, _explanations(shard, tasks, revised, scores))
         results.save_failures(connection, [*failures, *unjudged])
 
 
@@ -73,18 +73,18 @@ class _Task:
     sample: int
 
 
-def _tasks(work: ShardWork) -> dict[int, _Task]:
+def _tasks(shard: ClaimedShard) -> dict[int, _Task]:
     """Return what is to be done, by neuron: those that have a draft and no explanation."""
-    run_id, layer, start, stop = work.neuron_range
-    with transaction(work.engine) as connection:
+    run_id, layer, start, stop = shard.neuron_range
+    with transaction(shard.engine) as connection:
         done = results.failed(connection, run_id, up_to("revise"), layer, start, stop)
-        done |= results.explanations(connection, *work.neuron_range).keys()
+        done |= results.explanations(connection, *shard.neuron_range).keys()
         retries = results.retries(connection, run_id, "revise", layer, start, stop)
-        drafts = chosen_drafts(connection, work)
-        revisions = _revisions(connection, work)
-        shown = _train_records(connection, work, drafts.keys() - done)
-        held_back = calibration_records(connection, work)
-        sentences = _observed(connection, work)
+        drafts = chosen_drafts(connection, shard)
+        revisions = _revisions(connection, shard)
+        shown = _train_records(connection, shard, drafts.keys() - done)
+        held_back = calibration_records(connection, shard)
+        sentences = _observed(connection, shard)
     tasks = {}
     for neuron, of_neuron in shown.items():
         for_revising, for_judging = sentences[neuron]
@@ -103,30 +103,30 @@ def _candidate(row: RowMapping) -> _Candidate:
     return _Candidate(*(row[column] for column in _CANDIDATE))
 
 
-def _revisions(connection: Connection, work: ShardWork) -> dict[int, _Candidate]:
-    number = work.config.explainer.candidates
-    found = candidates.candidates(connection, *work.neuron_range)
+def _revisions(connection: Connection, shard: ClaimedShard) -> dict[int, _Candidate]:
+    number = shard.config.explainer.candidates
+    found = candidates.candidates(connection, *shard.neuron_range)
     return {row["neuron"]: _candidate(row) for row in found if row["number"] == number}
 
 
 def _train_records(
-    connection: Connection, work: ShardWork, neurons: Set[int]
+    connection: Connection, shard: ClaimedShard, neurons: Set[int]
 ) -> dict[int, list[ActivationRecord]]:
     """Return what the drafts of some neurons were written from."""
-    train = top_slice(Split.TRAIN, work.config.scoring.top)
-    loaded = records.load(connection, *work.neuron_range)
+    train = top_slice(Split.TRAIN, shard.config.scoring.top)
+    loaded = records.load(connection, *shard.neuron_range)
     rows = [row for row in loaded if row["neuron"] in neurons]
-    shown = shown_records(connection, work, rows, [row["top_records"][train] for row in rows])
+    shown = shown_records(connection, shard, rows, [row["top_records"][train] for row in rows])
     return {row["neuron"]: found for row, found in zip(rows, shown, strict=True)}
 
 
 def _observed(
-    connection: Connection, work: ShardWork
+    connection: Connection, shard: ClaimedShard
 ) -> Mapping[int, tuple[list[Observed], list[Observed]]]:
     """Return the sentences that have tokens, by neuron: those for revising, and for judging."""
-    texts = texts_of(connection, work)
+    texts = texts_of(connection, shard)
     found: dict[int, tuple[list[Observed], list[Observed]]] = defaultdict(lambda: ([], []))
-    for row in candidates.sentences(connection, *work.neuron_range):
+    for row in candidates.sentences(connection, *shard.neuron_range):
         if row["tokens"]:
             tokens = np.frombuffer(row["tokens"], np.int32).tolist()
             values = np.frombuffer(row["activations"], np.float16).tolist()
@@ -142,24 +142,24 @@ def _with(held_back: HeldBack, sentences: Sequence[Observed]) -> HeldBack:
     return HeldBack([*held_back.texts, *texts], np.concatenate([held_back.true, *true]))
 
 
-def _revised(work: ShardWork, tasks: Mapping[int, _Task]) -> tuple[dict[int, _Candidate], Rows]:
+def _revised(shard: ClaimedShard, tasks: Mapping[int, _Task]) -> tuple[dict[int, _Candidate], Rows]:
     """Return the revisions by neuron, and failures."""
-    explainer = work.config.explainer
+    explainer = shard.config.explainer
     found = {neuron: task.revision for neuron, task in tasks.items() if task.revision}
-    calls = {neuron: _call(work, task) for neuron, task in tasks.items() if neuron not in found}
-    outcomes = ask_each(work, explainer.endpoint, list(calls.values()), _read)
+    calls = {neuron: _call(shard, task) for neuron, task in tasks.items() if neuron not in found}
+    outcomes = ask_each(shard, explainer.endpoint, list(calls.values()), _read)
     failures: Rows = []
     for neuron, outcome in zip(calls, outcomes, strict=True):
         if isinstance(outcome, RowError):
-            failures.append(failure_row(work, neuron, outcome))
+            failures.append(failure_row(shard, neuron, outcome))
         else:
             text, call = outcome
             found[neuron] = _Candidate(explainer.candidates, text, explainer.model, call)
     return found, failures
 
 
-def _call(work: ShardWork, task: _Task) -> Call:
-    model = work.config.explainer.model
+def _call(shard: ClaimedShard, task: _Task) -> Call:
+    model = shard.config.explainer.model
     body = {"model": model, **revision_body(task.draft.text, task.records, task.observed)}
     return Call("revise", model, body, sample=task.sample)
 
@@ -179,7 +179,7 @@ def _trials(tasks: Mapping[int, _Task], revised: Mapping[int, _Candidate]) -> It
 
 
 def _explanations(
-    work: ShardWork,
+    shard: ClaimedShard,
     tasks: Mapping[int, _Task],
     revised: Mapping[int, _Candidate],
     scores: Rows,
@@ -191,4 +191,4 @@ def _explanations(
     for neuron, found in by_neuron.items():
         both = {candidate.number: candidate for candidate in (tasks[neuron].draft, revised[neuron])}
         kept = both[best(found)]
-        yield (*work.neuron_range[:2], neuron, kept.text, kept.explainer, kept.call)
+        yield (*shard.neuron_range[:2], neuron, kept.text, kept.explainer, kept.call)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, RowMapping
 
 from db import records, runs
-from neurogloss.config.run import Scoring
+from neurogloss.config.run import ScoringConfig
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.splits import Split, random_slice, top_slice
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +63,20 @@ def stacked(records_: Sequence[ScoredRecords]) -> StackedRecords:
 
 def scored_records(
     connection: Connection,
-    work: ShardWork,
+    shard: ClaimedShard,
     layer: int,
     start: int = 0,
     stop: int = 2**31 - 1,
     split: Split = Split.VALID,
 ) -> Iterator[ScoredRecords]:
     """Yield the scored records of a range of neurons, in order, or as many of another split."""
-    rows = records.load(connection, work.claim.run_id, layer, start, stop)
-    places = [scored_places(row, work.config.scoring, split) for row in rows]
+    rows = records.load(connection, shard.claim.run_id, layer, start, stop)
+    places = [scored_places(row, shard.config.scoring, split) for row in rows]
     excerpts = [
         [row["excerpts"][place] for place in found]
         for row, (found, _) in zip(rows, places, strict=True)
     ]
-    tokens = tokens_of(connection, work, excerpts)
+    tokens = tokens_of(connection, shard, excerpts)
     for row, (found, n_top), named, read in zip(rows, places, excerpts, tokens, strict=True):
         yield ScoredRecords(
             neuron=row["neuron"],
@@ -89,7 +89,7 @@ def scored_records(
 
 
 def scored_places(
-    row: Mapping[Any, Any], scoring: Scoring, split: Split = Split.VALID
+    row: Mapping[Any, Any], scoring: ScoringConfig, split: Split = Split.VALID
 ) -> tuple[list[int], int]:
     """Return where the records of a split stand among a neuron's, and how many are top records."""
     top = row["top_records"][top_slice(split, scoring.top)]
@@ -104,13 +104,13 @@ def activations_of(row: RowMapping) -> FloatArray:
 
 
 def tokens_of(
-    connection: Connection, work: ShardWork, excerpts: Sequence[Sequence[int]]
+    connection: Connection, shard: ClaimedShard, excerpts: Sequence[Sequence[int]]
 ) -> list[IntArray]:
     """Return the tokens, int32 (n, excerpt_tokens), of the excerpts of each neuron.
 
     All are read at once: a query for each neuron would cost more than asking about it.
     """
     numbers = sorted({number for named in excerpts for number in named})
-    stored = runs.excerpts_named(connection, work.run["corpus_id"], numbers)
+    stored = runs.excerpts_named(connection, shard.run["corpus_id"], numbers)
     found = {number: np.frombuffer(tokens, np.int32) for number, tokens in stored.items()}
     return [np.stack([found[number] for number in named]) for named in excerpts]

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, RowMapping
 
 from neurogloss.neurons.records import ActivationRecord
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.scored_records import activations_of, tokens_of
 from worker.stages.vocabulary import texts_of
 
 
 def shown_records(
     connection: Connection,
-    work: ShardWork,
+    shard: ClaimedShard,
     rows: Sequence[RowMapping],
     places: Sequence[Sequence[int]],
 ) -> list[list[ActivationRecord]]:
@@ -20,13 +20,13 @@ def shown_records(
 
     Args:
         connection: To the database.
-        work: The shard.
+        shard: The shard.
         rows: Of `neuron_records`.
         places: Where the wanted records stand among those of each neuron.
     """
-    texts = texts_of(connection, work)
+    texts = texts_of(connection, shard)
     named = [[row["excerpts"][p] for p in found] for row, found in zip(rows, places, strict=True)]
-    tokens = tokens_of(connection, work, named)
+    tokens = tokens_of(connection, shard, named)
     return [
         [
             ActivationRecord(tuple(texts[t] for t in ids), tuple(values))

@@ -7,9 +7,9 @@ from itertools import islice
 from neurogloss.errors import Malformed, RowError
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.neurons.simulation import Simulation
-from neurogloss.neurons.simulators.base import Question, Reply, Simulator
+from neurogloss.neurons.simulators.base import ModelReply, Simulator, SimulatorRequest
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.model_calls import ask_and_read
 
 Outcome = tuple[Simulation, bytes] | RowError  # with the call that it stems from
@@ -29,7 +29,7 @@ class ToSimulate:
     sample: int = 0
 
 
-def simulate_all(work: ShardWork, wanted: Sequence[ToSimulate]) -> list[list[Outcome]]:
+def simulate_all(shard: ClaimedShard, wanted: Sequence[ToSimulate]) -> list[list[Outcome]]:
     """Return, for each of `wanted`, the simulation of each of its texts, or why it has none.
 
     Raises:
@@ -37,9 +37,9 @@ def simulate_all(work: ShardWork, wanted: Sequence[ToSimulate]) -> list[list[Out
         Interrupted: The worker was told to stop, or the run was paused.
         Waiting: The questions are put into batches, and are not all answered.
     """
-    simulator = _simulator(work)
+    simulator = _simulator(shard)
     parts = [list(_parts(one, simulator.records_at_once)) for one in wanted]
-    outcomes = iter(_simulate(work, simulator, [part for some in parts for part in some]))
+    outcomes = iter(_simulate(shard, simulator, [part for some in parts for part in some]))
     return [[outcome for _ in some for outcome in next(outcomes)] for some in parts]
 
 
@@ -57,11 +57,11 @@ def _parts(wanted: ToSimulate, at_once: int) -> Iterator[ToSimulate]:
 
 
 def _simulate(
-    work: ShardWork, simulator: Simulator, parts: Sequence[ToSimulate]
+    shard: ClaimedShard, simulator: Simulator, parts: Sequence[ToSimulate]
 ) -> list[list[Outcome]]:
     asked = [simulator.ask(part.explanation, part.texts) for part in parts]
     calls = [
-        _call(work, question, part.sample)
+        _call(shard, question, part.sample)
         for part, questions in zip(parts, asked, strict=True)
         for question in questions
     ]
@@ -78,22 +78,22 @@ def _simulate(
             place += len(questions)
         return found, unread
 
-    return ask_and_read(work, work.config.simulator.endpoint, calls, read)
+    return ask_and_read(shard, shard.config.simulator.endpoint, calls, read)
 
 
-def _simulator(work: ShardWork) -> Simulator:
+def _simulator(shard: ClaimedShard) -> Simulator:
     """Return the simulator that was frozen with the run."""
-    config, chosen = work.config.simulator, work.run["simulator"]
+    config, chosen = shard.config.simulator, shard.run["simulator"]
     choice = (
         SimulatorChoice.from_json(chosen) if chosen else SimulatorChoice.configured(config.kind)
     )
     return simulator_of(choice, config.records_per_call)
 
 
-def _call(work: ShardWork, question: Question, sample: int) -> Call:
-    model = work.config.simulator.model
+def _call(shard: ClaimedShard, question: SimulatorRequest, sample: int) -> Call:
+    model = shard.config.simulator.model
     body = {"model": model, **question.body}
-    return Call(work.claim.stage, model, body, question.path, sample)
+    return Call(shard.claim.stage, model, body, question.path, sample)
 
 
 def _read(
@@ -104,7 +104,7 @@ def _read(
     for answer in answers:
         if isinstance(answer, RowError):
             return [answer] * len(part.texts)
-    replies = [Reply(answer.text, answer.distributions) for answer in good]
+    replies = [ModelReply(answer.text, answer.distributions) for answer in good]
     try:
         found = simulator.read(part.explanation, part.texts, replies)
     except Malformed as error:

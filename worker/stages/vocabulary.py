@@ -3,14 +3,14 @@
 from sqlalchemy import Connection
 
 from db import runs
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 
 _texts: dict[str, list[str]] = {}  # by the digest of a corpus: ids begin anew in another database
 
 
-def texts_of(connection: Connection, work: ShardWork) -> list[str]:
+def texts_of(connection: Connection, shard: ClaimedShard) -> list[str]:
     """Return the text of every token of the subject's vocabulary, by token."""
-    corpus = runs.corpus(connection, work.run["corpus_id"])
+    corpus = runs.corpus(connection, shard.run["corpus_id"])
     digest: str = corpus["digest"]
     if digest not in _texts:
         _texts[digest] = runs.token_texts(connection, corpus["vocabulary_id"])

@@ -17,7 +17,7 @@ COMPLETIONS = "/completions"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SimulatorRequest:
     """One request, but for the model."""
 
     path: str
@@ -25,7 +25,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ModelReply:
     """What an answer says, and the numbers it could have said (`distributions.unpack` reads it)."""
 
     text: str
@@ -41,11 +41,11 @@ class Simulator(Protocol):
     def records_at_once(self) -> int:
         """Return how many records of a neuron may share their questions."""
 
-    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[Question]:
+    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
         """Return the questions about these records."""
 
     def read(
-        self, explanation: str, records: Sequence[Tokens], replies: Sequence[Reply]
+        self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]
     ) -> list[Simulation | Malformed]:
         """Return what each record's simulation is, or why it cannot be read.
 

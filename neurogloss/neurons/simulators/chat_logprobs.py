@@ -14,7 +14,7 @@ from neurogloss.errors import Malformed
 from neurogloss.neurons.distributions import unpack
 from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
 from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
-from neurogloss.neurons.simulators.base import CHAT, Question, Reply, Tokens
+from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest, Tokens
 from neurogloss.neurons.simulators.json_answers import parse_simulation, value_offsets
 from neurogloss.neurons.simulators.json_object import json_body
 
@@ -27,13 +27,13 @@ class ChatLogprobsSimulator:
     kind: ClassVar[str] = "chat_logprobs"
     records_at_once: ClassVar[int] = 1
 
-    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[Question]:
+    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
         """Return one question."""
         asked = {"logprobs": True, "top_logprobs": self.top_logprobs}
-        return [Question(CHAT, json_body(explanation, records) | asked)]
+        return [SimulatorRequest(CHAT, json_body(explanation, records) | asked)]
 
     def read(
-        self, explanation: str, records: Sequence[Tokens], replies: Sequence[Reply]
+        self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]
     ) -> list[Simulation | Malformed]:
         """Read the alternatives at the value of each position, found by its key."""
         (reply,), (tokens,) = replies, records

@@ -15,7 +15,7 @@ from neurogloss.neurons.distributions import UNKNOWN
 from neurogloss.neurons.few_shot import EXAMPLES
 from neurogloss.neurons.prompts import visible
 from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
-from neurogloss.neurons.simulators.base import COMPLETIONS, Question, Reply, Tokens
+from neurogloss.neurons.simulators.base import COMPLETIONS, ModelReply, SimulatorRequest, Tokens
 
 _SYSTEM = (
     "Neurons of a neural network look for particular things in short texts. Below, each neuron is "
@@ -37,7 +37,7 @@ class EchoLogprobsSimulator:
     kind: ClassVar[str] = "echo_logprobs"
     records_at_once: ClassVar[int] = 1
 
-    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[Question]:
+    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
         """Return one question; its one generated token is what every server accepts as least."""
         (tokens,) = records
         prompt, _ = echo_prompt(explanation, tokens)
@@ -45,10 +45,10 @@ class EchoLogprobsSimulator:
         if self.prompt_logprobs:
             asked = {"prompt_logprobs": self.top_logprobs}
         body = {"prompt": prompt, "max_tokens": 1, "temperature": 0.0, **asked}
-        return [Question(COMPLETIONS, body)]
+        return [SimulatorRequest(COMPLETIONS, body)]
 
     def read(
-        self, explanation: str, records: Sequence[Tokens], replies: Sequence[Reply]
+        self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]
     ) -> list[Simulation | Malformed]:
         """Read what was expected at the places where our own prompt says `unknown`."""
         (reply,), (tokens,) = replies, records

@@ -11,7 +11,7 @@ from neurogloss.neurons.few_shot import EXAMPLES
 from neurogloss.neurons.prompts import Message, message, visible
 from neurogloss.neurons.records import MAX_NORMALIZED
 from neurogloss.neurons.simulation import Simulation
-from neurogloss.neurons.simulators.base import CHAT, Question, Reply, Tokens
+from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest, Tokens
 from neurogloss.neurons.simulators.json_answers import activations_in, parse_simulation, texts_in
 
 _SYSTEM = (
@@ -41,12 +41,12 @@ class JsonSimulator:
     def records_at_once(self) -> int:
         return self.records_per_call
 
-    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[Question]:
+    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
         """Return one question about all the records."""
-        return [Question(CHAT, json_body(explanation, records))]
+        return [SimulatorRequest(CHAT, json_body(explanation, records))]
 
     def read(
-        self, explanation: str, records: Sequence[Tokens], replies: Sequence[Reply]
+        self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]
     ) -> list[Simulation | Malformed]:
         """Return each record's simulation; one that cannot be read leaves the others alone."""
         (reply,) = replies

@@ -15,7 +15,7 @@ from neurogloss.errors import Malformed
 from neurogloss.neurons.few_shot import EXAMPLES
 from neurogloss.neurons.prompts import Message, message, visible
 from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
-from neurogloss.neurons.simulators.base import CHAT, Question, Reply, Tokens
+from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest, Tokens
 
 _SYSTEM = (
     "You study neurons of a neural network. Every neuron looks for one particular thing in short "
@@ -36,12 +36,12 @@ class TokenByTokenSimulator:
     kind: ClassVar[str] = "token_by_token"
     records_at_once: ClassVar[int] = 1
 
-    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[Question]:
+    def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
         """Return a question for each token of the record."""
         (tokens,) = records
         lines = _lines(explanation, tokens)
         until = range(_FIRST_TOKEN + 1, len(lines) + 1)
-        return [Question(CHAT, self._body(lines[:end])) for end in until]
+        return [SimulatorRequest(CHAT, self._body(lines[:end])) for end in until]
 
     def _body(self, lines: Sequence[str]) -> dict[str, object]:
         return {
@@ -53,14 +53,14 @@ class TokenByTokenSimulator:
         }
 
     def read(
-        self, explanation: str, records: Sequence[Tokens], replies: Sequence[Reply]
+        self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]
     ) -> list[Simulation | Malformed]:
         """Read what each answer could have begun with."""
         rows = [_first(position, reply) for position, reply in enumerate(replies)]
         return [simulation_of(np.concatenate(rows))]
 
 
-def _first(position: int, reply: Reply) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
+def _first(position: int, reply: ModelReply) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
     leading = len(reply.text) - len(reply.text.lstrip())
     try:
         return distribution_at(reply.distributions, [leading])

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from db import runs
 from db.bulk import upsert
 from db.datasets import stream_excerpts
-from db.tables import Excerpt, Token
+from db.tables import ExcerptTable, TokenTable
 from orchestrator.datasets.json_reader import clean
 
 Digest = bytes
@@ -87,8 +87,8 @@ class ImportedCorpus:
     def save(self, connection: Connection) -> None:
         """Store what is new."""
         columns = ("vocabulary_id", "token", "text")
-        upsert(connection, runs.table(Token), columns, self._new_tokens)
-        upsert(connection, runs.table(Excerpt), runs.EXCERPT_COLUMNS, self._new_excerpts)
+        upsert(connection, runs.table(TokenTable), columns, self._new_tokens)
+        upsert(connection, runs.table(ExcerptTable), runs.EXCERPT_COLUMNS, self._new_excerpts)
         self._new_tokens, self._new_excerpts = [], []
 
 

@@ -13,7 +13,7 @@ from neurogloss.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 from orchestrator.datasets import description
 from orchestrator.datasets.imports.source import Source
 from orchestrator.datasets.json_reader import Checked, parse
-from orchestrator.datasets.openai.reader import MAX_LAYER, MAX_NEURON, Neuron
+from orchestrator.datasets.openai.reader import MAX_LAYER, MAX_NEURON, PublishedNeuron
 
 SHAPES = {"gpt2-xl": (48, 6400), "gpt2": (12, 3072)}  # the two sets that OpenAI published
 CONFIGURED = ("subject", "corpus", "records", "neurons", "explainer", "simulator", "scoring")
@@ -61,7 +61,12 @@ def _described(top: Checked) -> Origin:
 
 
 def configuration(
-    origin: Origin, name: str, subject: str | None, source: Source, first: Neuron, where: str
+    origin: Origin,
+    name: str,
+    subject: str | None,
+    source: Source,
+    first: PublishedNeuron,
+    where: str,
 ) -> RunConfig:
     """Return the configuration of the run.
 
@@ -85,7 +90,7 @@ def configuration(
         raise InputError(f"{where}: configuration.{key}: {first_error['msg']}") from error
 
 
-def _published(subject: str, source: str, first: Neuron) -> dict[str, Any]:
+def _published(subject: str, source: str, first: PublishedNeuron) -> dict[str, Any]:
     """Return how OpenAI made its sets, as far as it is known."""
     top, random = len(first.top), len(first.random)
     scoring = {

@@ -26,7 +26,7 @@ from orchestrator.datasets.imports.imported_run import (
     corpus_row,
     find_origin,
 )
-from orchestrator.datasets.imports.rows import Files, Rows, add_rows, check_lengths
+from orchestrator.datasets.imports.rows import ImportedRows, PublishedFiles, add_rows, check_lengths
 from orchestrator.datasets.imports.source import Source
 from orchestrator.datasets.openai import reader, writer
 
@@ -34,7 +34,7 @@ CHUNK = 64  # neurons stored in one transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ImportSelection:
     """What to import.
 
     `subject` is the subject model, where the dataset does not say it. `layers` are those wanted,
@@ -62,7 +62,7 @@ class Imported:
 def import_dataset(
     engine: Engine,
     source: Source,
-    wanted: Wanted,
+    wanted: ImportSelection,
     concurrency: int,
     on_progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> Imported:
@@ -74,7 +74,7 @@ def import_dataset(
     origin = find_origin(source, wanted.subject)
     neurons = _neurons(source, origin, wanted)
     reader = _Reader(source, wanted.related)
-    with imports.SoleRight(engine) as right:
+    with imports.ImportLock(engine) as right:
         run_id, config = _begin(engine, right, source, origin, wanted, reader, neurons)
         corpus = _corpus(engine, run_id)
         total, done, others = sum(map(len, neurons.values())), 0, 0
@@ -97,7 +97,7 @@ def import_dataset(
     return Imported(wanted.name, total, resumed, others)
 
 
-def _neurons(source: Source, origin: Origin, wanted: Wanted) -> dict[int, list[int]]:
+def _neurons(source: Source, origin: Origin, wanted: ImportSelection) -> dict[int, list[int]]:
     found = source.neurons()
     if not found and origin.shape is not None and not source.listed:
         n_layers, per_layer = origin.shape
@@ -124,14 +124,14 @@ class _Reader:
     def where(self, path: str) -> str:
         return f"{self._source.name}/{path}"
 
-    def records(self, layer: int, neuron: int) -> reader.Neuron:
+    def records(self, layer: int, neuron: int) -> reader.PublishedNeuron:
         path = writer.RECORDS.format(layer, neuron)
         content = self._source.read(path)
         if content is None:
             raise InputError(f"{self.where(path)} is missing")
         return reader.read_neuron(content, self.where(path), layer, neuron)
 
-    def files(self, layer: int, neuron: int) -> Files:
+    def files(self, layer: int, neuron: int) -> PublishedFiles:
         """Return what the files about a neuron say.
 
         Raises:
@@ -150,7 +150,7 @@ class _Reader:
         explained, means, neurons, tokens = (
             (found[name], self.where(path)) for name, path in paths.items()
         )
-        return Files(
+        return PublishedFiles(
             layer=layer,
             neuron=neuron,
             records=self.records(layer, neuron),
@@ -172,10 +172,10 @@ class _Reader:
 
 def _begin(
     engine: Engine,
-    right: imports.SoleRight,
+    right: imports.ImportLock,
     source: Source,
     origin: Origin,
-    wanted: Wanted,
+    wanted: ImportSelection,
     reader: _Reader,
     neurons: Mapping[int, Sequence[int]],
 ) -> tuple[int, RunConfig]:
@@ -213,7 +213,7 @@ def _begin(
     return run_id, config
 
 
-def _take(right: imports.SoleRight, run: Any) -> None:
+def _take(right: imports.ImportLock, run: Any) -> None:
     if not right.take(run["id"]):
         raise InputError(f"run {run['name']!r} is being imported by another command")
 
@@ -239,9 +239,9 @@ def _corpus(engine: Engine, run_id: int) -> ImportedCorpus:
 
 def _read_ahead(
     pool: ThreadPoolExecutor, reader: _Reader, neurons: Iterator[tuple[int, int]], ahead: int
-) -> Iterator[Files]:
+) -> Iterator[PublishedFiles]:
     """Yield what is said of each neuron, in order, while the next ones are read."""
-    under_way: deque[Future[Files]] = deque()
+    under_way: deque[Future[PublishedFiles]] = deque()
     try:
         for layer, neuron in neurons:
             under_way.append(pool.submit(reader.files, layer, neuron))
@@ -259,10 +259,10 @@ def _save(
     run_id: int,
     config: RunConfig,
     corpus: ImportedCorpus,
-    chunk: Sequence[Files],
+    chunk: Sequence[PublishedFiles],
     reader: _Reader,
 ) -> None:
-    rows = Rows()
+    rows = ImportedRows()
     for files in chunk:
         path = writer.RECORDS.format(files.layer, files.neuron)
         check_lengths(files, corpus.excerpt_tokens, reader.where(path))

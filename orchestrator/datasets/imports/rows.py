@@ -20,20 +20,20 @@ SAME = 1e-9  # further apart, a published score and ours are not of the same num
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class PublishedFiles:
     """The files about one neuron, as read and checked."""
 
     layer: int
     neuron: int
-    records: reader.Neuron
-    explanation: reader.Explanation | None
+    records: reader.PublishedNeuron
+    explanation: reader.PublishedExplanation | None
     token_means: reader.Weighted | None
     related_neurons: dict[str, reader.Weighted]
     related_tokens: dict[str, reader.Weighted]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class ImportedRows:
     """Rows by table, in the order of its columns."""
 
     records: list[Row] = field(default_factory=list)
@@ -47,7 +47,11 @@ class Rows:
 
 
 def add_rows(
-    rows: Rows, run_id: int, config: RunConfig, corpus: ImportedCorpus, files: Files
+    rows: ImportedRows,
+    run_id: int,
+    config: RunConfig,
+    corpus: ImportedCorpus,
+    files: PublishedFiles,
 ) -> None:
     """Add the rows of one neuron."""
     place = (run_id, files.layer, files.neuron)
@@ -90,11 +94,11 @@ class _Records:
         self._found: dict[Key, list[int]] = {}
         self._copies: dict[int, int] = {}
 
-    def places(self, records: Sequence[reader.Record]) -> list[int]:
+    def places(self, records: Sequence[reader.PublishedRecord]) -> list[int]:
         """Return where records stand, equal ones at one place."""
         return [self._places(record)[0] for record in records]
 
-    def _places(self, record: reader.Record) -> list[int]:
+    def _places(self, record: reader.PublishedRecord) -> list[int]:
         """Return the places of this record, the first of which is made if there is none."""
         key = self._corpus.excerpt(record.tokens, 0), record.activations.tobytes()
         found = self._found.setdefault(key, [])
@@ -102,7 +106,7 @@ class _Records:
             self._add(key, record)
         return found
 
-    def _add(self, key: Key, record: reader.Record) -> int:
+    def _add(self, key: Key, record: reader.PublishedRecord) -> int:
         copy = self._copies.get(key[0], 0)
         self._copies[key[0]] = copy + 1
         place = len(self.excerpts)
@@ -112,7 +116,7 @@ class _Records:
         self._found[key].append(place)
         return place
 
-    def simulated(self, sequence: reader.Sequence) -> int:
+    def simulated(self, sequence: reader.ScoredSequence) -> int:
         """Return the excerpt of a record that is simulated in this way."""
         packed = None if sequence.distribution is None else sequence.distribution.tobytes()
         simulation = sequence.expected.tobytes(), packed, sequence.scale
@@ -127,24 +131,24 @@ class _Records:
         return excerpt
 
 
-def _undefined_reason(neuron: reader.Neuron, records: _Records) -> str | None:
+def _undefined_reason(neuron: reader.PublishedNeuron, records: _Records) -> str | None:
     if not np.isfinite(np.frombuffer(b"".join(records.activations), np.float16)).all():
         return "nonfinite_activations"
     return "dead" if _highest(neuron) <= 0 else None
 
 
-def _highest(neuron: reader.Neuron) -> float:
+def _highest(neuron: reader.PublishedNeuron) -> float:
     highest = [float(record.activations.max()) for record in neuron.top]
     return max((value for value in highest if np.isfinite(value)), default=0.0)
 
 
 def _add_explanation(
-    rows: Rows,
+    rows: ImportedRows,
     place: tuple[int, int, int],
     config: RunConfig,
     records: _Records,
     lists: list[list[int]],
-    explanation: reader.Explanation,
+    explanation: reader.PublishedExplanation,
     reason: str | None,
 ) -> None:
     rows.explanations.append((*place, explanation.text, config.explainer.model, None))
@@ -177,12 +181,12 @@ def _add_explanation(
     rows.imported.append((*place, explanation.scores.score, *order))
 
 
-def _score(explanation: reader.Explanation, n_top: int, reason: str | None) -> NeuronScore:
+def _score(explanation: reader.PublishedExplanation, n_top: int, reason: str | None) -> NeuronScore:
     """Return the scores of the stored numbers; the published ones where these give them."""
     stated, sequences = explanation.scores, explanation.sequences
     if reason is not None or not sequences:
         undefined = reason or (None if stated.score is not None else "no_published_score")
-        kept = stated if reason is None else reader.Scores(None, None, None)
+        kept = stated if reason is None else reader.PublishedScores(None, None, None)
         return NeuronScore(
             kept.score, None, None, kept.rsquared, kept.absolute_dev_explained, undefined
         )
@@ -218,7 +222,7 @@ def _nearest(stated: float | None, found: float | None) -> float | None:
 
 
 def _add_connections(
-    rows: Rows, place: tuple[int, int, int], corpus: ImportedCorpus, files: Files
+    rows: ImportedRows, place: tuple[int, int, int], corpus: ImportedCorpus, files: PublishedFiles
 ) -> None:
     for direction, found in files.related_neurons.items():
         named = [reader.neuron_of(name) for name in found.names]
@@ -240,7 +244,7 @@ def _token_means(corpus: ImportedCorpus, found: reader.Weighted) -> Row:
     return tokens.tobytes(), means.tobytes(), counts.tobytes(), top, None
 
 
-def check_lengths(files: Files, excerpt_tokens: int, where: str) -> None:
+def check_lengths(files: PublishedFiles, excerpt_tokens: int, where: str) -> None:
     """Refuse records of another length than those before: they are stored as one array.
 
     Raises:
@@ -254,7 +258,7 @@ def check_lengths(files: Files, excerpt_tokens: int, where: str) -> None:
             )
 
 
-def _every_record(files: Files) -> Iterator[reader.Record]:
+def _every_record(files: PublishedFiles) -> Iterator[reader.PublishedRecord]:
     yield from files.records.top
     yield from files.records.random
     for bucket in files.records.buckets:

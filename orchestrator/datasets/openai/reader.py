@@ -25,7 +25,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PublishedRecord:
     """Tokens, and float16 activations of shape (n_tokens,)."""
 
     tokens: list[str]
@@ -33,40 +33,40 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Neuron:
+class PublishedNeuron:
     """A NeuronRecord; moments are mean, variance, skewness, kurtosis."""
 
-    top: list[Record]
-    random: list[Record]
-    buckets: list[list[Record]]
+    top: list[PublishedRecord]
+    random: list[PublishedRecord]
+    buckets: list[list[PublishedRecord]]
     boundaries: list[float]
     moments: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class ScoredSequence:
     """A simulation of one record; `distribution` is float16 (n_tokens, 11)."""
 
-    record: Record
+    record: PublishedRecord
     expected: FloatArray
     scale: str
     distribution: FloatArray | None
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class PublishedScores:
     score: float | None
     rsquared: float | None
     absolute_dev_explained: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class PublishedExplanation:
     """The first ScoredExplanation of a neuron, and how many others there are."""
 
     text: str
-    sequences: list[Sequence]
-    scores: Scores
+    sequences: list[ScoredSequence]
+    scores: PublishedScores
     n_others: int
 
 
@@ -78,7 +78,7 @@ class Weighted:
     weights: FloatArray
 
 
-def read_neuron(content: bytes, file: str, layer: int, neuron: int) -> Neuron:
+def read_neuron(content: bytes, file: str, layer: int, neuron: int) -> PublishedNeuron:
     """Read a NeuronRecord.
 
     Raises:
@@ -97,7 +97,7 @@ def read_neuron(content: bytes, file: str, layer: int, neuron: int) -> Neuron:
     if any(value != value for value in found):
         raise boundaries.wrong("a list of numbers without null")
     moments = (top.field(name).number() for name in ("mean", "variance", "skewness", "kurtosis"))
-    return Neuron(lists[0], lists[1], _buckets(top), found, tuple(moments))
+    return PublishedNeuron(lists[0], lists[1], _buckets(top), found, tuple(moments))
 
 
 def _check_id(top: Checked, layer: int, neuron: int) -> None:
@@ -119,7 +119,7 @@ def _bounded(value: Checked) -> Iterator[Checked]:
         yield from value.items()
 
 
-def _buckets(top: Checked) -> list[list[Record]]:
+def _buckets(top: Checked) -> list[list[PublishedRecord]]:
     value = top.field("random_sample_by_quantile")
     if value.is_null:
         return []
@@ -131,16 +131,18 @@ def _buckets(top: Checked) -> list[list[Record]]:
     return [[_record(item) for item in _bounded(bucket)] for bucket in value.items()]
 
 
-def _record(value: Checked) -> Record:
+def _record(value: Checked) -> PublishedRecord:
     tokens, activations = value.field("tokens"), value.field("activations")
     texts, numbers = tokens.texts(), activations.numbers()
     if not texts:
         raise tokens.wrong("a list of tokens")
     same_length(numbers, activations, len(texts), "tokens")
-    return Record(texts, numbers.astype(np.float16))
+    return PublishedRecord(texts, numbers.astype(np.float16))
 
 
-def read_explanation(content: bytes, file: str, layer: int, neuron: int) -> Explanation | None:
+def read_explanation(
+    content: bytes, file: str, layer: int, neuron: int
+) -> PublishedExplanation | None:
     """Read a NeuronSimulationResults, from the one line of its file. None: it has no explanation.
 
     Raises:
@@ -159,9 +161,11 @@ def read_explanation(content: bytes, file: str, layer: int, neuron: int) -> Expl
     names = ("explanation", "explanation_or_baseline")
     text = first.field(*names)
     if scored.is_null:
-        return Explanation(text.text(), [], Scores(None, None, None), len(every.entries()) - 1)
+        return PublishedExplanation(
+            text.text(), [], PublishedScores(None, None, None), len(every.entries()) - 1
+        )
     sequences = scored.field("scored_sequence_simulations")
-    return Explanation(
+    return PublishedExplanation(
         text.text(),
         [_sequence(item) for item in _bounded(sequences)],
         _scores(scored),
@@ -169,15 +173,15 @@ def read_explanation(content: bytes, file: str, layer: int, neuron: int) -> Expl
     )
 
 
-def _scores(value: Checked) -> Scores:
+def _scores(value: Checked) -> PublishedScores:
     names = ("ev_correlation_score", "rsquared_score", "absolute_dev_explained_score")
     score, rsquared, absolute = (value.field(name).number() for name in names)
     if score is not None and not -1.0001 <= score <= 1.0001:
         raise value.field(names[0]).wrong("a correlation from -1 to 1")
-    return Scores(score, rsquared, absolute)
+    return PublishedScores(score, rsquared, absolute)
 
 
-def _sequence(value: Checked) -> Sequence:
+def _sequence(value: Checked) -> ScoredSequence:
     simulation = value.field("simulation", "sequence_simulation")
     tokens = simulation.field("tokens")
     true, expected = value.field("true_activations"), simulation.field("expected_activations")
@@ -191,8 +195,8 @@ def _sequence(value: Checked) -> Sequence:
         raise scale.wrong(f"one of {', '.join(SCALES)}")
     named = NORMALIZED if scale.is_null else scale.value
     distribution = _distribution(simulation, len(texts)) if named == NORMALIZED else None
-    record = Record(texts, true_numbers.astype(np.float16))
-    return Sequence(record, numbers.astype(np.float16), named, distribution)
+    record = PublishedRecord(texts, true_numbers.astype(np.float16))
+    return ScoredSequence(record, numbers.astype(np.float16), named, distribution)
 
 
 def _distribution(simulation: Checked, n_tokens: int) -> FloatArray | None:

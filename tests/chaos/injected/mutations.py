@@ -32,7 +32,7 @@ def _no_fencing() -> None:
 def _no_lapse() -> None:
     from worker.shard import Lease
 
-    Lease.is_set = lambda self: self._process_stop.is_set()
+    Lease.has_ended = lambda self: self._process_stop.is_set()
 
 
 def _no_sweep() -> None:
@@ -63,7 +63,7 @@ def _parse_before_storing() -> None:
             ledger.save([answer])
         return found
 
-    answer_writer.Writer.store = store
+    answer_writer.AnswerWriter.store = store
     call_engine.CallEngine.run = run_then_store
 
 

@@ -4,7 +4,7 @@ from sqlalchemy import text
 
 from db import runs
 from orchestrator.datasets.export import export
-from orchestrator.datasets.imports.importer import Wanted, import_dataset
+from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import FolderSource
 from orchestrator.verify.verify import verify
 
@@ -22,7 +22,7 @@ def export_openai(engine, run_id, root):
 
 
 def import_folder(engine, root, name="imported", **wanted):
-    import_dataset(engine, FolderSource(root), Wanted(name, **wanted), concurrency=2)
+    import_dataset(engine, FolderSource(root), ImportSelection(name, **wanted), concurrency=2)
     with engine.begin() as connection:
         return runs.find(connection, name)["id"]
 

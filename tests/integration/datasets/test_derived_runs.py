@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from db import datasets, runs
 from orchestrator.datasets.export import export
-from orchestrator.datasets.imports.importer import Wanted, import_dataset
+from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import FolderSource
 from tests.integration.datasets.conftest import DEAD, LAYERS, NEURONS, UNEXPLAINED, make_run
 
@@ -37,7 +37,7 @@ BY_MODEL = 'endpoint = "e"\nmodel = "rehearsal"'
 def imported(engine, tmp_path):
     export(engine, make_run(engine), "openai", tmp_path / "dataset", processes=1)
     source = FolderSource(tmp_path / "dataset")
-    import_dataset(engine, source, Wanted("imported"), concurrency=1)
+    import_dataset(engine, source, ImportSelection("imported"), concurrency=1)
 
 
 @pytest.fixture

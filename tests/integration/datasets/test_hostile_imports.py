@@ -11,7 +11,7 @@ from sqlalchemy import text
 from db import imports, runs
 from neurogloss.errors import InputError
 from orchestrator.datasets.export import export
-from orchestrator.datasets.imports.importer import Wanted, import_dataset
+from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import FolderSource
 
 EXAMPLES = max(300, settings.default.max_examples)  # `make fuzz` takes 5,000
@@ -104,7 +104,9 @@ def test_a_hostile_dataset_gives_a_whole_run_or_a_message(engine, dataset):
             (root / other).write_bytes(content)
         (root / name).write_bytes(data.draw(changed(original[name])))
         try:
-            import_dataset(engine, FolderSource(root), Wanted("hostile", "gpt2"), concurrency=1)
+            import_dataset(
+                engine, FolderSource(root), ImportSelection("hostile", "gpt2"), concurrency=1
+            )
         except InputError as error:
             outcomes["refused"] += 1
             assert str(error)

@@ -15,7 +15,7 @@ from neurogloss.errors import InputError
 from orchestrator.cli.datasets import export as export_command
 from orchestrator.cli.datasets import import_command
 from orchestrator.datasets.imports import imported_run
-from orchestrator.datasets.imports.importer import Wanted, import_dataset
+from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import HttpSource, open_source
 from tests.integration.datasets.conftest import (
     CONSTANT,
@@ -139,7 +139,7 @@ def test_the_published_layout_is_read_over_http_with_its_aliases_and_nulls(
     edit(weights, lambda value: value["input_positive"]["strengths"].__setitem__(0, None))
 
     url, handler = server
-    wanted = Wanted("published", subject="gpt2", related=True)
+    wanted = ImportSelection("published", subject="gpt2", related=True)
     done = import_dataset(engine, HttpSource(url, 4), wanted, concurrency=4)
 
     assert done.neurons == LAYERS * NEURONS
@@ -173,7 +173,7 @@ def test_an_import_that_lost_its_server_goes_on(engine, dataset, server, monkeyp
     late = dataset / f"collated-activations/1/{DEAD}.json"
     kept = late.read_bytes()
     late.unlink()
-    wanted = Wanted("published", subject="gpt2")
+    wanted = ImportSelection("published", subject="gpt2")
     with pytest.raises(InputError, match=f"collated-activations/1/{DEAD}.json is missing"):
         import_dataset(engine, HttpSource(url, 2), wanted, concurrency=2)
     assert in_views(engine, "published") == [0, 0, 0, 0]

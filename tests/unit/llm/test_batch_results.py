@@ -12,7 +12,7 @@ from neurogloss.errors import (
 )
 from neurogloss.llm.batch_client import request_line
 from neurogloss.llm.batch_results import read_result
-from neurogloss.llm.responses import Reading, UnsupportedParameter
+from neurogloss.llm.responses import Completion, UnsupportedParameter
 
 COMPLETION = {
     "choices": [{"message": {"content": "waves"}, "finish_reason": "stop"}],
@@ -32,7 +32,7 @@ def error(message, code=None):
 def test_an_answer_is_read_as_online():
     found = read_result(line())
     assert (found.identity, found.request_id) == (b"\x0a", "r1")
-    assert isinstance(reading := found.outcome({}, None), Reading)
+    assert isinstance(reading := found.outcome({}, None), Completion)
     assert (reading.text, reading.prompt_tokens) == ("waves", 9)
 
 
@@ -83,7 +83,7 @@ values = st.recursive(
 @given(row=st.dictionaries(st.sampled_from(["response", "error", "id"]), values))
 def test_no_line_however_odd_raises(row):
     outcome = read_result(orjson.dumps({"custom_id": "0a", **row})).outcome({}, None)
-    assert not isinstance(outcome, Reading) or isinstance(outcome.text, str)
+    assert not isinstance(outcome, Completion) or isinstance(outcome.text, str)
 
 
 @given(content=st.binary(max_size=60))

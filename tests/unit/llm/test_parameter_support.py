@@ -1,7 +1,7 @@
 import pytest
 
 from neurogloss.errors import RequestRejected, UnsuitableModel
-from neurogloss.llm.parameter_support import Dialect
+from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import UnsupportedParameter
 
 BODY = {"model": "m", "max_tokens": 60, "temperature": 0.0, "logprobs": True}
@@ -12,7 +12,7 @@ def refusal(parameter):
 
 
 def test_a_refused_parameter_is_renamed_or_left_out():
-    dialect = Dialect()
+    dialect = ParameterSupport()
     assert dialect.adapt(BODY) == BODY
     dialect.learn(refusal("max_tokens"), BODY, "m")
     dialect.learn(refusal("temperature"), BODY, "m")
@@ -22,13 +22,13 @@ def test_a_refused_parameter_is_renamed_or_left_out():
 
 
 def test_calls_that_were_under_way_may_all_be_refused_the_same():
-    dialect = Dialect()
+    dialect = ParameterSupport()
     for _ in range(3):
         dialect.learn(refusal("max_tokens"), BODY, "m")
 
 
 def test_a_parameter_that_is_refused_though_it_was_not_sent_fails_the_call():
-    dialect = Dialect()
+    dialect = ParameterSupport()
     dialect.learn(refusal("max_tokens"), BODY, "m")
     with pytest.raises(RequestRejected):
         dialect.learn(refusal("max_tokens"), dialect.adapt(BODY), "m")
@@ -36,13 +36,13 @@ def test_a_parameter_that_is_refused_though_it_was_not_sent_fails_the_call():
 
 def test_a_parameter_that_the_run_depends_on_ends_it():
     with pytest.raises(UnsuitableModel, match="m does not take logprobs"):
-        Dialect().learn(refusal("logprobs"), BODY, "m")
+        ParameterSupport().learn(refusal("logprobs"), BODY, "m")
 
 
 def test_a_strict_schema_becomes_a_plain_one_and_then_none():
     schema = {"type": "object"}
     strict = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
-    dialect, body = Dialect(), {"response_format": strict}
+    dialect, body = ParameterSupport(), {"response_format": strict}
     for _ in range(2):  # both were under way
         dialect.learn(refusal("response_format"), body, "m")
     assert dialect.adapt(body) == {"response_format": {"type": "json_object", "schema": schema}}

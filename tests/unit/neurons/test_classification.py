@@ -16,7 +16,7 @@ from neurogloss.neurons.classification import (
 )
 from neurogloss.neurons.distributions import pack
 from neurogloss.neurons.records import ActivationRecord
-from neurogloss.neurons.simulators.base import Reply
+from neurogloss.neurons.simulators.base import ModelReply
 
 LOUD = ActivationRecord((" the", " cat", "\n", " sat"), (0.0, 9.0, 4.0, 0.5))
 QUIET = ActivationRecord((" no", "<<", "<end>"), (0.0, 0.4, -0.1))
@@ -66,7 +66,7 @@ def test_a_question_has_a_schema_of_zeros_and_ones():
 
 @pytest.mark.parametrize("text", ["[0, 1, 1]", '{"0": 0, "1": 1, "2": 1}'])
 def test_answers_are_read(text):
-    found = read_classification(Reply(text), 3)
+    found = read_classification(ModelReply(text), 3)
     assert found.answers.tolist() == [0, 1, 1]
     assert found.probabilities is None
 
@@ -77,20 +77,20 @@ def test_answers_are_read(text):
 )
 def test_what_is_no_classification_is_an_error(text):
     with pytest.raises(Malformed):
-        read_classification(Reply(text), 3 if text == "[0, 1]" else 2)
+        read_classification(ModelReply(text), 3 if text == "[0, 1]" else 2)
 
 
 def test_probabilities_are_between_zero_and_one_alone():
     text = json.dumps({"0": 1, "1": 0})
     places = [(text.index("1,"), {0: 0.2, 1: 0.6, 5: 0.2}), (text.rindex("0"), {0: 0.9})]
-    found = read_classification(Reply(text, pack(places)), 2)
+    found = read_classification(ModelReply(text, pack(places)), 2)
     assert found.probabilities == pytest.approx([0.75, 0.0], abs=1e-3)
 
 
 @pytest.mark.parametrize("places", [[], [(6, {0: 0.5, 1: 0.5})], [(6, {1: 1.0}), (14, {7: 1.0})]])
 def test_missing_probabilities_are_an_error(places):
     with pytest.raises(Malformed):
-        read_classification(Reply('{"0": 1, "1": 0}', pack(places)), 2)
+        read_classification(ModelReply('{"0": 1, "1": 0}', pack(places)), 2)
 
 
 def test_balanced_accuracy_and_area_under_the_curve():

@@ -14,13 +14,13 @@ import pytest
 
 from neurogloss.errors import BadCredentials, Malformed, RequestRejected, ServiceUnavailable
 from neurogloss.llm.calls import Call
-from neurogloss.llm.parameter_support import Dialect
+from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import UnsupportedParameter, check, read_completion
 from neurogloss.neurons.distributions import pack
 from neurogloss.neurons.prompts import LEAD_IN, clean_explanation, explanation_messages
 from neurogloss.neurons.records import ActivationRecord, normalize
 from neurogloss.neurons.scoring import correlation_score
-from neurogloss.neurons.simulators.base import Reply
+from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
 from neurogloss.neurons.simulators.json_answers import parse_simulation
 from neurogloss.neurons.simulators.json_object import json_messages
@@ -43,7 +43,7 @@ def echoed(tokens, cut=None, change=lambda listed: listed, top=NUMBERS):
     logprobs = {"tokens": pieces, "top_logprobs": [None, *([top] * (len(pieces) - 1))]}
     content = orjson.dumps({"choices": [{"text": "".join(pieces), "logprobs": logprobs}]})
     reading = read_completion(content, asked)
-    (found,) = ECHO.read("x", [tokens], [Reply(reading.text, reading.distributions)])
+    (found,) = ECHO.read("x", [tokens], [ModelReply(reading.text, reading.distributions)])
     return found
 
 
@@ -112,7 +112,7 @@ def test_10_the_first_token_of_an_echo_has_no_alternatives_and_a_chat_has_lists(
     content = {"choices": [{"message": {"content": "6"}, "logprobs": {"content": [entry]}}]}
     reading = read_completion(orjson.dumps(content))
     tokenwise = simulator_of(SimulatorChoice("token_by_token"))
-    (found,) = tokenwise.read("x", [["a"]], [Reply(reading.text, reading.distributions)])
+    (found,) = tokenwise.read("x", [["a"]], [ModelReply(reading.text, reading.distributions)])
     assert found.expected.tolist() == [6.0]
 
 
@@ -158,7 +158,7 @@ def test_19_fences_and_lists_are_read(text):
 
 
 def test_20_a_simulation_without_distributions_says_none():
-    (found,) = simulator_of(SimulatorChoice("json")).read("x", [["a"]], [Reply("[1]")])
+    (found,) = simulator_of(SimulatorChoice("json")).read("x", [["a"]], [ModelReply("[1]")])
     assert found.distribution is None
 
 
@@ -205,7 +205,7 @@ def test_28_what_is_final_is_not_tried_again_and_a_body_that_is_no_json_is_read(
 
 
 def test_29_a_reasoning_model_is_asked_with_max_completion_tokens():
-    body, dialect = {"max_tokens": 5, "temperature": 0.0}, Dialect()
+    body, dialect = {"max_tokens": 5, "temperature": 0.0}, ParameterSupport()
     message = "Unsupported parameter: 'max_tokens' ... Use 'max_completion_tokens' instead."
     with pytest.raises(UnsupportedParameter) as caught:
         check(httpx.Response(400, json={"error": {"message": message}}), None)

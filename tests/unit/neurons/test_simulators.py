@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from neurogloss.errors import Malformed
 from neurogloss.neurons.distributions import UNKNOWN, pack
 from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
-from neurogloss.neurons.simulators.base import Reply
+from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
 from neurogloss.neurons.simulators.json_answers import parse_simulation, value_offsets
 from neurogloss.neurons.simulators.json_object import json_messages, response_format
@@ -126,7 +126,7 @@ def test_what_cannot_be_read_is_an_error_and_never_a_zero(text, reason):
 def test_several_records_are_read_each_for_itself():
     simulator = simulator_of(SimulatorChoice("json"), 3)
     text = '{"0": {"0": 1, "1": 2}, "1": {"0": 3}, "2": {"0": 4, "1": 99}}'
-    found = simulator.read("x", [["a", "b"], ["c"], ["d", "e"]], [Reply(text)])
+    found = simulator.read("x", [["a", "b"], ["c"], ["d", "e"]], [ModelReply(text)])
     assert isinstance(found[0], Simulation)
     assert found[0].expected.tolist() == [1, 2]
     assert found[1].expected.tolist() == [3]
@@ -137,7 +137,7 @@ def test_several_records_are_read_each_for_itself():
 def test_several_records_of_which_one_is_missing_are_not_read_at_all():
     simulator = simulator_of(SimulatorChoice("json"), 2)
     with pytest.raises(Malformed, match="lacks 1 texts, first 1"):
-        simulator.read("x", [["a"], ["b"]], [Reply('{"0": {"0": 1}}')])
+        simulator.read("x", [["a"], ["b"]], [ModelReply('{"0": {"0": 1}}')])
 
 
 def test_the_expected_activation_is_over_the_numbers_alone():
@@ -177,7 +177,7 @@ def test_echoed_numbers_are_read_by_offset_whatever_the_tokens_say(tokens):
     _, offsets = echo_prompt("x", tokens)
     places = [(o, {n % 11: 0.5}) for n, o in enumerate(offsets)]
     decoys = [(o + 3, {10: 1.0}) for o in offsets]
-    reply = Reply("", pack([*decoys, *places]))
+    reply = ModelReply("", pack([*decoys, *places]))
     (found,) = one("echo_logprobs").read("x", [tokens], [reply])
     assert found.expected.tolist() == [n % 11 for n in range(len(tokens))]
 
@@ -188,7 +188,9 @@ def test_written_numbers_are_read_by_key_whatever_order_they_come_in(values):
     text = json.dumps({str(n): values[n] for n in order})
     offsets = value_offsets(text, len(values))
     places = [(offsets[n], {values[n]: 0.9, 0: 0.1}) for n in order]
-    (found,) = one("chat_logprobs").read("x", [["t"] * len(values)], [Reply(text, pack(places))])
+    (found,) = one("chat_logprobs").read(
+        "x", [["t"] * len(values)], [ModelReply(text, pack(places))]
+    )
     expected = [0.9 * v if v else 0.0 for v in values]
     assert found.expected.tolist() == pytest.approx(expected, rel=2e-3, abs=1e-3)
 
@@ -196,7 +198,7 @@ def test_written_numbers_are_read_by_key_whatever_order_they_come_in(values):
 def test_ten_in_two_tokens_is_told_from_one():
     text = '{"0": 10, "1": 1}'
     places = [(6, {1: 0.8, 2: 0.2}), (7, {0: 0.75}), (15, {1: 1.0})]
-    (found,) = one("chat_logprobs").read("x", [["a", "b"]], [Reply(text, pack(places))])
+    (found,) = one("chat_logprobs").read("x", [["a", "b"]], [ModelReply(text, pack(places))])
     assert found.distribution[0].tolist() == pytest.approx(
         [0, 0.2, 0.2, *[0] * 7, 0.6], rel=2e-3, abs=1e-3
     )
@@ -211,11 +213,11 @@ def test_each_token_has_a_question_that_ends_with_it():
 
 
 def test_each_answer_of_one_token_is_one_activation():
-    replies = [Reply("7", pack([(0, SURE)])), Reply(" 7", pack([(1, SURE)]))]
+    replies = [ModelReply("7", pack([(0, SURE)])), ModelReply(" 7", pack([(1, SURE)]))]
     (found,) = one("token_by_token").read("x", [["a", "b"]], replies)
     assert found.expected.tolist() == [7.0, 7.0]
     with pytest.raises(Malformed, match="position 1: no number is among the likely tokens: 'The'"):
-        one("token_by_token").read("x", [["a", "b"]], [replies[0], Reply("The", b"")])
+        one("token_by_token").read("x", [["a", "b"]], [replies[0], ModelReply("The", b"")])
 
 
 packed = st.one_of(
@@ -242,7 +244,7 @@ answers = st.one_of(
 def test_any_answer_is_read_whole_or_refused(kind, data):
     simulator, tokens = one(kind), ["a", "<start>"]
     n = len(simulator.ask("x", [tokens]))
-    replies = [Reply(data.draw(answers), data.draw(packed)) for _ in range(n)]
+    replies = [ModelReply(data.draw(answers), data.draw(packed)) for _ in range(n)]
     try:
         (found,) = simulator.read("x", [tokens], replies)
     except Malformed:

@@ -19,7 +19,7 @@ from neurogloss.errors import BudgetReached, RequestRejected, TransientError
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.batch_results import PRICE_FACTOR
 from neurogloss.llm.endpoint import Endpoint
-from worker.shard import Errand
+from worker.shard import RunJob
 from worker.stages.batches.results import collect
 from worker.stages.model_calls import endpoint_of
 
@@ -32,7 +32,7 @@ _LINE_BYTES = 200  # of a line, beside the body
 Connect = Callable[[Endpoint], BatchClient]
 
 
-def advance(errand: Errand, connect: Connect = BatchClient) -> None:
+def advance(errand: RunJob, connect: Connect = BatchClient) -> None:
     """Bring all batches of a run one step on. Does nothing while someone else does so.
 
     Raises:
@@ -49,7 +49,7 @@ def advance(errand: Errand, connect: Connect = BatchClient) -> None:
             batches.unlock(guard, errand.run_id)
 
 
-def _advance_endpoint(errand: Errand, name: str, connect: Connect) -> None:
+def _advance_endpoint(errand: RunJob, name: str, connect: Connect) -> None:
     with transaction(errand.engine) as connection:
         under_way = [
             batch
@@ -70,7 +70,7 @@ def _advance_endpoint(errand: Errand, name: str, connect: Connect) -> None:
 class _Batcher:
     """The batches of a run at one endpoint."""
 
-    def __init__(self, errand: Errand, endpoint: Endpoint, client: BatchClient) -> None:
+    def __init__(self, errand: RunJob, endpoint: Endpoint, client: BatchClient) -> None:
         self._errand, self._endpoint, self._client = errand, endpoint, client
         self._limits = errand.config.endpoints[endpoint.name].batches
 

@@ -12,7 +12,7 @@ from db.session import transaction
 from neurogloss.errors import TransientError
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.endpoint import Endpoint
-from worker.shard import Errand
+from worker.shard import RunJob
 from worker.stages.batches.results import collect
 from worker.stages.model_calls import endpoint_of
 
@@ -22,7 +22,7 @@ ENDED = ("failed", "completed", "expired", "cancelled")
 Connect = Callable[[Endpoint], BatchClient]
 
 
-def cancel_batches(errand: Errand, connect: Connect = BatchClient) -> int:
+def cancel_batches(errand: RunJob, connect: Connect = BatchClient) -> int:
     """Cancel batches at their endpoints, take over those that have ended, return how many have not.
 
     An endpoint takes minutes to cancel: call it again until none is left.
@@ -41,12 +41,12 @@ def cancel_batches(errand: Errand, connect: Connect = BatchClient) -> int:
     return len(_under_way(errand))
 
 
-def _under_way(errand: Errand) -> list[RowMapping]:
+def _under_way(errand: RunJob) -> list[RowMapping]:
     with transaction(errand.engine) as connection:
         return list(batches.under_way(connection, errand.run_id))
 
 
-def _cancel(errand: Errand, batch: RowMapping, connect: Connect) -> None:
+def _cancel(errand: RunJob, batch: RowMapping, connect: Connect) -> None:
     endpoint = endpoint_of(errand.config, batch["endpoint"], os.environ)
     with closing(connect(endpoint)) as client:
         try:
@@ -65,12 +65,12 @@ def _cancel(errand: Errand, batch: RowMapping, connect: Connect) -> None:
             log.warning("batch %s cannot be cancelled yet: %s", batch["mark"], error)
 
 
-def _end_unsent(errand: Errand, batch: RowMapping) -> None:
+def _end_unsent(errand: RunJob, batch: RowMapping) -> None:
     with transaction(errand.engine) as connection:
         batches.end(connection, batch, "cancelled", attempts=0)
 
 
-def _with_id(errand: Errand, batch: RowMapping, batch_id: str) -> RowMapping:
+def _with_id(errand: RunJob, batch: RowMapping, batch_id: str) -> RowMapping:
     with transaction(errand.engine) as connection:
         batches.submitted(connection, batch["id"], batch_id)
     return next(row for row in _under_way(errand) if row["id"] == batch["id"])

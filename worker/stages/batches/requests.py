@@ -11,14 +11,14 @@ from neurogloss.errors import RequestRejected, RowError, Truncated, Unavailable,
 from neurogloss.llm.call_session import usable, with_double_limit
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.ledger import PostgresLedger
 
 _FAILURES = {kind.failure_class: kind for kind in (RequestRejected, Unavailable)}
 
 
 def answers_from_batches(
-    work: ShardWork, endpoint: Endpoint, calls: Sequence[Call]
+    shard: ClaimedShard, endpoint: Endpoint, calls: Sequence[Call]
 ) -> list[Answer | RowError]:
     """Return the answer to each call, or why there is none.
 
@@ -26,7 +26,7 @@ def answers_from_batches(
         Waiting: Some have no answer yet; they are put into batches, and the shard comes again when
             all are answered.
     """
-    questions = _Questions(work, endpoint, calls)
+    questions = _Questions(shard, endpoint, calls)
     outcomes = [questions.outcome(call) for call in calls]
     if questions.missing:
         questions.request()
@@ -37,12 +37,12 @@ def answers_from_batches(
 class _Questions:
     """The questions of a shard with what is stored of them."""
 
-    def __init__(self, work: ShardWork, endpoint: Endpoint, calls: Sequence[Call]) -> None:
-        self._work, self._endpoint = work, endpoint
+    def __init__(self, shard: ClaimedShard, endpoint: Endpoint, calls: Sequence[Call]) -> None:
+        self._work, self._endpoint = shard, endpoint
         identities = [self._identity(c) for call in calls for c in (call, with_double_limit(call))]
-        run_id = work.claim.run_id
-        self._known: Mapping[bytes, Answer] = PostgresLedger(work.engine, run_id).find(identities)
-        with transaction(work.engine) as connection:
+        run_id = shard.claim.run_id
+        self._known: Mapping[bytes, Answer] = PostgresLedger(shard.engine, run_id).find(identities)
+        with transaction(shard.engine) as connection:
             self._failed = batch_requests.failures(connection, run_id, identities)
         self.missing: dict[bytes, Call] = {}
 

@@ -11,20 +11,20 @@ from sqlalchemy import RowMapping
 from db import batch_requests, batches
 from db.session import transaction
 from neurogloss.errors import (
+    NeuroglossError,
     NoCredit,
     RequestRejected,
     RunError,
     TransientError,
     UnknownModel,
-    WorkerError,
 )
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.batch_results import PRICE_FACTOR, Outcome, Result, read_result
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
-from neurogloss.llm.parameter_support import Dialect
-from neurogloss.llm.responses import Reading, UnsupportedParameter
-from worker.shard import Errand
+from neurogloss.llm.parameter_support import ParameterSupport
+from neurogloss.llm.responses import Completion, UnsupportedParameter
+from worker.shard import RunJob
 from worker.stages.ledger import PostgresLedger
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 _LINES_AT_ONCE = 200
 
 
-def collect(errand: Errand, endpoint: Endpoint, client: BatchClient, batch: RowMapping) -> None:
+def collect(errand: RunJob, endpoint: Endpoint, client: BatchClient, batch: RowMapping) -> None:
     """Take a batch over, if it has ended.
 
     Raises:
@@ -53,7 +53,7 @@ def collect(errand: Errand, endpoint: Endpoint, client: BatchClient, batch: RowM
             _Collection(errand, endpoint, client, batch, state).run()
 
 
-def _refused(errand: Errand, batch: RowMapping, state: dict[str, Any]) -> None:
+def _refused(errand: RunJob, batch: RowMapping, state: dict[str, Any]) -> None:
     """Put the questions of a batch back that was not even begun."""
     errors = (state.get("errors") or {}).get("data") or [{}]
     code, message = str(errors[0].get("code")), str(errors[0].get("message"))[:300]
@@ -74,7 +74,7 @@ class _Collection:
 
     def __init__(
         self,
-        errand: Errand,
+        errand: RunJob,
         endpoint: Endpoint,
         client: BatchClient,
         batch: RowMapping,
@@ -106,7 +106,7 @@ class _Collection:
         """Delete the file that we uploaded: all files of an account share one allowance."""
         try:
             self._client.delete(self._batch["file_id"])
-        except WorkerError as error:
+        except NeuroglossError as error:
             log.warning("file %s is left at the endpoint: %s", self._batch["file_id"], error)
 
     def _store_file(self, file_id: str) -> None:
@@ -134,7 +134,7 @@ class _Collection:
             batch_requests.ask_again(connection, run_id, sorting.again)
         self._halting = self._halting or sorting.halting
 
-    def _answer(self, row: RowMapping, result: Result, reading: Reading) -> Answer:
+    def _answer(self, row: RowMapping, result: Result, reading: Completion) -> Answer:
         return reading.answer(
             identity=result.identity,
             purpose=row["purpose"],
@@ -166,7 +166,7 @@ class _Sorting:
 
     def __init__(self, model: str, secret: str | None) -> None:
         self._model, self._secret = model, secret
-        self.answered: list[tuple[RowMapping, Result, Reading]] = []
+        self.answered: list[tuple[RowMapping, Result, Completion]] = []
         self.failed: list[dict[str, Any]] = []
         self.again: list[batch_requests.Again] = []
         self.halting: RunError | None = None
@@ -181,7 +181,7 @@ class _Sorting:
     ) -> None:
         identity, body = result.identity, row["body"]
         match outcome:
-            case Reading():
+            case Completion():
                 self.answered.append((row, result, outcome))
             case RequestRejected() as error:
                 failure = {"failure_class": error.failure_class, "message": str(error)}
@@ -199,7 +199,7 @@ class _Sorting:
         self, row: RowMapping, asked: Mapping[str, Any], result: Result, error: UnsupportedParameter
     ) -> None:
         """Ask once more as the model takes it, if it can be asked so."""
-        dialect = Dialect()
+        dialect = ParameterSupport()
         try:
             dialect.learn(error, asked, self._model)
         except (RequestRejected, RunError) as final:

@@ -12,12 +12,12 @@ from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.scoring import score_neurons, unscored
 from neurogloss.subject.lookup_tables import LookupTables, predictions
 from neurogloss.subject.weights import Weights
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.scored_records import StackedRecords
 
 
 def baseline_rows(
-    work: ShardWork,
+    shard: ClaimedShard,
     layer: int,
     group: StackedRecords,
     tables: LookupTables,
@@ -27,7 +27,7 @@ def baseline_rows(
     """Yield the rows of `baseline_score` of some neurons of a layer.
 
     Args:
-        work: The shard.
+        shard: The shard.
         layer: Of the neurons.
         group: Their scored records.
         tables: Their lookup tables, made without these records.
@@ -48,7 +48,7 @@ def baseline_rows(
             group.neurons.tolist(), group.undefined_reasons, scores, strict=True
         ):
             row = found if reason is None else unscored(reason)
-            yield (work.claim.run_id, layer, neuron, baseline, *astuple(row))
+            yield (shard.claim.run_id, layer, neuron, baseline, *astuple(row))
 
 
 def _rounded(expected: torch.Tensor, group: StackedRecords) -> FloatArray:

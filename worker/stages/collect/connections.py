@@ -13,18 +13,18 @@ from db import connections, runs
 from db.session import transaction
 from neurogloss.subject.model import mlp_width
 from neurogloss.subject.weights import Strongest, Weights, strongest
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.forward_pass import go_on, subject_of
 
 Rows = list[tuple[Any, ...]]
 Candidates = Iterable[tuple[int, torch.Tensor]]
 
 
-def connect(work: ShardWork) -> None:
+def connect(shard: ClaimedShard) -> None:
     """Find the related neurons and tokens of a layer's neurons."""
-    search = _Search(work)
+    search = _Search(shard)
     neurons, tokens = search.related_neurons(), search.related_tokens()
-    with work.handing_in() as connection:
+    with shard.committing() as connection:
         connections.save_related_neurons(connection, neurons)
         connections.save_related_tokens(connection, tokens)
 
@@ -32,12 +32,12 @@ def connect(work: ShardWork) -> None:
 class _Search:
     """The search for what one layer's neurons are connected to."""
 
-    def __init__(self, work: ShardWork) -> None:
-        model = subject_of(work)
-        self._work, self._layer = work, work.claim.layer
+    def __init__(self, shard: ClaimedShard) -> None:
+        model = subject_of(shard)
+        self._work, self._layer = shard, shard.claim.layer
         self._weights, self._per_layer = Weights(model), mlp_width(model)
-        with transaction(work.engine) as connection:
-            self._neurons = runs.neurons_in(connection, work.claim.run_id, self._layer)
+        with transaction(shard.engine) as connection:
+            self._neurons = runs.neurons_in(connection, shard.claim.run_id, self._layer)
         self._reads = self._weights.reads(self._layer)[self._neurons]
         self._writes = self._weights.writes(self._layer)[self._neurons]
 

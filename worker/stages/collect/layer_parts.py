@@ -16,9 +16,9 @@ from db import collection, runs
 from db.session import transaction
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.sampling import neuron_keys
-from neurogloss.neurons.selection import N_BUCKETS, Kept, Ranking, Wanted, rank
+from neurogloss.neurons.selection import N_BUCKETS, Kept, Ranking, RecordCounts, rank
 from neurogloss.neurons.statistics import Block, fold
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 
 MERGE_AT = 3
 
@@ -41,24 +41,24 @@ class Part:
     nonfinite: NDArray[np.bool_]
 
 
-def layer_of(connection: Connection, work: ShardWork, number: int) -> Layer:
+def layer_of(connection: Connection, shard: ClaimedShard, number: int) -> Layer:
     """Return a layer of the work's run."""
-    found = runs.neurons_in(connection, work.claim.run_id, number)
+    found = runs.neurons_in(connection, shard.claim.run_id, number)
     neurons = np.array(found, dtype=np.int64)
-    return Layer(number, neurons, neuron_keys(work.config.corpus.seed, number, neurons))
+    return Layer(number, neurons, neuron_keys(shard.config.corpus.seed, number, neurons))
 
 
-def layers_of(connection: Connection, work: ShardWork) -> list[Layer]:
+def layers_of(connection: Connection, shard: ClaimedShard) -> list[Layer]:
     """Return the layers of the work's run, in order."""
-    numbers = runs.layers_of(connection, work.claim.run_id)
-    return [layer_of(connection, work, number) for number in numbers]
+    numbers = runs.layers_of(connection, shard.claim.run_id)
+    return [layer_of(connection, shard, number) for number in numbers]
 
 
-def wanted_by(connection: Connection, work: ShardWork) -> Wanted:
+def wanted_by(connection: Connection, shard: ClaimedShard) -> RecordCounts:
     """Return how many records the work's run wants."""
-    records = work.config.records
-    n_excerpts = runs.corpus(connection, work.run["corpus_id"])["n_excerpts"]
-    return Wanted(n_excerpts, records.top, records.random, records.per_quantile)
+    records = shard.config.records
+    n_excerpts = runs.corpus(connection, shard.run["corpus_id"])["n_excerpts"]
+    return RecordCounts(n_excerpts, records.top, records.random, records.per_quantile)
 
 
 def save_part(connection: Connection, run_id: int, layer: int, start: int, part: Part) -> None:
@@ -77,14 +77,14 @@ def save_part(connection: Connection, run_id: int, layer: int, start: int, part:
 
 
 def load_parts(
-    connection: Connection, work: ShardWork, layer: Layer
+    connection: Connection, shard: ClaimedShard, layer: Layer
 ) -> tuple[list[int], Part | None]:
     """Return the first excerpts of a layer's parts, and all of them as one; None without any."""
-    run_id = work.claim.run_id
+    run_id = shard.claim.run_id
     sizes = collection.part_sizes(connection, run_id, layer.number)
     if not sizes:
         return [], None
-    kept = _room_for(sum(size for _, size in sizes), work.config.corpus.excerpt_tokens)
+    kept = _room_for(sum(size for _, size in sizes), shard.config.corpus.excerpt_tokens)
     nonfinite = np.zeros(len(layer.neurons), dtype=np.bool_)
     blocks: list[Block] = []
     at = 0
@@ -128,14 +128,14 @@ def bounds_of(
 
 
 def merge_parts(
-    connection: Connection, work: ShardWork, layer: Layer, boundaries: FloatArray
+    connection: Connection, shard: ClaimedShard, layer: Layer, boundaries: FloatArray
 ) -> None:
     """Replace a layer's parts by one, and set its bars. The caller holds the layer's lock."""
-    run_id = work.claim.run_id
-    starts, part = load_parts(connection, work, layer)
+    run_id = shard.claim.run_id
+    starts, part = load_parts(connection, shard, layer)
     if part is None:
         return
-    ranking = ranked(connection, work, layer, part, boundaries)
+    ranking = ranked(connection, shard, layer, part, boundaries)
     bars = ranking.bars(part.kept.columns, len(layer.neurons))
     kept = part.kept.rows(ranking.needed)
     collection.drop_parts(connection, run_id, layer.number, starts)
@@ -144,25 +144,25 @@ def merge_parts(
 
 
 def ranked(
-    connection: Connection, work: ShardWork, layer: Layer, part: Part, boundaries: FloatArray
+    connection: Connection, shard: ClaimedShard, layer: Layer, part: Part, boundaries: FloatArray
 ) -> Ranking:
     """Rank what a part keeps."""
-    return rank(part.kept, wanted_by(connection, work), layer.keys, boundaries)
+    return rank(part.kept, wanted_by(connection, shard), layer.keys, boundaries)
 
 
-def merge_large_layers(work: ShardWork) -> None:
+def merge_large_layers(shard: ClaimedShard) -> None:
     """Merge the layers whose parts have grown; leave out those that someone else is merging."""
-    run_id = work.claim.run_id
-    with transaction(work.engine) as connection:
-        per_neuron = sum(wanted_by(connection, work).counts)
+    run_id = shard.claim.run_id
+    with transaction(shard.engine) as connection:
+        per_neuron = sum(wanted_by(connection, shard).counts)
         sizes = collection.n_kept(connection, run_id)
     # Workers that come at the same time begin with different layers.
-    turn = work.claim.shard_id % max(1, len(sizes))
+    turn = shard.claim.shard_id % max(1, len(sizes))
     for number, n_kept in [*sizes[turn:], *sizes[:turn]]:
-        with transaction(work.engine) as connection:
-            layer = layer_of(connection, work, number)
+        with transaction(shard.engine) as connection:
+            layer = layer_of(connection, shard, number)
             if n_kept <= MERGE_AT * per_neuron * len(layer.neurons):
                 continue
             bounds = bounds_of(connection, run_id, layer)
             if bounds and collection.lock_layer(connection, run_id, number, wait=False):
-                merge_parts(connection, work, layer, bounds[0])
+                merge_parts(connection, shard, layer, bounds[0])

@@ -20,7 +20,7 @@ from neurogloss.neurons.statistics import Moments, moments
 from neurogloss.neurons.tiles import tiles_of
 from neurogloss.subject.collection import collect as read_excerpts
 from neurogloss.subject.layer_reader import LayerPlan
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.collect import layer_parts
 from worker.stages.collect.connections import connect
 from worker.stages.collect.layer_parts import Layer, Part
@@ -28,62 +28,62 @@ from worker.stages.collect.token_tables import look_up
 from worker.stages.forward_pass import excerpts, go_on, subject_of
 
 
-def collect(work: ShardWork) -> None:
+def collect(shard: ClaimedShard) -> None:
     """Do a shard of any step."""
-    _STEPS[work.claim.step](work)
+    _STEPS[shard.claim.step](shard)
 
 
-def read(work: ShardWork) -> None:
+def read(shard: ClaimedShard) -> None:
     """Read a range of excerpts and store what the neurons' records may need of them."""
-    claim = work.claim
-    model = subject_of(work)
-    with transaction(work.engine) as connection:
-        wanted = layer_parts.wanted_by(connection, work)
-        plans = _plans(connection, work)
+    claim = shard.claim
+    model = subject_of(shard)
+    with transaction(shard.engine) as connection:
+        wanted = layer_parts.wanted_by(connection, shard)
+        plans = _plans(connection, shard)
         first, last = tiles_of(claim.start, claim.stop, wanted.n_excerpts)
-        tokens = excerpts(connection, work, first, last)
+        tokens = excerpts(connection, shard, first, last)
     within = range(claim.start, claim.stop)
-    parts = read_excerpts(model, tokens, first, within, plans, wanted, on_batch=go_on(work))
-    with work.handing_in() as connection:
+    parts = read_excerpts(model, tokens, first, within, plans, wanted, on_batch=go_on(shard))
+    with shard.committing() as connection:
         for layer, part in parts:
             found = Part(part.kept, part.blocks, part.nonfinite)
             layer_parts.save_part(connection, claim.run_id, layer, claim.start, found)
             if part.maxima is not None:
                 maxima = part.maxima.tobytes()
                 collection.save_maxima(connection, claim.run_id, layer, claim.start, maxima)
-    layer_parts.merge_large_layers(work)
+    layer_parts.merge_large_layers(shard)
 
 
-def _plans(connection: Connection, work: ShardWork) -> dict[int, LayerPlan]:
+def _plans(connection: Connection, shard: ClaimedShard) -> dict[int, LayerPlan]:
     plans = {}
-    for layer in layer_parts.layers_of(connection, work):
-        bounds = layer_parts.bounds_of(connection, work.claim.run_id, layer)
+    for layer in layer_parts.layers_of(connection, shard):
+        bounds = layer_parts.bounds_of(connection, shard.claim.run_id, layer)
         boundaries, bars = bounds or (None, None)
         plans[layer.number] = LayerPlan(layer.neurons, layer.keys, boundaries, bars)
     return plans
 
 
-def measure_boundaries(work: ShardWork) -> None:
+def measure_boundaries(shard: ClaimedShard) -> None:
     """Measure a layer's quantile boundaries on the reference excerpts, and merge its parts."""
-    run_id, number = work.claim.run_id, work.claim.layer
-    with transaction(work.engine) as connection:
-        layer = layer_parts.layer_of(connection, work, number)
+    run_id, number = shard.claim.run_id, shard.claim.layer
+    with transaction(shard.engine) as connection:
+        layer = layer_parts.layer_of(connection, shard, number)
         stored = collection.maxima(connection, run_id, number)
     maxima = np.frombuffer(b"".join(stored), np.float16).reshape(-1, len(layer.neurons))
     boundaries = quantile_boundaries(maxima)
-    with work.handing_in() as connection:
+    with shard.committing() as connection:
         collection.lock_layer(connection, run_id, number, wait=True)
-        layer_parts.merge_parts(connection, work, layer, boundaries)
+        layer_parts.merge_parts(connection, shard, layer, boundaries)
         collection.drop_maxima(connection, run_id, number)
 
 
-def select(work: ShardWork) -> None:
+def select(shard: ClaimedShard) -> None:
     """Choose the records of a layer's neurons and drop what they were chosen from."""
-    run_id, number = work.claim.run_id, work.claim.layer
-    with transaction(work.engine) as connection:
-        layer = layer_parts.layer_of(connection, work, number)
-        rows = _selected(connection, work, layer)
-    with work.handing_in() as connection:
+    run_id, number = shard.claim.run_id, shard.claim.layer
+    with transaction(shard.engine) as connection:
+        layer = layer_parts.layer_of(connection, shard, number)
+        rows = _selected(connection, shard, layer)
+    with shard.committing() as connection:
         records.save(connection, rows)
         collection.lock_layer(connection, run_id, number, wait=True)
         collection.drop_layer(connection, run_id, number)
@@ -100,22 +100,24 @@ _STEPS = {
 }
 
 
-def _selected(connection: Connection, work: ShardWork, layer: Layer) -> Iterator[tuple[Any, ...]]:
+def _selected(
+    connection: Connection, shard: ClaimedShard, layer: Layer
+) -> Iterator[tuple[Any, ...]]:
     """Return the rows of a layer's records, in the order of `records.RECORDS_COLUMNS`.
 
     Raises:
         ValueError: A part of the corpus was not read.
     """
-    run_id = work.claim.run_id
-    _, part = layer_parts.load_parts(connection, work, layer)
+    run_id = shard.claim.run_id
+    _, part = layer_parts.load_parts(connection, shard, layer)
     bounds = layer_parts.bounds_of(connection, run_id, layer)
     if part is None or bounds is None:
         raise ValueError(f"nothing was read of layer {layer.number}")
     found, n_tokens = moments(part.blocks)
-    wanted = layer_parts.wanted_by(connection, work)
-    if n_tokens != wanted.n_excerpts * work.config.corpus.excerpt_tokens:
+    wanted = layer_parts.wanted_by(connection, shard)
+    if n_tokens != wanted.n_excerpts * shard.config.corpus.excerpt_tokens:
         raise ValueError(f"{n_tokens} tokens were read, which is not the whole corpus")
-    ranking = layer_parts.ranked(connection, work, layer, part, bounds[0])
+    ranking = layer_parts.ranked(connection, shard, layer, part, bounds[0])
     chosen = select_records(part.kept, ranking, len(layer.neurons))
     highest = ranking.highest(part.kept, len(layer.neurons)).tolist()
     return (

@@ -21,7 +21,7 @@ from neurogloss.neurons.tiles import TILE
 from neurogloss.subject.lookup_tables import LookupTables, tables_without, top_of_tables
 from neurogloss.subject.token_sums import TokenSums
 from neurogloss.subject.weights import Weights
-from worker.shard import ShardWork
+from worker.shard import ClaimedShard
 from worker.stages.collect.baselines import baseline_rows
 from worker.stages.forward_pass import excerpts, go_on, subject_of
 from worker.stages.scored_records import StackedRecords, scored_records, stacked
@@ -30,41 +30,41 @@ NEURONS_AT_ONCE = 64
 _AT_ONCE = 32 * TILE  # excerpts fetched together
 
 
-def look_up(work: ShardWork) -> None:
+def look_up(shard: ClaimedShard) -> None:
     """Make the token lookup tables of some layers and score the baselines."""
-    with transaction(work.engine) as connection:
+    with transaction(shard.engine) as connection:
         neurons = {
-            layer: runs.neurons_in(connection, work.claim.run_id, layer)
-            for layer in runs.layers_of(connection, work.claim.run_id)
-            if work.claim.start <= layer < work.claim.stop
+            layer: runs.neurons_in(connection, shard.claim.run_id, layer)
+            for layer in runs.layers_of(connection, shard.claim.run_id)
+            if shard.claim.start <= layer < shard.claim.stop
         }
-    sums, weights, check = _sums(work, neurons), Weights(subject_of(work)), go_on(work)
+    sums, weights, check = _sums(shard, neurons), Weights(subject_of(shard)), go_on(shard)
     tables: list[tuple[Any, ...]] = []
     scores: list[tuple[Any, ...]] = []
     for layer in neurons:
-        with transaction(work.engine) as connection:
-            scored = list(scored_records(connection, work, layer))
+        with transaction(shard.engine) as connection:
+            scored = list(scored_records(connection, shard, layer))
         for first in range(0, len(scored), NEURONS_AT_ONCE):
             check()
             group = stacked(scored[first : first + NEURONS_AT_ONCE])
             found = _tables(sums, layer, group)
             best = top_of_tables(found, TOP_TOKENS)
-            tables += _table_rows(work, layer, group, found, best)
-            if work.config.scoring.baselines:
-                scores += baseline_rows(work, layer, group, found, best, weights)
-    with work.handing_in() as connection:
+            tables += _table_rows(shard, layer, group, found, best)
+            if shard.config.scoring.baselines:
+                scores += baseline_rows(shard, layer, group, found, best, weights)
+    with shard.committing() as connection:
         records.save_token_means(connection, tables)
         evaluations.save_baseline_scores(connection, scores)
 
 
-def _sums(work: ShardWork, neurons: dict[int, list[int]]) -> TokenSums:
+def _sums(shard: ClaimedShard, neurons: dict[int, list[int]]) -> TokenSums:
     """Read the corpus."""
-    sums, check = TokenSums(subject_of(work), neurons), go_on(work)
-    with transaction(work.engine) as connection:
-        n_excerpts = runs.corpus(connection, work.run["corpus_id"])["n_excerpts"]
+    sums, check = TokenSums(subject_of(shard), neurons), go_on(shard)
+    with transaction(shard.engine) as connection:
+        n_excerpts = runs.corpus(connection, shard.run["corpus_id"])["n_excerpts"]
     for start in range(0, n_excerpts, _AT_ONCE):
-        with transaction(work.engine) as connection:
-            tokens = excerpts(connection, work, start, start + _AT_ONCE)
+        with transaction(shard.engine) as connection:
+            tokens = excerpts(connection, shard, start, start + _AT_ONCE)
         for first in range(0, len(tokens), TILE):
             check()
             sums.add(tokens[first : first + TILE])
@@ -82,7 +82,7 @@ def _tables(sums: TokenSums, layer: int, group: StackedRecords) -> LookupTables:
 
 
 def _table_rows(
-    work: ShardWork,
+    shard: ClaimedShard,
     layer: int,
     group: StackedRecords,
     tables: LookupTables,
@@ -94,7 +94,7 @@ def _table_rows(
         kept = np.union1d(group.tokens[place], best[place])
         kept = kept[counts[place, kept] > 0]
         yield (
-            work.claim.run_id,
+            shard.claim.run_id,
             layer,
             neuron,
             kept.astype(np.int32).tobytes(),

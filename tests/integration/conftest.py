@@ -13,7 +13,8 @@ from db import runs, shard_readiness, shards
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from orchestrator.local.services import ServiceUrls
-from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer

@@ -13,7 +13,8 @@ from sqlalchemy import text
 from db import records, results, runs, shards
 from neurogloss.config.run import RunConfig
 from orchestrator.dispatch import tick
-from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer

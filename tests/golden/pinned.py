@@ -26,6 +26,7 @@ class Pinned:
         """Fail where `found`, a JSON value, is not what a file says; name what differs."""
         path = HERE / name
         if self.is_writing:
+            path.parent.mkdir(exist_ok=True)
             text = json.dumps(found, indent=1, sort_keys=True, ensure_ascii=True)
             path.write_text(f"{text}\n", encoding="utf-8")
             return

@@ -1,12 +1,13 @@
 """Everything of the project that the golden tests import: only this file follows where code moves.
 
-What is in `__all__` is what the tests use: where a function is renamed, import it `as` its name here,
-and the tests and the pinned values stay as they are.
+The tests use what is in `__all__`. Where a function is renamed, import it here `as` its old name:
+the tests and the pinned values stay as they are.
 """
 
 from orchestrator.config import DEMO, read_config
+from orchestrator.rehearsal.capabilities import Capabilities
 from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import RehearsalOptions
+from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
 from worker.api.calls import Call
 from worker.neurons.illustration import illustration_body
@@ -21,7 +22,9 @@ __all__ = [
     "CLI",
     "DEMO",
     "ActivationRecord",
+    "BatchOptions",
     "Call",
+    "Capabilities",
     "FaultRates",
     "Observed",
     "RehearsalOptions",

@@ -4,12 +4,15 @@ The tests use what is in `__all__`. Where a function is renamed, import it here 
 the tests and the pinned values stay as they are.
 """
 
+from orchestrator.cli import cli, main
 from orchestrator.config import DEMO, read_config
+from orchestrator.local.services import start_services
 from orchestrator.rehearsal.capabilities import Capabilities
 from orchestrator.rehearsal.faults import FaultRates
 from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
 from orchestrator.rehearsal.server import RehearsalServer
 from worker.api.calls import Call
+from worker.app import app as celery_app
 from worker.neurons.illustration import illustration_body
 from worker.neurons.records import ActivationRecord
 from worker.neurons.revision import Observed, revision_body
@@ -30,8 +33,12 @@ __all__ = [
     "RehearsalOptions",
     "RehearsalServer",
     "RunConfig",
+    "celery_app",
+    "cli",
     "illustration_body",
+    "main",
     "read_config",
     "revision_body",
+    "start_services",
     "token_space_body",
 ]

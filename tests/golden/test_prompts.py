@@ -35,7 +35,6 @@ def test_runs_on_given_records_ask_what_they_asked(derived, pinned):
     found = defaultdict(lambda: defaultdict(list))
     for call in calls:
         found[call["run"]][call["purpose"]].append(call["identity"])
-    assert found.keys() <= RUNS.keys()
     asked = {
         name: {
             "exit code": derived.outcomes[name][0],

@@ -4,20 +4,21 @@ The tests use what is in `__all__`. Where a function is renamed, import it here 
 the tests and the pinned values stay as they are.
 """
 
-from orchestrator.cli import cli, main
-from orchestrator.config import DEMO, read_config
+from neurogloss.config.run import RunConfig
+from neurogloss.config.toml import read_config
+from neurogloss.llm.calls import Call
+from neurogloss.neurons.illustration import illustration_body
+from neurogloss.neurons.records import ActivationRecord
+from neurogloss.neurons.revision import Observed, revision_body
+from neurogloss.neurons.token_space import token_space_body
+from orchestrator.cli.demo import DEMO
+from orchestrator.cli.main import cli, main
 from orchestrator.local.services import start_services
-from orchestrator.rehearsal.capabilities import Capabilities
-from orchestrator.rehearsal.faults import FaultRates
-from orchestrator.rehearsal.options import BatchOptions, RehearsalOptions
-from orchestrator.rehearsal.server import RehearsalServer
-from worker.api.calls import Call
+from rehearsal.capabilities import Capabilities
+from rehearsal.faults import FaultRates
+from rehearsal.options import BatchOptions, RehearsalOptions
+from rehearsal.server import RehearsalServer
 from worker.app import app as celery_app
-from worker.neurons.illustration import illustration_body
-from worker.neurons.records import ActivationRecord
-from worker.neurons.revision import Observed, revision_body
-from worker.neurons.token_space import token_space_body
-from worker.run_config import RunConfig
 
 CLI = "orchestrator"  # python -m
 

@@ -1,6 +1,7 @@
 """Reading all that is stored of a run, one layer after the other, in memory that does not grow."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, select, text
@@ -94,10 +95,20 @@ def neurons_by_layer(connection: Connection, run_id: int) -> dict[int, int]:
     return {number: n for number, n in connection.execute(query.group_by(layer).order_by(layer))}
 
 
-def origin(connection: Connection, run_id: int) -> RowMapping | None:
+@dataclass(frozen=True, slots=True)
+class RunOrigin:
+    """Where a run has its records from; see `db.tables.RunOriginTable`."""
+
+    source: str
+    from_run: int | None
+    activation_function: str
+
+
+def origin(connection: Connection, run_id: int) -> RunOrigin | None:
     """Return where a run has its records from; None where it collected them itself."""
-    query = select(*table(RunOriginTable).c).where(RunOriginTable.run_id == run_id)
-    return connection.execute(query).mappings().first()
+    columns = (table(RunOriginTable).c[field.name] for field in fields(RunOrigin))
+    row = connection.execute(select(*columns).where(RunOriginTable.run_id == run_id)).first()
+    return None if row is None else RunOrigin(*row)
 
 
 def is_imported(connection: Connection, run_id: int) -> bool:

@@ -1,9 +1,11 @@
 """Runs and their corpora: creating, finding, pausing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, RowMapping, func, insert, select, text, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, text, update
 
 from db.bulk import upsert
 from db.tables import (
@@ -19,62 +21,142 @@ from db.tables import (
 )
 
 EXCERPT_COLUMNS = ("corpus_id", "excerpt", "document", "position", "tokens")
-SHARD_COLUMNS = ("run_id", "stage", "step", "layer", "start", "stop", "weight", "state")
 
 
-def find(connection: Connection, name: str) -> RowMapping | None:
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that is to be stored; see `db.tables.RunTable`."""
+
+    name: str
+    config: Mapping[str, Any]
+    config_hash: str
+    corpus_id: int
+    n_layers: int
+    neurons_per_layer: int
+    budget_usd: float | None = None
+    simulator: Mapping[str, Any] | None = None
+    state: str = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as it is stored; see `db.tables.RunTable`."""
+
+    id: int
+    name: str
+    config: dict[str, Any]
+    config_hash: str
+    corpus_id: int
+    n_layers: int
+    neurons_per_layer: int
+    state: str
+    pause_cause: str | None
+    pause_reason: str | None
+    budget_usd: float | None
+    simulator: dict[str, Any] | None
+    created_at: datetime
+    finished_at: datetime | None
+    batches_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewCorpus:
+    """A corpus that is to be stored; see `db.tables.CorpusTable`."""
+
+    digest: str
+    vocabulary_id: int
+    source: str
+    n_excerpts: int
+    excerpt_tokens: int
+    n_documents: int
+    n_documents_too_short: int
+    n_windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCorpus:
+    """A corpus as it is stored; see `db.tables.CorpusTable`."""
+
+    id: int
+    digest: str
+    vocabulary_id: int
+    source: str
+    n_excerpts: int
+    excerpt_tokens: int
+    n_documents: int
+    n_documents_too_short: int
+    n_windows: int
+    created_at: datetime
+
+
+class PlannedShard(NamedTuple):
+    """A shard of a plan; see `db.tables.ShardTable`."""
+
+    stage: str
+    step: str
+    layer: int
+    start: int
+    stop: int
+    weight: int
+    state: str
+
+
+def find(connection: Connection, name: str) -> StoredRun | None:
     """Return the run of this name, if there is one."""
-    return (
-        connection.execute(select(*RunTable.__table__.c).where(RunTable.name == name))
-        .mappings()
-        .first()
-    )
+    return _first(connection, _runs().where(RunTable.name == name))
 
 
-def get(connection: Connection, run_id: int) -> RowMapping:
+def get(connection: Connection, run_id: int) -> StoredRun:
     """Return a run.
 
     Raises:
         LookupError: There is none with this id.
     """
-    found = (
-        connection.execute(select(*RunTable.__table__.c).where(RunTable.id == run_id))
-        .mappings()
-        .first()
-    )
-    if found is None:
+    return _only(connection, _runs().where(RunTable.id == run_id), run_id)
+
+
+def get_for_update(connection: Connection, run_id: int) -> StoredRun:
+    """Return a run, which nobody else changes until the commit.
+
+    Raises:
+        LookupError: There is none with this id.
+    """
+    return _only(connection, _runs().where(RunTable.id == run_id).with_for_update(), run_id)
+
+
+def latest(connection: Connection) -> StoredRun | None:
+    """Return the run that was created last, without those that are still being imported."""
+    query = _runs().where(RunTable.state != "importing").order_by(RunTable.id.desc()).limit(1)
+    return _first(connection, query)
+
+
+def _runs() -> Select[Any]:
+    return select(*(table(RunTable).c[field.name] for field in fields(StoredRun)))
+
+
+def _first(connection: Connection, query: Select[Any]) -> StoredRun | None:
+    row = connection.execute(query).first()
+    return None if row is None else StoredRun(*row)
+
+
+def _only(connection: Connection, query: Select[Any], run_id: int) -> StoredRun:
+    run = _first(connection, query)
+    if run is None:
         raise LookupError(f"there is no run with id {run_id}")
-    return found
+    return run
 
 
-def get_for_update(connection: Connection, run_id: int) -> RowMapping:
-    """Return a run, which nobody else changes until the commit."""
-    query = select(*RunTable.__table__.c).where(RunTable.id == run_id).with_for_update()
-    return connection.execute(query).mappings().one()
-
-
-def latest(connection: Connection) -> RowMapping | None:
-    """Return the run that was created last; one that is being imported is none yet."""
-    query = (
-        select(*RunTable.__table__.c)
-        .where(RunTable.state != "importing")
-        .order_by(RunTable.id.desc())
-        .limit(1)
-    )
-    return connection.execute(query).mappings().first()
-
-
-def create(connection: Connection, values: Mapping[str, Any]) -> int:
+def create(connection: Connection, run: NewRun) -> int:
     """Store a run and return its id."""
-    statement = insert(RunTable).values(**values).returning(RunTable.id)
+    statement = insert(RunTable).values(**asdict(run)).returning(RunTable.id)
     return int(connection.execute(statement).scalar_one())
 
 
 def save_vocabulary(connection: Connection, digest: str, texts: Sequence[str]) -> int:
     """Store a tokenizer's tokens, unless they are stored, and return the vocabulary's id."""
-    found = connection.scalar(select(VocabularyTable.id).where(VocabularyTable.digest == digest))
-    if found is not None:
-        return int(found)
+    stored = connection.scalar(select(VocabularyTable.id).where(VocabularyTable.digest == digest))
+    if stored is not None:
+        return int(stored)
     values = {"digest": digest, "n_tokens": len(texts)}
     statement = insert(VocabularyTable).values(values).returning(VocabularyTable.id)
     vocabulary_id = int(connection.execute(statement).scalar_one())
@@ -84,13 +166,13 @@ def save_vocabulary(connection: Connection, digest: str, texts: Sequence[str]) -
 
 
 def save_corpus(
-    connection: Connection, values: Mapping[str, Any], excerpts: Iterable[tuple[str, int, bytes]]
+    connection: Connection, corpus: NewCorpus, excerpts: Iterable[tuple[str, int, bytes]]
 ) -> int:
     """Store excerpts (document, position, tokens), unless they are stored; return the corpus id."""
-    found = connection.scalar(select(CorpusTable.id).where(CorpusTable.digest == values["digest"]))
-    if found is not None:
-        return int(found)
-    statement = insert(CorpusTable).values(**values).returning(CorpusTable.id)
+    stored = connection.scalar(select(CorpusTable.id).where(CorpusTable.digest == corpus.digest))
+    if stored is not None:
+        return int(stored)
+    statement = insert(CorpusTable).values(**asdict(corpus)).returning(CorpusTable.id)
     corpus_id = int(connection.execute(statement).scalar_one())
     rows = ((corpus_id, number, *excerpt) for number, excerpt in enumerate(excerpts))
     upsert(connection, table(ExcerptTable), EXCERPT_COLUMNS, rows)
@@ -102,17 +184,16 @@ def save_plan(
     run_id: int,
     *,
     neurons: Iterable[tuple[int, int, bool]],
-    shards: Iterable[Sequence[Any]],
+    shards: Iterable[PlannedShard],
     totals: Iterable[tuple[str, int, int]],
 ) -> None:
     """Store what a run is made of: its neurons, its shards, and what each stage adds up to.
 
-    Neurons are (layer, neuron, is_ablated), shards (stage, step, layer, start, stop, weight,
-    state), totals (stage, layer, total).
+    Neurons are (layer, neuron, is_ablated), totals (stage, layer, total).
     """
     columns = ("run_id", "layer", "neuron", "is_ablated")
     upsert(connection, table(NeuronTable), columns, ((run_id, *neuron) for neuron in neurons))
-    rows = [dict(zip(SHARD_COLUMNS, (run_id, *shard), strict=True)) for shard in shards]
+    rows = [{"run_id": run_id, **shard._asdict()} for shard in shards]
     connection.execute(insert(ShardTable), rows)
     upsert(
         connection,
@@ -233,10 +314,11 @@ def excerpts_named(
     return {number: tokens for number, tokens in connection.execute(query)}
 
 
-def corpus(connection: Connection, corpus_id: int) -> RowMapping:
+def corpus(connection: Connection, corpus_id: int) -> StoredCorpus:
     """Return a corpus."""
-    query = select(*CorpusTable.__table__.c).where(CorpusTable.id == corpus_id)
-    return connection.execute(query).mappings().one()
+    columns = (table(CorpusTable).c[field.name] for field in fields(StoredCorpus))
+    query = select(*columns).where(CorpusTable.id == corpus_id)
+    return StoredCorpus(*connection.execute(query).one())
 
 
 def token_texts(connection: Connection, vocabulary_id: int) -> list[str]:
@@ -253,8 +335,8 @@ def schema_version(connection: Connection) -> str | None:
     """Return the migration that the database is at; None when it was never migrated."""
     if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
+    version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return version
 
 
 def table(model: type[Base]) -> Any:

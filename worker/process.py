@@ -16,10 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db import heartbeats, runs, shards
 from db.session import is_away, make_engine, transaction
-from neurogloss.config.run import RunConfig
 from neurogloss.config.settings import Settings
 from neurogloss.errors import Interrupted, LeaseLost, NeuroglossError, RunError, Waiting
 from worker.outages import first_line_of, retry_while_db_down
+from worker.run import load_run
 from worker.shard import ClaimedShard, Lease, RunJob
 
 log = logging.getLogger(__name__)
@@ -132,11 +132,10 @@ def run_job(run_id: int, errand: Callable[[RunJob], None]) -> None:
         raise RuntimeError("the worker process was not started")
     try:
         with transaction(process.engine) as connection:
-            run = runs.get(connection, run_id)
-        if process.stop.is_set() or run["state"] != "running":
+            run = load_run(connection, run_id)
+        if process.stop.is_set() or run.row.state != "running":
             return
-        config = RunConfig.model_validate(run["config"])
-        errand(RunJob(process.engine, run_id, config, process.stop))
+        errand(RunJob(process.engine, run_id, run.config, process.stop))
     except RunError as error:
         _pause(process, run_id, error)
     except SQLAlchemyError as error:
@@ -173,9 +172,8 @@ def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
         claim = shards.claim(connection, shard_id, process.name, lease_s)
         if claim is None:
             return None
-        run = runs.get(connection, claim.run_id)
-    config = RunConfig.model_validate(run["config"])
-    return ClaimedShard(process.engine, claim, run, config, lease)
+        run = load_run(connection, claim.run_id)
+    return ClaimedShard(process.engine, claim, run.row, run.config, lease)
 
 
 def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None:

@@ -27,7 +27,7 @@ def _load_once(model: str, dtype: Any) -> GPT2Model:
 
 def excerpts(connection: Connection, shard: ClaimedShard, start: int, stop: int) -> IntArray:
     """Return the tokens of a range of excerpts, int32 (n, excerpt_tokens)."""
-    rows = runs.excerpts_between(connection, shard.run["corpus_id"], start, stop)
+    rows = runs.excerpts_between(connection, shard.run.corpus_id, start, stop)
     return np.stack([np.frombuffer(tokens, np.int32) for _, tokens in rows])
 
 

@@ -111,6 +111,6 @@ def tokens_of(
     All are read at once: a query for each neuron would cost more than asking about it.
     """
     numbers = sorted({number for named in excerpts for number in named})
-    stored = runs.excerpts_named(connection, shard.run["corpus_id"], numbers)
+    stored = runs.excerpts_named(connection, shard.run.corpus_id, numbers)
     found = {number: np.frombuffer(tokens, np.int32) for number, tokens in stored.items()}
     return [np.stack([found[number] for number in named]) for named in excerpts]

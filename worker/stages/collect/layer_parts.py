@@ -57,7 +57,7 @@ def layers_of(connection: Connection, shard: ClaimedShard) -> list[Layer]:
 def wanted_by(connection: Connection, shard: ClaimedShard) -> RecordCounts:
     """Return how many records the work's run wants."""
     records = shard.config.records
-    n_excerpts = runs.corpus(connection, shard.run["corpus_id"])["n_excerpts"]
+    n_excerpts = runs.corpus(connection, shard.run.corpus_id).n_excerpts
     return RecordCounts(n_excerpts, records.top, records.random, records.per_quantile)
 
 

@@ -61,7 +61,7 @@ def _sums(shard: ClaimedShard, neurons: dict[int, list[int]]) -> TokenSums:
     """Read the corpus."""
     sums, check = TokenSums(subject_of(shard), neurons), go_on(shard)
     with transaction(shard.engine) as connection:
-        n_excerpts = runs.corpus(connection, shard.run["corpus_id"])["n_excerpts"]
+        n_excerpts = runs.corpus(connection, shard.run.corpus_id).n_excerpts
     for start in range(0, n_excerpts, _AT_ONCE):
         with transaction(shard.engine) as connection:
             tokens = excerpts(connection, shard, start, start + _AT_ONCE)

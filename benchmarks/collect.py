@@ -207,7 +207,7 @@ def _claim(engine: object, shard_id: int) -> object:
     with transaction(engine) as connection:
         claim = shards.claim(connection, shard_id, "benchmark", 36_000)
         run = runs.get(connection, claim.run_id)
-    config = RunConfig.model_validate(run["config"])
+    config = RunConfig.model_validate(run.config)
     return ClaimedShard(engine, claim, run, config, Lease(threading.Event(), math.inf))
 
 
@@ -247,11 +247,11 @@ def _make_run(engine: object, options: argparse.Namespace, folder: Path) -> tupl
             "name": config.name,
             "config": config.model_dump(mode="json"),
             "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, corpus, rows),
+            "corpus_id": runs.save_corpus(connection, runs.NewCorpus(**corpus), rows),
             "n_layers": shape.n_layers,
             "neurons_per_layer": shape.neurons_per_layer,
         }
-        run_id = runs.create(connection, run)
+        run_id = runs.create(connection, runs.NewRun(**run))
         neurons = plan.neuron_rows()
         runs.save_plan(
             connection, run_id, neurons=neurons, shards=plan.shards, totals=plan.totals()

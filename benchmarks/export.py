@@ -141,11 +141,11 @@ def _fill(url: str, n_layers: int, n_neurons: int) -> dict[str, Any]:
             "name": config.name,
             "config": config.model_dump(mode="json"),
             "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, corpus, excerpts),
+            "corpus_id": runs.save_corpus(connection, runs.NewCorpus(**corpus), excerpts),
             "n_layers": n_layers,
             "neurons_per_layer": n_neurons,
         }
-        run_id = runs.create(connection, run)
+        run_id = runs.create(connection, runs.NewRun(**run))
     for layer in range(n_layers):
         for first in range(0, n_neurons, 64):
             neurons = range(first, min(first + 64, n_neurons))

@@ -19,7 +19,7 @@ from neurogloss.config.endpoint import BatchesConfig
 from neurogloss.config.run import RunConfig
 from neurogloss.stages import STAGES
 from worker import signatures
-from worker.run import Run, load_run
+from worker.run import Run
 from worker.signatures import QUEUES
 
 log = logging.getLogger(__name__)
@@ -41,19 +41,18 @@ def tick(engine: Engine, run_id: int, lease_s: float) -> str:
         BrokerAway: Messages could not be sent.
     """
     with transaction(engine) as connection:
-        run = load_run(connection, run_id)
-        state = run.row.state
-        if state == "running":
+        run = runs.get(connection, run_id)
+        if run.state == "running":
             shards.sweep(connection, run_id)
             shard_readiness.open_ready(connection, run_id)
             _park(connection, run_id)
             if shards.unfinished(connection, run_id) == 0:
                 runs.finish(connection, run_id)
                 return "done"
-        messages = _messages(connection, run, lease_s) if state == "running" else []
-        at_work = state == "paused" and shards.leased(connection, run_id) > 0
+        messages = _messages(connection, Run.of(run), lease_s) if run.state == "running" else []
+        at_work = run.state == "paused" and shards.leased(connection, run_id) > 0
     _send(messages)
-    return "running" if at_work else state
+    return "running" if at_work else run.state
 
 
 def _messages(connection: Connection, run: Run, lease_s: float) -> list[Signature]:

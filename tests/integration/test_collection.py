@@ -60,11 +60,11 @@ def make_run(engine, config, shape, tokens):
             "name": config.name,
             "config": config.model_dump(mode="json"),
             "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, corpus, rows),
+            "corpus_id": runs.save_corpus(connection, runs.NewCorpus(**corpus), rows),
             "n_layers": shape.n_layers,
             "neurons_per_layer": shape.neurons_per_layer,
         }
-        run_id = runs.create(connection, run)
+        run_id = runs.create(connection, runs.NewRun(**run))
         runs.save_plan(
             connection,
             run_id,
@@ -96,7 +96,7 @@ def claimed(engine, run_id, shard_id):
     with engine.begin() as connection:
         claim = shards.claim(connection, shard_id, "test", 600)
         run = runs.get(connection, run_id)
-    config = RunConfig.model_validate(run["config"])
+    config = RunConfig.model_validate(run.config)
     return ClaimedShard(engine, claim, run, config, Lease(threading.Event(), math.inf))
 
 

@@ -62,19 +62,19 @@ def random_shards(dice):
 
 
 def store(connection, name, shards):
-    run_id = runs.create(
-        connection,
-        {
-            "name": name,
-            "config": {},
-            "config_hash": "",
-            "corpus_id": connection.scalar(text("SELECT min(id) FROM corpus")),
-            "n_layers": 2,
-            "neurons_per_layer": 128,
-        },
+    run = runs.NewRun(
+        name=name,
+        config={},
+        config_hash="",
+        corpus_id=connection.scalar(text("SELECT min(id) FROM corpus")),
+        n_layers=2,
+        neurons_per_layer=128,
     )
+    run_id = runs.create(connection, run)
     rows = [
-        (s["stage"], s["step"], s["layer"], s["start"], s["start"] + 64, 64, s["state"])
+        runs.PlannedShard(
+            s["stage"], s["step"], s["layer"], s["start"], s["start"] + 64, 64, s["state"]
+        )
         for s in shards
     ]
     runs.save_plan(connection, run_id, neurons=[], shards=rows, totals=[])
@@ -88,7 +88,7 @@ def corpus(engine):
         counts = dict.fromkeys(("n_excerpts", "excerpt_tokens", "n_documents"), 1)
         counts |= dict.fromkeys(("n_documents_too_short", "n_windows"), 0)
         corpus = {"digest": "c", "vocabulary_id": vocabulary, "source": "s", **counts}
-        runs.save_corpus(connection, corpus, [("d", 0, b"\0" * 4)])
+        runs.save_corpus(connection, runs.NewCorpus(**corpus), [("d", 0, b"\0" * 4)])
     return engine
 
 

@@ -42,8 +42,8 @@ def make_run(engine, name="source"):
         rows = [(f"document {i}", i, e.tobytes()) for i, e in enumerate(excerpts)]
         run = {
             "name": name, "config": config.model_dump(mode="json"), "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, runs.NewCorpus(**corpus), rows), "n_layers": LAYERS,
-            "neurons_per_layer": NEURONS,
+            "corpus_id": runs.save_corpus(connection, runs.NewCorpus(**corpus), rows),
+            "n_layers": LAYERS, "neurons_per_layer": NEURONS,
         }  # fmt: skip
         run_id = runs.create(connection, runs.NewRun(**run))
         for layer in range(LAYERS):

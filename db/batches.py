@@ -11,7 +11,7 @@ from sqlalchemy import Connection, LargeBinary, text
 REFUSALS_COUNT_FOR = "24 hours"
 BYTES = {"identity": LargeBinary(), "body": LargeBinary()}  # else psycopg2 gives memory views
 SHRINKING = 0.8
-"""What is left of the prompt tokens under way when an endpoint refuses to take on so many."""
+"""Factor on the prompt tokens under way, once an endpoint has refused to take on so many."""
 TOO_MANY_TOKENS = "too_many_tokens"
 """Outcome of a batch that the endpoint refused for its limit on enqueued tokens."""
 
@@ -41,7 +41,7 @@ _COLUMNS = ", ".join(field.name for field in fields(StoredBatch))
 
 
 def take_turn(connection: Connection, run_id: int, pause_s: float) -> bool:
-    """Return whether it is time to look after a run's batches, and put the next time off."""
+    """Return whether a run's batches are due to be looked after; if so, they are due next later."""
     statement = text("""
         UPDATE run SET batches_due_at = now() + :pause * interval '1 second'
         WHERE id = :run AND (batches_due_at IS NULL OR batches_due_at <= now())
@@ -111,7 +111,7 @@ def candidates(
 
 
 class Room(NamedTuple):
-    """How many batches are under way with how many prompt tokens, and the limit on these.
+    """Batches that are under way, their prompt tokens, and the limit on these.
 
     The limit is infinite where the endpoint has refused nothing for a day.
     """
@@ -138,7 +138,7 @@ def room(connection: Connection, endpoint: str, model: str) -> Room:
 
 
 class Money(NamedTuple):
-    """What is left of a run's budget, and what is held of it. Infinite without a budget."""
+    """What is left of a run's budget, and what is held of it, in USD. Infinite without a budget."""
 
     left: float
     held: float
@@ -146,7 +146,7 @@ class Money(NamedTuple):
 
 
 def money(connection: Connection, run_id: int) -> Money:
-    """Return what a batch may cost. Nobody else sets anything aside until the commit."""
+    """Return what a batch may cost, and lock the run's budget until the commit."""
     query = text("SELECT budget_usd FROM run WHERE id = :run FOR NO KEY UPDATE")
     limit = connection.execute(query, {"run": run_id}).scalar_one()
     if limit is None:

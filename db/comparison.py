@@ -1,4 +1,4 @@
-"""Two runs side by side, neuron by neuron."""
+"""The same neurons in two runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

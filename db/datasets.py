@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, select, text
 
@@ -50,7 +49,7 @@ STORED: Mapping[str, type[Base]] = {
 
 
 def snapshot(connection: Connection) -> None:
-    """Let the transaction see the database as it is now, to its end, and change nothing."""
+    """Make the transaction read-only, with one snapshot of the database to its end."""
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
 
 
@@ -81,11 +80,11 @@ def stream_excerpts(connection: Connection, corpus_id: int) -> Iterator[RowMappi
 
 def counts(connection: Connection, run_id: int) -> dict[str, int]:
     """Return how many rows of each kind a run has."""
-    found = {}
+    n_rows = {}
     for kind, model in STORED.items():
         query = select(func.count()).where(table(model).c.run_id == run_id)
-        found[kind] = int(connection.scalar(query) or 0)
-    return found
+        n_rows[kind] = int(connection.scalar(query) or 0)
+    return n_rows
 
 
 def neurons_by_layer(connection: Connection, run_id: int) -> dict[int, int]:
@@ -112,7 +111,7 @@ def origin(connection: Connection, run_id: int) -> RunOrigin | None:
 
 
 def is_imported(connection: Connection, run_id: int) -> bool:
-    """Return whether a run was published by someone, so that no shard has made it."""
+    """Return whether a run was imported: it has an origin, and no shards."""
     query = text("""
         SELECT EXISTS (SELECT FROM run_origin WHERE run_id = :run)
            AND NOT EXISTS (SELECT FROM shard WHERE run_id = :run)
@@ -121,10 +120,10 @@ def is_imported(connection: Connection, run_id: int) -> bool:
 
 
 def undefined_reasons(connection: Connection, run_id: int) -> dict[str, int]:
-    """Return how many neurons have no score for which reason."""
+    """Return how many neurons have no score, by reason."""
     query = text("""
         SELECT undefined_reason, count(*) FROM score
         WHERE run_id = :run AND score IS NULL GROUP BY 1 ORDER BY 1
     """)
-    found: Any = connection.execute(query, {"run": run_id})
-    return {str(reason): n for reason, n in found}
+    rows = connection.execute(query, {"run": run_id})
+    return {str(reason): n for reason, n in rows}

@@ -1,4 +1,4 @@
-"""Runs that are being imported: invisible to every view until they are whole."""
+"""Runs that are being imported: invisible to every view until they are complete."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self

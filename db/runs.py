@@ -204,7 +204,7 @@ def save_plan(
 
 
 def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
-    """Pause a running run. The first reason stands. Return whether it was running."""
+    """Pause a running run; return whether it was running. One that is paused keeps its reason."""
     statement = (
         update(RunTable)
         .where(RunTable.id == run_id, RunTable.state == "running")
@@ -214,7 +214,7 @@ def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
 
 
 def cancel(connection: Connection, run_id: int) -> bool:
-    """End a run for good. Return whether it was not over yet."""
+    """Cancel a run that is running or paused; return whether it was."""
     statement = (
         update(RunTable)
         .where(RunTable.id == run_id, RunTable.state.in_(("running", "paused")))
@@ -229,7 +229,7 @@ def is_running(connection: Connection, run_id: int) -> bool:
 
 
 def resume(connection: Connection, run_id: int) -> None:
-    """Let a run go on."""
+    """Mark a run as running."""
     connection.execute(
         update(RunTable)
         .where(RunTable.id == run_id)
@@ -247,7 +247,7 @@ def finish(connection: Connection, run_id: int) -> None:
 
 
 def update_limits(connection: Connection, run_id: int, config: Mapping[str, Any]) -> None:
-    """Take over a configuration that differs in what may change: limits, prices, timeouts."""
+    """Replace the configuration by one that differs only in limits, prices or timeouts."""
     connection.execute(update(RunTable).where(RunTable.id == run_id).values(config=config))
 
 

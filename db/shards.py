@@ -51,7 +51,7 @@ class QueuedShard(NamedTuple):
 
 
 def claim(connection: Connection, shard_id: int, worker: str, lease_s: float) -> Claim | None:
-    """Take a shard that nobody works on, in a run that is running. Return None if there is none."""
+    """Claim a shard of a running run that no lease holds; return None if it cannot be claimed."""
     values = {"shard": shard_id, "worker": worker, "lease": lease_s}
     row = connection.execute(_CLAIM, values).first()
     return None if row is None else Claim(*row)
@@ -69,7 +69,7 @@ _CLAIM = text("""
 
 
 def renew(connection: Connection, claims: Sequence[Claim], lease_s: float) -> set[int]:
-    """Prolong leases. Return the ids of the shards that are still the caller's."""
+    """Renew leases; return the ids of the shards that the caller still holds."""
     held = connection.execute(
         text("""
             UPDATE shard SET lease_until = now() + :lease * interval '1 second'
@@ -92,7 +92,7 @@ def finish(connection: Connection, held: Claim) -> bool:
 
 
 def release(connection: Connection, held: Claim) -> bool:
-    """Give a shard back untried, as when the worker is told to stop."""
+    """Give a shard back without counting the attempt, as when the worker is told to stop."""
     change = "state = 'ready', attempts = attempts - 1, lease_until = NULL, worker = NULL"
     return _leave(connection, held, change)
 
@@ -140,7 +140,7 @@ def sweep(connection: Connection, run_id: int) -> int:
 def exhausted(connection: Connection, run_id: int) -> list[ExhaustedShard]:
     """Return the shards that were claimed too often without a result, and lock them.
 
-    They are parked: nobody gets them until they are given up or forgiven.
+    They are parked: they are not queued again until they are given up or forgiven.
     """
     query = text("""
         SELECT id, stage, attempts, error FROM shard
@@ -192,7 +192,7 @@ _FAIL_NEURONS = text(f"""
 
 
 def forgive(connection: Connection, run_id: int) -> None:
-    """Let exhausted shards be tried again, as after a person has mended something."""
+    """Reset the attempts of ready shards, as when a person resumes the run: the cause may be gone."""
     query = "UPDATE shard SET attempts = 0 WHERE run_id = :run AND state = 'ready'"
     connection.execute(text(query), {"run": run_id})
 
@@ -212,6 +212,7 @@ def queue(
     than begun. Two dispatchers never get the same shard. With `only_asked`, shards are left that
     may have calls to put into batches.
     """
+    # SKIP LOCKED: a second dispatcher takes other shards instead of waiting for these.
     rows = connection.execute(
         text("""
             UPDATE shard SET state = 'queued', lease_until = now() + :lease * interval '1 second'

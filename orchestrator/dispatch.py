@@ -1,7 +1,7 @@
 """The dispatch loop: a stateless reconciler between Postgres and Celery.
 
-Each tick reads what is to be done, tops the queues up, and takes back what nobody works on any
-more. Kill it, or start two of them: nothing changes but the pace.
+Each tick makes shards ready again whose worker or message is gone, opens those whose predecessors
+are done, and tops the queues up. Kill it, or start two of them: nothing changes but the pace.
 """
 
 import logging
@@ -24,12 +24,13 @@ from worker.signatures import QUEUES
 
 log = logging.getLogger(__name__)
 
-AHEAD = {"gpu": 2, "api": 16}  # shards queued or leased for each worker: busy, and one waiting
+# Shards queued or leased for each worker: it is busy, and the next is there when it is done.
+AHEAD = {"gpu": 2, "api": 16}
 LATER_FIRST = STAGES[::-1]
 
 
 class BrokerAway(Exception):
-    """Redis cannot be reached; what was to be sent is sent again when its lease has run out."""
+    """Redis cannot be reached. What was not sent is queued again when its lease has run out."""
 
 
 def tick(engine: Engine, run_id: int, lease_s: float) -> str:

@@ -56,9 +56,9 @@ class _Process:
             beat = (self.name, self.queue, socket.gethostname(), self.finished)
             heartbeats.beat(connection, *beat)
             lease_s = self.settings.lease_s
-            ours = shards.renew(connection, [shard.claim for shard in held], lease_s)
+            renewed = shards.renew(connection, [shard.claim for shard in held], lease_s)
         for shard in held:
-            shard.lease.renew(asked_at + lease_s if shard.claim.shard_id in ours else asked_at)
+            shard.lease.renew(asked_at + lease_s if shard.claim.shard_id in renewed else asked_at)
 
 
 _process: _Process | None = None
@@ -153,7 +153,7 @@ def _pause(process: _Process, run_id: int, error: RunError) -> None:
 
 
 def _claim_or_drop(process: _Process, shard_id: int) -> ClaimedShard | None:
-    """Claim a shard; a process that is told to stop lets the next one have it at once."""
+    """Claim a shard, or, in a process that is told to stop, let it be queued again at once."""
     try:
         if not process.stop.is_set():
             return retry_while_db_down(lambda: _claim(process, shard_id), process.stop)

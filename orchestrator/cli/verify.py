@@ -24,11 +24,11 @@ from orchestrator.verify.verify import find_differences
 )
 @json_option
 def verify(name: str | None, with_repair: bool, as_json: bool) -> None:
-    """Recompute what run NAME stores twice, and follow every reference.
+    """Check the consistency of run NAME: recompute what it stores twice, follow every reference.
 
-    Counters of shards, progress and spend are summed again, scores are computed again from stored
-    records and simulations, bit for bit; records are held against the rules that they were chosen
-    by, and whatever is named has to be there. The run may go on meanwhile.
+    Counters of shards, progress and spend are summed again, and scores are computed again from
+    stored records and simulations, bit for bit. Records are checked against the rules that they
+    were chosen by, and every row that another one names must exist. The run may go on meanwhile.
 
     Exit code 0: no difference. 1: each difference is named.
     """

@@ -15,7 +15,7 @@ from orchestrator.compare import paper
 from orchestrator.compare.scores import by_layer, paired
 
 Row = Mapping[Any, Any]  # what SQLAlchemy's RowMapping is to its reader
-_ASIDE = ("name", "budget", "endpoints", "shards")  # what does not change a score
+_ASIDE = ("name", "budget", "endpoints", "shards")  # parts that do not change a score
 
 
 def two_runs(connection: Connection, a: StoredRun, b: StoredRun, limit: int) -> dict[str, Any]:
@@ -69,14 +69,14 @@ def with_the_paper(connection: Connection, run: StoredRun) -> dict[str, Any]:
     own = _own_means(connection, run)
     rows = []
     for layer in sorted({layer for means in own.values() for layer in means}):
-        theirs = paper.layer_at_depth(layer, run.n_layers)
-        means = {kind: found.get(layer) for kind, found in own.items()}
+        paper_layer = paper.layer_at_depth(layer, run.n_layers)
+        means = {kind: of_layers.get(layer) for kind, of_layers in own.items()}
         rows.append(
             {
                 "layer": layer,
-                "paper_layer": theirs,
+                "paper_layer": paper_layer,
                 "run": means,
-                "paper": {kind: published[kind][theirs] for kind in own},
+                "paper": {kind: published[kind][paper_layer] for kind in own},
             }
         )
     return {

@@ -21,13 +21,13 @@ from orchestrator.runs.save import save_run
 from worker.outages import retry_while_db_down
 from worker.run import Run
 
-HUB_DOCUMENTS_PER_EXCERPT = 2  # read of a hub data set, which may be too large to read whole
+HUB_DOCUMENTS_PER_EXCERPT = 2  # of a hub data set, which may be too large to be read whole
 
 
 def create_or_resume(
     engine: Engine, config: RunConfig, shape: Shape | None, on_document: Callable[[], None]
 ) -> int:
-    """Return the id of the run of this configuration, which is running then.
+    """Create the run of this configuration, or resume it; return its id.
 
     Args:
         engine: The database.

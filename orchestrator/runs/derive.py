@@ -19,7 +19,7 @@ from worker.run import Run
 
 
 def with_records_of(engine: Engine, config: RunConfig) -> RunConfig:
-    """Return the configuration with subject, corpus and records of the run that it names, if any.
+    """Return the configuration, completed by subject, corpus and records of `records.run`, if set.
 
     Raises:
         InputError: There is no such run, it is not at rest, or it keeps too few records.
@@ -30,7 +30,7 @@ def with_records_of(engine: Engine, config: RunConfig) -> RunConfig:
     with transaction(engine) as connection:
         base = runs.find(connection, name)
         if base is None and runs.find(connection, config.name) is not None:
-            return config  # it was there when this one was made
+            return config  # this run exists already, and has its records
     if base is None or base.state == "importing":
         raise InputError(f"records.run = {name!r}: there is no run of this name")
     if base.state != "done":

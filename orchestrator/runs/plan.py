@@ -1,4 +1,4 @@
-"""What a run is made of: neurons, shards, totals. Pure."""
+"""The plan of a run: neurons, shards, totals. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,7 +120,8 @@ def _collect_shards(
         for layer in layers:
             yield PlannedShard("collect", "connections", layer, 0, per_layer, 0, "waiting")
     if config.needs_lookup or config.scoring.baselines:
-        step = "lookup" if config.needs_lookup else "baselines"  # for these nobody waits
+        # No stage waits for the step `baselines`.
+        step = "lookup" if config.needs_lookup else "baselines"
         widest = max(map(len, neurons.values()))
         at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * widest))
         for group in range(0, len(layers), at_once):

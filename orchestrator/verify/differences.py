@@ -12,7 +12,7 @@ EXAMPLES = 1000  # differences of one kind that are kept; the others are counted
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as the rows say. `check` is its kind, `where` what it is about."""
+    """A stored value that is not what the rows say. `check` is its kind, `where` its place."""
 
     check: str
     where: str

@@ -212,7 +212,7 @@ def _claim(engine: object, shard_id: int) -> object:
 
 
 def _make_run(engine: object, options: argparse.Namespace, folder: Path) -> tuple[int, int]:
-    from db import runs
+    from db import corpora, runs
     from db.session import transaction
     from neurogloss.config.run import RunConfig
     from neurogloss.subject.shape import read_shape
@@ -234,7 +234,7 @@ def _make_run(engine: object, options: argparse.Namespace, folder: Path) -> tupl
     with transaction(engine) as connection:
         corpus = {
             "digest": "benchmark",
-            "vocabulary_id": runs.save_vocabulary(connection, "benchmark", ["?"]),
+            "vocabulary_id": corpora.save_vocabulary(connection, "benchmark", ["?"]),
             "source": "random tokens",
             "n_excerpts": len(tokens),
             "excerpt_tokens": TOKENS,
@@ -247,7 +247,7 @@ def _make_run(engine: object, options: argparse.Namespace, folder: Path) -> tupl
             "name": config.name,
             "config": config.model_dump(mode="json"),
             "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, runs.NewCorpus(**corpus), rows),
+            "corpus_id": corpora.save_corpus(connection, corpora.NewCorpus(**corpus), rows),
             "n_layers": shape.n_layers,
             "neurons_per_layer": shape.neurons_per_layer,
         }

@@ -5,10 +5,10 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
-from db import connections, records, results, runs
+from db import connections, corpora, records, results, runs
 from db.bulk import upsert
+from db.corpora import NewCorpus
 from db.datasets import STORED
-from db.runs import NewCorpus
 from db.tables import (
     CorpusTable,
     ExcerptTable,
@@ -27,7 +27,7 @@ def create_corpus(connection: Connection, digest: str, source: str, excerpt_toke
     """Store an empty corpus with an empty vocabulary, for an import to fill; return its id."""
     corpus = NewCorpus(
         digest=digest,
-        vocabulary_id=runs.save_vocabulary(connection, digest, []),
+        vocabulary_id=corpora.save_vocabulary(connection, digest, []),
         source=source,
         n_excerpts=0,
         excerpt_tokens=excerpt_tokens,
@@ -35,7 +35,7 @@ def create_corpus(connection: Connection, digest: str, source: str, excerpt_toke
         n_documents_too_short=0,
         n_windows=0,
     )
-    return runs.save_corpus(connection, corpus, [])
+    return corpora.save_corpus(connection, corpus, [])
 
 
 class ImportLock:
@@ -173,7 +173,7 @@ _COPIED: tuple[tuple[str, tuple[str, ...]], ...] = (
 def discard(connection: Connection, run_id: int) -> None:
     """Delete a run that is being imported, with its corpus and vocabulary."""
     corpus_id = runs.get(connection, run_id).corpus_id
-    vocabulary_id = runs.corpus(connection, corpus_id).vocabulary_id
+    vocabulary_id = corpora.get(connection, corpus_id).vocabulary_id
     connection.execute(delete(RunTable).where(RunTable.id == run_id, RunTable.state == "importing"))
     connection.execute(delete(ExcerptTable).where(ExcerptTable.corpus_id == corpus_id))
     connection.execute(delete(CorpusTable).where(CorpusTable.id == corpus_id))

@@ -192,7 +192,7 @@ _FAIL_NEURONS = text(f"""
 
 
 def forgive(connection: Connection, run_id: int) -> None:
-    """Reset the attempts of ready shards, as when a person resumes the run: the cause may be gone."""
+    """Reset the attempts of ready shards, as when a run is resumed: the cause may be gone."""
     query = "UPDATE shard SET attempts = 0 WHERE run_id = :run AND state = 'ready'"
     connection.execute(text(query), {"run": run_id})
 

@@ -8,9 +8,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from sqlalchemy import Connection, RowMapping
 
-from db import datasets, runs
+from db import corpora, datasets
+from db.corpora import StoredCorpus
 from db.datasets import RunOrigin
-from db.runs import StoredCorpus, StoredRun
+from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import FloatArray
 from worker.run import load_run
@@ -43,7 +44,7 @@ class ExportedRun:
     def load(cls, connection: Connection, run_id: int) -> "ExportedRun":
         """Read a run."""
         run = load_run(connection, run_id)
-        corpus = runs.corpus(connection, run.row.corpus_id)
+        corpus = corpora.get(connection, run.row.corpus_id)
         origin = datasets.origin(connection, run_id)
         is_imported = datasets.is_imported(connection, run_id)
         return cls(run.row, run.config, corpus, origin, is_imported)
@@ -162,7 +163,7 @@ class ExcerptTexts(Generic[Rendered]):
     ) -> None:
         self._connection = connection
         self._corpus_id = run.corpus.id
-        self.texts = runs.token_texts(connection, run.corpus.vocabulary_id)
+        self.texts = corpora.token_texts(connection, run.corpus.vocabulary_id)
         self._render = render
         self._cached: dict[int, Rendered] = {}
 
@@ -173,7 +174,7 @@ class ExcerptTexts(Generic[Rendered]):
             if len(self._cached) + len(missing) > MAX_CACHED:
                 self._cached.clear()
                 missing = list(excerpts)
-            stored = runs.excerpts_named(self._connection, self._corpus_id, missing)
+            stored = corpora.excerpts_named(self._connection, self._corpus_id, missing)
             for excerpt, tokens in stored.items():
                 self._cached[excerpt] = self._render(self._read(tokens))
         return [self._cached[excerpt] for excerpt in excerpts]

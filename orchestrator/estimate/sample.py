@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 from sqlalchemy import Connection, RowMapping
 
-from db import records, results, runs
+from db import corpora, records, results, runs
 from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import ActivationRecord
@@ -41,7 +41,7 @@ class Sample:
 
 def sample_of_run(connection: Connection, run: StoredRun, config: RunConfig) -> Sample | None:
     """Return neurons of a run, each with its own records; None if none are collected yet."""
-    corpus = runs.corpus(connection, run.corpus_id)
+    corpus = corpora.get(connection, run.corpus_id)
     rows: list[RowMapping] = []
     for layer in runs.layers_of(connection, run.id):
         neurons = runs.neurons_in(connection, run.id, layer)[: NEURONS // 2]
@@ -50,7 +50,7 @@ def sample_of_run(connection: Connection, run: StoredRun, config: RunConfig) -> 
             rows += [row for row in found if row["undefined_reason"] is None]
     if not rows:
         return None
-    texts = runs.token_texts(connection, corpus.vocabulary_id)
+    texts = corpora.token_texts(connection, corpus.vocabulary_id)
     found_neurons = [_neuron_of(connection, run, config, row, texts) for row in rows[:NEURONS]]
     return Sample(f"records of run {run.name}", found_neurons)
 
@@ -58,7 +58,7 @@ def sample_of_run(connection: Connection, run: StoredRun, config: RunConfig) -> 
 def _neuron_of(
     connection: Connection, run: StoredRun, config: RunConfig, row: RowMapping, texts: list[str]
 ) -> SampleNeuron:
-    found = runs.excerpts_named(connection, run.corpus_id, row["excerpts"])
+    found = corpora.excerpts_named(connection, run.corpus_id, row["excerpts"])
     tokens = [
         [texts[token] for token in np.frombuffer(found[e], np.int32).tolist()]
         for e in row["excerpts"]

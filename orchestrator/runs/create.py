@@ -5,8 +5,9 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from db import runs, shards
-from db.runs import NewCorpus, StoredRun
+from db import corpora, runs, shards
+from db.corpora import NewCorpus
+from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import differences
@@ -120,7 +121,7 @@ def _save(
     with transaction(engine) as connection:
         corpus = NewCorpus(
             digest=cut.digest,
-            vocabulary_id=runs.save_vocabulary(connection, vocabulary_digest(texts), texts),
+            vocabulary_id=corpora.save_vocabulary(connection, vocabulary_digest(texts), texts),
             source=config.corpus.source,
             n_excerpts=len(cut.excerpts),
             excerpt_tokens=config.corpus.excerpt_tokens,
@@ -129,5 +130,5 @@ def _save(
             n_windows=cut.n_windows,
         )
         excerpts = ((e.document, e.position, e.tokens) for e in cut.excerpts)
-        corpus_id = runs.save_corpus(connection, corpus, excerpts)
+        corpus_id = corpora.save_corpus(connection, corpus, excerpts)
         return save_run(connection, config, shape, corpus_id, plan, ready)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection
 
 from db import datasets, runs, verification
-from db.runs import StoredCorpus
+from db.corpora import StoredCorpus
 from neurogloss.config.run import RunConfig
 from orchestrator.verify.candidates import candidate_faults
 from orchestrator.verify.differences import Difference

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from sqlalchemy import RowMapping
 
-from db.runs import StoredCorpus
+from db.corpora import StoredCorpus
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.sampling import neuron_keys

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from sqlalchemy import Connection, Engine
 
-from db import datasets, runs, verification
-from db.runs import StoredCorpus
+from db import corpora, datasets, verification
+from db.corpora import StoredCorpus
 from orchestrator.verify.counters import check_counters, check_shards
 from orchestrator.verify.differences import Difference
 from orchestrator.verify.neurons import check_neurons
@@ -23,7 +23,7 @@ def find_differences(engine: Engine, run_id: int, on_step: OnStep) -> Iterator[D
     """
     with verification.snapshot(engine) as connection:
         run = load_run(connection, run_id)
-        corpus = runs.corpus(connection, run.row.corpus_id)
+        corpus = corpora.get(connection, run.row.corpus_id)
         on_step("counters", 0, 1)
         if not datasets.is_imported(connection, run_id):
             yield from check_counters(connection, run_id)
@@ -41,7 +41,7 @@ def _check_corpus(
     connection: Connection, corpus: StoredCorpus, on_step: OnStep
 ) -> Iterator[Difference]:
     """Yield what is wrong with the excerpts, to which records refer by number."""
-    n_tokens = len(runs.token_texts(connection, corpus.vocabulary_id))
+    n_tokens = len(corpora.token_texts(connection, corpus.vocabulary_id))
     expected = 0
     for excerpt, stored in verification.excerpts(connection, corpus.id):
         if excerpt % 1000 == 0:

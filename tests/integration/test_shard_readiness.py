@@ -5,7 +5,7 @@ from random import Random
 import pytest
 from sqlalchemy import text
 
-from db import runs, shard_readiness
+from db import corpora, runs, shard_readiness
 from neurogloss.stages import NEURON_STAGES
 
 STEPS = ("reference", "boundaries", "read", "select", "lookup", "baselines", "connections")
@@ -84,11 +84,11 @@ def store(connection, name, shards):
 @pytest.fixture
 def corpus(engine):
     with engine.begin() as connection:
-        vocabulary = runs.save_vocabulary(connection, "v", ["a"])
+        vocabulary = corpora.save_vocabulary(connection, "v", ["a"])
         counts = dict.fromkeys(("n_excerpts", "excerpt_tokens", "n_documents"), 1)
         counts |= dict.fromkeys(("n_documents_too_short", "n_windows"), 0)
         corpus = {"digest": "c", "vocabulary_id": vocabulary, "source": "s", **counts}
-        runs.save_corpus(connection, runs.NewCorpus(**corpus), [("d", 0, b"\0" * 4)])
+        corpora.save_corpus(connection, corpora.NewCorpus(**corpus), [("d", 0, b"\0" * 4)])
     return engine
 
 

@@ -3,7 +3,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from db import progress, results, retry, runs, shard_readiness, shards
+from db import corpora, progress, results, retry, runs, shard_readiness, shards
 from db.bulk import fetch_bytes
 from db.tables import Base
 
@@ -14,7 +14,7 @@ LEASE_S = 60
 def run_id(engine):
     """A run of two shards of two neurons each in layer 0, collected and ready to be explained."""
     with engine.begin() as connection:
-        vocabulary = runs.save_vocabulary(connection, "v", ["a", "b\0"])
+        vocabulary = corpora.save_vocabulary(connection, "v", ["a", "b\0"])
         corpus = {
             "digest": "c",
             "vocabulary_id": vocabulary,
@@ -29,8 +29,8 @@ def run_id(engine):
             "name": "r",
             "config": {},
             "config_hash": "h",
-            "corpus_id": runs.save_corpus(
-                connection, runs.NewCorpus(**corpus), [("d", 0, b"\0" * 8)]
+            "corpus_id": corpora.save_corpus(
+                connection, corpora.NewCorpus(**corpus), [("d", 0, b"\0" * 8)]
             ),
             "n_layers": 1,
             "neurons_per_layer": 4,
@@ -82,8 +82,8 @@ def test_migrations_build_the_tables_that_the_code_declares(engine):
 
 def test_a_vocabulary_and_its_corpus_are_stored_once(engine, run_id):
     with engine.begin() as connection:
-        assert runs.save_vocabulary(connection, "v", ["other"]) == 1
-        assert runs.token_texts(connection, 1) == ["a", "b�"]
+        assert corpora.save_vocabulary(connection, "v", ["other"]) == 1
+        assert corpora.token_texts(connection, 1) == ["a", "b�"]
 
 
 def test_a_claimed_shard_is_not_claimed_again(engine, run_id):

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from db import imports, runs
+from db import corpora, imports, runs
 from db.runs import NewRun, StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
@@ -236,7 +236,7 @@ def _take(lock: imports.ImportLock, run_id: int, name: str) -> None:
 
 def _go_on(engine: Engine, stored: StoredRun, source: Source) -> tuple[int, RunConfig]:
     with transaction(engine) as connection:
-        corpus = runs.corpus(connection, stored.corpus_id)
+        corpus = corpora.get(connection, stored.corpus_id)
     if corpus.source != source.name:
         raise InputError(
             f"--name {stored.name}: the import of {corpus.source} under this name is not "
@@ -247,7 +247,7 @@ def _go_on(engine: Engine, stored: StoredRun, source: Source) -> tuple[int, RunC
 
 def _corpus(engine: Engine, run_id: int) -> ImportedCorpus:
     with transaction(engine) as connection:
-        stored = runs.corpus(connection, runs.get(connection, run_id).corpus_id)
+        stored = corpora.get(connection, runs.get(connection, run_id).corpus_id)
         corpus = ImportedCorpus(stored.id, stored.vocabulary_id, stored.excerpt_tokens)
         corpus.load(connection)
     return corpus

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
-from db import datasets, runs
+from db import corpora, datasets
 from neurogloss.neurons.records import MAX_NORMALIZED
 from orchestrator.datasets import description
 from orchestrator.datasets.files import Folder
@@ -76,7 +76,7 @@ def write_layer(
     on_neuron: Callable[[], Any],
 ) -> None:
     """Write the files of a layer."""
-    texts = runs.token_texts(connection, run.corpus.vocabulary_id)
+    texts = corpora.token_texts(connection, run.corpus.vocabulary_id)
     with ExitStack() as files:
         tables = {
             name: files.enter_context(_open(folder, name, f"{name}/layer-{layer:02d}.parquet"))
@@ -188,7 +188,7 @@ def _token_means_rows(neuron: StoredNeuron, key: Row, texts: list[str]) -> Itera
 
 def write_whole(connection: Connection, run: ExportedRun, folder: Folder) -> None:
     """Write the excerpts, the data card and the description."""
-    texts = runs.token_texts(connection, run.corpus.vocabulary_id)
+    texts = corpora.token_texts(connection, run.corpus.vocabulary_id)
     with _open(folder, "excerpts", "excerpts/excerpts.parquet") as table:
         for row in datasets.stream_excerpts(connection, run.corpus.id):
             tokens = [texts[token] for token in np.frombuffer(row["tokens"], np.int32).tolist()]

@@ -245,7 +245,7 @@ def bodies_like(engine: Engine, shards: list[int], salt: str) -> list[bytes]:
             claim = db_shards.claim(connection, shard, "bodies", 60)
             assert claim is not None
             run = runs.get(connection, claim.run_id)
-        stage = ClaimedShard(engine, claim, run, RunConfig.model_validate(run["config"]), None)  # type: ignore[arg-type]
+        stage = ClaimedShard(engine, claim, run, RunConfig.model_validate(run.config), None)  # type: ignore[arg-type]
         simulator = simulations._simulator(stage)
         for wanted in simulate._to_simulate(stage):
             for part in simulations._parts(wanted, simulator.records_at_once):

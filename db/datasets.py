@@ -1,7 +1,7 @@
 """Reading all that is stored of a run, one layer after the other, in memory that does not grow."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass, fields
 
 from sqlalchemy import Connection, RowMapping, func, select, text
 
@@ -49,7 +49,7 @@ STORED: Mapping[str, type[Base]] = {
 
 
 def snapshot(connection: Connection) -> None:
-    """Let the transaction see the database as it is now, to its end, and change nothing."""
+    """Make the transaction read-only, with one snapshot of the database to its end."""
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
 
 
@@ -80,11 +80,11 @@ def stream_excerpts(connection: Connection, corpus_id: int) -> Iterator[RowMappi
 
 def counts(connection: Connection, run_id: int) -> dict[str, int]:
     """Return how many rows of each kind a run has."""
-    found = {}
+    n_rows = {}
     for kind, model in STORED.items():
         query = select(func.count()).where(table(model).c.run_id == run_id)
-        found[kind] = int(connection.scalar(query) or 0)
-    return found
+        n_rows[kind] = int(connection.scalar(query) or 0)
+    return n_rows
 
 
 def neurons_by_layer(connection: Connection, run_id: int) -> dict[int, int]:
@@ -94,14 +94,24 @@ def neurons_by_layer(connection: Connection, run_id: int) -> dict[int, int]:
     return {number: n for number, n in connection.execute(query.group_by(layer).order_by(layer))}
 
 
-def origin(connection: Connection, run_id: int) -> RowMapping | None:
+@dataclass(frozen=True, slots=True)
+class RunOrigin:
+    """Where a run has its records from; see `db.tables.RunOriginTable`."""
+
+    source: str
+    from_run: int | None
+    activation_function: str
+
+
+def origin(connection: Connection, run_id: int) -> RunOrigin | None:
     """Return where a run has its records from; None where it collected them itself."""
-    query = select(*table(RunOriginTable).c).where(RunOriginTable.run_id == run_id)
-    return connection.execute(query).mappings().first()
+    columns = (table(RunOriginTable).c[field.name] for field in fields(RunOrigin))
+    row = connection.execute(select(*columns).where(RunOriginTable.run_id == run_id)).first()
+    return None if row is None else RunOrigin(*row)
 
 
 def is_imported(connection: Connection, run_id: int) -> bool:
-    """Return whether a run was published by someone, so that no shard has made it."""
+    """Return whether a run was imported: it has an origin, and no shards."""
     query = text("""
         SELECT EXISTS (SELECT FROM run_origin WHERE run_id = :run)
            AND NOT EXISTS (SELECT FROM shard WHERE run_id = :run)
@@ -110,10 +120,10 @@ def is_imported(connection: Connection, run_id: int) -> bool:
 
 
 def undefined_reasons(connection: Connection, run_id: int) -> dict[str, int]:
-    """Return how many neurons have no score for which reason."""
+    """Return how many neurons have no score, by reason."""
     query = text("""
         SELECT undefined_reason, count(*) FROM score
         WHERE run_id = :run AND score IS NULL GROUP BY 1 ORDER BY 1
     """)
-    found: Any = connection.execute(query, {"run": run_id})
-    return {str(reason): n for reason, n in found}
+    rows = connection.execute(query, {"run": run_id})
+    return {str(reason): n for reason, n in rows}

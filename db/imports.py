@@ -1,12 +1,13 @@
-"""Runs that are being imported: invisible to every view until they are whole."""
+"""Runs that are being imported: invisible to every view until they are complete."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
-from db import connections, records, results, runs
+from db import connections, corpora, records, results, runs
 from db.bulk import upsert
+from db.corpora import NewCorpus
 from db.datasets import STORED
 from db.tables import (
     CorpusTable,
@@ -22,29 +23,23 @@ from db.tables import (
 IMPORTED_COLUMNS = tuple(runs.table(ImportedNeuronTable).columns.keys())
 
 
-def create(
-    connection: Connection,
-    run: Mapping[str, Any],
-    corpus: Mapping[str, Any],
-    origin: Mapping[str, Any],
-) -> int:
-    """Store a run that is being imported, with an empty corpus and vocabulary; return its id."""
-    digest = corpus["digest"]
-    vocabulary = (
-        insert(VocabularyTable).values(digest=digest, n_tokens=0).returning(VocabularyTable.id)
+def create_corpus(connection: Connection, digest: str, source: str, excerpt_tokens: int) -> int:
+    """Store an empty corpus with an empty vocabulary, for an import to fill; return its id."""
+    corpus = NewCorpus(
+        digest=digest,
+        vocabulary_id=corpora.save_vocabulary(connection, digest, []),
+        source=source,
+        n_excerpts=0,
+        excerpt_tokens=excerpt_tokens,
+        n_documents=0,
+        n_documents_too_short=0,
+        n_windows=0,
     )
-    vocabulary_id = connection.execute(vocabulary).scalar_one()
-    values = {**corpus, "vocabulary_id": vocabulary_id}
-    corpus_id = connection.execute(
-        insert(CorpusTable).values(values).returning(CorpusTable.id)
-    ).scalar_one()
-    run_id = runs.create(connection, {**run, "corpus_id": corpus_id, "state": "importing"})
-    connection.execute(insert(RunOriginTable).values(run_id=run_id, **origin))
-    return run_id
+    return corpora.save_corpus(connection, corpus, [])
 
 
 class ImportLock:
-    """The right of one command to import a run, until the block ends or its process does."""
+    """A lock by which one command at a time imports a run, until the block or its process ends."""
 
     def __init__(self, engine: Engine) -> None:
         self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -53,7 +48,7 @@ class ImportLock:
         return self
 
     def take(self, run_id: int) -> bool:
-        """Return whether nobody else has it."""
+        """Try to acquire the lock; return whether it was acquired."""
         return bool(self._connection.scalar(select(func.pg_try_advisory_lock(_LOCK, run_id))))
 
     def __exit__(self, *error: object) -> None:
@@ -136,9 +131,13 @@ _VOCABULARY = text("""
 
 
 def save_origin(
-    connection: Connection, run_id: int, source: str, activation_function: str, from_run: int
+    connection: Connection,
+    run_id: int,
+    source: str,
+    activation_function: str,
+    from_run: int | None = None,
 ) -> None:
-    """Store which run another one has its records from."""
+    """Store where a run has its records from: a dataset, or the run `from_run`."""
     values = {"source": source, "activation_function": activation_function, "from_run": from_run}
     connection.execute(insert(RunOriginTable).values(run_id=run_id, **values))
 
@@ -173,8 +172,8 @@ _COPIED: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def discard(connection: Connection, run_id: int) -> None:
     """Delete a run that is being imported, with its corpus and vocabulary."""
-    corpus_id = runs.get(connection, run_id)["corpus_id"]
-    vocabulary_id = runs.corpus(connection, corpus_id)["vocabulary_id"]
+    corpus_id = runs.get(connection, run_id).corpus_id
+    vocabulary_id = corpora.get(connection, corpus_id).vocabulary_id
     connection.execute(delete(RunTable).where(RunTable.id == run_id, RunTable.state == "importing"))
     connection.execute(delete(ExcerptTable).where(ExcerptTable.corpus_id == corpus_id))
     connection.execute(delete(CorpusTable).where(CorpusTable.id == corpus_id))

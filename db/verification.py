@@ -5,10 +5,12 @@ Each function returns only what differs, streamed where there may be much of it.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
+from db.progress import SPEND_SUMS
 from neurogloss.stages import place_of
 
 USD_TOLERANCE = 1e-9  # relative, of sums that were added up in another order
@@ -25,12 +27,38 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
             yield repeatable
 
 
-def shard_counts(connection: Connection, run_id: int) -> Iterator[RowMapping]:
-    """Yield the shards whose weight, done or failed differ: id, stage, step, layer, start, stop.
+class Change(NamedTuple):
+    """A stored value and what it should be; None where there is no row of the one or the other."""
 
-    With them come weight, done, failed, and `right_weight`, `right_done`, `right_failed`.
-    """
-    yield from _streamed(connection, _SHARD_COUNTS, run_id)
+    name: str
+    stored: Any
+    right: Any
+
+
+def _changes(row: RowMapping, names: Sequence[str]) -> tuple[Change, ...]:
+    """Return those of the named columns that differ from the column `right_...`."""
+    changes = (Change(name, row[name], row[f"right_{name}"]) for name in names)
+    return tuple(change for change in changes if change.stored != change.right)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDifference:
+    """A shard whose weight, done or failed differ."""
+
+    id: int
+    stage: str
+    step: str
+    layer: int
+    start: int
+    stop: int
+    changes: tuple[Change, ...]
+
+
+def shard_counts(connection: Connection, run_id: int) -> Iterator[ShardDifference]:
+    """Yield the shards whose counters are not those of their neurons and failures."""
+    for row in _streamed(connection, _SHARD_COUNTS, run_id):
+        place = (row["id"], row["stage"], row["step"], row["layer"], row["start"], row["stop"])
+        yield ShardDifference(*place, _changes(row, ("weight", "done", "failed")))
 
 
 # The rule of `progress.count_shard`: a neuron has failed if it did in this stage or before.
@@ -63,13 +91,19 @@ _SHARD_COUNTS = f"""
 """  # noqa: S608  (a constant)
 
 
-def progress(connection: Connection, run_id: int) -> Sequence[RowMapping]:
-    """Return the rows of `progress` that are not the sums of their shards: stage, layer.
+class ProgressDifference(NamedTuple):
+    """A row of `progress` whose total, done or failed differ."""
 
-    With them come total, done and failed, None where there is no row, and `right_total`,
-    `right_done` and `right_failed`, None where there are no shards.
-    """
-    return connection.execute(text(_PROGRESS), {"run": run_id}).mappings().all()
+    stage: str
+    layer: int
+    changes: tuple[Change, ...]
+
+
+def progress(connection: Connection, run_id: int) -> list[ProgressDifference]:
+    """Return the rows of `progress` that are not the sums of their shards."""
+    rows = connection.execute(text(_PROGRESS), {"run": run_id}).mappings()
+    names = ("total", "done", "failed")
+    return [ProgressDifference(row["stage"], row["layer"], _changes(row, names)) for row in rows]
 
 
 RIGHT_PROGRESS = """
@@ -87,15 +121,6 @@ _PROGRESS = f"""
     ORDER BY stage, layer
 """  # noqa: S608  (a constant)
 
-SPEND_SUMS = (
-    "calls",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "usd",
-    "wasted_usd",
-)
-
 
 def n_neurons(connection: Connection, run_id: int) -> int:
     """Return how many neurons a run is about."""
@@ -103,13 +128,19 @@ def n_neurons(connection: Connection, run_id: int) -> int:
     return int(connection.execute(query, {"run": run_id}).scalar_one())
 
 
-def spend(connection: Connection, run_id: int) -> Sequence[RowMapping]:
-    """Return the rows of `spend` that are not the sums of their calls: stage, model.
+class SpendDifference(NamedTuple):
+    """A row of `spend` of which some of SPEND_SUMS differ."""
 
-    With them come the columns SPEND_SUMS, and each as `right_...`.
-    """
+    stage: str
+    model: str
+    changes: tuple[Change, ...]
+
+
+def spend(connection: Connection, run_id: int) -> list[SpendDifference]:
+    """Return the rows of `spend` that are not the sums of their calls."""
     values = {"run": run_id, "tolerance": USD_TOLERANCE}
-    return connection.execute(text(SPEND_DIFFERENCES), values).mappings().all()
+    rows = connection.execute(text(SPEND_DIFFERENCES), values).mappings()
+    return [SpendDifference(row["stage"], row["model"], _changes(row, SPEND_SUMS)) for row in rows]
 
 
 _RIGHT_SPEND = """
@@ -139,10 +170,18 @@ SPEND_DIFFERENCES = f"""
 """  # noqa: S608  (a constant)
 
 
-def throughput(connection: Connection, run_id: int) -> Sequence[RowMapping]:
-    """Return the stages of which fewer results were counted by the minute than are there.
+class ThroughputDifference(NamedTuple):
+    """A stage: how many results were counted by the minute, and how many there are."""
 
-    More may be: what was tried again was finished twice.
+    stage: str
+    finished: int
+    n: int
+
+
+def throughput(connection: Connection, run_id: int) -> list[ThroughputDifference]:
+    """Return the stages of which fewer results were counted by the minute than there are.
+
+    More may be counted: a neuron that was tried again was finished twice.
     """
     query = text("""
         SELECT stage, coalesce(finished, 0) AS finished, counted.n FROM (
@@ -153,13 +192,23 @@ def throughput(connection: Connection, run_id: int) -> Sequence[RowMapping]:
         ) AS by_minute USING (stage)
         WHERE coalesce(finished, 0) < counted.n ORDER BY stage
     """)
-    return connection.execute(query, {"run": run_id}).mappings().all()
+    return [ThroughputDifference(*row) for row in connection.execute(query, {"run": run_id})]
 
 
-def overlaps(connection: Connection, run_id: int) -> Sequence[RowMapping]:
-    """Return pairs of shards that share neurons, or excerpts: stage, step, layer, one, other."""
+class Overlap(NamedTuple):
+    """The ids of two shards that share neurons, or excerpts."""
+
+    stage: str
+    step: str
+    layer: int
+    one: int
+    other: int
+
+
+def overlaps(connection: Connection, run_id: int) -> list[Overlap]:
+    """Return pairs of shards that share neurons, or excerpts."""
     query = text("""
-        SELECT * FROM (
+        SELECT stage, step, layer, one, other FROM (
             SELECT stage, CASE WHEN step IN ('reference', 'read') THEN 'read' ELSE step END AS step,
                    layer, id AS one, stop, lead(id) OVER along AS other,
                    lead(start) OVER along AS next
@@ -170,11 +219,21 @@ def overlaps(connection: Connection, run_id: int) -> Sequence[RowMapping]:
                 ORDER BY start, id)
         ) AS pairs WHERE next < stop ORDER BY one
     """)
-    return connection.execute(query, {"run": run_id}).mappings().all()
+    return [Overlap(*row) for row in connection.execute(query, {"run": run_id})]
 
 
-def gaps(connection: Connection, run_id: int, n_excerpts: int) -> Sequence[RowMapping]:
-    """Return where shards do not add up to the run: stage, step, layer, covered, wanted.
+class Gap(NamedTuple):
+    """A place where shards do not add up to the run: how much they cover, and of how much."""
+
+    stage: str
+    step: str
+    layer: int
+    covered: int
+    wanted: int
+
+
+def gaps(connection: Connection, run_id: int, n_excerpts: int) -> list[Gap]:
+    """Return where shards do not add up to the run.
 
     Neurons are wanted in each stage that has shards at all, and excerpts, or layers, in collect.
     """
@@ -203,7 +262,7 @@ def gaps(connection: Connection, run_id: int, n_excerpts: int) -> Sequence[RowMa
         WHERE covered IS DISTINCT FROM wanted ORDER BY stage, step, layer
     """)
     values = {"run": run_id, "n_excerpts": n_excerpts}
-    return connection.execute(query, values).mappings().all()
+    return [Gap(*row) for row in connection.execute(query, values)]
 
 
 OF_NEURONS = (
@@ -226,8 +285,15 @@ OF_NEURONS = (
 WITH_CALLS = ("explanation", "simulation", "candidate", "sentence")  # of these
 
 
-def strays(connection: Connection, run_id: int, table: str) -> Iterator[RowMapping]:
-    """Yield (layer, neuron) of rows, of one of OF_NEURONS, of neurons that are not in the run."""
+class Stray(NamedTuple):
+    """A neuron that is not in the run, of which there are rows."""
+
+    layer: int
+    neuron: int
+
+
+def strays(connection: Connection, run_id: int, table: str) -> Iterator[Stray]:
+    """Yield the neurons that are not in the run, of which one of OF_NEURONS has rows."""
     if table not in OF_NEURONS:
         raise ValueError(table)
     query = f"""
@@ -236,11 +302,20 @@ def strays(connection: Connection, run_id: int, table: str) -> Iterator[RowMappi
                                  AND neuron.neuron = found.neuron)
         ORDER BY layer, neuron
     """  # noqa: S608  (one of our own tables)
-    yield from _streamed(connection, query, run_id)
+    for row in _streamed(connection, query, run_id):
+        yield Stray(row["layer"], row["neuron"])
 
 
-def lost_calls(connection: Connection, run_id: int, table: str) -> Iterator[RowMapping]:
-    """Yield (layer, neuron, call) of rows, of one of WITH_CALLS, whose call is not stored."""
+class LostCall(NamedTuple):
+    """The identity of a call that a row of a neuron names, and that is not stored."""
+
+    layer: int
+    neuron: int
+    call: bytes
+
+
+def lost_calls(connection: Connection, run_id: int, table: str) -> Iterator[LostCall]:
+    """Yield the calls that rows of one of WITH_CALLS name, and that are not stored."""
     if table not in WITH_CALLS:
         raise ValueError(table)
     query = f"""
@@ -249,13 +324,8 @@ def lost_calls(connection: Connection, run_id: int, table: str) -> Iterator[RowM
           AND NOT EXISTS (SELECT FROM call WHERE call.identity = found.call)
         ORDER BY layer, neuron
     """  # noqa: S608  (one of our own tables)
-    yield from _streamed(connection, query, run_id)
-
-
-def unfinished(connection: Connection, run_id: int) -> int:
-    """Return how many shards of a run are not done."""
-    query = text("SELECT count(*) FROM shard WHERE run_id = :run AND state <> 'done'")
-    return int(connection.execute(query, {"run": run_id}).scalar_one())
+    for row in _streamed(connection, query, run_id):
+        yield LostCall(row["layer"], row["neuron"], bytes(row["call"]))
 
 
 def excerpts(connection: Connection, corpus_id: int) -> Iterator[tuple[int, bytes]]:
@@ -265,16 +335,24 @@ def excerpts(connection: Connection, corpus_id: int) -> Iterator[tuple[int, byte
         yield row["excerpt"], bytes(row["tokens"])
 
 
-def done_ranges(connection: Connection, run_id: int, layer: int) -> Sequence[RowMapping]:
-    """Return stage, start and stop of the shards of a layer that are done.
+class DoneRange(NamedTuple):
+    """The neurons, from `start` up to and without `stop`, that a stage is done with."""
 
-    Of collect, only the one that selects the layer's records.
+    stage: str
+    start: int
+    stop: int
+
+
+def done_ranges(connection: Connection, run_id: int, layer: int) -> list[DoneRange]:
+    """Return the ranges of the shards of a layer that are done.
+
+    Of collect, only the shard that selects the layer's records.
     """
     query = text("""
         SELECT stage, start, stop FROM shard
         WHERE run_id = :run AND layer = :layer AND state = 'done' AND step IN ('', 'select')
     """)
-    return connection.execute(query, {"run": run_id, "layer": layer}).mappings().all()
+    return [DoneRange(*row) for row in connection.execute(query, {"run": run_id, "layer": layer})]
 
 
 def of_neurons(

@@ -16,10 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db import heartbeats, runs, shards
 from db.session import is_away, make_engine, transaction
-from neurogloss.config.run import RunConfig
 from neurogloss.config.settings import Settings
 from neurogloss.errors import Interrupted, LeaseLost, NeuroglossError, RunError, Waiting
 from worker.outages import first_line_of, retry_while_db_down
+from worker.run import load_run
 from worker.shard import ClaimedShard, Lease, RunJob
 
 log = logging.getLogger(__name__)
@@ -56,9 +56,9 @@ class _Process:
             beat = (self.name, self.queue, socket.gethostname(), self.finished)
             heartbeats.beat(connection, *beat)
             lease_s = self.settings.lease_s
-            ours = shards.renew(connection, [shard.claim for shard in held], lease_s)
+            renewed = shards.renew(connection, [shard.claim for shard in held], lease_s)
         for shard in held:
-            shard.lease.renew(asked_at + lease_s if shard.claim.shard_id in ours else asked_at)
+            shard.lease.renew(asked_at + lease_s if shard.claim.shard_id in renewed else asked_at)
 
 
 _process: _Process | None = None
@@ -132,11 +132,10 @@ def run_job(run_id: int, errand: Callable[[RunJob], None]) -> None:
         raise RuntimeError("the worker process was not started")
     try:
         with transaction(process.engine) as connection:
-            run = runs.get(connection, run_id)
-        if process.stop.is_set() or run["state"] != "running":
+            run = load_run(connection, run_id)
+        if process.stop.is_set() or run.row.state != "running":
             return
-        config = RunConfig.model_validate(run["config"])
-        errand(RunJob(process.engine, run_id, config, process.stop))
+        errand(RunJob(process.engine, run_id, run.config, process.stop))
     except RunError as error:
         _pause(process, run_id, error)
     except SQLAlchemyError as error:
@@ -154,7 +153,7 @@ def _pause(process: _Process, run_id: int, error: RunError) -> None:
 
 
 def _claim_or_drop(process: _Process, shard_id: int) -> ClaimedShard | None:
-    """Claim a shard; a process that is told to stop lets the next one have it at once."""
+    """Claim a shard, or, in a process that is told to stop, let it be queued again at once."""
     try:
         if not process.stop.is_set():
             return retry_while_db_down(lambda: _claim(process, shard_id), process.stop)
@@ -173,9 +172,8 @@ def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
         claim = shards.claim(connection, shard_id, process.name, lease_s)
         if claim is None:
             return None
-        run = runs.get(connection, claim.run_id)
-    config = RunConfig.model_validate(run["config"])
-    return ClaimedShard(process.engine, claim, run, config, lease)
+        run = load_run(connection, claim.run_id)
+    return ClaimedShard(process.engine, claim, run.row, run.config, lease)
 
 
 def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, RowMapping
+from sqlalchemy import Connection, Engine
 
 from db import progress, shards
+from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import LeaseLost
@@ -49,7 +50,7 @@ class ClaimedShard:
 
     engine: Engine
     claim: shards.Claim
-    run: RowMapping
+    run: StoredRun
     config: RunConfig
     lease: Lease
 

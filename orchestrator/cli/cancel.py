@@ -8,9 +8,9 @@ import click
 
 from db import runs
 from db.session import transaction
-from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from orchestrator.cli.run_lookup import find_run, open_engine
+from worker.run import Run
 from worker.shard import RunJob
 from worker.stages.batches.cancel import cancel_batches
 
@@ -31,11 +31,10 @@ def cancel(name: str) -> None:
     engine = open_engine()
     run = find_run(engine, name)
     with transaction(engine) as connection:
-        if not runs.cancel(connection, run["id"]) and run["state"] != "cancelled":
-            raise InputError(f"run {name!r} is {run['state']}")
+        if not runs.cancel(connection, run.id) and run.state != "cancelled":
+            raise InputError(f"run {name!r} is {run.state}")
     click.echo(f"run {name} is cancelled")
-    config = RunConfig.model_validate(run["config"])
-    job = RunJob(engine, run["id"], config, threading.Event())
+    job = RunJob(engine, run.id, Run.of(run).config, threading.Event())
     deadline = time.monotonic() + MAX_WAIT_S
     while (left := cancel_batches(job)) and time.monotonic() < deadline:
         time.sleep(1)

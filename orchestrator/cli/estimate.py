@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from sqlalchemy import RowMapping
 
 from db import runs
 from db.session import transaction
@@ -81,11 +80,11 @@ def _sample(config: RunConfig, shape: Shape) -> tuple[Sample, SimulatorChoice]:
     if os.environ.get("DATABASE_URL") or services_running(home_folder())["postgres"]:
         engine = open_database(find_environment())
         with transaction(engine) as connection:
-            row: RowMapping | None = runs.find(connection, config.name)
-            if row is not None:
-                chosen = row["simulator"]
+            run = runs.find(connection, config.name)
+            if run is not None:
+                chosen = run.simulator
                 choice = SimulatorChoice.from_json(chosen) if chosen else configured
-                sample = sample_of_run(connection, row, config)
+                sample = sample_of_run(connection, run, config)
                 return sample or sample_of_corpus(config, shape.vocab_size), choice
     return sample_of_corpus(config, shape.vocab_size), configured
 

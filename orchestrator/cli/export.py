@@ -41,11 +41,11 @@ def export(name: str | None, format_name: str, folder: Path, processes: int, as_
     engine = open_engine()
     run = find_run(engine, name)
     with progress_bar("neurons") as on_progress:
-        done = datasets.export(engine, run["id"], format_name, folder, processes, on_progress)
+        done = datasets.export(engine, run.id, format_name, folder, processes, on_progress)
     if as_json:
-        print_json({"run": run["name"], "folder": str(folder), **asdict(done)})
+        print_json({"run": run.name, "folder": str(folder), **asdict(done)})
         return
     click.echo(
-        f"run {run['name']}: {done.neurons:,} neurons in {done.files:,} files, "
+        f"run {run.name}: {done.neurons:,} neurons in {done.files:,} files, "
         f"{done.seconds:.0f} s; check them: cd {folder} && sha256sum --quiet --check SHA256SUMS"
     )

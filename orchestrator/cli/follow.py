@@ -5,11 +5,12 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from rich.console import Console
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import evaluations, progress, results, runs
 from db.progress import RunProgress
+from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.subject.shape import Shape
@@ -46,12 +47,12 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
     config = with_records_of(engine, config)
     run_id = _create_or_resume(console, engine, config, shape)
     run = _load(engine, run_id)
-    if chosen := run["simulator"]:
+    if chosen := run.simulator:
         _print(console, f"simulator {chosen['kind']}: {plain(chosen['reason'])}")
     counts = local_workers or ({} if environment.home is None else {"gpu": 1, "api": 1})
     started = time.monotonic()
     try:
-        if run["state"] == "running":
+        if run.state == "running":
             read = partial(_progress_unless_away, engine, config.name)
             with (
                 _local_workers(environment, counts) as workers,
@@ -90,8 +91,8 @@ def _create_or_resume(
         return create_or_resume(engine, config, shape, on_document)
 
 
-def _load(engine: Engine, run_id: int) -> RowMapping:
-    def load() -> RowMapping:
+def _load(engine: Engine, run_id: int) -> StoredRun:
+    def load() -> StoredRun:
         with transaction(engine) as connection:
             return runs.get(connection, run_id)
 
@@ -127,11 +128,11 @@ def outcome(engine: Engine, run_id: int, name: str) -> tuple[int, str]:
     """
     with transaction(engine) as connection:
         run = runs.get(connection, run_id)
-        n_failed = sum(row["n"] for row in progress.failures(connection, name))
-    if run["state"] == "cancelled":
+        n_failed = sum(group.n for group in progress.failures(connection, name))
+    if run.state == "cancelled":
         return 4, "cancelled"
-    if run["state"] == "paused":
-        return 4, plain(f"paused ({run['pause_cause']}): {run['pause_reason']}")
+    if run.state == "paused":
+        return 4, plain(f"paused ({run.pause_cause}): {run.pause_reason}")
     if n_failed:
         return 3, f"done, {n_failed} neurons failed: see `neurogloss status {name}`"
     return 0, "done"

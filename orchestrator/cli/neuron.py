@@ -26,15 +26,15 @@ def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: b
     engine = open_engine()
     run = find_run(engine, name)
     with transaction(engine) as connection:
-        summary = results.neuron_summary(connection, run["name"], layer, neuron)
+        summary = results.neuron_summary(connection, run.name, layer, neuron)
         if summary is None:
-            raise InputError(f"run {run['name']!r} has no neuron {neuron} in layer {layer}")
-        evaluations = neuron_values.evaluations_of(connection, run["id"], layer, neuron)
-        candidates = neuron_values.candidates_of(connection, run["id"], layer, neuron)
+            raise InputError(f"run {run.name!r} has no neuron {neuron} in layer {layer}")
+        evaluations = neuron_values.evaluations_of(connection, run.id, layer, neuron)
+        candidates = neuron_values.candidates_of(connection, run.id, layer, neuron)
         if as_json:
             print_json(dict(summary) | candidates | evaluations)
             return
-        shown = neuron_values.records_of(connection, run["id"], layer, neuron, n_records)
+        shown = neuron_values.records_of(connection, run.id, layer, neuron, n_records)
     console = Console()
     console.print(neuron_page(summary, shown))
     if candidates["candidates"]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from db import candidates, connections, datasets, evaluations, records, results, runs
+from db import candidates, connections, corpora, datasets, evaluations, records, results, runs
 from orchestrator.cli.terminal.neuron import ShownRecord, ShownRecords
 
 Row = Mapping[Any, Any]  # what SQLAlchemy's RowMapping is to its reader
@@ -26,12 +26,12 @@ def records_of(
     activations = np.frombuffer(row["activations"], np.float16).reshape(len(row["excerpts"]), -1)
     places = [("top", place) for place in row["top_records"][:n]]
     places += [("random", place) for place in row["random_records"][:n]]
-    corpus = runs.corpus(connection, runs.get(connection, run_id)["corpus_id"])
-    texts = runs.token_texts(connection, corpus["vocabulary_id"])
+    corpus = corpora.get(connection, runs.get(connection, run_id).corpus_id)
+    texts = corpora.token_texts(connection, corpus.vocabulary_id)
     numbers = [row["excerpts"][place] for _, place in places]
     tokens = {
         number: np.frombuffer(stored, np.int32).tolist()
-        for number, stored in runs.excerpts_named(connection, corpus["id"], numbers).items()
+        for number, stored in corpora.excerpts_named(connection, corpus.id, numbers).items()
     }
     shown = [
         ShownRecord(
@@ -71,8 +71,8 @@ def _sentence(row: Row) -> dict[str, Any]:
 
 def evaluations_of(connection: Connection, run_id: int, layer: int, neuron: int) -> dict[str, Any]:
     """Return a neuron's baselines, calibrations, scorers and connections, in the types of JSON."""
-    corpus = runs.corpus(connection, runs.get(connection, run_id)["corpus_id"])
-    texts = runs.token_texts(connection, corpus["vocabulary_id"])
+    corpus = corpora.get(connection, runs.get(connection, run_id).corpus_id)
+    texts = corpora.token_texts(connection, corpus.vocabulary_id)
     place = (run_id, layer, neuron)
     baselines = evaluations.baseline_scores(connection, *place)
     scorers = evaluations.scorer_results(connection, *place, neuron + 1)

@@ -15,6 +15,6 @@ def pause(name: str | None) -> None:
     engine = open_engine()
     run = find_run(engine, name)
     with transaction(engine) as connection:
-        if not runs.pause(connection, run["id"], "person", "paused by `neurogloss pause`"):
-            raise InputError(f"run {run['name']!r} is {run['state']}")
-    click.echo(f"run {run['name']} is paused")
+        if not runs.pause(connection, run.id, "person", "paused by `neurogloss pause`"):
+            raise InputError(f"run {run.name!r} is {run.state}")
+    click.echo(f"run {run.name} is paused")

@@ -4,9 +4,9 @@ import sys
 
 import click
 
-from neurogloss.config.run import RunConfig
 from orchestrator.cli.follow import run_to_its_end
 from orchestrator.cli.run_lookup import find_run, open_engine
+from worker.run import Run
 
 
 @click.command()
@@ -14,4 +14,4 @@ from orchestrator.cli.run_lookup import find_run, open_engine
 def resume(name: str | None) -> None:
     """Let run NAME go on, and follow it, as `run` with its configuration would."""
     run = find_run(open_engine(), name)
-    sys.exit(run_to_its_end(RunConfig.model_validate(run["config"]), None))
+    sys.exit(run_to_its_end(Run.of(run).config, None))

@@ -24,8 +24,8 @@ def retry(
     refuse_cancelled(run)
     with transaction(engine) as connection:
         count = retry_failures(
-            connection, run["id"], failure_class=failure_class, stage=stage, layer=layer
+            connection, run.id, failure_class=failure_class, stage=stage, layer=layer
         )
         if count:
-            runs.resume(connection, run["id"])
-    click.echo(f"{count} failures will be tried again: neurogloss resume {run['name']}")
+            runs.resume(connection, run.id)
+    click.echo(f"{count} failures will be tried again: neurogloss resume {run.name}")

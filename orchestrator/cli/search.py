@@ -21,7 +21,7 @@ def search(words: str, name: str | None, limit: int, as_json: bool) -> None:
     engine = open_engine()
     run = find_run(engine, name)
     with transaction(engine) as connection:
-        rows = results.search(connection, run["name"], words, limit)
+        rows = results.search(connection, run.name, words, limit)
     if as_json:
         print_json([dict(row) for row in rows])
     else:

@@ -18,7 +18,7 @@ def set_limits(name: str, assignments: tuple[str, ...]) -> None:
     """
     engine = open_engine()
     run = find_run(engine, name)
-    for line in change_limits(engine, run["id"], assignments):
+    for line in change_limits(engine, run.id, assignments):
         click.echo(line)
-    if run["pause_cause"] == "budget":
+    if run.pause_cause == "budget":
         click.echo(f"the run is paused: neurogloss resume {name}")

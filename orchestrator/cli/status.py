@@ -1,6 +1,9 @@
 """The command `status`: how far a run is."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import click
 from rich.console import Console
@@ -8,7 +11,8 @@ from rich.live import Live
 from sqlalchemy import Engine
 
 from db import progress
-from db.progress import RunProgress
+from db.progress import FailureGroup, RunProgress, WorkerState
+from db.runs import StoredRun
 from db.session import transaction
 from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
@@ -29,24 +33,36 @@ def status(name: str | None, watch: bool, as_json: bool) -> None:
     run = find_run(engine, name)
     if as_json:
         with transaction(engine) as connection:
-            of_run = progress.of_run(connection, run["name"])
+            of_run = progress.of_run(connection, run.name)
             workers = progress.workers(connection)
-        state = {key: run[key] for key in ("state", "pause_cause", "pause_reason")}
-        values = {
-            "stages": [dict(row) for row in of_run.stages],
-            "cost": [dict(row) for row in of_run.costs],
-            "failures": [dict(row) for row in of_run.failures],
-            "workers": [dict(row) for row in workers],
-        }
-        print_json({"run": run["name"], **state, **values})
+        print_json(_values(run, of_run, workers))
         return
     console = Console()
     if watch:
-        _watch(console, engine, run["name"])
+        _watch(console, engine, run.name)
         return
-    console.print(progress_table(run["name"], _progress(engine, run["name"])))
-    reason = f" ({run['pause_cause']}: {run['pause_reason']})" if run["pause_cause"] else ""
-    console.print(plain(f"{run['state']}{reason}"), markup=False, highlight=False)
+    console.print(progress_table(run.name, _progress(engine, run.name)))
+    reason = f" ({run.pause_cause}: {run.pause_reason})" if run.pause_cause else ""
+    console.print(plain(f"{run.state}{reason}"), markup=False, highlight=False)
+
+
+def _values(run: StoredRun, of_run: RunProgress, workers: Sequence[WorkerState]) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "state": run.state,
+        "pause_cause": run.pause_cause,
+        "pause_reason": run.pause_reason,
+        "stages": [asdict(stage) for stage in of_run.stages],
+        "cost": [asdict(cost) for cost in of_run.costs],
+        "failures": [_failure_values(group) for group in of_run.failures],
+        "workers": [asdict(worker) for worker in workers],
+    }
+
+
+def _failure_values(group: FailureGroup) -> dict[str, Any]:
+    """Return a row of the view failure_summary under the names of its columns."""
+    names = {"failure_class": "class"}
+    return {names.get(name, name): value for name, value in asdict(group).items()}
 
 
 def _progress(engine: Engine, name: str) -> RunProgress:

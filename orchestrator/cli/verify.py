@@ -3,9 +3,10 @@
 import sys
 
 import click
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Engine
 
 from db import repair
+from db.runs import StoredRun
 from db.session import transaction
 from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
@@ -23,20 +24,20 @@ from orchestrator.verify.verify import find_differences
 )
 @json_option
 def verify(name: str | None, with_repair: bool, as_json: bool) -> None:
-    """Recompute what run NAME stores twice, and follow every reference.
+    """Check the consistency of run NAME: recompute what it stores twice, follow every reference.
 
-    Counters of shards, progress and spend are summed again, scores are computed again from stored
-    records and simulations, bit for bit; records are held against the rules that they were chosen
-    by, and whatever is named has to be there. The run may go on meanwhile.
+    Counters of shards, progress and spend are summed again, and scores are computed again from
+    stored records and simulations, bit for bit. Records are checked against the rules that they
+    were chosen by, and every row that another one names must exist. The run may go on meanwhile.
 
     Exit code 0: no difference. 1: each difference is named.
     """
     engine = open_engine()
     run = find_run(engine, name)
-    repaired = _repair(engine, run["id"]) if with_repair else None
+    repaired = _repair(engine, run.id) if with_repair else None
     findings = Findings()
     with VerifyProgress() as progress:
-        for difference in findings.add(find_differences(engine, run, progress.step)):
+        for difference in findings.add(find_differences(engine, run.id, progress.step)):
             if not as_json:
                 click.echo(plain(str(difference)))
     if as_json:
@@ -53,17 +54,17 @@ def _repair(engine: Engine, run_id: int) -> int:
         return changed + repair.repair_spend(connection, run_id)
 
 
-def _print_json(run: RowMapping, findings: Findings, repaired: int | None) -> None:
+def _print_json(run: StoredRun, findings: Findings, repaired: int | None) -> None:
     differences = [{"check": d.check, "where": d.where, "what": d.what} for d in findings.examples]
     counts = {"is_clean": not findings.counts, "counts": dict(findings.counts)}
-    print_json({"run": run["name"], **counts, "repaired": repaired, "differences": differences})
+    print_json({"run": run.name, **counts, "repaired": repaired, "differences": differences})
 
 
-def _print(run: RowMapping, findings: Findings, repaired: int | None) -> None:
+def _print(run: StoredRun, findings: Findings, repaired: int | None) -> None:
     if repaired is not None:
         click.echo(f"{repaired} counters were set to what the rows say")
     for check, count in findings.counts.items():
         if count > EXAMPLES:
             click.echo(f"{check}: {count:,} differences, of which {EXAMPLES:,} are shown")
     total = sum(findings.counts.values())
-    click.echo(f"run {run['name']}: {f'{total:,} differences' if total else 'no difference'}")
+    click.echo(f"run {run.name}: {f'{total:,} differences' if total else 'no difference'}")

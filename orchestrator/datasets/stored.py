@@ -8,9 +8,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from sqlalchemy import Connection, RowMapping
 
-from db import datasets, runs
+from db import corpora, datasets
+from db.corpora import StoredCorpus
+from db.datasets import RunOrigin
+from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import FloatArray
+from worker.run import load_run
 from worker.stages.scored_records import activations_of, scored_places
 
 Rendered = TypeVar("Rendered")
@@ -27,23 +31,23 @@ MAX_CACHED = 16_384  # excerpts whose tokens a process keeps: some 20 MB
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRun:
+class ExportedRun:
     """A run with what its exports have to know of it."""
 
-    row: RowMapping
+    row: StoredRun
     config: RunConfig
-    corpus: RowMapping
-    origin: RowMapping | None
+    corpus: StoredCorpus
+    origin: RunOrigin | None
     is_imported: bool
 
     @classmethod
-    def load(cls, connection: Connection, run_id: int) -> "StoredRun":
+    def load(cls, connection: Connection, run_id: int) -> "ExportedRun":
         """Read a run."""
-        row = runs.get(connection, run_id)
-        config = RunConfig.model_validate(row["config"])
-        corpus = runs.corpus(connection, row["corpus_id"])
+        run = load_run(connection, run_id)
+        corpus = corpora.get(connection, run.row.corpus_id)
         origin = datasets.origin(connection, run_id)
-        return cls(row, config, corpus, origin, datasets.is_imported(connection, run_id))
+        is_imported = datasets.is_imported(connection, run_id)
+        return cls(run.row, run.config, corpus, origin, is_imported)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class StoredNeuron:
     `others` by kind.
     """
 
-    run: StoredRun
+    run: ExportedRun
     layer: int
     neuron: int
     records: RowMapping
@@ -99,9 +103,9 @@ class StoredNeuron:
         return self.simulations[self.records["excerpts"][place]]
 
 
-def stored_neurons(connection: Connection, run: StoredRun, layer: int) -> Iterator[StoredNeuron]:
+def stored_neurons(connection: Connection, run: ExportedRun, layer: int) -> Iterator[StoredNeuron]:
     """Yield the neurons of a layer that have records, in order."""
-    run_id = run.row["id"]
+    run_id = run.row.id
     parts = {kind: _Part(connection, kind, run_id, layer) for kind in datasets.STORED}
     records = parts.pop("records")
     for neuron, (row,) in records.groups:
@@ -154,12 +158,12 @@ class ExcerptTexts(Generic[Rendered]):
     def __init__(
         self,
         connection: Connection,
-        run: StoredRun,
+        run: ExportedRun,
         render: Callable[[list[str]], Rendered],
     ) -> None:
         self._connection = connection
-        self._corpus_id = run.corpus["id"]
-        self.texts = runs.token_texts(connection, run.corpus["vocabulary_id"])
+        self._corpus_id = run.corpus.id
+        self.texts = corpora.token_texts(connection, run.corpus.vocabulary_id)
         self._render = render
         self._cached: dict[int, Rendered] = {}
 
@@ -170,7 +174,7 @@ class ExcerptTexts(Generic[Rendered]):
             if len(self._cached) + len(missing) > MAX_CACHED:
                 self._cached.clear()
                 missing = list(excerpts)
-            stored = runs.excerpts_named(self._connection, self._corpus_id, missing)
+            stored = corpora.excerpts_named(self._connection, self._corpus_id, missing)
             for excerpt, tokens in stored.items():
                 self._cached[excerpt] = self._render(self._read(tokens))
         return [self._cached[excerpt] for excerpt in excerpts]

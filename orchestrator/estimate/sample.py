@@ -7,7 +7,8 @@ from itertools import islice
 import numpy as np
 from sqlalchemy import Connection, RowMapping
 
-from db import records, results, runs
+from db import corpora, records, results, runs
+from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.splits import Split, random_slice, top_slice
@@ -38,26 +39,26 @@ class Sample:
     neurons: list[SampleNeuron]
 
 
-def sample_of_run(connection: Connection, run: RowMapping, config: RunConfig) -> Sample | None:
+def sample_of_run(connection: Connection, run: StoredRun, config: RunConfig) -> Sample | None:
     """Return neurons of a run, each with its own records; None if none are collected yet."""
-    corpus = runs.corpus(connection, run["corpus_id"])
+    corpus = corpora.get(connection, run.corpus_id)
     rows: list[RowMapping] = []
-    for layer in runs.layers_of(connection, run["id"]):
-        neurons = runs.neurons_in(connection, run["id"], layer)[: NEURONS // 2]
+    for layer in runs.layers_of(connection, run.id):
+        neurons = runs.neurons_in(connection, run.id, layer)[: NEURONS // 2]
         if neurons and len(rows) < NEURONS:
-            found = records.load(connection, run["id"], layer, neurons[0], neurons[-1] + 1)
+            found = records.load(connection, run.id, layer, neurons[0], neurons[-1] + 1)
             rows += [row for row in found if row["undefined_reason"] is None]
     if not rows:
         return None
-    texts = runs.token_texts(connection, corpus["vocabulary_id"])
+    texts = corpora.token_texts(connection, corpus.vocabulary_id)
     found_neurons = [_neuron_of(connection, run, config, row, texts) for row in rows[:NEURONS]]
-    return Sample(f"records of run {run['name']}", found_neurons)
+    return Sample(f"records of run {run.name}", found_neurons)
 
 
 def _neuron_of(
-    connection: Connection, run: RowMapping, config: RunConfig, row: RowMapping, texts: list[str]
+    connection: Connection, run: StoredRun, config: RunConfig, row: RowMapping, texts: list[str]
 ) -> SampleNeuron:
-    found = runs.excerpts_named(connection, run["corpus_id"], row["excerpts"])
+    found = corpora.excerpts_named(connection, run.corpus_id, row["excerpts"])
     tokens = [
         [texts[token] for token in np.frombuffer(found[e], np.int32).tolist()]
         for e in row["excerpts"]
@@ -69,9 +70,7 @@ def _neuron_of(
         *top[top_slice(Split.VALID, config.scoring.top)],
         *row["random_records"][random_slice(Split.VALID, config.scoring.random)],
     ]
-    named = results.explanations(
-        connection, run["id"], row["layer"], row["neuron"], row["neuron"] + 1
-    )
+    named = results.explanations(connection, run.id, row["layer"], row["neuron"], row["neuron"] + 1)
     return SampleNeuron(
         [ActivationRecord(tuple(tokens[p]), tuple(activations[p])) for p in shown],
         [tokens[place] for place in dict.fromkeys(scored)],

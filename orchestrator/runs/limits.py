@@ -13,6 +13,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import config_lines, differences
 from neurogloss.errors import InputError
 from orchestrator.runs.create import refuse_cancelled
+from worker.run import Run
 
 NONE = "none"
 
@@ -26,9 +27,9 @@ def change_limits(engine: Engine, run_id: int, assignments: Sequence[str]) -> li
     """
     changes = [_parse(assignment) for assignment in assignments]
     with transaction(engine) as connection:
-        run = runs.get_for_update(connection, run_id)
-        refuse_cancelled(run)
-        before = RunConfig.model_validate(run["config"])
+        run = Run.of(runs.get_for_update(connection, run_id))
+        refuse_cancelled(run.row)
+        before = run.config
         values = before.model_dump(mode="json")
         for change in changes:
             values = _merged(values, change)
@@ -53,10 +54,10 @@ def _parse(assignment: str) -> dict[str, Any]:
     is_none = value.strip() == NONE
     for text in ("0",) if is_none else (value, f"'{value.strip()}'"):
         try:
-            found = tomllib.loads(f"{key} = {text}")
+            values = tomllib.loads(f"{key} = {text}")
         except (ValueError, RecursionError):  # of TOML, or of a number with too many digits
             continue
-        return _without(found) if is_none else found
+        return _without(values) if is_none else values
     raise InputError(f"{assignment!r} is not of the form KEY=VALUE")
 
 

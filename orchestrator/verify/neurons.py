@@ -2,33 +2,35 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from db import datasets, runs, verification
+from db.corpora import StoredCorpus
 from neurogloss.config.run import RunConfig
 from orchestrator.verify.candidates import candidate_faults
 from orchestrator.verify.differences import Difference
 from orchestrator.verify.records import Rules, records_faults
 from orchestrator.verify.scores import score_faults
 from orchestrator.verify.stored_neurons import StoredNeuron, load
+from worker.run import Run
 
 AT_ONCE = 256  # neurons that are in memory together
 
 
 def check_neurons(
-    connection: Connection, run: RowMapping, config: RunConfig, corpus: RowMapping
+    connection: Connection, run: Run, corpus: StoredCorpus
 ) -> Iterator[list[Difference]]:
     """Yield, for each neuron of a run, what is wrong with it."""
-    is_collected = datasets.origin(connection, run["id"]) is None
-    rules = Rules.of(config, corpus, is_collected=is_collected)
-    for layer in runs.layers_of(connection, run["id"]):
-        done = verification.done_ranges(connection, run["id"], layer)
-        neurons = runs.neurons_in(connection, run["id"], layer)
+    is_collected = datasets.origin(connection, run.id) is None
+    rules = Rules.of(run.config, corpus, is_collected=is_collected)
+    for layer in runs.layers_of(connection, run.id):
+        done = verification.done_ranges(connection, run.id, layer)
+        neurons = runs.neurons_in(connection, run.id, layer)
         for place in range(0, len(neurons), AT_ONCE):
             some = neurons[place : place + AT_ONCE]
-            stored = load(connection, run["id"], layer, some, done)
+            stored = load(connection, run.id, layer, some, done)
             for neuron, found in stored.items():
-                yield list(_neuron_differences(layer, neuron, found, config, rules))
+                yield list(_neuron_differences(layer, neuron, found, run.config, rules))
 
 
 def _neuron_differences(

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from sqlalchemy import RowMapping
 
+from db.corpora import StoredCorpus
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.sampling import neuron_keys
@@ -25,13 +26,11 @@ class Rules:
     is_collected: bool
 
     @classmethod
-    def of(cls, config: RunConfig, corpus: RowMapping, *, is_collected: bool) -> "Rules":
+    def of(cls, config: RunConfig, corpus: StoredCorpus, *, is_collected: bool) -> "Rules":
         """Return the rules of a configuration on a corpus."""
         records = config.records
-        wanted = RecordCounts(
-            corpus["n_excerpts"], records.top, records.random, records.per_quantile
-        )
-        return cls(wanted, corpus["excerpt_tokens"], config.corpus.seed, is_collected)
+        wanted = RecordCounts(corpus.n_excerpts, records.top, records.random, records.per_quantile)
+        return cls(wanted, corpus.excerpt_tokens, config.corpus.seed, is_collected)
 
 
 def records_faults(row: RowMapping, rules: Rules) -> Iterator[str]:

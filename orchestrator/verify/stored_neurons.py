@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, RowMapping
 
 from db import records, runs, verification
+from db.verification import DoneRange
 from neurogloss.stages import up_to
 
 SINGLE = ("explanation", "score", "ablation")  # tables with one row for a neuron
@@ -56,7 +57,7 @@ def load(
     run_id: int,
     layer: int,
     neurons: Sequence[int],
-    done: Sequence[RowMapping],
+    done: Sequence[DoneRange],
 ) -> dict[int, StoredNeuron]:
     """Return what is stored of some neurons of a layer, in order.
 
@@ -64,9 +65,9 @@ def load(
     """
     finished: dict[int, set[str]] = defaultdict(set)
     for shard in done:
-        first, last = (bisect_left(neurons, shard[end]) for end in ("start", "stop"))
+        first, last = (bisect_left(neurons, end) for end in (shard.start, shard.stop))
         for neuron in neurons[first:last]:
-            finished[neuron].add(shard["stage"])
+            finished[neuron].add(shard.stage)
     place = (layer, neurons[0], neurons[-1] + 1)
     ablated = set(runs.ablated_in(connection, run_id, *place))
     stored = {n: StoredNeuron(finished[n], is_ablated=n in ablated) for n in neurons}

@@ -60,7 +60,7 @@ def finish(engine: Engine, run_id: int, worker: Engine | None = None) -> None:
                 claim = shards.claim(connection, shard_id, "here", LEASE_S)
                 assert claim is not None
                 run = runs.get(connection, run_id)
-            config = RunConfig.model_validate(run["config"])
+            config = RunConfig.model_validate(run.config)
             shard = ClaimedShard(
                 worker or engine, claim, run, config, Lease(threading.Event(), math.inf)
             )

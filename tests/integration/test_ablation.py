@@ -164,10 +164,10 @@ def test_a_run_ablates_as_many_neurons_of_each_layer_as_it_says(engine, services
         n = "SELECT sum(n + undefined) FROM ablation_summary WHERE run = 'whole'"
         assert connection.scalar(text(n)) == 6
         run = connection.execute(text("SELECT * FROM run")).mappings().one()
-    assert list(find_differences(engine, run, lambda *_: None)) == []
+    assert list(find_differences(engine, run.id, lambda *_: None)) == []
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM ablation WHERE layer = 0"))
-    missing = [str(found) for found in find_differences(engine, run, lambda *_: None)]
+    missing = [str(found) for found in find_differences(engine, run.id, lambda *_: None)]
     assert len(missing) == 3
     assert all("was to be ablated" in found for found in missing)
 

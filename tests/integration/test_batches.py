@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from db import batch_requests, batches, progress, runs, shard_readiness, shards
+from db import batch_requests, batches, corpora, progress, runs, shard_readiness, shards
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import BudgetReached, RequestRejected, Unavailable, Waiting
@@ -60,7 +60,7 @@ class Batched:
         with transaction(self.engine) as connection:
             corpus = {
                 "digest": "c",
-                "vocabulary_id": runs.save_vocabulary(connection, "v", ["a"]),
+                "vocabulary_id": corpora.save_vocabulary(connection, "v", ["a"]),
                 "source": "s",
                 "n_excerpts": 1,
                 "excerpt_tokens": 2,
@@ -72,17 +72,22 @@ class Batched:
                 "name": "batched",
                 "config": self.config.model_dump(mode="json"),
                 "config_hash": "h",
-                "corpus_id": runs.save_corpus(connection, corpus, [("d", 0, b"\0" * 8)]),
+                "corpus_id": corpora.save_corpus(
+                    connection, corpora.NewCorpus(**corpus), [("d", 0, b"\0" * 8)]
+                ),
                 "n_layers": 1,
                 "neurons_per_layer": 2,
                 "budget_usd": budget,
             }
-            run_id = runs.create(connection, run)
+            run_id = runs.create(connection, runs.NewRun(**run))
             runs.save_plan(
                 connection,
                 run_id,
                 neurons=[(0, 0, False), (0, 1, False)],
-                shards=[("explain", "", 0, start, start + 1, 1, "ready") for start in (0, 1)],
+                shards=[
+                    runs.PlannedShard("explain", "", 0, start, start + 1, 1, "ready")
+                    for start in (0, 1)
+                ],
                 totals=[("explain", 0, 2)],
             )
         return run_id

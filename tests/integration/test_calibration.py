@@ -34,7 +34,7 @@ def calibrated(engine, services, monkeypatch):
 def differences(engine):
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    return [str(found) for found in find_differences(engine, run, lambda *_: None)]
+    return [str(found) for found in find_differences(engine, run.id, lambda *_: None)]
 
 
 def test_calibration_adds_scores_and_changes_none(calibrated):

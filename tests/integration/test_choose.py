@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import candidates, results, runs
+from db import candidates, corpora, results
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.splits import Split
 from neurogloss.subject.shape import read_shape
@@ -58,7 +58,7 @@ def collected(engine, planted, services, monkeypatch):
             }
         )
         with engine.begin() as connection:
-            runs.save_vocabulary(connection, "v", [token_text(token) for token in range(N)])
+            corpora.save_vocabulary(connection, "v", [token_text(token) for token in range(N)])
         run_id = make_run(engine, config, read_shape(planted), tokens)
         work_through(engine, run_id)
         yield run_id, _shard(engine, run_id)

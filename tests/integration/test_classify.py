@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from db import evaluations, results, runs
+from db import corpora, evaluations, results
 from neurogloss.config.run import RunConfig
 from neurogloss.subject.shape import read_shape
 from orchestrator.runs.endpoints import check_endpoints
@@ -77,7 +77,7 @@ def collected(engine, planted, oracle, services, monkeypatch):
             }
         )
         with engine.begin() as connection:
-            runs.save_vocabulary(connection, "v", [token_text(token) for token in range(N)])
+            corpora.save_vocabulary(connection, "v", [token_text(token) for token in range(N)])
         run_id = make_run(engine, config, read_shape(planted), tokens)
         work_through(engine, run_id)
         return run_id, _classify(engine, run_id, explanations)

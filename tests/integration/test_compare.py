@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from db import calls, evaluations, results, runs
+from db import calls, corpora, evaluations, results, runs
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from orchestrator.cli.main import cli
@@ -24,12 +24,14 @@ def stored(engine, database_url, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
     with engine.begin() as connection:
-        vocabulary = runs.save_vocabulary(connection, "v", ["a", "b"])
+        vocabulary = corpora.save_vocabulary(connection, "v", ["a", "b"])
         corpus = {
             "digest": "c", "vocabulary_id": vocabulary, "source": "s", "n_excerpts": 1,
             "excerpt_tokens": 2, "n_documents": 1, "n_documents_too_short": 0, "n_windows": 1,
         }  # fmt: skip
-        corpus_id = runs.save_corpus(connection, corpus, [("d", 0, b"\0" * 8)])
+        corpus_id = corpora.save_corpus(
+            connection, corpora.NewCorpus(**corpus), [("d", 0, b"\0" * 8)]
+        )
         for name, scores in SCORES.items():
             _store_run(connection, corpus_id, name, scores)
     return engine
@@ -45,9 +47,9 @@ def _store_run(connection, corpus_id, name, scores):
         "name": name, "config": config.model_dump(mode="json"), "config_hash": "h",
         "corpus_id": corpus_id, "n_layers": 2, "neurons_per_layer": 3,
     }  # fmt: skip
-    run_id = runs.create(connection, values)
+    run_id = runs.create(connection, runs.NewRun(**values))
     neurons = list(scores)
-    shards = [("score", "", 0, 0, 3, 3, "done")]
+    shards = [runs.PlannedShard("score", "", 0, 0, 3, 3, "done")]
     runs.save_plan(
         connection,
         run_id,
@@ -88,7 +90,7 @@ def _call_row(run_id, identity, usd):
     )
     nothing = dict.fromkeys(("finish_reason", "refusal", "distributions", "request_id"))
     paid = {"usd": usd, "wasted_usd": 0.0}
-    return {"identity": identity, "run_id": run_id, **texts, **counts, **nothing, **paid}
+    return calls.StoredCall(identity, run_id, **texts, **counts, **nothing, **paid)
 
 
 def compare(*arguments):

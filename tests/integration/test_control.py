@@ -50,7 +50,7 @@ def state(engine, value):
 def config_of(engine):
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    return RunConfig.model_validate(run["config"]), run["budget_usd"]
+    return RunConfig.model_validate(run.config), run.budget_usd
 
 
 def test_limits_prices_and_budget_are_changed_together(whole, command):

@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
-from db import evaluations, results, runs
+from db import corpora, evaluations, results, runs
 from neurogloss.subject.shape import read_shape
 from orchestrator.cli import neuron_values
 from orchestrator.cli.terminal.evaluations import evaluation_lines
@@ -19,7 +19,7 @@ HOSTILE = "\x1b[31m[bold]red\n"
 @pytest.fixture
 def run_id(engine):
     with engine.begin() as connection:
-        runs.save_vocabulary(connection, "v", [f"{HOSTILE}{token}" for token in range(4096)])
+        corpora.save_vocabulary(connection, "v", [f"{HOSTILE}{token}" for token in range(4096)])
     config = configured("demo", neurons={"layers": [0, 3], "per_layer": 40})
     run_id = make_run(engine, config, read_shape("demo"), make_tokens(200, 700, 64, 1))
     work_through(engine, run_id)

@@ -108,7 +108,7 @@ def test_why_a_run_ended_is_harmless(hostile):
     engine = hostile[0]
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    code, reason = outcome(engine, run["id"], "whole")
+    code, reason = outcome(engine, run.id, "whole")
     assert code == 4
     assert is_harmless(reason)
     assert "[bold red]loud" in reason

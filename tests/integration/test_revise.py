@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from db import candidates, results, runs
+from db import candidates, corpora, results
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.illustration import FIRES, SILENT
 from neurogloss.subject.shape import read_shape
@@ -111,7 +111,7 @@ def collected(engine, planted, oracle, services, monkeypatch):
         }
     )
     with engine.begin() as connection:
-        runs.save_vocabulary(connection, "v", [token_text(token) for token in range(N)])
+        corpora.save_vocabulary(connection, "v", [token_text(token) for token in range(N)])
     run_id = make_run(engine, config, read_shape(planted), tokens)
     work_through(engine, run_id)
     insert = text("""

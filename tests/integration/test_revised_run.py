@@ -24,7 +24,7 @@ KEPT = "(layer, neuron) = (SELECT layer, neuron FROM explanation ORDER BY 1, 2 L
 def differences(engine):
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    return [str(found) for found in find_differences(engine, run, lambda *_: None)]
+    return [str(found) for found in find_differences(engine, run.id, lambda *_: None)]
 
 
 def scalar(engine, query):

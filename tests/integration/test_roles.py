@@ -86,13 +86,13 @@ def test_a_whole_run_needs_no_more_than_the_roles_may(engines, services, monkeyp
         else:
             finish_in_batches(orchestrator, worker, run_id, config)
         with transaction(orchestrator) as connection:
-            assert runs.get(connection, run_id)["state"] == "done"
+            assert runs.get(connection, run_id).state == "done"
         with transaction(worker) as connection:
             heartbeats.leave(connection, "w")
     for engine in engines.values():
         with transaction(engine) as connection:
             run = runs.latest(connection)
-        assert list(find_differences(engine, run, lambda *_: None)) == []
+        assert list(find_differences(engine, run.id, lambda *_: None)) == []
 
 
 def finish_in_batches(orchestrator, worker, run_id, config):
@@ -124,7 +124,7 @@ def test_workers_pause_runs_and_hold_budgets_and_people_change_limits(engines, w
     RunState(worker, 1).pause(NoCredit("nothing left"))
     budget.release()
     with transaction(worker) as connection:
-        assert runs.get(connection, 1)["pause_cause"] == "credit"
+        assert runs.get(connection, 1).pause_cause == "credit"
         batches.take_turn(connection, 1, 1.0)
 
 

@@ -47,7 +47,7 @@ def contents(engine):
 def differences(engine):
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    return [str(found) for found in find_differences(engine, run, lambda *_: None)]
+    return [str(found) for found in find_differences(engine, run.id, lambda *_: None)]
 
 
 def versions():

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 from sqlalchemy import text
 
-from db import runs, shard_readiness
+from db import corpora, runs, shard_readiness
 from neurogloss.stages import NEURON_STAGES
 
 STEPS = ("reference", "boundaries", "read", "select", "lookup", "baselines", "connections")
@@ -62,19 +62,19 @@ def random_shards(dice):
 
 
 def store(connection, name, shards):
-    run_id = runs.create(
-        connection,
-        {
-            "name": name,
-            "config": {},
-            "config_hash": "",
-            "corpus_id": connection.scalar(text("SELECT min(id) FROM corpus")),
-            "n_layers": 2,
-            "neurons_per_layer": 128,
-        },
+    run = runs.NewRun(
+        name=name,
+        config={},
+        config_hash="",
+        corpus_id=connection.scalar(text("SELECT min(id) FROM corpus")),
+        n_layers=2,
+        neurons_per_layer=128,
     )
+    run_id = runs.create(connection, run)
     rows = [
-        (s["stage"], s["step"], s["layer"], s["start"], s["start"] + 64, 64, s["state"])
+        runs.PlannedShard(
+            s["stage"], s["step"], s["layer"], s["start"], s["start"] + 64, 64, s["state"]
+        )
         for s in shards
     ]
     runs.save_plan(connection, run_id, neurons=[], shards=rows, totals=[])
@@ -84,11 +84,11 @@ def store(connection, name, shards):
 @pytest.fixture
 def corpus(engine):
     with engine.begin() as connection:
-        vocabulary = runs.save_vocabulary(connection, "v", ["a"])
+        vocabulary = corpora.save_vocabulary(connection, "v", ["a"])
         counts = dict.fromkeys(("n_excerpts", "excerpt_tokens", "n_documents"), 1)
         counts |= dict.fromkeys(("n_documents_too_short", "n_windows"), 0)
         corpus = {"digest": "c", "vocabulary_id": vocabulary, "source": "s", **counts}
-        runs.save_corpus(connection, corpus, [("d", 0, b"\0" * 4)])
+        corpora.save_corpus(connection, corpora.NewCorpus(**corpus), [("d", 0, b"\0" * 4)])
     return engine
 
 

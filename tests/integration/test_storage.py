@@ -3,7 +3,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from db import progress, results, retry, runs, shard_readiness, shards
+from db import corpora, progress, results, retry, runs, shard_readiness, shards
 from db.bulk import fetch_bytes
 from db.tables import Base
 
@@ -14,7 +14,7 @@ LEASE_S = 60
 def run_id(engine):
     """A run of two shards of two neurons each in layer 0, collected and ready to be explained."""
     with engine.begin() as connection:
-        vocabulary = runs.save_vocabulary(connection, "v", ["a", "b\0"])
+        vocabulary = corpora.save_vocabulary(connection, "v", ["a", "b\0"])
         corpus = {
             "digest": "c",
             "vocabulary_id": vocabulary,
@@ -29,17 +29,21 @@ def run_id(engine):
             "name": "r",
             "config": {},
             "config_hash": "h",
-            "corpus_id": runs.save_corpus(connection, corpus, [("d", 0, b"\0" * 8)]),
+            "corpus_id": corpora.save_corpus(
+                connection, corpora.NewCorpus(**corpus), [("d", 0, b"\0" * 8)]
+            ),
             "n_layers": 1,
             "neurons_per_layer": 4,
         }
-        run_id = runs.create(connection, run)
+        run_id = runs.create(connection, runs.NewRun(**run))
         runs.save_plan(
             connection,
             run_id,
             neurons=[(0, n, False) for n in range(4)],
             shards=[
-                (stage, "", 0, start, start + 2, 2, "ready" if stage == "explain" else "waiting")
+                runs.PlannedShard(
+                    stage, "", 0, start, start + 2, 2, "ready" if stage == "explain" else "waiting"
+                )
                 for stage in ("explain", "simulate", "score")
                 for start in (0, 2)
             ],
@@ -60,8 +64,8 @@ def claim(engine, worker="w", lease_s=LEASE_S):
 
 def counts(engine, stage):
     with engine.begin() as connection:
-        row = next(r for r in progress.stages(connection, "r") if r["stage"] == stage)
-        return row["done"], row["failed"]
+        row = next(r for r in progress.stages(connection, "r") if r.stage == stage)
+        return row.done, row.failed
 
 
 def hand_in(engine, held, failures=()):
@@ -78,8 +82,8 @@ def test_migrations_build_the_tables_that_the_code_declares(engine):
 
 def test_a_vocabulary_and_its_corpus_are_stored_once(engine, run_id):
     with engine.begin() as connection:
-        assert runs.save_vocabulary(connection, "v", ["other"]) == 1
-        assert runs.token_texts(connection, 1) == ["a", "b�"]
+        assert corpora.save_vocabulary(connection, "v", ["other"]) == 1
+        assert corpora.token_texts(connection, 1) == ["a", "b�"]
 
 
 def test_a_claimed_shard_is_not_claimed_again(engine, run_id):
@@ -106,7 +110,7 @@ def test_a_paused_run_gives_no_shards(engine, run_id):
     with engine.begin() as connection:
         assert runs.pause(connection, run_id, "credit", "nothing left")
         assert not runs.pause(connection, run_id, "other", "later reasons do not count")
-        assert runs.get(connection, run_id)["pause_reason"] == "nothing left"
+        assert runs.get(connection, run_id).pause_reason == "nothing left"
     assert claim(engine) is None
 
 
@@ -145,7 +149,7 @@ def test_a_failed_neuron_counts_in_its_stage(engine, run_id):
     hand_in(engine, held, [(run_id, "explain", 0, 1, "refused", "no", 1, None)])
     assert counts(engine, "explain") == (1, 1)
     with engine.begin() as connection:
-        assert progress.failures(connection, "r")[0]["class"] == "refused"
+        assert progress.failures(connection, "r")[0].failure_class == "refused"
         assert results.neuron_summary(connection, "r", 0, 1)["state"] == "failed"
         assert results.neuron_summary(connection, "r", 0, 0)["state"] == "waiting"
 
@@ -168,10 +172,10 @@ def test_neurons_of_an_exhausted_shard_fail_with_its_error(engine, run_id):
             shards.fail(connection, held, "KeyError: 3")
     with engine.begin() as connection:
         (shard,) = shards.exhausted(connection, run_id)
-        shards.give_up(connection, shard)
-        progress.count_shard(connection, shard["id"])
+        shards.give_up(connection, shard.id)
+        progress.count_shard(connection, shard.id)
         (failure,) = progress.failures(connection, "r")
-    assert (failure["n"], failure["class"], failure["example"]) == (2, "error", "KeyError: 3")
+    assert (failure.n, failure.failure_class, failure.example) == (2, "error", "KeyError: 3")
     assert counts(engine, "explain") == (0, 2)
 
 

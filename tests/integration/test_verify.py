@@ -19,7 +19,7 @@ ONE = "(layer, neuron) = (SELECT layer, neuron FROM score WHERE score IS NOT NUL
 def differences(engine):
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    return [str(found) for found in find_differences(engine, run, lambda *_: None)]
+    return [str(found) for found in find_differences(engine, run.id, lambda *_: None)]
 
 
 def damage(engine, statement):

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import budget, calls, progress, runs
+from db.calls import StoredCall
+from db.progress import Spend
 from db.session import transaction
 from neurogloss.errors import RunError
 from neurogloss.llm.budget import BudgetHold
@@ -46,7 +48,7 @@ class PostgresLedger:
         with transaction(self._engine) as connection:
             rows = calls.find(connection, identities)
         return {
-            row["identity"]: Answer(**{k: row[k] for k in _ANSWER_FIELDS}, reused=True)
+            row.identity: Answer(**{k: getattr(row, k) for k in _ANSWER_FIELDS}, reused=True)
             for row in rows
         }
 
@@ -90,26 +92,26 @@ class PostgresLedger:
     def waste(self, identities: Sequence[bytes]) -> None:
         """Count what these answers cost as wasted."""
         with transaction(self._engine) as connection:
-            for row in calls.waste(connection, identities):
-                moved = {"usd": -row["usd"], "wasted_usd": row["usd"]}
-                progress.add_spend(connection, row["run_id"], [_NOTHING | dict(row) | moved])
+            for call in calls.waste(connection, identities):
+                moved = Spend(call.stage, call.model, usd=-call.usd, wasted_usd=call.usd)
+                progress.add_spend(connection, call.run_id, [moved])
 
-    def _row(self, answer: Answer) -> dict[str, Any]:
-        return {"run_id": self._run_id} | {k: getattr(answer, k) for k in _ANSWER_FIELDS}
+    def _row(self, answer: Answer) -> StoredCall:
+        values = {k: getattr(answer, k) for k in _ANSWER_FIELDS}
+        return StoredCall(run_id=self._run_id, **values)
 
 
 _SUMS = ("prompt_tokens", "cached_tokens", "completion_tokens", "usd", "wasted_usd")
-_NOTHING: dict[str, object] = {"calls": 0, **dict.fromkeys(_SUMS, 0)}
 
 
-def _spend(answers: Sequence[Answer]) -> list[dict[str, object]]:
+def _spend(answers: Sequence[Answer]) -> list[Spend]:
     sums: dict[tuple[str, str], dict[str, Any]] = defaultdict(lambda: defaultdict(int))
     for answer in answers:
         row = sums[answer.purpose, answer.model]
         row["calls"] += 1
         for column in _SUMS:
             row[column] += getattr(answer, column)
-    return [{"stage": stage, "model": model, **row} for (stage, model), row in sums.items()]
+    return [Spend(stage, model, **row) for (stage, model), row in sums.items()]
 
 
 class RunBudget:

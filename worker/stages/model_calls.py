@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from db import runs
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import BadCredentials, Interrupted, RowError
@@ -21,6 +20,7 @@ from neurogloss.llm.call_engine import CallEngine
 from neurogloss.llm.call_session import LiveLimits, RunContext
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint, Price
+from worker.run import load_run
 from worker.shard import ClaimedShard
 from worker.stages.batches.requests import answers_from_batches
 from worker.stages.ledger import PostgresLedger, RunBudget, RunState
@@ -141,9 +141,9 @@ def _terms(engine: Engine, run_id: int, endpoint: Endpoint) -> LiveLimits | None
     """Return the terms of an endpoint by now; None where nobody can say."""
     try:
         with transaction(engine) as connection:
-            run = runs.get(connection, run_id)
-        config = RunConfig.model_validate(run["config"])
-        return LiveLimits(endpoint_of(config, endpoint.name, os.environ), run["budget_usd"])
+            run = load_run(connection, run_id)
+        here = endpoint_of(run.config, endpoint.name, os.environ)
+        return LiveLimits(here, run.row.budget_usd)
     except (OperationalError, BadCredentials):  # the next shard says what is wrong with a key
         return None
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, RowMapping
 
-from db import records, runs
+from db import corpora, records
 from neurogloss.config.run import ScoringConfig
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.splits import Split, random_slice, top_slice
@@ -111,6 +111,6 @@ def tokens_of(
     All are read at once: a query for each neuron would cost more than asking about it.
     """
     numbers = sorted({number for named in excerpts for number in named})
-    stored = runs.excerpts_named(connection, shard.run["corpus_id"], numbers)
+    stored = corpora.excerpts_named(connection, shard.run.corpus_id, numbers)
     found = {number: np.frombuffer(tokens, np.int32) for number, tokens in stored.items()}
     return [np.stack([found[number] for number in named]) for named in excerpts]

@@ -83,7 +83,7 @@ def _simulate(
 
 def _simulator(shard: ClaimedShard) -> Simulator:
     """Return the simulator that was frozen with the run."""
-    config, chosen = shard.config.simulator, shard.run["simulator"]
+    config, chosen = shard.config.simulator, shard.run.simulator
     choice = (
         SimulatorChoice.from_json(chosen) if chosen else SimulatorChoice.configured(config.kind)
     )

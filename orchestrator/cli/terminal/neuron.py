@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from db.datasets import RunOrigin
 from neurogloss.neurons.records import FloatArray
 from orchestrator.cli.terminal.plain import number, plain
 
@@ -30,7 +31,7 @@ class ShownRecords:
     `origin` is where the records were taken from, None where the run has collected them itself.
     """
 
-    origin: Mapping[Any, Any] | None
+    origin: RunOrigin | None
     statistics: Mapping[Any, Any] | None
     records: list[ShownRecord]
 
@@ -43,7 +44,7 @@ def neuron_page(summary: Mapping[Any, Any], shown: ShownRecords) -> Group:
     place = f"layer {summary['layer']} neuron {summary['neuron']}"
     lines = [Text(f"{place} of run {summary['run']}: {summary['state']}")]
     if shown.origin is not None:
-        origin = f"{shown.origin['source']} ({shown.origin['activation_function']})"
+        origin = f"{shown.origin.source} ({shown.origin.activation_function})"
         lines.append(Text(f"records from {plain(origin)}"))
     if summary["reason"]:
         lines.append(Text(f"reason: {plain(summary['reason'])}"))

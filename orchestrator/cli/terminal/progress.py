@@ -9,9 +9,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import RowMapping
 
-from db.progress import RunProgress
+from db.progress import FailureGroup, RunCost, RunProgress, StageProgress
 from orchestrator.cli.terminal.plain import plain
 
 LIVE_EVERY_S = 0.5
@@ -27,14 +26,14 @@ def progress_table(name: str, progress: RunProgress) -> Group:
         table.add_column(heading, justify="right")
     for stage in progress.stages:
         table.add_row(
-            f"{stage['stage']} ({stage['unit']})",
-            f"{stage['done']:,}",
-            f"{stage['total']:,}",
-            f"{stage['percent'] or 0:.1f}",
-            f"{stage['failed']:,}",
-            f"{stage['in_flight']:,}",
-            f"{stage['per_minute']:,.0f}",
-            _eta(stage["eta"]),
+            f"{stage.stage} ({stage.unit})",
+            f"{stage.done:,}",
+            f"{stage.total:,}",
+            f"{stage.percent or 0:.1f}",
+            f"{stage.failed:,}",
+            f"{stage.in_flight:,}",
+            f"{stage.per_minute:,.0f}",
+            _eta(stage.eta),
         )
     return Group(table, _cost_line(progress.costs), *map(_failure_line, progress.failures))
 
@@ -43,23 +42,22 @@ def _eta(eta: timedelta | None) -> str:
     return "-" if eta is None else str(timedelta(seconds=round(eta.total_seconds())))
 
 
-def _cost_line(costs: Sequence[RowMapping]) -> Text:
-    usd = sum(cost["usd"] for cost in costs)
-    projected = sum(cost["usd_projected"] or cost["usd"] for cost in costs)
-    calls = sum(cost["calls"] for cost in costs)
+def _cost_line(costs: Sequence[RunCost]) -> Text:
+    usd = sum(cost.usd for cost in costs)
+    projected = sum(cost.usd_projected or cost.usd for cost in costs)
+    calls = sum(cost.calls for cost in costs)
     return Text(f"calls {calls:,}   cost {usd:.4f} USD   projected {projected:.2f} USD")
 
 
-def _failure_line(group: RowMapping) -> Text:
-    example = plain(group["example"])[:EXAMPLE_CHARACTERS]
-    return Text(f"failed in {group['stage']}: {group['n']:,} x {group['class']}, e.g. {example}")
+def _failure_line(group: FailureGroup) -> Text:
+    example = plain(group.example)[:EXAMPLE_CHARACTERS]
+    return Text(f"failed in {group.stage}: {group.n:,} x {group.failure_class}, e.g. {example}")
 
 
-def progress_line(stages: Sequence[RowMapping]) -> str:
+def progress_line(stages: Sequence[StageProgress]) -> str:
     """Return the progress of all stages on one line."""
     return "   ".join(
-        f"{stage['stage']} {stage['done'] + stage['failed']:,}/{stage['total']:,}"
-        for stage in stages
+        f"{stage.stage} {stage.done + stage.failed:,}/{stage.total:,}" for stage in stages
     )
 
 

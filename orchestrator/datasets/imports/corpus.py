@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from db import runs
+from db import corpora, runs
 from db.bulk import upsert
 from db.datasets import stream_excerpts
 from db.tables import ExcerptTable, TokenTable
@@ -38,7 +38,7 @@ class ImportedCorpus:
 
     def load(self, connection: Connection) -> None:
         """Take over what was stored before."""
-        texts = runs.token_texts(connection, self.vocabulary_id)
+        texts = corpora.token_texts(connection, self.vocabulary_id)
         for number, text in enumerate(texts):
             self._tokens.setdefault(text, []).append(number)
         self._n_tokens = len(texts)
@@ -88,7 +88,7 @@ class ImportedCorpus:
         """Store what is new."""
         columns = ("vocabulary_id", "token", "text")
         upsert(connection, runs.table(TokenTable), columns, self._new_tokens)
-        upsert(connection, runs.table(ExcerptTable), runs.EXCERPT_COLUMNS, self._new_excerpts)
+        upsert(connection, runs.table(ExcerptTable), corpora.EXCERPT_COLUMNS, self._new_excerpts)
         self._new_tokens, self._new_excerpts = [], []
 
 

@@ -15,7 +15,7 @@ import orjson
 from neurogloss.neurons.scoring import score_neurons
 from neurogloss.neurons.selection import QUANTILES
 from orchestrator.datasets.neuronpedia.source import BOT, Line, model_id, set_name, source_id
-from orchestrator.datasets.stored import ExcerptTexts, StoredNeuron, StoredRun
+from orchestrator.datasets.stored import ExcerptTexts, ExportedRun, StoredNeuron
 
 Lines = dict[str, Iterator[Line]]
 
@@ -62,7 +62,7 @@ def lines_of(neuron: StoredNeuron, excerpts: ExcerptTexts[orjson.Fragment]) -> L
 
 def _id(neuron: StoredNeuron, *parts: object) -> str:
     """Return an id that is the same in every export of the run."""
-    named = (neuron.run.row["name"], neuron.run.row["config_hash"], neuron.layer, neuron.neuron)
+    named = (neuron.run.row.name, neuron.run.row.config_hash, neuron.layer, neuron.neuron)
     text = orjson.dumps([*named, *map(str, parts)])
     return "c" + hashlib.blake2b(text, digest_size=12).hexdigest()
 
@@ -195,7 +195,7 @@ def _score(neuron: StoredNeuron) -> Iterator[Line]:
     }
 
 
-def simulator_name(run: StoredRun) -> str:
+def simulator_name(run: ExportedRun) -> str:
     """Return who simulated: a model, or `lookup`."""
     simulator = run.config.simulator
     return "lookup" if simulator.kind == "lookup" else simulator.model

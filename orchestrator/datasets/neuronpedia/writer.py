@@ -12,14 +12,18 @@ from orchestrator.datasets.files import Folder
 from orchestrator.datasets.neuronpedia.lines import KINDS, lines_of
 from orchestrator.datasets.neuronpedia.source import Line, metadata, model_id, source_id
 from orchestrator.datasets.openai.writer import tokens_json
-from orchestrator.datasets.stored import ExcerptTexts, StoredRun, stored_neurons
+from orchestrator.datasets.stored import ExcerptTexts, ExportedRun, stored_neurons
 
 BATCH = 1024  # neurons of a file, as in Neuronpedia's own data sets
 _COMPRESSION = 5
 
 
 def write_layer(
-    connection: Connection, run: StoredRun, layer: int, folder: Folder, on_neuron: Callable[[], Any]
+    connection: Connection,
+    run: ExportedRun,
+    layer: int,
+    folder: Folder,
+    on_neuron: Callable[[], Any],
 ) -> None:
     """Write the metadata and the batches of a layer."""
     place = _folder_of(run, layer)
@@ -52,5 +56,5 @@ def _gzipped(folder: Folder, path: str) -> Iterator[Any]:
         yield stream
 
 
-def _folder_of(run: StoredRun, layer: int) -> str:
+def _folder_of(run: ExportedRun, layer: int) -> str:
     return f"v1/{model_id(run)}/{source_id(run, layer)}"

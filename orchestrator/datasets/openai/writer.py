@@ -18,7 +18,7 @@ from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
 from neurogloss.neurons.scoring import score_neurons
 from neurogloss.neurons.selection import N_BUCKETS
 from orchestrator.datasets.files import Folder
-from orchestrator.datasets.stored import ExcerptTexts, StoredNeuron, StoredRun, stored_neurons
+from orchestrator.datasets.stored import ExcerptTexts, ExportedRun, StoredNeuron, stored_neurons
 
 Json = dict[str, Any]
 
@@ -30,7 +30,11 @@ TOKENS_BY_WEIGHT = "related-tokens/weight-based/{}/{}.json"
 
 
 def write_layer(
-    connection: Connection, run: StoredRun, layer: int, folder: Folder, on_neuron: Callable[[], Any]
+    connection: Connection,
+    run: ExportedRun,
+    layer: int,
+    folder: Folder,
+    on_neuron: Callable[[], Any],
 ) -> None:
     """Write all files of a layer's neurons."""
     excerpts = ExcerptTexts(connection, run, tokens_json)

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
-from db import datasets, runs
+from db import corpora, datasets
 from neurogloss.neurons.records import MAX_NORMALIZED
 from orchestrator.datasets import description
 from orchestrator.datasets.files import Folder
 from orchestrator.datasets.parquet import data_card
 from orchestrator.datasets.parquet.schemas import SCHEMAS, SCORES
-from orchestrator.datasets.stored import StoredNeuron, StoredRun, stored_neurons
+from orchestrator.datasets.stored import ExportedRun, StoredNeuron, stored_neurons
 
 ROWS_AT_ONCE = 4096  # of a row group, so that memory does not grow with a layer
 
@@ -69,10 +69,14 @@ def _open(folder: Folder, name: str, path: str) -> Iterator[_Table]:
 
 
 def write_layer(
-    connection: Connection, run: StoredRun, layer: int, folder: Folder, on_neuron: Callable[[], Any]
+    connection: Connection,
+    run: ExportedRun,
+    layer: int,
+    folder: Folder,
+    on_neuron: Callable[[], Any],
 ) -> None:
     """Write the files of a layer."""
-    texts = runs.token_texts(connection, run.corpus["vocabulary_id"])
+    texts = corpora.token_texts(connection, run.corpus.vocabulary_id)
     with ExitStack() as files:
         tables = {
             name: files.enter_context(_open(folder, name, f"{name}/layer-{layer:02d}.parquet"))
@@ -182,11 +186,11 @@ def _token_means_rows(neuron: StoredNeuron, key: Row, texts: list[str]) -> Itera
         yield (*key, texts[token], None if mean != mean else mean)
 
 
-def write_whole(connection: Connection, run: StoredRun, folder: Folder) -> None:
+def write_whole(connection: Connection, run: ExportedRun, folder: Folder) -> None:
     """Write the excerpts, the data card and the description."""
-    texts = runs.token_texts(connection, run.corpus["vocabulary_id"])
+    texts = corpora.token_texts(connection, run.corpus.vocabulary_id)
     with _open(folder, "excerpts", "excerpts/excerpts.parquet") as table:
-        for row in datasets.stream_excerpts(connection, run.corpus["id"]):
+        for row in datasets.stream_excerpts(connection, run.corpus.id):
             tokens = [texts[token] for token in np.frombuffer(row["tokens"], np.int32).tolist()]
             table.add(iter([(row["excerpt"], row["document"], row["position"], tokens)]))
     tables = [name for name in SCHEMAS if any((folder.root / name).glob("*.parquet"))]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from db import connections, imports, records, results, runs
+from db import connections, corpora, imports, records, results, runs
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.scoring import score_neuron
 from neurogloss.neurons.splits import Split, random_slice, top_slice
@@ -33,7 +33,7 @@ def make_run(engine, name="source"):
     excerpts = random.integers(0, len(TEXTS), (EXCERPTS, TOKENS), dtype=np.int32)
     excerpts[5], excerpts[17] = excerpts[6], excerpts[6]  # the text stands in the corpus thrice
     with engine.begin() as connection:
-        vocabulary = runs.save_vocabulary(connection, "v", TEXTS)
+        vocabulary = corpora.save_vocabulary(connection, "v", TEXTS)
         corpus = {
             "digest": "c", "vocabulary_id": vocabulary, "source": "python-docs",
             "n_excerpts": EXCERPTS, "excerpt_tokens": TOKENS, "n_documents": 1,
@@ -42,10 +42,10 @@ def make_run(engine, name="source"):
         rows = [(f"document {i}", i, e.tobytes()) for i, e in enumerate(excerpts)]
         run = {
             "name": name, "config": config.model_dump(mode="json"), "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, corpus, rows), "n_layers": LAYERS,
-            "neurons_per_layer": NEURONS,
+            "corpus_id": corpora.save_corpus(connection, corpora.NewCorpus(**corpus), rows),
+            "n_layers": LAYERS, "neurons_per_layer": NEURONS,
         }  # fmt: skip
-        run_id = runs.create(connection, run)
+        run_id = runs.create(connection, runs.NewRun(**run))
         for layer in range(LAYERS):
             for neuron in range(NEURONS):
                 _add_neuron(connection, (run_id, layer, neuron), random)

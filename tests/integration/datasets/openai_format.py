@@ -24,7 +24,7 @@ def export_openai(engine, run_id, root):
 def import_folder(engine, root, name="imported", **wanted):
     import_dataset(engine, FolderSource(root), ImportSelection(name, **wanted), concurrency=2)
     with engine.begin() as connection:
-        return runs.find(connection, name)["id"]
+        return runs.find(connection, name).id
 
 
 def in_views(engine, name):
@@ -41,4 +41,4 @@ def in_views(engine, name):
 def differences(engine, name):
     with engine.begin() as connection:
         run = runs.find(connection, name)
-    return list(find_differences(engine, run, lambda *_: None))
+    return list(find_differences(engine, run.id, lambda *_: None))

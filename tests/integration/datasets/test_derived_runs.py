@@ -84,9 +84,9 @@ def test_an_imported_run_is_simulated_and_explained_by_another_model(
     with engine.begin() as connection:
         rows = connection.execute(query).all()
         run = runs.find(connection, "again")
-        origin = datasets.origin(connection, run["id"])
+        origin = datasets.origin(connection, run.id)
         calls = connection.scalar(text("SELECT count(*) FROM call WHERE purpose = 'simulate'"))
-    assert (origin["source"], origin["activation_function"]) == ("run imported", "gelu_new")
+    assert (origin.source, origin.activation_function) == ("run imported", "gelu_new")
     assert len(rows) == LAYERS * NEURONS
     assert calls > 0
     for row in rows:

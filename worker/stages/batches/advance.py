@@ -11,9 +11,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from db import batch_requests, batches
+from db.batches import PendingRequest, StoredBatch
 from db.session import transaction
 from neurogloss.errors import BudgetReached, RequestRejected, TransientError
 from neurogloss.llm.batch_client import BatchClient
@@ -54,7 +55,7 @@ def _advance_endpoint(errand: RunJob, name: str, connect: Connect) -> None:
         under_way = [
             batch
             for batch in batches.under_way(connection, errand.run_id)
-            if batch["endpoint"] == name
+            if batch.endpoint == name
         ]
         asked = any(g.endpoint == name for g in batches.groups(connection, errand.run_id))
     if not under_way and not asked:
@@ -74,7 +75,7 @@ class _Batcher:
         self._errand, self._endpoint, self._client = errand, endpoint, client
         self._limits = errand.config.endpoints[endpoint.name].batches
 
-    def bring_on(self, batch: RowMapping, *, is_fresh: bool = False) -> None:
+    def bring_on(self, batch: StoredBatch, *, is_fresh: bool = False) -> None:
         """Do what is to be done next about a batch; what fails for now is left for the next time.
 
         `is_fresh` says that nobody can have created it before.
@@ -82,37 +83,37 @@ class _Batcher:
         if self._errand.stop.is_set():
             return
         try:
-            match batch["state"]:
+            match batch.state:
                 case "building":
                     self._create(batch, self._upload(batch))
-                case "uploaded" if not is_fresh and (found := self._client.find(batch["mark"])):
+                case "uploaded" if not is_fresh and (found := self._client.find(batch.mark)):
                     self._save_id(batch, found)
                 case "uploaded":
-                    self._create(batch, batch["file_id"])
+                    self._create(batch, str(batch.file_id))
                 case "submitted":
                     collect(self._errand, self._endpoint, self._client, batch)
         except TransientError as error:
-            log.warning("batch %s has to wait: %s", batch["mark"], error)
+            log.warning("batch %s has to wait: %s", batch.mark, error)
         except RequestRejected as error:
-            log.warning("batch %s is refused: %s", batch["mark"], error)
+            log.warning("batch %s is refused: %s", batch.mark, error)
             with transaction(self._errand.engine) as connection:
                 batches.end(connection, batch, str(error), attempts=1)
 
-    def _upload(self, batch: RowMapping) -> str:
+    def _upload(self, batch: StoredBatch) -> str:
         with self._errand.engine.connect() as connection:
-            bodies = batches.bodies(connection, batch["id"])
-            name = f"neurogloss-{batch['mark']}.jsonl"
-            file_id = self._client.upload(name, batch["path"], bodies)
+            bodies = batches.bodies(connection, batch.id)
+            name = f"neurogloss-{batch.mark}.jsonl"
+            file_id = self._client.upload(name, batch.path, bodies)
         with transaction(self._errand.engine) as connection:
-            batches.uploaded(connection, batch["id"], file_id)
+            batches.uploaded(connection, batch.id, file_id)
         return file_id
 
-    def _create(self, batch: RowMapping, file_id: str) -> None:
-        self._save_id(batch, self._client.create(batch["path"], file_id, batch["mark"]))
+    def _create(self, batch: StoredBatch, file_id: str) -> None:
+        self._save_id(batch, self._client.create(batch.path, file_id, batch.mark))
 
-    def _save_id(self, batch: RowMapping, batch_id: str) -> None:
+    def _save_id(self, batch: StoredBatch, batch_id: str) -> None:
         with transaction(self._errand.engine) as connection:
-            batches.submitted(connection, batch["id"], batch_id)
+            batches.submitted(connection, batch.id, batch_id)
 
     def submit(self) -> None:
         """Make batches of what waits, as many as may be under way.
@@ -125,7 +126,7 @@ class _Batcher:
         while (batch := self._build()) is not None and not self._errand.stop.is_set():
             self.bring_on(batch, is_fresh=True)
 
-    def _build(self) -> RowMapping | None:
+    def _build(self) -> StoredBatch | None:
         with transaction(self._errand.engine) as connection:
             for group in batches.groups(connection, self._errand.run_id):
                 is_full = group.n >= self._limits.max_lines
@@ -137,7 +138,7 @@ class _Batcher:
                     return batch
         return None
 
-    def _build_of(self, connection: Connection, group: batches.Group) -> RowMapping | None:
+    def _build_of(self, connection: Connection, group: batches.Group) -> StoredBatch | None:
         room = batches.room(connection, group.endpoint, group.model)
         if room.batches >= self._limits.max_under_way:
             return None
@@ -170,9 +171,9 @@ class _Batcher:
             usd=filling.usd,
         )
 
-    def _most(self, model: str, row: RowMapping) -> float:
+    def _most(self, model: str, row: PendingRequest) -> float:
         """Return what a question may cost at most, in USD."""
-        prompt, completion = row["prompt_tokens"], row["max_completion_tokens"]
+        prompt, completion = row.prompt_tokens, row.max_completion_tokens
         price = self._endpoint.price(model)
         return PRICE_FACTOR * (CAUTION * price.cost(prompt, 0, 0) + price.cost(0, 0, completion))
 
@@ -187,7 +188,7 @@ class _Filling:
     def __init__(
         self,
         *,
-        price: Callable[[RowMapping], float],
+        price: Callable[[PendingRequest], float],
         bytes_left: float,
         tokens_left: float,
         usd_left: float,
@@ -201,21 +202,21 @@ class _Filling:
         self.usd = 0.0
         self.lacks_money = False
 
-    def take(self, rows: Sequence[RowMapping]) -> None:
+    def take(self, rows: Sequence[PendingRequest]) -> None:
         """Take questions, in their order, up to the first that does not fit."""
         for row in rows:
             usd = self._price(row)
             self.lacks_money = self.usd + usd > self._usd_left
             if self.lacks_money or not self._fits(row):
                 return
-            self._bytes_left -= row["size"] + _LINE_BYTES
-            self.identities.append(row["identity"])
-            self.tokens += row["prompt_tokens"]
+            self._bytes_left -= row.size + _LINE_BYTES
+            self.identities.append(row.identity)
+            self.tokens += row.prompt_tokens
             self.usd += usd
 
-    def _fits(self, row: RowMapping) -> bool:
+    def _fits(self, row: PendingRequest) -> bool:
         if self._may_be_too_large and not self.identities:
             return True
-        tokens: int = self.tokens + row["prompt_tokens"]
-        size: int = row["size"] + _LINE_BYTES
+        tokens = self.tokens + row.prompt_tokens
+        size = row.size + _LINE_BYTES
         return size <= self._bytes_left and tokens <= self._tokens_left

@@ -5,9 +5,8 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 
-from sqlalchemy import RowMapping
-
 from db import batches
+from db.batches import StoredBatch
 from db.session import transaction
 from neurogloss.errors import TransientError
 from neurogloss.llm.batch_client import BatchClient
@@ -41,20 +40,20 @@ def cancel_batches(errand: RunJob, connect: Connect = BatchClient) -> int:
     return len(_under_way(errand))
 
 
-def _under_way(errand: RunJob) -> list[RowMapping]:
+def _under_way(errand: RunJob) -> list[StoredBatch]:
     with transaction(errand.engine) as connection:
         return list(batches.under_way(connection, errand.run_id))
 
 
-def _cancel(errand: RunJob, batch: RowMapping, connect: Connect) -> None:
-    endpoint = endpoint_of(errand.config, batch["endpoint"], os.environ)
+def _cancel(errand: RunJob, batch: StoredBatch, connect: Connect) -> None:
+    endpoint = endpoint_of(errand.config, batch.endpoint, os.environ)
     with closing(connect(endpoint)) as client:
         try:
-            batch_id = batch["batch_id"] or client.find(batch["mark"])
+            batch_id = batch.batch_id or client.find(batch.mark)
             if batch_id is None:
                 _end_unsent(errand, batch)
                 return
-            if batch["batch_id"] is None:
+            if batch.batch_id is None:
                 batch = _with_id(errand, batch, batch_id)
             status = client.get(batch_id)["status"]
             if status in ENDED:
@@ -62,15 +61,15 @@ def _cancel(errand: RunJob, batch: RowMapping, connect: Connect) -> None:
             elif status != "cancelling":
                 client.cancel(batch_id)
         except TransientError as error:
-            log.warning("batch %s cannot be cancelled yet: %s", batch["mark"], error)
+            log.warning("batch %s cannot be cancelled yet: %s", batch.mark, error)
 
 
-def _end_unsent(errand: RunJob, batch: RowMapping) -> None:
+def _end_unsent(errand: RunJob, batch: StoredBatch) -> None:
     with transaction(errand.engine) as connection:
         batches.end(connection, batch, "cancelled", attempts=0)
 
 
-def _with_id(errand: RunJob, batch: RowMapping, batch_id: str) -> RowMapping:
+def _with_id(errand: RunJob, batch: StoredBatch, batch_id: str) -> StoredBatch:
     with transaction(errand.engine) as connection:
-        batches.submitted(connection, batch["id"], batch_id)
-    return next(row for row in _under_way(errand) if row["id"] == batch["id"])
+        batches.submitted(connection, batch.id, batch_id)
+    return next(row for row in _under_way(errand) if row.id == batch.id)

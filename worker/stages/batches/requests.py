@@ -1,11 +1,9 @@
 """A shard whose questions are asked in batches: it reads what is answered, or waits."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from sqlalchemy import RowMapping
 
 from db import batch_requests
+from db.batch_requests import NewRequest, RequestFailure
 from db.session import transaction
 from neurogloss.errors import RequestRejected, RowError, Truncated, Unavailable, Waiting
 from neurogloss.llm.call_session import usable, with_double_limit
@@ -71,12 +69,12 @@ class _Questions:
     def _identity(self, call: Call) -> bytes:
         return call.identity(self._endpoint.base_url)
 
-    def _row(self, identity: bytes, call: Call) -> tuple[Any, ...]:
+    def _row(self, identity: bytes, call: Call) -> NewRequest:
         place = (self._work.claim.run_id, identity, call.purpose, self._endpoint.name)
         tokens = (call.prompt_tokens, call.max_completion_tokens)
-        return (*place, call.model, call.path, call.content, *tokens)
+        return NewRequest(*place, call.model, call.path, call.content, *tokens)
 
 
-def _failure(row: RowMapping) -> RowError:
-    kind = _FAILURES.get(row["failure_class"], Unavailable)
-    return kind(row["message"], row["attempts"], row["request_id"])
+def _failure(failure: RequestFailure) -> RowError:
+    kind = _FAILURES.get(failure.failure_class, Unavailable)
+    return kind(failure.message, failure.attempts, failure.request_id)

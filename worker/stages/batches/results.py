@@ -6,9 +6,10 @@ from itertools import islice
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping
 
 from db import batch_requests, batches
+from db.batch_requests import SentRequest
+from db.batches import StoredBatch
 from db.session import transaction
 from neurogloss.errors import (
     NeuroglossError,
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 _LINES_AT_ONCE = 200
 
 
-def collect(errand: RunJob, endpoint: Endpoint, client: BatchClient, batch: RowMapping) -> None:
+def collect(errand: RunJob, endpoint: Endpoint, client: BatchClient, batch: StoredBatch) -> None:
     """Take a batch over, if it has ended.
 
     Raises:
@@ -40,9 +41,9 @@ def collect(errand: RunJob, endpoint: Endpoint, client: BatchClient, batch: RowM
         TransientError: The endpoint is away; what is stored already is not stored twice.
     """
     try:
-        state = client.get(batch["batch_id"])
+        state = client.get(str(batch.batch_id))
     except UnknownModel as error:  # 404
-        log.warning("batch %s is gone: %s", batch["mark"], error)
+        log.warning("batch %s is gone: %s", batch.mark, error)
         with transaction(errand.engine) as connection:
             batches.end(connection, batch, str(error), attempts=1)
         return
@@ -53,18 +54,18 @@ def collect(errand: RunJob, endpoint: Endpoint, client: BatchClient, batch: RowM
             _Collection(errand, endpoint, client, batch, state).run()
 
 
-def _refused(errand: RunJob, batch: RowMapping, state: dict[str, Any]) -> None:
+def _refused(errand: RunJob, batch: StoredBatch, state: dict[str, Any]) -> None:
     """Put the questions of a batch back that was not even begun."""
     errors = (state.get("errors") or {}).get("data") or [{}]
     code, message = str(errors[0].get("code")), str(errors[0].get("message"))[:300]
     with transaction(errand.engine) as connection:
         if code == "token_limit_exceeded":
-            alone = batch["n_requests"] == 1
+            alone = batch.n_requests == 1
             batches.end(connection, batch, batches.TOO_MANY_TOKENS, attempts=int(alone))
         else:
             is_global = "billing" in code or "quota" in code
             batches.end(connection, batch, f"{code}: {message}", attempts=int(not is_global))
-    log.warning("batch %s was not taken on: %s: %s", batch["mark"], code, message)
+    log.warning("batch %s was not taken on: %s: %s", batch.mark, code, message)
     if "billing" in code or "quota" in code:
         raise NoCredit(f"the endpoint took no batch on: {message} ({code})")
 
@@ -77,7 +78,7 @@ class _Collection:
         errand: RunJob,
         endpoint: Endpoint,
         client: BatchClient,
-        batch: RowMapping,
+        batch: StoredBatch,
         state: dict[str, Any],
     ) -> None:
         self._errand, self._endpoint, self._client = errand, endpoint, client
@@ -105,9 +106,9 @@ class _Collection:
     def _delete_questions(self) -> None:
         """Delete the file that we uploaded: all files of an account share one allowance."""
         try:
-            self._client.delete(self._batch["file_id"])
+            self._client.delete(str(self._batch.file_id))
         except NeuroglossError as error:
-            log.warning("file %s is left at the endpoint: %s", self._batch["file_id"], error)
+            log.warning("file %s is left at the endpoint: %s", self._batch.file_id, error)
 
     def _store_file(self, file_id: str) -> None:
         try:
@@ -115,15 +116,15 @@ class _Collection:
                 for results in _at_once(lines):
                     self._store(results)
         except UnknownModel as error:  # 404: the file has expired, so its questions are asked again
-            log.warning("the results of batch %s are gone: %s", self._batch["mark"], error)
+            log.warning("the results of batch %s are gone: %s", self._batch.mark, error)
 
     def _store(self, results: Sequence[Result]) -> None:
         """Store results of questions that are in the batch still, in one transaction."""
         run_id = self._errand.run_id
         with transaction(self._errand.engine) as connection:
             identities = [result.identity for result in results]
-            asked = batch_requests.asked_in(connection, self._batch["id"], identities)
-            sorting = _Sorting(self._batch["model"], self._endpoint.api_key)
+            asked = batch_requests.asked_in(connection, self._batch.id, identities)
+            sorting = _Sorting(self._batch.model, self._endpoint.api_key)
             for result in results:
                 if (row := asked.pop(result.identity, None)) is not None:
                     sorting.add(row, result)
@@ -134,13 +135,13 @@ class _Collection:
             batch_requests.ask_again(connection, run_id, sorting.again)
         self._halting = self._halting or sorting.halting
 
-    def _answer(self, row: RowMapping, result: Result, reading: Completion) -> Answer:
+    def _answer(self, row: SentRequest, result: Result, reading: Completion) -> Answer:
         return reading.answer(
             identity=result.identity,
-            purpose=row["purpose"],
+            purpose=row.purpose,
             endpoint=self._endpoint,
-            model=self._batch["model"],
-            attempts=row["attempts"] + 1,
+            model=self._batch.model,
+            attempts=row.attempts + 1,
             latency_ms=self._latency_ms(),
             request_id=result.request_id,
             price_factor=PRICE_FACTOR,
@@ -166,27 +167,26 @@ class _Sorting:
 
     def __init__(self, model: str, secret: str | None) -> None:
         self._model, self._secret = model, secret
-        self.answered: list[tuple[RowMapping, Result, Completion]] = []
-        self.failed: list[dict[str, Any]] = []
+        self.answered: list[tuple[SentRequest, Result, Completion]] = []
+        self.failed: list[batch_requests.Unanswerable] = []
         self.again: list[batch_requests.Again] = []
         self.halting: RunError | None = None
 
-    def add(self, row: RowMapping, result: Result) -> None:
+    def add(self, row: SentRequest, result: Result) -> None:
         """Sort the result of a question. One that was not tried stays in its batch."""
-        asked = orjson.loads(row["body"])
+        asked = orjson.loads(row.body)
         self._add(row, asked, result, result.outcome(asked, self._secret))
 
     def _add(
-        self, row: RowMapping, asked: Mapping[str, Any], result: Result, outcome: Outcome
+        self, row: SentRequest, asked: Mapping[str, Any], result: Result, outcome: Outcome
     ) -> None:
-        identity, body = result.identity, row["body"]
+        identity, body = result.identity, row.body
         match outcome:
             case Completion():
                 self.answered.append((row, result, outcome))
             case RequestRejected() as error:
-                failure = {"failure_class": error.failure_class, "message": str(error)}
-                asked_by = {"identity": identity, "request_id": result.request_id}
-                self.failed.append(asked_by | failure)
+                why = (error.failure_class, str(error), result.request_id)
+                self.failed.append(batch_requests.Unanswerable(identity, *why))
             case UnsupportedParameter() as error:
                 self._add_without(row, asked, result, error)
             case RunError() as error:
@@ -196,7 +196,11 @@ class _Sorting:
                 self.again.append(batch_requests.Again(identity, body, 1, str(error)))
 
     def _add_without(
-        self, row: RowMapping, asked: Mapping[str, Any], result: Result, error: UnsupportedParameter
+        self,
+        row: SentRequest,
+        asked: Mapping[str, Any],
+        result: Result,
+        error: UnsupportedParameter,
     ) -> None:
         """Ask once more as the model takes it, if it can be asked so."""
         dialect = ParameterSupport()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from db import collection, runs
+from db import collection, corpora, runs
 from db.session import transaction
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.sampling import neuron_keys
@@ -57,7 +57,7 @@ def layers_of(connection: Connection, shard: ClaimedShard) -> list[Layer]:
 def wanted_by(connection: Connection, shard: ClaimedShard) -> RecordCounts:
     """Return how many records the work's run wants."""
     records = shard.config.records
-    n_excerpts = runs.corpus(connection, shard.run["corpus_id"])["n_excerpts"]
+    n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
     return RecordCounts(n_excerpts, records.top, records.random, records.per_quantile)
 
 

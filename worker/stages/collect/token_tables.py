@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from db import evaluations, records, runs
+from db import corpora, evaluations, records, runs
 from db.session import transaction
 from neurogloss.neurons.lookup import TOP_TOKENS
 from neurogloss.neurons.records import IntArray
@@ -61,7 +61,7 @@ def _sums(shard: ClaimedShard, neurons: dict[int, list[int]]) -> TokenSums:
     """Read the corpus."""
     sums, check = TokenSums(subject_of(shard), neurons), go_on(shard)
     with transaction(shard.engine) as connection:
-        n_excerpts = runs.corpus(connection, shard.run["corpus_id"])["n_excerpts"]
+        n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
     for start in range(0, n_excerpts, _AT_ONCE):
         with transaction(shard.engine) as connection:
             tokens = excerpts(connection, shard, start, start + _AT_ONCE)

@@ -53,14 +53,21 @@ _COUNT_MINUTE = text("""
 def add_spend(connection: Connection, run_id: int, rows: Sequence[dict[str, object]]) -> None:
     """Add calls to what the run paid.
 
-    Each row has stage, model, calls, prompt_tokens, cached_tokens, completion_tokens, usd and
-    wasted_usd.
+    Each row has stage, model, and the SPEND_COLUMNS.
     """
     if rows:
         connection.exec_driver_sql(add_spend_sql(len(rows)), spend_values(run_id, rows))
 
 
-_SPEND = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "usd", "wasted_usd")
+SPEND_COLUMNS = (
+    "calls",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "usd",
+    "wasted_usd",
+)
+"""The columns of `spend` that are sums."""
 
 
 def add_spend_sql(n: int, condition: str = "true") -> str:
@@ -68,10 +75,10 @@ def add_spend_sql(n: int, condition: str = "true") -> str:
 
     `condition` is SQL that is looked at before any row is touched.
     """
-    row = f"({', '.join(['%s'] * (3 + len(_SPEND)))})"
-    sums = ", ".join(f"{name} = spend.{name} + EXCLUDED.{name}" for name in _SPEND)
+    row = f"({', '.join(['%s'] * (3 + len(SPEND_COLUMNS)))})"
+    sums = ", ".join(f"{name} = spend.{name} + EXCLUDED.{name}" for name in SPEND_COLUMNS)
     return f"""
-        INSERT INTO spend (run_id, stage, model, {", ".join(_SPEND)})
+        INSERT INTO spend (run_id, stage, model, {", ".join(SPEND_COLUMNS)})
         SELECT * FROM (VALUES {", ".join([row] * n)}) AS added WHERE {condition}
         ON CONFLICT (run_id, stage, model) DO UPDATE SET {sums}
     """  # noqa: S608  (constants)
@@ -80,7 +87,7 @@ def add_spend_sql(n: int, condition: str = "true") -> str:
 def spend_values(run_id: int, rows: Sequence[Mapping[str, object]]) -> tuple[object, ...]:
     """Return the values of rows for `add_spend_sql`, ordered so that writers cannot deadlock."""
     ordered = sorted(rows, key=lambda row: (str(row["stage"]), str(row["model"])))
-    names = ("stage", "model", *_SPEND)
+    names = ("stage", "model", *SPEND_COLUMNS)
     return tuple(value for row in ordered for value in (run_id, *(row[name] for name in names)))
 
 

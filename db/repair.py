@@ -1,18 +1,13 @@
 """Setting the counters of a run to what its rows say.
 
-A run may go on meanwhile. Locks are taken in the order in which `ShardWork.committing` and the
+A run may go on meanwhile. Locks are taken in the order in which `ClaimedShard.committing` and the
 ledger take them, and sums are read when they are held, so that nothing is counted twice or missed.
 """
 
 from sqlalchemy import Connection, text
 
-from db.verification import (
-    RIGHT_COUNTS,
-    RIGHT_PROGRESS,
-    SPEND_DIFFERENCES,
-    SPEND_SUMS,
-    USD_TOLERANCE,
-)
+from db.progress import SPEND_COLUMNS
+from db.verification import RIGHT_COUNTS, RIGHT_PROGRESS, SPEND_DIFFERENCES, USD_TOLERANCE
 
 
 def repair_shards(connection: Connection, run_id: int) -> int:
@@ -60,9 +55,9 @@ _DROP_SPEND = text(f"""
 """)  # noqa: S608  (a constant)
 
 _REPAIR_SPEND = text(f"""
-    INSERT INTO spend AS stored (run_id, stage, model, {", ".join(SPEND_SUMS)})
-    SELECT :run, stage, model, {", ".join(f"right_{name}" for name in SPEND_SUMS)}
+    INSERT INTO spend AS stored (run_id, stage, model, {", ".join(SPEND_COLUMNS)})
+    SELECT :run, stage, model, {", ".join(f"right_{name}" for name in SPEND_COLUMNS)}
     FROM ({SPEND_DIFFERENCES}) AS differing WHERE right_calls IS NOT NULL
     ON CONFLICT (run_id, stage, model) DO UPDATE SET
-        {", ".join(f"{name} = EXCLUDED.{name}" for name in SPEND_SUMS)}
+        {", ".join(f"{name} = EXCLUDED.{name}" for name in SPEND_COLUMNS)}
 """)  # noqa: S608  (constants)

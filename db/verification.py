@@ -87,15 +87,6 @@ _PROGRESS = f"""
     ORDER BY stage, layer
 """  # noqa: S608  (a constant)
 
-SPEND_SUMS = (
-    "calls",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "usd",
-    "wasted_usd",
-)
-
 
 def n_neurons(connection: Connection, run_id: int) -> int:
     """Return how many neurons a run is about."""
@@ -106,7 +97,7 @@ def n_neurons(connection: Connection, run_id: int) -> int:
 def spend(connection: Connection, run_id: int) -> Sequence[RowMapping]:
     """Return the rows of `spend` that are not the sums of their calls: stage, model.
 
-    With them come the columns SPEND_SUMS, and each as `right_...`.
+    With them come the SPEND_COLUMNS, and each as `right_...`.
     """
     values = {"run": run_id, "tolerance": USD_TOLERANCE}
     return connection.execute(text(SPEND_DIFFERENCES), values).mappings().all()
@@ -250,12 +241,6 @@ def lost_calls(connection: Connection, run_id: int, table: str) -> Iterator[RowM
         ORDER BY layer, neuron
     """  # noqa: S608  (one of our own tables)
     yield from _streamed(connection, query, run_id)
-
-
-def unfinished(connection: Connection, run_id: int) -> int:
-    """Return how many shards of a run are not done."""
-    query = text("SELECT count(*) FROM shard WHERE run_id = :run AND state <> 'done'")
-    return int(connection.execute(query, {"run": run_id}).scalar_one())
 
 
 def excerpts(connection: Connection, corpus_id: int) -> Iterator[tuple[int, bytes]]:

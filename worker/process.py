@@ -3,13 +3,14 @@
 One background thread renews the leases and says that the process lives, by the database's clock.
 """
 
+import atexit
 import gc
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +21,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.config.settings import Settings
 from neurogloss.errors import Interrupted, LeaseLost, NeuroglossError, RunError, Waiting
 from worker.outages import first_line_of, retry_while_db_down
+from worker.process_calls import ProcessCalls
 from worker.shard import ClaimedShard, Lease, RunJob
 
 log = logging.getLogger(__name__)
@@ -30,9 +32,11 @@ OUTAGE_PAUSE_S = 1.0  # before a shard goes back that a service failed: it may f
 class _Process:
     """What the process holds; made once, by `start`."""
 
-    def __init__(self, settings: Settings, name: str, queue: str) -> None:
-        self.settings, self.name, self.queue = settings, name, queue
-        self.engine = make_engine(settings.database_url, pool_size=4)
+    def __init__(self, env: Mapping[str, str], name: str, queue: str) -> None:
+        self.settings = Settings.from_env(env)
+        self.env, self.name, self.queue = env, name, queue
+        self.calls = ProcessCalls(self.settings.redis_url, env)
+        self.engine = make_engine(self.settings.database_url, pool_size=4)
         self.stop = threading.Event()
         self.ended = threading.Event()
         self.held: dict[int, ClaimedShard] = {}
@@ -71,7 +75,9 @@ def start(name: str, queue: str) -> None:
         ValueError: A variable that it needs is not set.
     """
     global _process
-    _process = _Process(Settings.from_env(os.environ), name, queue)
+    _process = _Process(os.environ, name, queue)
+    # Not in `stop`, which is called while tasks in other threads may still store their answers.
+    atexit.register(_process.calls.close)
     _collect_garbage_seldom()
     _process.beating.start()
 
@@ -125,7 +131,7 @@ def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
         process.held.pop(shard_id, None)
 
 
-def run_job(run_id: int, errand: Callable[[RunJob], None]) -> None:
+def run_job(run_id: int, do: Callable[[RunJob], None]) -> None:
     """Do something for a run that is no shard's work. Does nothing while the run is paused."""
     process = _process
     if process is None:
@@ -136,7 +142,7 @@ def run_job(run_id: int, errand: Callable[[RunJob], None]) -> None:
         if process.stop.is_set() or run["state"] != "running":
             return
         config = RunConfig.model_validate(run["config"])
-        errand(RunJob(process.engine, run_id, config, process.stop))
+        do(RunJob(process.engine, run_id, config, process.stop, process.env))
     except RunError as error:
         _pause(process, run_id, error)
     except SQLAlchemyError as error:
@@ -175,7 +181,7 @@ def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
             return None
         run = runs.get(connection, claim.run_id)
     config = RunConfig.model_validate(run["config"])
-    return ClaimedShard(process.engine, claim, run, config, lease)
+    return ClaimedShard(process.engine, claim, run, config, lease, process.calls)
 
 
 def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None:

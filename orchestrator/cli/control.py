@@ -1,5 +1,6 @@
 """The commands `pause`, `cancel`, `retry` and `set`: say what a run shall do next."""
 
+import os
 import sys
 import threading
 import time
@@ -50,9 +51,9 @@ def cancel(name: str) -> None:
             raise InputError(f"run {name!r} is {found['state']}")
     click.echo(f"run {name} is cancelled")
     config = RunConfig.model_validate(found["config"])
-    errand = RunJob(engine, found["id"], config, threading.Event())
+    job = RunJob(engine, found["id"], config, threading.Event(), os.environ)
     deadline = time.monotonic() + CANCELLING_S
-    while (left := cancel_batches(errand)) and time.monotonic() < deadline:
+    while (left := cancel_batches(job)) and time.monotonic() < deadline:
         time.sleep(1)
     if left:
         click.echo(

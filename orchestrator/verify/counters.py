@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, RowMapping
 
-from db import verification
-from db.verification import SPEND_SUMS
+from db import shards, verification
+from db.progress import SPEND_COLUMNS
 from orchestrator.verify.differences import Difference, changes
 
 
@@ -19,7 +19,7 @@ def check_counters(connection: Connection, run: RowMapping) -> Iterator[Differen
         what = changes(row, row, ("total", "done", "failed"))
         yield Difference("progress", stage_name(row), what)
     for row in verification.spend(connection, run_id):
-        what = changes(row, row, SPEND_SUMS)
+        what = changes(row, row, SPEND_COLUMNS)
         yield Difference("spend", f"{row['stage']} {row['model']}", what)
     for row in verification.throughput(connection, run_id):
         what = f"{row['finished']} were counted by the minute, {row['n']} are finished"
@@ -34,7 +34,7 @@ def check_shards(connection: Connection, run: RowMapping, n_excerpts: int) -> It
     for row in verification.gaps(connection, run["id"], n_excerpts):
         what = f"shards cover {row['covered']} of {row['wanted']}"
         yield Difference("shards", stage_name(row), what)
-    unfinished = verification.unfinished(connection, run["id"])
+    unfinished = shards.unfinished(connection, run["id"])
     if run["state"] == "done" and unfinished:
         yield Difference("shards", "run", f"it is done, but {unfinished} shards are not")
 

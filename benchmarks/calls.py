@@ -163,8 +163,8 @@ def _measure_parts(meter: Meter) -> None:
     from neurogloss.llm.limiter import Limiter
     from neurogloss.llm.model_client import ModelClient
     from worker import process
+    from worker.ledger import PostgresLedger
     from worker.stages import simulate, simulations
-    from worker.stages.ledger import PostgresLedger
 
     meter.function(simulations, "_call", "prompt")
     meter.function(Call, "identity", "prompt")

@@ -3,13 +3,14 @@
 One background thread renews the leases and says that the process lives, by the database's clock.
 """
 
+import atexit
 import gc
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +20,7 @@ from db.session import is_away, make_engine, transaction
 from neurogloss.config.settings import Settings
 from neurogloss.errors import Interrupted, LeaseLost, NeuroglossError, RunError, Waiting
 from worker.outages import first_line_of, retry_while_db_down
+from worker.process_calls import ProcessCalls
 from worker.run import load_run
 from worker.shard import ClaimedShard, Lease, RunJob
 
@@ -30,9 +32,11 @@ OUTAGE_PAUSE_S = 1.0  # before a shard goes back that a service failed: it may f
 class _Process:
     """What the process holds; made once, by `start`."""
 
-    def __init__(self, settings: Settings, name: str, queue: str) -> None:
-        self.settings, self.name, self.queue = settings, name, queue
-        self.engine = make_engine(settings.database_url, pool_size=4)
+    def __init__(self, env: Mapping[str, str], name: str, queue: str) -> None:
+        self.settings = Settings.from_env(env)
+        self.env, self.name, self.queue = env, name, queue
+        self.calls = ProcessCalls(self.settings.redis_url, env)
+        self.engine = make_engine(self.settings.database_url, pool_size=4)
         self.stop = threading.Event()
         self.ended = threading.Event()
         self.held: dict[int, ClaimedShard] = {}
@@ -56,9 +60,9 @@ class _Process:
             beat = (self.name, self.queue, socket.gethostname(), self.finished)
             heartbeats.beat(connection, *beat)
             lease_s = self.settings.lease_s
-            renewed = shards.renew(connection, [shard.claim for shard in held], lease_s)
+            ours = shards.renew(connection, [shard.claim for shard in held], lease_s)
         for shard in held:
-            shard.lease.renew(asked_at + lease_s if shard.claim.shard_id in renewed else asked_at)
+            shard.lease.renew(asked_at + lease_s if shard.claim.shard_id in ours else asked_at)
 
 
 _process: _Process | None = None
@@ -71,7 +75,9 @@ def start(name: str, queue: str) -> None:
         ValueError: A variable that it needs is not set.
     """
     global _process
-    _process = _Process(Settings.from_env(os.environ), name, queue)
+    _process = _Process(os.environ, name, queue)
+    # Not in `stop`, which is called while tasks in other threads may still store their answers.
+    atexit.register(_process.calls.close)
     _collect_garbage_seldom()
     _process.beating.start()
 
@@ -125,7 +131,7 @@ def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
         process.held.pop(shard_id, None)
 
 
-def run_job(run_id: int, errand: Callable[[RunJob], None]) -> None:
+def run_job(run_id: int, do: Callable[[RunJob], None]) -> None:
     """Do something for a run that is no shard's work. Does nothing while the run is paused."""
     process = _process
     if process is None:
@@ -135,7 +141,7 @@ def run_job(run_id: int, errand: Callable[[RunJob], None]) -> None:
             run = load_run(connection, run_id)
         if process.stop.is_set() or run.row.state != "running":
             return
-        errand(RunJob(process.engine, run_id, run.config, process.stop))
+        do(RunJob(process.engine, run_id, run.config, process.stop, process.env))
     except RunError as error:
         _pause(process, run_id, error)
     except SQLAlchemyError as error:
@@ -153,7 +159,7 @@ def _pause(process: _Process, run_id: int, error: RunError) -> None:
 
 
 def _claim_or_drop(process: _Process, shard_id: int) -> ClaimedShard | None:
-    """Claim a shard, or, in a process that is told to stop, let it be queued again at once."""
+    """Claim a shard; a process that is told to stop lets the next one have it at once."""
     try:
         if not process.stop.is_set():
             return retry_while_db_down(lambda: _claim(process, shard_id), process.stop)
@@ -173,7 +179,7 @@ def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
         if claim is None:
             return None
         run = load_run(connection, claim.run_id)
-    return ClaimedShard(process.engine, claim, run.row, run.config, lease)
+    return ClaimedShard(process.engine, claim, run.row, run.config, lease, process.calls)
 
 
 def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None:

@@ -1,5 +1,6 @@
 """The command `cancel`: end a run for good."""
 
+import os
 import sys
 import threading
 import time
@@ -34,7 +35,7 @@ def cancel(name: str) -> None:
         if not runs.cancel(connection, run.id) and run.state != "cancelled":
             raise InputError(f"run {name!r} is {run.state}")
     click.echo(f"run {name} is cancelled")
-    job = RunJob(engine, run.id, Run.of(run).config, threading.Event())
+    job = RunJob(engine, run.id, Run.of(run).config, threading.Event(), os.environ)
     deadline = time.monotonic() + MAX_WAIT_S
     while (left := cancel_batches(job)) and time.monotonic() < deadline:
         time.sleep(1)

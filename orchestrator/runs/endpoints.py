@@ -9,7 +9,6 @@ from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.probe import Probe, probe, probe_chat, probe_kind
 from neurogloss.neurons.simulators.kinds import SimulatorChoice
-from worker.stages.model_calls import endpoint_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +74,4 @@ def _endpoint(
     part: ExplainerConfig | SimulatorConfig | ScorerConfig,
     env: Mapping[str, str],
 ) -> Endpoint:
-    return endpoint_of(config, part.endpoint, env)
+    return Endpoint.from_config(part.endpoint, config.endpoints[part.endpoint], env)

@@ -8,7 +8,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.subject.shape import Shape
 from orchestrator.runs.endpoints import Readiness
 from orchestrator.runs.plan import Plan
-from worker.stages.ledger import PostgresLedger
+from worker.ledger import PostgresLedger
 
 
 def save_run(

@@ -15,7 +15,7 @@ from neurogloss.llm.endpoint import Endpoint, Price
 from neurogloss.llm.responses import (
     Completion,
     UnsupportedParameter,
-    check,
+    raise_for_error,
     read_completion,
     retry_after,
 )
@@ -185,7 +185,7 @@ ERROR = of_keys(
 def test_errors(status, content, headers):
     response = httpx.Response(status, content=content, headers=headers)
     try:
-        check(response, "sk-secret")
+        raise_for_error(response, "sk-secret")
     except (TransientError, RowError, RunError, UnsupportedParameter) as error:
         assert len(str(error)) < 2500
         return

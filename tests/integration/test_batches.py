@@ -14,6 +14,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.errors import BudgetReached, RequestRejected, Unavailable, Waiting
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.calls import Answer
+from neurogloss.llm.endpoint import Endpoint
 from rehearsal.capabilities import Capabilities
 from rehearsal.faults import FaultRates
 from rehearsal.options import BatchOptions, RehearsalOptions
@@ -22,7 +23,6 @@ from tests.integration.calls import questions
 from worker.shard import ClaimedShard, Lease, RunJob
 from worker.stages.batches.advance import advance
 from worker.stages.batches.requests import answers_from_batches
-from worker.stages.model_calls import endpoint_of
 
 LEASE_S = 60
 
@@ -54,7 +54,7 @@ class Batched:
             }
         )
         self.run_id = self._create(budget)
-        self.endpoint = endpoint_of(self.config, "here", {})
+        self.endpoint = Endpoint.from_config("here", self.config.endpoints["here"], {})
 
     def _create(self, budget):
         with transaction(self.engine) as connection:

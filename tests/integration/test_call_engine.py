@@ -14,8 +14,8 @@ from neurogloss.errors import (
 )
 from neurogloss.llm.budget import Budget, BudgetHold
 from neurogloss.llm.call_engine import CallEngine
-from neurogloss.llm.call_session import RunContext
 from neurogloss.llm.endpoint import Endpoint, Price
+from neurogloss.llm.run_context import RunContext
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
@@ -51,13 +51,21 @@ class Purse:
 
 
 class Run:
-    """A run in one process: its account, and why it was paused."""
+    """A run in one process: its context, its state, and why it was paused."""
 
     def __init__(self, ledger=None, budget=float("inf")):
         self.ledger = ledger or MemoryLedger()
         self.running, self.paused = True, []
-        purse = Budget(Purse(self.ledger, budget))
-        self.account = RunContext(self.ledger, purse, self.paused.append, lambda: self.running)
+        self.context = RunContext(self.ledger, Budget(Purse(self.ledger, budget)), self)
+
+    def pause(self, error):
+        self.paused.append(error)
+
+    def is_running(self):
+        return self.running
+
+    def live_limits(self, endpoint):
+        return None
 
 
 def endpoint_at(server, key=KEY, name="e", **limits):
@@ -84,7 +92,7 @@ def ask(call_engine):
     def ask(server, questions, ledger=None, key=KEY, run=None, should_stop=lambda: False, **limits):
         run = run or Run(ledger)
         endpoint = endpoint_at(server, key, **limits)
-        return call_engine.run(endpoint, questions, run.account, should_stop)
+        return call_engine.run(endpoint, questions, run.context, should_stop)
 
     return ask
 

@@ -15,9 +15,9 @@ from orchestrator.dispatch import tick
 from tests.integration import test_storage
 from tests.integration.calls import answer
 from tests.integration.test_storage import claim, first_shard
+from worker.ledger import PostgresLedger
 from worker.outages import retry_while_db_down
 from worker.shard import Lease
-from worker.stages.ledger import PostgresLedger
 
 LEASE_S = 60
 run_id = test_storage.run_id  # the fixture

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from db import calls, progress
 from db.session import transaction
 from tests.integration.calls import ANSWER
-from worker.stages.ledger import PostgresLedger, _spend
+from worker.ledger import PostgresLedger, spend_of
 
 LATER = replace(ANSWER, text="other words", latency_ms=31, request_id="second", usd=0.125)
 
@@ -102,7 +102,7 @@ def test_who_waits_for_the_answer_of_another_does_not_lock_what_that_one_pays(wh
         waiting.start()
         wait_for_a_lock(whole)
         connection.execute(text("SELECT * FROM spend FOR UPDATE NOWAIT"))
-        progress.add_spend(connection, 1, _spend([ANSWER]))
+        progress.add_spend(connection, 1, spend_of([ANSWER]))
     waiting.join()
     assert spent(whole) == (3, 30, 1.0, 0.25 + 0.25 + 0.125 + 0.25)
 

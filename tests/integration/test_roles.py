@@ -24,9 +24,9 @@ from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.integration.conftest import finish, run_config
 from worker.app import app
+from worker.run_state import PostgresRunState, RunBudget
 from worker.shard import RunJob
 from worker.stages.batches.advance import advance
-from worker.stages.ledger import RunBudget, RunState
 
 PASSWORDS = {role: f"secret of {role}" for role in ROLES}
 
@@ -121,7 +121,7 @@ def test_workers_pause_runs_and_hold_budgets_and_people_change_limits(engines, w
     change_limits(orchestrator, 1, ["budget.usd=1000"])
     budget = RunBudget(worker, 1)
     assert budget.hold(0.0, 0.1).usd >= 0.1
-    RunState(worker, 1).pause(NoCredit("nothing left"))
+    PostgresRunState(worker, 1, {}).pause(NoCredit("nothing left"))
     budget.release()
     with transaction(worker) as connection:
         assert runs.get(connection, 1).pause_cause == "credit"

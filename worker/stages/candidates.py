@@ -17,7 +17,7 @@ from neurogloss.neurons.splits import Split
 from worker.shard import ClaimedShard
 from worker.stages.model_calls import failure_row
 from worker.stages.scored_records import scored_records
-from worker.stages.simulations import ToSimulate, simulate_all
+from worker.stages.simulations import SimulationInput, simulate_all
 from worker.stages.vocabulary import texts_of
 
 Rows = list[tuple[Any, ...]]
@@ -33,7 +33,7 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A candidate of a neuron that is to be judged. `sample` is as in `ToSimulate`."""
+    """A candidate of a neuron that is to be judged. `sample` is as in `SimulationInput`."""
 
     neuron: int
     number: int
@@ -72,7 +72,7 @@ def judge(shard: ClaimedShard, trials: Sequence[Trial]) -> list[Verdict | RowErr
         Waiting: The questions are put into batches, and are not all answered.
     """
     wanted = [
-        ToSimulate(
+        SimulationInput(
             trial.neuron,
             trial.explanation,
             list(range(len(trial.held_back.texts))),

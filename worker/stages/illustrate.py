@@ -10,9 +10,8 @@ from neurogloss.llm.calls import Call
 from neurogloss.neurons.illustration import illustration_body, read_illustration
 from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
-from worker.stages.asking_each import ask_each
 from worker.stages.drafts import chosen_drafts
-from worker.stages.model_calls import failure_row
+from worker.stages.model_calls import ask_each, failure_row
 
 Rows = list[tuple[Any, ...]]
 

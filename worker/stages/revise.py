@@ -18,10 +18,9 @@ from neurogloss.neurons.revision import Observed, revision_body
 from neurogloss.neurons.splits import Split, top_slice
 from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
-from worker.stages.asking_each import ask_each
 from worker.stages.candidates import HeldBack, Trial, best, calibration_records, judge, judged_rows
 from worker.stages.drafts import chosen_drafts
-from worker.stages.model_calls import failure_row
+from worker.stages.model_calls import ask_each, failure_row
 from worker.stages.shown_records import shown_records
 from worker.stages.vocabulary import texts_of
 

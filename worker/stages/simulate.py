@@ -17,7 +17,7 @@ from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
 from worker.stages.model_calls import failure_row
 from worker.stages.scored_records import scored_records
-from worker.stages.simulations import ToSimulate, simulate_all
+from worker.stages.simulations import SimulationInput, simulate_all
 from worker.stages.vocabulary import texts_of
 
 Rows = list[tuple[Any, ...]]
@@ -88,7 +88,7 @@ def _by_calls(shard: ClaimedShard) -> tuple[Rows, Rows]:
     return simulations, list(failures.values())
 
 
-def _to_simulate(shard: ClaimedShard) -> Iterator[ToSimulate]:
+def _to_simulate(shard: ClaimedShard) -> Iterator[SimulationInput]:
     """Yield the neurons that lack simulations, with the records that lack them."""
     run_id, layer, start, stop = shard.neuron_range
     wanted = _wanted(shard)
@@ -100,7 +100,7 @@ def _to_simulate(shard: ClaimedShard) -> Iterator[ToSimulate]:
     for neuron, excerpts in wanted.items():
         missing = [excerpt for excerpt in excerpts if excerpt not in stored.get(neuron, {})]
         if missing:
-            yield ToSimulate(
+            yield SimulationInput(
                 neuron=neuron,
                 explanation=explanations[neuron],
                 keys=missing,

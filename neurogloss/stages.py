@@ -16,8 +16,8 @@ NEURON_STAGES = (
     "ablate",
 )
 STAGES = (COLLECT, *NEURON_STAGES)
-ON_A_GPU = frozenset((COLLECT, "observe", "ablate"))
-OF_SOME_NEURONS = "ablate"  # whose shards are about the neurons that are marked for it
+GPU_STAGES = frozenset((COLLECT, "observe", "ablate"))
+ABLATE = "ablate"  # whose shards are about the neurons that are marked for it
 
 _ORDER = f"ARRAY{list(NEURON_STAGES)!r}"
 

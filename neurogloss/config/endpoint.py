@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import httpx
 from pydantic import Field, field_validator
 
-from neurogloss.config.section import Amount, Positive, Seconds, Section, Text, Tokens
+from neurogloss.config.section import Amount, Positive, Seconds, Section, Text, TokenCount
 
 
 class PricesConfig(Section):
@@ -27,7 +27,7 @@ class BatchesConfig(Section):
     max_lines: Annotated[int, Field(ge=1, le=50_000)] = 20_000
     max_bytes: Annotated[int, Field(ge=1_000, le=200_000_000)] = 190_000_000
     max_under_way: Positive = 16
-    max_enqueued_tokens: Tokens | None = None
+    max_enqueued_tokens: TokenCount | None = None
     fill_s: Annotated[float, Field(ge=0, le=7 * 86_400, allow_inf_nan=False)] = 60.0
     poll_s: Seconds = 15.0
 
@@ -38,7 +38,7 @@ class EndpointConfig(Section):
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     requests_per_minute: Positive | None = None
-    tokens_per_minute: Tokens | None = None
+    tokens_per_minute: TokenCount | None = None
     max_in_flight: Positive = 64
     timeout_s: Seconds = 120.0
     mode: Literal["online", "batch"] = "online"

@@ -15,7 +15,7 @@ from neurogloss.config.section import Name, NotNegative, Positive, Section, Seed
 from neurogloss.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 from neurogloss.stages import NEURON_STAGES
 
-Place = Annotated[list[NotNegative], Field(min_length=2, max_length=2)]  # [layer, neuron]
+NeuronIndex = Annotated[list[NotNegative], Field(min_length=2, max_length=2)]  # [layer, neuron]
 
 
 class SubjectConfig(Section):
@@ -152,7 +152,7 @@ class AblationConfig(Section):
     subject model for each of them, and simulations with a linear calibration.
     """
 
-    neurons: list[Place] = Field(default_factory=list)
+    neurons: list[NeuronIndex] = Field(default_factory=list)
     per_layer: NotNegative = 0
 
     @property

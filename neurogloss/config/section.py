@@ -9,7 +9,7 @@ MOST = 2**31 - 1  # that the database counts
 Positive = Annotated[int, Field(ge=1, le=MOST)]
 NotNegative = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Tokens = Annotated[int, Field(ge=1, le=10**12)]
+TokenCount = Annotated[int, Field(ge=1, le=10**12)]
 Amount = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]

@@ -12,7 +12,7 @@ from transformers import GPT2Model
 from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.selection import RecordCounts
 from neurogloss.neurons.tiles import TILE
-from neurogloss.subject.layer_reader import LayerPart, LayerPlan, LayerReader
+from neurogloss.subject.layer_collector import LayerCollector, LayerPart, LayerPlan
 from neurogloss.subject.model import forward, mlp_width, on_activations
 
 log = logging.getLogger(__name__)
@@ -71,9 +71,9 @@ def _read(
     wanted: RecordCounts,
     tiles: int,
     on_batch: Callable[[], None],
-) -> dict[int, LayerReader]:
+) -> dict[int, LayerCollector]:
     readers = {
-        layer: LayerReader(plan, wanted, within, tokens.shape[1], model.device)
+        layer: LayerCollector(plan, wanted, within, tokens.shape[1], model.device)
         for layer, plan in plans.items()
     }
     at = first

@@ -17,7 +17,7 @@ from neurogloss.subject.onednn import use_onednn
 
 DEMO_FOLDER = Path(__file__).parent / "demo"
 Dtype = Literal["float32", "bfloat16", "float16"]
-Keep = Callable[[int, torch.Tensor], None]
+OnActivations = Callable[[int, torch.Tensor], None]
 FUSED = {"gelu_new": "gelu_pytorch_tanh"}  # the same formula in one kernel
 
 
@@ -61,7 +61,7 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
-class _Reached(Exception):
+class _LastLayerReached(Exception):
     """The forward pass went as deep as it has to."""
 
 
@@ -69,7 +69,7 @@ class _Reached(Exception):
 def _stopping_after(model: GPT2Model, layer: int) -> Iterator[None]:
 
     def stop(module: torch.nn.Module, args: object) -> None:
-        raise _Reached
+        raise _LastLayerReached
 
     handle = model.get_submodule(f"h.{layer}.mlp.c_proj").register_forward_pre_hook(stop)
     try:
@@ -79,7 +79,7 @@ def _stopping_after(model: GPT2Model, layer: int) -> Iterator[None]:
 
 
 @contextmanager
-def on_activations(model: GPT2Model, layers: list[int], keep: Keep) -> Iterator[None]:
+def on_activations(model: GPT2Model, layers: list[int], keep: OnActivations) -> Iterator[None]:
     """Call `keep(layer, activations)` in every forward pass while the context is open.
 
     Activations are post-GELU, which is the input of `mlp.c_proj`: shape (batch, position, d_mlp),
@@ -97,7 +97,9 @@ def on_activations(model: GPT2Model, layers: list[int], keep: Keep) -> Iterator[
             handle.remove()
 
 
-def _hook(layer: int, keep: Keep) -> Callable[[torch.nn.Module, object, torch.Tensor], None]:
+def _hook(
+    layer: int, keep: OnActivations
+) -> Callable[[torch.nn.Module, object, torch.Tensor], None]:
     def hook(module: torch.nn.Module, args: object, output: torch.Tensor) -> None:
         keep(layer, output)
 
@@ -112,7 +114,7 @@ def forward(model: GPT2Model, tokens: IntArray) -> None:
         ids = ids.pin_memory().to(model.device, non_blocking=True)
     try:
         model(input_ids=ids.to(model.device), use_cache=False)
-    except _Reached:
+    except _LastLayerReached:
         return
 
 

@@ -33,7 +33,7 @@ def tokens_of(tokenizer: Tokenizer, texts: Sequence[str], n_tokens: int) -> list
     return [np.array(found.ids[:n_tokens], np.int32) for found in encoded]
 
 
-def activations_on(
+def sentence_activations(
     model: GPT2Model,
     layer: int,
     sentences: Sequence[IntArray],

@@ -10,7 +10,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from neurogloss.neurons.selection import n_reference
 from neurogloss.neurons.tiles import whole_tiles
-from neurogloss.stages import COLLECT, OF_SOME_NEURONS
+from neurogloss.stages import ABLATE, COLLECT
 from neurogloss.subject.shape import Shape
 
 LOOKUP_BYTES = 8 << 30  # what the lookup tables of one shard's layers may take in a worker
@@ -141,7 +141,7 @@ def _neuron_shards(
             for place in range(0, len(found), size):
                 part = found[place : place + size]
                 weight = len(part)
-                if stage == OF_SOME_NEURONS:
+                if stage == ABLATE:
                     weight = len(ablated.get(layer, set()).intersection(part))
                 if weight:
                     yield stage, "", layer, part[0], part[-1] + 1, weight, "waiting"

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from db import candidates, results
 from db.session import transaction
 from neurogloss.stages import up_to
-from neurogloss.subject.sentences import activations_on, load_tokenizer, tokens_of
+from neurogloss.subject.sentences import load_tokenizer, sentence_activations, tokens_of
 from worker.shard import ClaimedShard
 from worker.stages.forward_pass import go_on, subject_of
 
@@ -49,7 +49,7 @@ def _observed(
         (row["neuron"], tokens) for row, tokens in zip(rows, read, strict=True) if len(tokens)
     ]
     values = iter(
-        activations_on(
+        sentence_activations(
             subject_of(shard),
             shard.claim.layer,
             [tokens for _, tokens in readable],

@@ -6,12 +6,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neurogloss.neurons.moments import TileSums, merge_halves
 from neurogloss.neurons.records import FloatArray, IntArray
-from neurogloss.neurons.selection import N_BUCKETS, NEVER, Kept, RecordCounts, draw_keys, top_keys
-from neurogloss.neurons.statistics import Block, fold
+from neurogloss.neurons.selection import (
+    N_BUCKETS,
+    NEVER,
+    KeptExcerpts,
+    RecordCounts,
+    draw_keys,
+    top_keys,
+)
 from neurogloss.neurons.tiles import TILE
-from neurogloss.subject.keeper import Keeper
-from neurogloss.subject.power_sums import tile_sums
+from neurogloss.subject.lowest_keys import LowestKeys
+from neurogloss.subject.tile_sums import sums_of_tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +44,13 @@ class LayerPart:
     (n_neurons,), says where an activation was infinite or NaN; it counts as 0 then.
     """
 
-    kept: Kept
-    blocks: list[Block]
+    kept: KeptExcerpts
+    blocks: list[TileSums]
     nonfinite: NDArray[np.bool_]
     maxima: FloatArray | None
 
 
-class LayerReader:
+class LayerCollector:
     """Reads one layer's activations, tile after tile, for the excerpts of `within`."""
 
     def __init__(
@@ -65,12 +72,12 @@ class LayerReader:
         if within.stop <= wanted.n_reference and wanted.draws_outside:
             bars[1] = -1
         self._top, self._random, *self._buckets = (
-            Keeper(torch.from_numpy(bar).to(device), count, n_tokens)
+            LowestKeys(torch.from_numpy(bar).to(device), count, n_tokens)
             for bar, count in zip(bars, wanted.counts, strict=True)
         )
         self._nonfinite = np.zeros(n_neurons, dtype=bool)
         self._maxima: list[torch.Tensor] = []
-        self._blocks: list[Block] = []
+        self._blocks: list[TileSums] = []
 
     def read(self, activations: torch.Tensor, first: int) -> None:
         """Take the activations, (excerpt, position, d_mlp), of whole tiles from excerpt `first`."""
@@ -87,15 +94,15 @@ class LayerReader:
 
     def _add(self, tile: torch.Tensor, first: int) -> None:
         """Add a tile to the moments, and make its activations finite in place."""
-        sums = tile_sums(tile)
+        sums = sums_of_tile(tile)
         spoilt = ~np.isfinite(sums).all(axis=0)
         if spoilt.any():
             self._nonfinite |= ~tile.isfinite().all(0).all(0).cpu().numpy()
             tile.masked_fill_(~tile.isfinite(), 0)
-            sums = tile_sums(tile)
+            sums = sums_of_tile(tile)
         if first in self._within:  # else the sums are those of whoever reads its first excerpt
-            block = Block(first // TILE, 1, tile.shape[0] * tile.shape[1], sums)
-            self._blocks = fold([*self._blocks, block])
+            block = TileSums(first // TILE, 1, tile.shape[0] * tile.shape[1], sums)
+            self._blocks = merge_halves([*self._blocks, block])
 
     def _keep(self, rounded: torch.Tensor, excerpts: torch.Tensor) -> None:
         maxima = rounded.amax(1) + 0.0  # (excerpt, neuron), without negative zeros
@@ -117,7 +124,7 @@ class LayerReader:
         held = [keeper.held() for keeper in (self._top, self._random, *self._buckets)]
         neuron, excerpt, activations = (torch.cat(column) for column in zip(*held, strict=True))
         pair, first = np.unique(((neuron << 32) | excerpt).cpu().numpy(), return_index=True)
-        kept = Kept(
+        kept = KeptExcerpts(
             (pair >> 32).astype(np.int32),
             (pair & 0xFFFFFFFF).astype(np.int32),
             activations.cpu().numpy()[first],

@@ -5,7 +5,7 @@ import torch
 from neurogloss.neurons.selection import NEVER
 
 
-class Keeper:
+class LowestKeys:
     """The `n_kept` excerpts of the lowest keys for each neuron, with their activations.
 
     Keys are int64 and hold the excerpt in their low 32 bits, so no two of a neuron are equal and

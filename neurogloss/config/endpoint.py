@@ -1,27 +1,28 @@
-"""The tables of a run's configuration that say how an endpoint is asked."""
+"""The tables of a run's configuration about endpoints: address, limits, prices, batches."""
 
 from typing import Annotated, Literal
 
 import httpx
 from pydantic import Field, field_validator
 
-from neurogloss.config.section import Amount, Positive, Seconds, Section, Text, TokenCount
+from neurogloss.config.section import Positive, Price, Seconds, Section, Text, TokenCount
 
 
 class PricesConfig(Section):
     """USD per million tokens."""
 
-    input: Amount
-    output: Amount
-    cached_input: Amount | None = None
+    input: Price
+    output: Price
+    cached_input: Price | None = None
 
 
 class BatchesConfig(Section):
-    """How questions are put into batches, where an endpoint has mode = "batch".
+    """Limits of batches, for an endpoint with mode = "batch".
 
-    A batch is submitted when it is full, or when its oldest question has waited for `fill_s`.
-    `max_enqueued_tokens` are prompt tokens of all batches under way; what the endpoint refuses
-    lowers it.
+    A batch is submitted when it has `max_lines` or `max_bytes`, or when its oldest call has waited
+    for `fill_s` seconds. `max_enqueued_tokens` limits the prompt tokens of all submitted batches;
+    it is lowered when the endpoint refuses a batch for it. Submitted batches are polled every
+    `poll_s` seconds.
     """
 
     max_lines: Annotated[int, Field(ge=1, le=50_000)] = 20_000
@@ -33,7 +34,10 @@ class BatchesConfig(Section):
 
 
 class EndpointConfig(Section):
-    """An OpenAI-compatible API with its limits; the key is read from the environment, by name."""
+    """An OpenAI-compatible API and its limits over all workers.
+
+    `api_key_env` names the environment variable that holds the key. `prices` are by model.
+    """
 
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
@@ -51,7 +55,7 @@ class EndpointConfig(Section):
         try:
             host = httpx.URL(value).host
         except httpx.InvalidURL as error:
-            raise ValueError(f"it is no URL: {error}") from None
+            raise ValueError(f"it is not a URL: {error}") from None
         if not host:
-            raise ValueError("it is no URL: there is no host in it")
+            raise ValueError("it is not a URL: there is no host in it")
         return value

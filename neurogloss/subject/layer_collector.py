@@ -1,4 +1,4 @@
-"""What is read of one layer while a range of excerpts passes through the subject model."""
+"""Collects record candidates and moments of one layer during a forward pass over excerpts."""
 
 from dataclasses import dataclass
 
@@ -23,11 +23,11 @@ from neurogloss.subject.tile_sums import sums_of_tile
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """What to keep of one layer.
+    """The neurons of a layer, and the limits of what to keep for them.
 
-    `neurons` and `keys` are int64 (n_neurons,). `boundaries` is float32 (n_neurons, 4), or None
-    while reference excerpts are read. `bars` is int64 (7, n_neurons): keys that an excerpt must not
-    exceed to be a top, random or bucket record, as far as is known.
+    `neurons` and `keys` are int64 (n_neurons,). `boundaries` is float32 (n_neurons, 4); None while
+    the reference is read. `bars` is int64 (7, n_neurons): the highest keys, as far as they are
+    known, with which an excerpt can still be a top, random or bucket record.
     """
 
     neurons: IntArray
@@ -38,10 +38,11 @@ class LayerPlan:
 
 @dataclass(frozen=True, slots=True)
 class LayerPart:
-    """What a range of excerpts leaves of one layer.
+    """What was collected of one layer from a range of excerpts.
 
-    `maxima`, float16 (n_excerpts, n_neurons), are of reference excerpts only. `nonfinite`, bool
-    (n_neurons,), says where an activation was infinite or NaN; it counts as 0 then.
+    `blocks` are the sums for the moments. `nonfinite`, bool (n_neurons,), marks neurons with an
+    infinite or NaN activation, which counts as 0. `maxima`, float16 (n_excerpts, n_neurons), is
+    there for reference excerpts only.
     """
 
     kept: KeptExcerpts
@@ -51,7 +52,7 @@ class LayerPart:
 
 
 class LayerCollector:
-    """Reads one layer's activations, tile after tile, for the excerpts of `within`."""
+    """Takes one layer's activations tile by tile, and keeps those of the excerpts `within`."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class LayerCollector:
         )
         bars = np.full((2 + N_BUCKETS, n_neurons), NEVER) if plan.bars is None else plan.bars.copy()
         if within.stop <= wanted.n_reference and wanted.draws_outside:
-            bars[1] = -1
+            bars[1] = -1  # the reference gives no random record: none is kept
         self._top, self._random, *self._buckets = (
             LowestKeys(torch.from_numpy(bar).to(device), count, n_tokens)
             for bar, count in zip(bars, wanted.counts, strict=True)
@@ -80,7 +81,7 @@ class LayerCollector:
         self._blocks: list[TileSums] = []
 
     def read(self, activations: torch.Tensor, first: int) -> None:
-        """Take the activations, (excerpt, position, d_mlp), of whole tiles from excerpt `first`."""
+        """Take activations of whole tiles, (excerpt, position, d_mlp), from excerpt `first` on."""
         if len(self._neurons) != activations.shape[2]:
             activations = activations.index_select(2, self._neurons)
         rounded = activations.to(torch.float16)
@@ -93,14 +94,14 @@ class LayerCollector:
         self._keep(rounded[inside], excerpts[inside])
 
     def _add(self, tile: torch.Tensor, first: int) -> None:
-        """Add a tile to the moments, and make its activations finite in place."""
+        """Add a tile to the moments, and set its infinities and NaN to 0 in place."""
         sums = sums_of_tile(tile)
-        spoilt = ~np.isfinite(sums).all(axis=0)
-        if spoilt.any():
+        # The sums are finite if all activations are, and much smaller to test.
+        if not np.isfinite(sums).all():
             self._nonfinite |= ~tile.isfinite().all(0).all(0).cpu().numpy()
             tile.masked_fill_(~tile.isfinite(), 0)
             sums = sums_of_tile(tile)
-        if first in self._within:  # else the sums are those of whoever reads its first excerpt
+        if first in self._within:  # otherwise the tile belongs to the shard with its first excerpt
             block = TileSums(first // TILE, 1, tile.shape[0] * tile.shape[1], sums)
             self._blocks = merge_halves([*self._blocks, block])
 
@@ -116,12 +117,12 @@ class LayerCollector:
             return
         reached = maxima.to(torch.float32)[:, :, None] >= self._boundaries  # (excerpt, neuron, 4)
         bucket = reached.sum(2)
-        for number, keeper in enumerate(self._buckets):
-            keeper.offer(torch.where(bucket == number, draws, NEVER), rounded)
+        for number, lowest_keys in enumerate(self._buckets):
+            lowest_keys.offer(torch.where(bucket == number, draws, NEVER), rounded)
 
     def part(self) -> LayerPart:
-        """Return what was read."""
-        held = [keeper.held() for keeper in (self._top, self._random, *self._buckets)]
+        """Return what was collected. An excerpt kept for several kinds of record is there once."""
+        held = [kind.held() for kind in (self._top, self._random, *self._buckets)]
         neuron, excerpt, activations = (torch.cat(column) for column in zip(*held, strict=True))
         pair, first = np.unique(((neuron << 32) | excerpt).cpu().numpy(), return_index=True)
         kept = KeptExcerpts(

@@ -19,7 +19,8 @@ from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import read_config
 from neurogloss.errors import InputError
 from neurogloss.neurons.simulators.kinds import SimulatorChoice
-from neurogloss.subject.shape import Shape, read_tokenizer
+from neurogloss.subject.shape import Shape
+from neurogloss.subject.tokenizer import read_tokenizer
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.printing import json_option, print_json
 from orchestrator.environment import find_environment, home_folder, open_database

@@ -225,6 +225,7 @@ class Batches:
             results = batch.answered if reply.status == 200 else batch.failed
             results.append(result_line(number, line, reply))
         batch.next_line = stop
+        # A slow server can be late: its last lines are answered before the batch ends.
         if share >= 1 and stop == due:
             if batch.expires:
                 self._end(batch, "expired")

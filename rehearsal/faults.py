@@ -97,6 +97,7 @@ class Faults:
         """
         if not self.rates.any_transport:
             return None
+        # One draw decides among all kinds: each has an interval of [0, 1) as long as its rate.
         point = uniform(self.seed, "transport", digest, seen)
         for kind in TRANSPORT_FAULTS:
             point -= getattr(self.rates, kind)

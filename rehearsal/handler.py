@@ -132,6 +132,7 @@ class RequestHandler:
         self._refuse_over_limit(tokens, now)
         seen = self._account.seen(digest)
         self._fail(digest, seen, now)
+        # Only requests that are answered take tokens; refused ones take nothing.
         self._limits.take(tokens, now)
         usage = self._use(exchange, rendered)
         self._account.answered(digest, usage, rendered.fault)

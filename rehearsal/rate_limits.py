@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-BURST_S = 1.0
-_ROUNDING_S = 1e-6
+BURST_S = 1.0  # worth of a limit that passes at once
+_ROUNDING_S = 1e-6  # shorter waits are errors of rounding
 
 
 class ContinuousLimit:

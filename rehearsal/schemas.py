@@ -131,6 +131,7 @@ class SchemaFiller:
         return float(min(max(value, low), high))
 
 
+# Cached, because all requests of a run have the same few schemas.
 @lru_cache(maxsize=1024)
 def _activation_levels(properties_json: bytes) -> tuple[int, ...] | None:
     """Return the levels of a simulation, ascending; None if the properties are not of one."""

@@ -138,6 +138,7 @@ class _Routes:
             authorization = request.headers.get("Authorization", "")
             reply = self._handler.reply(body, authorization, started, request.path)
         except ConnectionDropped:
+            # aiohttp wants a response, which the closed connection does not send.
             _hang_up(request)
             return web.Response()
         if reply.delay_s > 0:

@@ -5,15 +5,15 @@ from typing import Annotated, Literal
 import httpx
 from pydantic import Field, field_validator
 
-from neurogloss.config.section import Positive, Price, Seconds, Section, Text, TokenCount
+from neurogloss.config.section import Positive, Seconds, Section, Text, TokenCount, TokenPrice
 
 
 class PricesConfig(Section):
     """USD per million tokens."""
 
-    input: Price
-    output: Price
-    cached_input: Price | None = None
+    input: TokenPrice
+    output: TokenPrice
+    cached_input: TokenPrice | None = None
 
 
 class BatchesConfig(Section):
@@ -25,6 +25,7 @@ class BatchesConfig(Section):
     `poll_s` seconds.
     """
 
+    # The upper bounds of lines and bytes are those of OpenAI's Batch API.
     max_lines: Annotated[int, Field(ge=1, le=50_000)] = 20_000
     max_bytes: Annotated[int, Field(ge=1_000, le=200_000_000)] = 190_000_000
     max_under_way: Positive = 16
@@ -39,6 +40,7 @@ class EndpointConfig(Section):
     `api_key_env` names the environment variable that holds the key. `prices` are by model.
     """
 
+    # No "@", because a URL with a password in it would be stored and shown.
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     requests_per_minute: Positive | None = None

@@ -208,6 +208,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
+        # What spans several tables is checked here, what concerns one table in its own class.
         for kind, splits in (("top", TOP_SPLITS), ("random", RANDOM_SPLITS)):
             n_scored, n_kept = getattr(self.scoring, kind), getattr(self.records, kind)
             if n_scored * len(splits) > n_kept:
@@ -273,6 +274,8 @@ class RunConfig(Section):
 
     def frozen(self) -> dict[str, object]:
         """Return the values that identify the run: all but limits, prices and budget."""
+        # Keys that are left out count with their defaults. So a stored configuration from before a
+        # key existed has to be validated again before it is compared.
         values = self.model_dump(mode="json")
         values.pop("budget")
         values["endpoints"] = {

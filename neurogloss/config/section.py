@@ -8,9 +8,9 @@ MAX_INT = 2**31 - 1  # the largest integer of a Postgres column
 
 Positive = Annotated[int, Field(ge=1, le=MAX_INT)]
 NotNegative = Annotated[int, Field(ge=0, le=MAX_INT)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # a signed integer of 64 bits, as in TOML
 TokenCount = Annotated[int, Field(ge=1, le=10**12)]
-Price = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]  # USD per million tokens
+TokenPrice = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]  # USD per million tokens
 Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]  # one line, without control characters
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # of a run

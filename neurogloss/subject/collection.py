@@ -27,7 +27,7 @@ def collect(
     first: int,
     within: range,
     plans: Mapping[int, LayerPlan],
-    wanted: RecordCounts,
+    counts: RecordCounts,
     *,
     tiles: int | None = None,
     on_batch: Callable[[], None] = lambda: None,
@@ -44,7 +44,7 @@ def collect(
         first: The number of the first excerpt in `tokens`.
         within: The excerpts to keep.
         plans: What to keep, by layer.
-        wanted: How many records of each kind are to be selected in the end.
+        counts: How many records of each kind are to be selected in the end.
         tiles: How many tiles go through the model at once. By default 1 on the CPU, and on CUDA as
             many as its memory holds; halved as long as memory runs out.
         on_batch: Called before each batch; an exception that it raises ends the pass.
@@ -52,7 +52,7 @@ def collect(
     tiles = tiles or _tiles_at_once(model, tokens.shape[1])
     while True:
         try:
-            collectors = _read(model, tokens, first, within, plans, wanted, tiles, on_batch)
+            collectors = _read(model, tokens, first, within, plans, counts, tiles, on_batch)
             break
         except torch.OutOfMemoryError:
             if tiles == 1:
@@ -70,12 +70,12 @@ def _read(
     first: int,
     within: range,
     plans: Mapping[int, LayerPlan],
-    wanted: RecordCounts,
+    counts: RecordCounts,
     tiles: int,
     on_batch: Callable[[], None],
 ) -> dict[int, LayerCollector]:
     collectors = {
-        layer: LayerCollector(plan, wanted, within, tokens.shape[1], model.device)
+        layer: LayerCollector(plan, counts, within, tokens.shape[1], model.device)
         for layer, plan in plans.items()
     }
     batch_first = first

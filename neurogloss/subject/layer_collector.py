@@ -57,12 +57,12 @@ class LayerCollector:
     def __init__(
         self,
         plan: LayerPlan,
-        wanted: RecordCounts,
+        counts: RecordCounts,
         within: range,
         n_tokens: int,
         device: torch.device,
     ) -> None:
-        self._wanted, self._within = wanted, within
+        self._counts, self._within = counts, within
         n_neurons = len(plan.neurons)
         self._neurons = torch.from_numpy(plan.neurons).to(device)
         self._keys = torch.from_numpy(plan.keys).to(device)
@@ -70,11 +70,11 @@ class LayerCollector:
             None if plan.boundaries is None else torch.from_numpy(plan.boundaries).to(device)
         )
         bars = np.full((2 + N_BUCKETS, n_neurons), NEVER) if plan.bars is None else plan.bars.copy()
-        if within.stop <= wanted.n_reference and wanted.draws_outside:
+        if within.stop <= counts.n_reference and counts.draws_outside:
             bars[1] = -1  # the reference gives no random record: none is kept
         self._top, self._random, *self._buckets = (
             LowestKeys(torch.from_numpy(bar).to(device), count, n_tokens)
-            for bar, count in zip(bars, wanted.counts, strict=True)
+            for bar, count in zip(bars, counts.counts, strict=True)
         )
         self._nonfinite = np.zeros(n_neurons, dtype=bool)
         self._maxima: list[torch.Tensor] = []
@@ -110,7 +110,7 @@ class LayerCollector:
         excerpts = excerpts[:, None]
         bits = maxima.view(torch.int16).to(torch.int64)
         self._top.offer(top_keys(bits, excerpts), rounded)
-        draws = draw_keys(self._keys, excerpts, self._wanted.n_excerpts)
+        draws = draw_keys(self._keys, excerpts, self._counts.n_excerpts)
         self._random.offer(draws, rounded)
         if self._boundaries is None:
             self._maxima.append(maxima)

@@ -23,7 +23,7 @@ ABLATE = "ablate"  # has shards only where neurons are marked for ablation
 _ORDER = f"ARRAY{list(NEURON_STAGES)!r}"
 
 
-def place_of(column: str) -> str:
+def position_sql(column: str) -> str:
     """Return SQL for the position, from 1, of a stage in NEURON_STAGES; NULL for collect."""
     return f"array_position({_ORDER}, {column})"
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from neurogloss.stages import place_of
+from neurogloss.stages import position_sql
 
 
 def count_shard(connection: Connection, shard_id: int) -> None:
@@ -30,7 +30,7 @@ _COUNT_SHARD = text(f"""
         FROM shard AS this
         JOIN failure ON failure.run_id = this.run_id AND failure.layer = this.layer
          AND failure.neuron >= this.start AND failure.neuron < this.stop
-         AND {place_of("failure.stage")} <= {place_of("this.stage")}
+         AND {position_sql("failure.stage")} <= {position_sql("this.stage")}
         JOIN neuron ON neuron.run_id = this.run_id AND neuron.layer = this.layer
          AND neuron.neuron = failure.neuron
         WHERE this.id = :shard AND (this.stage <> 'ablate' OR is_ablated)) AS found

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-from neurogloss.stages import place_of
+from neurogloss.stages import position_sql
 
 
 def retry_failures(
@@ -44,7 +44,7 @@ _COUNT_RETRY = text("""
 _AFFECTED = f"""
     shard.run_id = :run AND shard.layer = :layer AND shard.start <= :neuron
     AND :neuron < shard.stop
-    AND {place_of("shard.stage")} >= {place_of("CAST(:stage AS text)")}
+    AND {position_sql("shard.stage")} >= {position_sql("CAST(:stage AS text)")}
 """
 
 _UNCOUNT = text(f"""

@@ -6,7 +6,7 @@ statistics are fresh, and takes seconds on those of a run that was just created.
 
 from sqlalchemy import Connection, text
 
-from neurogloss.stages import NEURON_STAGES, place_of
+from neurogloss.stages import NEURON_STAGES, position_sql
 
 COLLECT_STEPS = ("reference", "boundaries", "read", "select", "lookup", "baselines")
 BESIDE_STEPS = ("baselines", "connections")  # of collect, for which no explanation waits
@@ -50,8 +50,8 @@ _OPEN_LATER = text(f"""
     UPDATE shard SET state = 'ready'
     WHERE state = 'waiting' AND id = ANY (ARRAY(
         SELECT id FROM (
-            SELECT id, stage, state, {place_of("stage")} AS place,
-                   min({place_of("stage")}) OVER (PARTITION BY layer, start) AS next
+            SELECT id, stage, state, {position_sql("stage")} AS place,
+                   min({position_sql("stage")}) OVER (PARTITION BY layer, start) AS next
             FROM shard WHERE run_id = :run AND stage <> 'collect' AND state <> 'done') AS open
         WHERE place = next AND state = 'waiting' AND stage = ANY (:later)))
       AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from neurogloss.stages import place_of
+from neurogloss.stages import position_sql
 
 MAX_ATTEMPTS = 5  # claims without a result after which a shard is parked instead of tried again
 
@@ -176,7 +176,7 @@ _FAIL_NEURONS = text(f"""
       AND (shard.stage <> 'ablate' OR is_ablated)
       AND NOT EXISTS (
         SELECT FROM explanation
-        WHERE {place_of("shard.stage")} < {place_of("'simulate'")}
+        WHERE {position_sql("shard.stage")} < {position_sql("'simulate'")}
           AND explanation.run_id = neuron.run_id
           AND explanation.layer = neuron.layer AND explanation.neuron = neuron.neuron)
       AND NOT EXISTS (

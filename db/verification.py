@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from db.progress import SPEND_SUMS
-from neurogloss.stages import place_of
+from neurogloss.stages import position_sql
 
 USD_TOLERANCE = 1e-9  # relative, of sums that were added up in another order
 _AT_ONCE = 1000
@@ -80,7 +80,7 @@ RIGHT_COUNTS = f"""
         FROM failure JOIN neuron USING (run_id, layer, neuron)
         WHERE failure.run_id = shard.run_id AND failure.layer = shard.layer
           AND failure.neuron >= start AND failure.neuron < stop
-          AND {place_of("failure.stage")} <= {place_of("shard.stage")}
+          AND {position_sql("failure.stage")} <= {position_sql("shard.stage")}
           AND (shard.stage <> 'ablate' OR is_ablated)) AS failures
     WHERE shard.run_id = :run
 """  # noqa: S608  (a constant)

@@ -1,33 +1,42 @@
-"""What can go wrong in a task, and what follows from it.
+"""The errors that the library and the programs raise on purpose, by what follows from them.
 
-WorkerError
-├── TransientError          the same call may succeed later
-│   ├── RateLimited         ... no sooner than `retry_after` seconds from now
-│   └── ServiceUnavailable  ... the service did not answer, or answered with a server error
-├── RowError                this neuron fails, the others go on
-│   ├── RequestRejected     the server refused the request itself
-│   ├── Refused             the model declined to answer
-│   ├── Truncated           the answer was cut off, at the larger limit too
-│   ├── Malformed           the answer does not say what was asked
-│   └── Unavailable         the service stayed unavailable to the last attempt
-├── RunError                the whole run pauses at once: every other call would fail alike
-│   ├── BadCredentials
-│   ├── NoCredit
-│   ├── UnknownModel
-│   ├── EndpointUnreachable  call after call has got no answer to its last attempt
-│   ├── UnsuitableModel     the model lacks what its part in the run needs
-│   ├── BudgetReached
-│   └── CannotCollect       the subject model or its corpus cannot be read on a worker
-├── LeaseLost               another worker has the shard now; what was computed is dropped
-├── Waiting                 the shard's questions are put into batches, which take their time
-└── Interrupted             the worker was told to stop; the shard goes back
+NeuroglossError
+├── InputError               something that the user gave is wrong; a command exits with code 2
+├── TransientError           the same call may succeed later
+│   ├── RateLimited          ... no sooner than `retry_after` seconds from now
+│   └── ServiceUnavailable   ... the service did not answer, or answered with a server error
+├── RowError                 this neuron fails, the others go on
+│   ├── RequestRejected      the server refused the request itself
+│   ├── Refused              the model declined to answer
+│   ├── Truncated            the answer was cut off, at the larger token limit too
+│   ├── Malformed            the answer is not what was asked for
+│   └── Unavailable          the service was unavailable up to the last attempt
+├── RunError                 the whole run pauses, because every other call would fail alike
+│   ├── BadCredentials       the endpoint does not accept the key
+│   ├── NoCredit             the account behind the key has nothing left to spend
+│   ├── UnknownModel         the endpoint does not know the model or the path
+│   ├── EndpointUnreachable  several calls in a row got no answer up to their last attempt
+│   ├── UnsuitableModel      the model, or its endpoint, lacks a feature that the run needs
+│   ├── BudgetReached        the budget of the run is spent
+│   └── CannotCollect        the subject model or its corpus cannot be read on a worker
+├── LeaseLost                another worker has claimed the shard; its results are discarded
+├── Waiting                  the shard's calls are in batches; it is released until they end
+└── Interrupted              the worker was told to stop; the shard is released
+
+`neurogloss.llm.responses` adds UnsupportedParameter: the call may succeed without a parameter. Any
+other error in a worker, outages of Postgres and Redis aside, is a defect: it is logged with its
+traceback, and counts as an attempt at the shard.
 """
 
 from typing import ClassVar
 
 
 class NeuroglossError(Exception):
-    """Base class of all errors that a task raises on purpose."""
+    """Base class of all errors that are raised on purpose."""
+
+
+class InputError(NeuroglossError):
+    """Something that the user gave is wrong; the message names it, and what would be right."""
 
 
 class TransientError(NeuroglossError):
@@ -35,10 +44,10 @@ class TransientError(NeuroglossError):
 
 
 class RateLimited(TransientError):
-    """The endpoint has no capacity left for now."""
+    """The endpoint has no capacity left for `retry_after` seconds."""
 
     def __init__(self, retry_after: float, reason: str = "rate limited") -> None:
-        super().__init__(retry_after, reason)  # all arguments, so that the error survives pickling
+        super().__init__(retry_after, reason)  # all arguments, so that the error can be unpickled
         self.retry_after = retry_after
         self.reason = reason
 
@@ -51,7 +60,7 @@ class ServiceUnavailable(TransientError):
 
 
 class RowError(NeuroglossError):
-    """One neuron fails for a reason of its own. `failure_class` is what `retry --class` takes."""
+    """One neuron fails for a reason of its own. `retry --class` takes the `failure_class`."""
 
     failure_class: ClassVar[str] = "failed"
 
@@ -84,19 +93,22 @@ class Truncated(RowError):
 
 
 class Malformed(RowError):
-    """The answer does not hold what was asked for."""
+    """The answer is not what was asked for."""
 
     failure_class = "malformed"
 
 
 class Unavailable(RowError):
-    """The service stayed unavailable to the last attempt."""
+    """The service was unavailable up to the last attempt."""
 
     failure_class = "unavailable"
 
 
 class RunError(NeuroglossError):
-    """Every other call of the run would fail alike, so the run pauses. `reason` says what to do."""
+    """Every other call of the run would fail alike, so the run pauses.
+
+    `cause` is the word that is stored with the paused run, `reason` says what to do about it.
+    """
 
     cause: ClassVar[str] = "error"
 
@@ -124,13 +136,13 @@ class UnknownModel(RunError):
 
 
 class EndpointUnreachable(RunError):
-    """Call after call has got no answer to its last attempt."""
+    """Several calls in a row got no answer up to their last attempt."""
 
     cause = "endpoint"
 
 
 class UnsuitableModel(RunError):
-    """The model, or its endpoint, cannot do what the run needs of it."""
+    """The model, or its endpoint, lacks a feature that the run needs."""
 
     cause = "model"
 
@@ -142,22 +154,18 @@ class BudgetReached(RunError):
 
 
 class CannotCollect(RunError):
-    """The subject model or its corpus cannot be read, or gives values no one can use."""
+    """The subject model or its corpus cannot be read on a worker, or gives unusable values."""
 
     cause = "collect"
 
 
 class LeaseLost(NeuroglossError):
-    """Another worker has the shard now."""
+    """Another worker has claimed the shard."""
 
 
 class Waiting(NeuroglossError):
-    """The shard's questions are put into batches."""
+    """The shard's calls are in batches."""
 
 
 class Interrupted(NeuroglossError):
     """The worker was told to stop."""
-
-
-class InputError(Exception):
-    """Something the user gave is wrong; the message names it and what would be right. Exit 2."""

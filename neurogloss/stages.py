@@ -1,7 +1,8 @@
-"""The stages of a run, in their order.
+"""The stages of a run, in order.
 
-`collect` reads text; the others are about neurons. `choose` to `revise` and `ablate` are there only
-in runs that ask for them. A neuron goes from one stage that its run has to the next.
+`collect` reads the corpus; the other stages are about neurons. `choose`, `illustrate`, `observe`,
+`revise` and `ablate` are there only in runs that ask for them. Each neuron goes through those
+stages that its run has.
 """
 
 COLLECT = "collect"
@@ -16,17 +17,17 @@ NEURON_STAGES = (
     "ablate",
 )
 STAGES = (COLLECT, *NEURON_STAGES)
-ON_A_GPU = frozenset((COLLECT, "observe", "ablate"))
-OF_SOME_NEURONS = "ablate"  # whose shards are about the neurons that are marked for it
+GPU_STAGES = frozenset((COLLECT, "observe", "ablate"))
+ABLATE = "ablate"  # has shards only where neurons are marked for ablation
 
 _ORDER = f"ARRAY{list(NEURON_STAGES)!r}"
 
 
-def place_of(column: str) -> str:
-    """Return SQL for the place of a stage among those of neurons; NULL for collect."""
+def position_sql(column: str) -> str:
+    """Return SQL for the position, from 1, of a stage in NEURON_STAGES; NULL for collect."""
     return f"array_position({_ORDER}, {column})"
 
 
 def up_to(stage: str) -> tuple[str, ...]:
-    """Return a stage of neurons and those before it: without any of them it has no result."""
+    """Return a neuron stage and all stages before it: a neuron that failed in one has no result."""
     return NEURON_STAGES[: NEURON_STAGES.index(stage) + 1]

@@ -1,4 +1,4 @@
-"""What the rehearsal server did and what it would have cost."""
+"""Counters of the rehearsal server: requests, answers, faults, tokens, and what they would cost."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,45 +7,46 @@ from typing import TypedDict
 from rehearsal.replies import Usage
 
 BATCH_PRICE_FACTOR = 0.5
-_REPEATED_SHOWN = 100
+_MAX_REPEATED_SHOWN = 100
 
 
 class Stats(TypedDict):
-    """The account as JSON. Every request is in exactly one of answered, faults, refused, rejected.
+    """The account as JSON.
 
-    (`slow` aside: a slow answer is an answer too.)
+    Every request is counted in exactly one of answered, faults, refused and rejected, except that
+    an answer with the fault `slow` is counted in answered too.
     """
 
     requests: int
     answered: int
-    """Answered with what was asked."""
+    """Requests that got a good answer."""
     refused_429: int
-    """All replies with status 429, whatever the reason."""
+    """Replies with status 429, for any reason."""
     refused: dict[str, int]
-    """429 for the limits and the credit: requests, tokens, credit."""
+    """Replies with status 429 by the limit that was reached: requests, tokens, credit."""
     rejected: dict[str, int]
-    """Other errors of the client, by status."""
+    """Replies to other errors of the client, by status."""
     faults: dict[str, int]
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
     usd: float
     distinct_questions: int
-    """Bodies that were answered with what was asked."""
+    """Different bodies that got a good answer."""
     repeated_questions: int
-    """Answers to bodies that had such an answer already: what was paid for twice."""
+    """Good answers to bodies that had one already, so that they were paid for twice."""
     repeated_bodies: dict[str, int]
-    """How often each of these was answered, by SHA-256 of the body; the first hundred."""
+    """Number of good answers to each of these bodies, by SHA-256; the first hundred."""
     max_requests_per_second: int
-    """In a second of the server's clock; lines of batches do not count."""
+    """The most requests in one second of the server's clock, without lines of batches."""
     batches: int
-    """Batches that were created, failed ones too."""
+    """Batches that were created, including those that failed."""
     batch_lines: int
-    """Lines of batches that were attempted. They are among the requests."""
+    """Lines of batches that were processed. They are counted in the requests too."""
 
 
 class Account:
-    """Counts. Money and tokens are counted for answers of no use too, as providers do."""
+    """Counts what the server does. As providers do, it charges for useless answers too."""
 
     def __init__(
         self, *, input_price: float, cached_input_price: float, output_price: float
@@ -60,7 +61,7 @@ class Account:
         self._faults: Counter[str] = Counter()
         self._tokens: Counter[str] = Counter()
         self._answered: dict[bytes, int] = {}
-        self._spoilt: Counter[bytes] = Counter()
+        self._faulty: Counter[bytes] = Counter()
         self._failed: Counter[bytes] = Counter()
         self._repeated: Counter[bytes] = Counter()
         self._second = (0, 0)
@@ -68,16 +69,16 @@ class Account:
 
     @property
     def usd(self) -> float:
-        """What all answers cost so far."""
+        """The cost of all answers so far."""
         online = self._tokens - self._batch_tokens
         return self._price(online) + BATCH_PRICE_FACTOR * self._price(self._batch_tokens)
 
     def replies(self, digest: bytes) -> int:
-        """Return how many answers a body got, of use or not."""
-        return self._answered.get(digest, 0) + self._spoilt[digest]
+        """Return how many answers a body has got, good or faulty."""
+        return self._answered.get(digest, 0) + self._faulty[digest]
 
     def seen(self, digest: bytes) -> int:
-        """Return how often a body came and was not held up by a limit."""
+        """Return how often a body has come and was not refused by a limit."""
         return self.replies(digest) + self._failed[digest]
 
     def request(self, now: float) -> None:
@@ -100,7 +101,7 @@ class Account:
         self._rejected[str(status)] += 1
 
     def failed(self, digest: bytes, fault: str) -> None:
-        """Count a body that gets no answer; this costs nothing."""
+        """Count a body that gets no answer because of a fault; it costs nothing."""
         self._faults[fault] += 1
         self._failed[digest] += 1
 
@@ -110,7 +111,7 @@ class Account:
     def answered(
         self, digest: bytes, usage: Usage, fault: str | None, *, in_batch: bool = False
     ) -> None:
-        """Count an answer and what it costs; `fault` names what makes it useless."""
+        """Count an answer and its cost; `fault` names the fault that makes it useless, if any."""
         tokens = {
             "prompt": usage.prompt_tokens,
             "cached": usage.cached_tokens,
@@ -121,7 +122,7 @@ class Account:
             self._batch_tokens.update(tokens)
         if fault:
             self._faults[fault] += 1
-            self._spoilt[digest] += 1
+            self._faulty[digest] += 1
             return
         self._answered[digest] = self._answered.get(digest, 0) + 1
         if self._answered[digest] > 1:
@@ -138,7 +139,7 @@ class Account:
 
     def stats(self) -> Stats:
         repeated = sum(self._repeated.values()) - len(self._repeated)
-        shown = list(self._repeated.items())[:_REPEATED_SHOWN]
+        shown = list(self._repeated.items())[:_MAX_REPEATED_SHOWN]
         limited = self._faults["rate_limit"] + self._faults["rate_limit_bare"]
         return Stats(
             requests=self._requests,

@@ -1,4 +1,4 @@
-"""Numbers for a simulated neuron, drawn from the token they stand on."""
+"""Made-up activations of a neuron, drawn from each token."""
 
 import re
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from functools import lru_cache
 
 from rehearsal.seeded_random import draw, uniform
 
-ZERO_SHARE = 0.7
-_TOKENS_KEPT = 65_536
+ZERO_SHARE = 0.7  # of tokens that get the lowest level
+_MAX_CACHED_TOKENS = 65_536
 _POSITION_LINE = re.compile(r"^[ \t]*(\d+):[ \t]?(.*)$", re.MULTILINE)
 
 
 def shown_texts(text: str) -> list[dict[str, str]]:
-    """Return the texts of a question, whose lines are "position: token".
+    """Return the texts in a prompt, whose lines are "position: token".
 
-    Each is a mapping from position, as it is written there, to token. A position that was named
-    already begins the next text.
+    Each text is a mapping from position, as it is written, to token. A position that occurs again
+    begins the next text.
     """
     texts: list[dict[str, str]] = []
     for position, token in _POSITION_LINE.findall(text):
@@ -26,18 +26,18 @@ def shown_texts(text: str) -> list[dict[str, str]]:
 
 
 def last_token(text: str) -> str | None:
-    """Return the token of a last line "position: token"; None if that is no such line."""
+    """Return the token of the last line if that is "position: token", else None."""
     match = _POSITION_LINE.fullmatch(text.rpartition("\n")[2])
     return match[2] if match else None
 
 
 def activation(seed: int, token: str, levels: tuple[int, ...]) -> int:
-    """Return the level of a token: the lowest for seven tokens in ten, any other for the rest.
+    """Return the level of a token: the lowest for 70 % of tokens, any other for the rest.
 
     Args:
-        seed: Of the server.
+        seed: The server's seed.
         token: Any text; the same text always has the same level.
-        levels: What is allowed, ascending.
+        levels: The levels to choose from, ascending.
     """
     return _levels_by_token(seed, levels)[token]
 
@@ -48,14 +48,14 @@ def _levels_by_token(seed: int, levels: tuple[int, ...]) -> "_LevelsByToken":
 
 
 class _LevelsByToken(dict[str, int]):
-    """Draws the level of a token when it is first asked for."""
+    """Level of each token, drawn when it is first looked up."""
 
     def __init__(self, seed: int, levels: tuple[int, ...]) -> None:
         super().__init__()
         self._seed, self._levels = seed, levels
 
     def __missing__(self, token: str) -> int:
-        if len(self) >= _TOKENS_KEPT:
+        if len(self) >= _MAX_CACHED_TOKENS:
             self.clear()
         self[token] = level = self._draw(token)
         return level
@@ -68,9 +68,9 @@ class _LevelsByToken(dict[str, int]):
 
 
 def activations(seed: int, tokens: Sequence[str], levels: tuple[int, ...]) -> list[int]:
-    """Return the levels of some tokens, never all the same if there are two of both."""
-    known = _levels_by_token(seed, levels)
-    values = [known[token] for token in tokens]
+    """Return the levels of tokens; they differ if there are several tokens and several levels."""
+    level_of = _levels_by_token(seed, levels)
+    values = [level_of[token] for token in tokens]
     if len(set(values)) > 1 or len(values) < 2 or len(levels) < 2:
         return values
     # A constant simulation has no correlation with anything, so one token has to stand out.

@@ -1,12 +1,12 @@
-"""What the rehearsal server says: words that follow from the seed and the question alone."""
+"""The contents of chat answers, which depend on the seed and the request alone."""
 
 import re
 
 import orjson
 
 from rehearsal.activations import activation, activations, last_token, shown_texts
+from rehearsal.chat_requests import CHARACTERS_PER_TOKEN, ChatRequest
 from rehearsal.faults import ContentFault
-from rehearsal.questions import CHARACTERS_PER_TOKEN, Question
 from rehearsal.replies import Answer
 from rehearsal.schemas import SchemaFiller
 from rehearsal.seeded_random import draw
@@ -21,20 +21,17 @@ _SUBJECTS = ("harbour", "orchard", "railway", "weather", "kitchen", "garden", "m
 _TEXTS = ("stories", "letters", "reports", "notes", "lists", "songs", "questions", "replies")
 
 
-def answer(question: Question, seed: int) -> Answer:
-    """Return the answer to a question.
+def answer(request: ChatRequest, seed: int) -> Answer:
+    """Return the good answer to a request.
 
     Raises:
-        ApiError: 400 where the schema asked for cannot be filled.
+        ApiError: 400 if the schema that the request asks for cannot be filled.
     """
-    return _within_limit(_text(question, seed), question.max_tokens)
+    return _within_limit(_text(request, seed), request.max_tokens)
 
 
-def spoilt(good: Answer, fault: ContentFault, question: Question, seed: int) -> Answer:
-    """Return what comes instead of a good answer where a fault strikes.
-
-    Where the fault makes no sense for such an answer, the good one comes.
-    """
+def with_fault(good: Answer, fault: ContentFault, request: ChatRequest, seed: int) -> Answer:
+    """Return a good answer after a fault; the same answer if the fault cannot apply to it."""
     text = good.text
     match fault:
         case "refusal":
@@ -44,55 +41,58 @@ def spoilt(good: Answer, fault: ContentFault, question: Question, seed: int) -> 
         case "truncated":
             return Answer(content=text[: len(text) // 2], finish_reason="length")
         case "malformed":
-            return _within_limit(_malformed(question, text, seed), question.max_tokens)
+            return _within_limit(_malformed(request, text, seed), request.max_tokens)
         case "position_missing" | "position_added":
             return _with_another_length(good, fault == "position_added")
 
 
 def strongest_token(text: str) -> str | None:
-    """Return the token of the line "token<TAB>number" with the largest number, the first of equals.
+    """Return the token of the line "token<TAB>number" with the largest number.
 
-    None if there is no such line.
+    It is the first of equals; None if there is no such line.
     """
     lines: list[tuple[str, str]] = _TOKEN_LINE.findall(text)
     return max(lines, key=lambda line: float(line[1]))[0] if lines else None
 
 
-def _text(question: Question, seed: int) -> str:
-    asked = question.last_user_text
-    if question.answer_form == "json_schema":
-        definitions = question.schema.get("$defs", {})
-        filler = SchemaFiller(seed, question.digest, shown_texts(asked), definitions)
-        return orjson.dumps(filler.fill(question.schema)).decode()
-    if question.max_tokens == 1:
-        return _single_activation(asked, seed)
-    if last_token(asked) is not None:
-        return _simulation(asked, seed)
-    text = explanation(question.digest, asked, seed)
-    if question.answer_form == "json_object":
+def _text(request: ChatRequest, seed: int) -> str:
+    prompt = request.last_user_text
+    if request.answer_form == "json_schema":
+        definitions = request.schema.get("$defs", {})
+        filler = SchemaFiller(seed, request.digest, shown_texts(prompt), definitions)
+        return orjson.dumps(filler.fill(request.schema)).decode()
+    if request.max_tokens == 1:
+        return _single_activation(prompt, seed)
+    if last_token(prompt) is not None:
+        return _simulation(prompt, seed)
+    text = explanation(request.digest, prompt, seed)
+    if request.answer_form == "json_object":
         return orjson.dumps({"explanation": text}).decode()
     return text
 
 
-def _single_activation(asked: str, seed: int) -> str:
-    """Answer with one number, about the token of the last line, or that line itself."""
-    token = last_token(asked)
-    line = asked.rstrip().rpartition("\n")[2]
+def _single_activation(prompt: str, seed: int) -> str:
+    """Return the level of the last token, or of the last line if that shows no token."""
+    token = last_token(prompt)
+    line = prompt.rstrip().rpartition("\n")[2]
     return str(activation(seed, line if token is None else token, ACTIVATION_LEVELS))
 
 
-def _simulation(asked: str, seed: int) -> str:
-    """Answer what a schema would have asked for, where the question shows texts without one."""
-    found = []
-    for shown in shown_texts(asked):
-        values = activations(seed, list(shown.values()), ACTIVATION_LEVELS)
-        found.append(dict(zip(shown, values, strict=True)))
-    several = {str(number): values for number, values in enumerate(found)}
-    return orjson.dumps(found[0] if len(found) == 1 else several).decode()
+def _simulation(prompt: str, seed: int) -> str:
+    """Return a simulation of the texts of a prompt, in the form that our schemas ask for."""
+    simulations = []
+    for text in shown_texts(prompt):
+        values = activations(seed, list(text.values()), ACTIVATION_LEVELS)
+        simulations.append(dict(zip(text, values, strict=True)))
+    by_number = {str(number): values for number, values in enumerate(simulations)}
+    return orjson.dumps(simulations[0] if len(simulations) == 1 else by_number).decode()
 
 
 def explanation(digest: bytes, text: str, seed: int) -> str:
-    """Return one line about the strongest token of a text. `digest`: of the whole question."""
+    """Return an explanation of one line, by the strongest token of a text.
+
+    `digest` is that of the whole request, so that another request gets other words.
+    """
     kind, subject, place = (
         words[draw(seed, digest, index) % len(words)]
         for index, words in enumerate((_KINDS, _SUBJECTS, _TEXTS))
@@ -102,15 +102,15 @@ def explanation(digest: bytes, text: str, seed: int) -> str:
     return f"{OPENING} tokens like {shown} in {kind} {subject} {place}"
 
 
-def _malformed(question: Question, text: str, seed: int) -> str:
+def _malformed(request: ChatRequest, text: str, seed: int) -> str:
     variants = ['{"rehearsal": "not what was asked']
-    if question.answer_form != "text":
+    if request.answer_form != "text":
         variants = [text[: len(text) // 2], '{"rehearsal":"not what was asked"}', f"{OPENING} no"]
-    return variants[draw(seed, "malformed", question.digest) % len(variants)]
+    return variants[draw(seed, "malformed", request.digest) % len(variants)]
 
 
 def _with_another_length(good: Answer, longer: bool) -> Answer:
-    """Return a simulation with a position more or less; any other answer as it is."""
+    """Return a simulation with a position added or removed; any other answer unchanged."""
     try:
         values = orjson.loads(good.text)
     except orjson.JSONDecodeError:

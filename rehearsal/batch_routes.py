@@ -1,4 +1,4 @@
-"""The HTTP side of files and batches."""
+"""The HTTP routes of files and batches."""
 
 import asyncio
 import time
@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field, ValidationError
 
 from rehearsal.batches import Batches
 from rehearsal.files import Files
-from rehearsal.handler import Rehearsal
+from rehearsal.handler import RequestHandler
 from rehearsal.options import RehearsalOptions
-from rehearsal.refusals import bad_request, load_json
 from rehearsal.replies import ApiError
+from rehearsal.request_checks import bad_request, load_json
 
-_TICK_S = 0.02
+_ADVANCE_EVERY_S = 0.02
 
 
 class _BatchRequest(BaseModel):
@@ -27,17 +27,17 @@ class _BatchRequest(BaseModel):
 
 
 class BatchRoutes:
-    """Handlers of /v1/files and /v1/batches, and what keeps the batches going."""
+    """Routes of /v1/files and /v1/batches, and the background task that advances the batches."""
 
-    def __init__(self, rehearsal: Rehearsal, options: RehearsalOptions) -> None:
-        self._rehearsal = rehearsal
+    def __init__(self, handler: RequestHandler, options: RehearsalOptions) -> None:
+        self._handler = handler
         self._options = options.batches
         self._available = "batches" not in options.capabilities.without
         self._files = Files()
-        self._batches = Batches(rehearsal, self._files, options)
+        self._batches = Batches(handler, self._files, options)
 
     def add_to(self, app: web.Application) -> None:
-        """Add the routes to an application."""
+        """Add the routes to an application, unless the server has no batches."""
         if not self._available:
             return
         app.router.add_post("/v1/files", self._upload)
@@ -48,9 +48,9 @@ class BatchRoutes:
         app.router.add_get("/v1/batches", self._list)
         app.router.add_get("/v1/batches/{id}", self._batch)
         app.router.add_post("/v1/batches/{id}/cancel", self._cancel)
-        app.cleanup_ctx.append(self._going_on)
+        app.cleanup_ctx.append(self._advance_in_background)
 
-    async def _going_on(self, app: web.Application) -> AsyncIterator[None]:
+    async def _advance_in_background(self, app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self._advance())
         yield
         task.cancel()
@@ -58,7 +58,7 @@ class BatchRoutes:
     async def _advance(self) -> None:
         while True:
             self._batches.advance(time.monotonic())
-            await asyncio.sleep(_TICK_S)
+            await asyncio.sleep(_ADVANCE_EVERY_S)
 
     async def _upload(self, request: web.Request) -> web.Response:
         self._check_key(request)
@@ -104,12 +104,12 @@ class BatchRoutes:
     async def _create(self, request: web.Request) -> web.Response:
         self._check_key(request)
         try:
-            asked = _BatchRequest.model_validate(load_json(await request.read()))
+            body = _BatchRequest.model_validate(load_json(await request.read()))
         except ValidationError as error:
             raise bad_request(error) from error
-        metadata = asked.metadata or {}
+        metadata = body.metadata or {}
         now = time.monotonic()
-        batch = self._batches.create(asked.endpoint, asked.input_file_id, metadata, now)
+        batch = self._batches.create(body.endpoint, body.input_file_id, metadata, now)
         return _json(batch.to_dict())
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -128,7 +128,7 @@ class BatchRoutes:
         return _json(self._batches.cancel(request.match_info["id"]).to_dict())
 
     def _check_key(self, request: web.Request) -> None:
-        self._rehearsal.check_key(request.headers.get("Authorization", ""))
+        self._handler.check_key(request.headers.get("Authorization", ""))
 
 
 def _json(value: Any) -> web.Response:

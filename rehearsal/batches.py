@@ -1,13 +1,20 @@
-"""Batches: files of requests that are answered in their own time, for half the price."""
+"""Batches: files of requests that are answered over some time, for half the price."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from rehearsal.batch_lines import Line, LineError, join, read_lines, result_line, unanswered_line
+from rehearsal.batch_lines import (
+    BatchLine,
+    BatchRejected,
+    join,
+    read_lines,
+    result_line,
+    unanswered_line,
+)
 from rehearsal.files import Files
-from rehearsal.handler import CHAT, COMPLETIONS, Rehearsal
+from rehearsal.handler import CHAT, COMPLETIONS, RequestHandler
 from rehearsal.options import RehearsalOptions
 from rehearsal.replies import ApiError
 from rehearsal.seeded_random import draw
@@ -25,27 +32,27 @@ State = Literal[
 ENDED: Final = frozenset({"failed", "completed", "expired", "cancelled"})
 WINDOW: Final = "24h"
 _WINDOW_S = 24 * 3600
-_VALIDATING_SHARE = 0.1  # of the time a batch takes
-_LINES_AT_ONCE = 50
+_VALIDATING_SHARE = 0.1  # of the time that a batch takes
+_LINES_AT_ONCE = 50  # so that one large batch does not hold up the event loop
 
 
 @dataclass(slots=True)
 class Batch:
-    """One batch and how far it is."""
+    """One batch and its progress."""
 
     id: str
     path: str
     input_file_id: str
     metadata: Mapping[str, str]
     started: float
-    """Of the clock that the server was given."""
+    """Seconds of the monotonic clock."""
     expires: bool
     """Whether it expires when half of its lines are answered."""
     state: State = "validating"
     times: dict[str, int] = field(default_factory=dict)
-    """When it came into each state, in seconds of the epoch."""
+    """The time at which it entered each state, in seconds since the epoch."""
     errors: list[dict[str, Any]] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    lines: list[BatchLine] = field(default_factory=list)
     next_line: int = 0
     answered: list[bytes] = field(default_factory=list)
     failed: list[bytes] = field(default_factory=list)
@@ -58,12 +65,12 @@ class Batch:
 
     @property
     def enqueued_tokens(self) -> int:
-        """What it holds of the limit on enqueued tokens."""
-        taken = self.state in ("in_progress", "finalizing", "cancelling")
-        return sum(line.prompt_tokens for line in self.lines) if taken else 0
+        """The tokens that count towards the limit on enqueued tokens."""
+        is_enqueued = self.state in ("in_progress", "finalizing", "cancelling")
+        return sum(line.prompt_tokens for line in self.lines) if is_enqueued else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the API says of it."""
+        """Return the batch as the API shows it."""
         created = self.times["validating"]
         return {
             "id": self.id,
@@ -94,15 +101,15 @@ class Batch:
 
 
 class Batches:
-    """All batches of a server. They get on when `advance` is called."""
+    """All batches of a server. They make progress when `advance` is called."""
 
-    def __init__(self, rehearsal: Rehearsal, files: Files, options: RehearsalOptions) -> None:
-        self._rehearsal, self._files = rehearsal, files
+    def __init__(self, handler: RequestHandler, files: Files, options: RehearsalOptions) -> None:
+        self._handler, self._files = handler, files
         self._seed, self._options = options.seed, options.batches
         self._batches: dict[str, Batch] = {}
 
     def create(self, path: str, file_id: str, metadata: Mapping[str, str], now: float) -> Batch:
-        """Take a batch on. Whether its file will do is found out later, as real servers do.
+        """Create a batch. As with real servers, its file is validated later.
 
         Raises:
             ApiError: 400 for a path without batches, 404 for a file that does not exist.
@@ -122,7 +129,7 @@ class Batches:
         )
         batch.enter("validating")
         self._batches[batch.id] = batch
-        self._rehearsal.count_batch()
+        self._handler.count_batch()
         return batch
 
     def get(self, batch_id: str) -> Batch:
@@ -153,7 +160,7 @@ class Batches:
         }
 
     def cancel(self, batch_id: str) -> Batch:
-        """Stop a batch; what is answered already can be had, and is charged.
+        """Cancel a batch; answers that it has already remain available, and are charged.
 
         Raises:
             ApiError: 404 if there is none, 409 if it has ended.
@@ -165,7 +172,7 @@ class Batches:
         return batch
 
     def advance(self, now: float) -> None:
-        """Bring all batches on, each by a few lines at most."""
+        """Advance all batches to the time `now`, each by at most `_LINES_AT_ONCE` lines."""
         for batch in self._batches.values():
             match batch.state:
                 case "validating" if self._share(batch, now) >= _VALIDATING_SHARE:
@@ -178,7 +185,7 @@ class Batches:
                     self._end(batch, "cancelled")
 
     def _share(self, batch: Batch, now: float) -> float:
-        """Return how much of its time a batch has had, from 0 to 1."""
+        """Return the share of a batch's time that has passed, from 0 to 1."""
         seconds = self._options.seconds
         return min(1.0, (now - batch.started) / seconds) if seconds else 1.0
 
@@ -187,11 +194,11 @@ class Batches:
             content = self._files.get(batch.input_file_id).content
             batch.lines = read_lines(content, batch.path, self._options.max_lines)
             self._refuse_over_limit(batch)
-        except LineError as error:
+        except BatchRejected as error:
             batch.errors, batch.lines = [error.to_dict()], []
             batch.enter("failed")
         except ApiError as error:  # the file was deleted meanwhile
-            batch.errors = [LineError("invalid_file", error.message).to_dict()]
+            batch.errors = [BatchRejected("invalid_file", error.message).to_dict()]
             batch.enter("failed")
         else:
             batch.enter("in_progress")
@@ -201,7 +208,7 @@ class Batches:
         under_way = sum(other.enqueued_tokens for other in self._batches.values())
         own = sum(line.prompt_tokens for line in batch.lines)
         if limit is not None and under_way + own > limit:
-            raise LineError(
+            raise BatchRejected(
                 "token_limit_exceeded",
                 f"Enqueued token limit reached: {under_way + own} of {limit} enqueued tokens. "
                 "Please try again once some in_progress batches have been completed.",
@@ -214,10 +221,11 @@ class Batches:
         stop = min(due, batch.next_line + _LINES_AT_ONCE)
         for number in range(batch.next_line, stop):
             line = batch.lines[number]
-            reply = self._rehearsal.batch_reply(line.body, batch.path)
+            reply = self._handler.batch_reply(line.body, batch.path)
             results = batch.answered if reply.status == 200 else batch.failed
             results.append(result_line(number, line, reply))
         batch.next_line = stop
+        # A slow server can be late: its last lines are answered before the batch ends.
         if share >= 1 and stop == due:
             if batch.expires:
                 self._end(batch, "expired")
@@ -234,7 +242,7 @@ class Batches:
         batch.enter(state)
 
     def _results(self, batch: Batch, kind: str, rows: list[bytes]) -> str | None:
-        """Store result lines, in no order that a client could rely on."""
+        """Store result lines as a file, shuffled so that no client relies on their order."""
         if not rows:
             return None
         shuffled = sorted(rows, key=lambda row: draw(self._seed, kind, row))

@@ -12,13 +12,13 @@ MOST_LOGPROBS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """Real servers lack one thing or another, which a client has to find out."""
+    """The features of the server. Real servers lack some, which a client has to find out."""
 
     without: frozenset[Feature] = frozenset()
     reasoning: bool = False
     """Behave as reasoning models do: no `max_tokens`, no `temperature`, no log probabilities."""
     max_logprobs: int = MOST_LOGPROBS
-    """The most alternatives that are given at a token."""
+    """The largest number of alternatives at a token."""
 
     def __post_init__(self) -> None:
         if unknown := sorted(self.without - set(FEATURES)):
@@ -41,10 +41,10 @@ class Capabilities:
             )
 
     def require_logprobs(self, count: int, param: str) -> None:
-        """Refuse to give so many alternatives at a token.
+        """Refuse a request for more alternatives at a token than the server gives.
 
         Raises:
-            ApiError: 400 if there are none, or fewer.
+            ApiError: 400 if `count` is too large, or there are no log probabilities.
         """
         self.require("logprobs", param)
         if count > self.max_logprobs:
@@ -58,10 +58,10 @@ class Capabilities:
     def refuse_as_reasoning_model(
         self, *, max_tokens: bool, logprobs: bool, temperature: float | None
     ) -> None:
-        """Refuse what reasoning models do not take. The flags say what the request asks for.
+        """Refuse parameters that reasoning models do not take; the flags say which are there.
 
         Raises:
-            ApiError: 400 for the first of it.
+            ApiError: 400 for the first of them, if this is a reasoning model.
         """
         if not self.reasoning:
             return
@@ -77,7 +77,7 @@ class Capabilities:
             raise ApiError(400, message, code="unsupported_value", param="temperature")
 
 
-EVERYTHING: Final = Capabilities()
+ALL_CAPABILITIES: Final = Capabilities()
 
 
 def _unsupported(param: str, advice: str) -> ApiError:

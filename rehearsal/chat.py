@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from rehearsal.answers import answer, spoilt
-from rehearsal.exchanges import Spoken
+from rehearsal.answers import answer, with_fault
+from rehearsal.chat_logprobs import chat_logprobs
+from rehearsal.chat_requests import ChatRequest, count_tokens, read_chat_request
+from rehearsal.exchanges import RenderedAnswer
 from rehearsal.faults import ContentFault
-from rehearsal.logprobs import logprobs_of
 from rehearsal.options import RehearsalOptions
-from rehearsal.questions import Question, count_tokens, read_question
 from rehearsal.replies import Answer, Usage, completion_body
 
 
@@ -17,51 +17,51 @@ def read_chat(body: bytes, options: RehearsalOptions) -> "ChatExchange":
     Raises:
         ApiError: 400 for what this server does not do, 404 for an unknown model.
     """
-    question = read_question(body, options.models, options.capabilities)
-    return ChatExchange(question, answer(question, options.seed), options.seed)
+    request = read_chat_request(body, options.models, options.capabilities)
+    return ChatExchange(request, answer(request, options.seed), options.seed)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatExchange:
-    """A question to a chat model, with the answer that it gets if nothing goes wrong."""
+    """A chat request, and the good answer to it."""
 
-    question: Question
+    request: ChatRequest
     good: Answer
     seed: int
 
     @property
     def digest(self) -> bytes:
-        return self.question.digest
+        return self.request.digest
 
     @property
     def model(self) -> str:
-        return self.question.model
+        return self.request.model
 
     @property
     def prompt(self) -> str:
-        return self.question.prompt
+        return self.request.prompt
 
     @property
     def prompt_tokens(self) -> int:
-        return count_tokens(self.question.prompt)
+        return count_tokens(self.request.prompt)
 
-    def speak(self, fault: ContentFault | None) -> Spoken:
-        """Answer, spoilt by a fault if there is one that can strike this answer."""
-        said = spoilt(self.good, fault, self.question, self.seed) if fault else self.good
-        return Spoken(
-            completion_tokens=count_tokens(said.text),
-            fault=None if said == self.good else fault,
-            to_json=lambda usage: self._to_json(said, usage),
+    def render(self, fault: ContentFault | None) -> RenderedAnswer:
+        """Return the answer after a fault, if there is one that can apply to it."""
+        sent = with_fault(self.good, fault, self.request, self.seed) if fault else self.good
+        return RenderedAnswer(
+            completion_tokens=count_tokens(sent.text),
+            fault=None if sent == self.good else fault,
+            to_json=lambda usage: self._to_json(sent, usage),
         )
 
-    def _to_json(self, said: Answer, usage: Usage) -> bytes:
-        top = self.question.top_logprobs
+    def _to_json(self, sent: Answer, usage: Usage) -> bytes:
+        top = self.request.top_logprobs
         return completion_body(
             request_id=f"chatcmpl-rehearsal-{self.digest.hex()[:24]}",
             model=self.model,
-            answer=said,
+            answer=sent,
             usage=usage,
             logprobs=None
             if top is None
-            else logprobs_of(said.content or "", top, self.seed, self.digest),
+            else chat_logprobs(sent.content or "", top, self.seed, self.digest),
         )

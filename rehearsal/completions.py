@@ -1,6 +1,6 @@
-"""Completions of a prompt, with echo and log probabilities: from bytes to bytes.
+"""Completions of a prompt, with echo and log probabilities: from request bytes to answer bytes.
 
-The shape is that of the OpenAI API before chat, with vLLM's `prompt_logprobs` added.
+The form is that of the OpenAI API before chat, with vLLM's `prompt_logprobs` added.
 """
 
 import dataclasses
@@ -14,20 +14,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rehearsal.activations import activation
 from rehearsal.answers import ACTIVATION_LEVELS, OPENING, explanation
-from rehearsal.exchanges import Spoken
+from rehearsal.completion_logprobs import ScoredPiece, expected_numbers, score_pieces
+from rehearsal.exchanges import RenderedAnswer
 from rehearsal.faults import ContentFault
 from rehearsal.options import RehearsalOptions
-from rehearsal.refusals import bad_request, load_json, refuse_unknown_model, refuse_unsupported
 from rehearsal.replies import NOTICE, ApiError, FinishReason, Usage, usage_body
+from rehearsal.request_checks import (
+    bad_request,
+    load_json,
+    refuse_unknown_model,
+    refuse_unsupported,
+)
 from rehearsal.seeded_random import draw
-from rehearsal.token_logprobs import ScoredPiece, expected_numbers, score_pieces
-from rehearsal.tokenizer import Piece, cut
+from rehearsal.tokenizer import Piece, tokenize
 
 Logprobs = Annotated[int, Field(ge=0, le=20)]
 
 
 class CompletionRequest(BaseModel):
-    """The body of a request, as far as the answer depends on it."""
+    """The part of a request for a completion on which the answer depends."""
 
     model_config = ConfigDict(strict=True)
 
@@ -42,7 +47,7 @@ class CompletionRequest(BaseModel):
 
     @property
     def text(self) -> str:
-        """The prompt."""
+        """The prompt, which may come as a list of one."""
         return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
 
 
@@ -60,7 +65,7 @@ def read_completion(body: bytes, options: RehearsalOptions) -> "CompletionExchan
     refuse_unknown_model(request.model, options.models)
     _refuse_impossible(request, options)
     digest = hashlib.sha256(body).digest()
-    return CompletionExchange(request, digest, cut(request.text, options.seed), options.seed)
+    return CompletionExchange(request, digest, tokenize(request.text, options.seed), options.seed)
 
 
 def _refuse_impossible(request: CompletionRequest, options: RehearsalOptions) -> None:
@@ -80,12 +85,12 @@ def _refuse_impossible(request: CompletionRequest, options: RehearsalOptions) ->
 
 @dataclass(frozen=True, slots=True)
 class CompletionExchange:
-    """A prompt, and what it is continued with if nothing goes wrong."""
+    """A request for a completion, and the tokens of its prompt."""
 
     request: CompletionRequest
     digest: bytes
     pieces: list[Piece]
-    """Of the prompt."""
+    """The tokens of the prompt."""
     seed: int
 
     @property
@@ -102,45 +107,47 @@ class CompletionExchange:
 
     @property
     def _prompt_digest(self) -> bytes:
-        """What log probabilities are drawn from: they are the same whichever way they are asked."""
+        """Seeds the log probabilities, which do not depend on the way in which they are asked."""
         return hashlib.sha256(self.prompt.encode()).digest()
 
-    def speak(self, fault: ContentFault | None) -> Spoken:
-        """Answer, spoilt by a fault if there is one that can strike this answer."""
+    def render(self, fault: ContentFault | None) -> RenderedAnswer:
+        """Return the answer after a fault, if there is one that can apply to it."""
         new, finish_reason = self._continuation()
-        good = _Said(self._scored(new), finish_reason)
-        said = _spoilt(good, fault, draw(self.seed, "spoilt", self.digest)) if fault else good
-        return Spoken(
+        good = _Completion(self._scored(new), finish_reason)
+        sent = _with_fault(good, fault, draw(self.seed, "spoilt", self.digest)) if fault else good
+        return RenderedAnswer(
             completion_tokens=len(new),
-            fault=None if said == good else fault,
-            to_json=lambda usage: self._to_json(said, usage),
+            fault=None if sent == good else fault,
+            to_json=lambda usage: self._to_json(sent, usage),
         )
 
     def _continuation(self) -> tuple[list[Piece], FinishReason]:
+        """Return the new tokens: an activation after a tab, else an explanation."""
         limit = self.request.max_tokens
         line = self.prompt.rpartition("\n")[2]
         if line.endswith("\t"):
             number = str(activation(self.seed, line[:-1], ACTIVATION_LEVELS))
             return [Piece(number, number)][:limit], "length" if limit <= 1 else "stop"
-        pieces = cut(explanation(self.digest, self.prompt, self.seed), self.seed)
+        pieces = tokenize(explanation(self.digest, self.prompt, self.seed), self.seed)
         return pieces[:limit], "length" if limit < len(pieces) else "stop"
 
     def _scored(self, new: Sequence[Piece]) -> list[ScoredPiece]:
+        """Return the new tokens, after those of the prompt if it is echoed, with alternatives."""
         numbers = expected_numbers(self.pieces, self.seed)
         if len(new) == 1 and self.prompt.endswith("\t"):
             numbers[len(self.pieces)] = int(new[0].content)
         scored = score_pieces([*self.pieces, *new], numbers, self.seed, self._prompt_digest)
         return scored if self.request.echo else scored[len(self.pieces) :]
 
-    def _to_json(self, said: "_Said", usage: Usage) -> bytes:
+    def _to_json(self, sent: "_Completion", usage: Usage) -> bytes:
         choice: dict[str, Any] = {
             "index": 0,
-            "text": said.text,
+            "text": sent.text,
             "logprobs": None,
-            "finish_reason": said.finish_reason,
+            "finish_reason": sent.finish_reason,
         }
-        if self.request.logprobs is not None and said.has_logprobs:
-            choice["logprobs"] = _logprobs(said.scored, self.request.logprobs, self.request.echo)
+        if self.request.logprobs is not None and sent.has_logprobs:
+            choice["logprobs"] = _logprobs(sent.scored, self.request.logprobs, self.request.echo)
         if self.request.prompt_logprobs is not None:
             choice["prompt_logprobs"] = self._prompt_logprobs(self.request.prompt_logprobs)
         return orjson.dumps(
@@ -162,11 +169,11 @@ class CompletionExchange:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Completion:
     scored: Sequence[ScoredPiece]
     finish_reason: str
     has_logprobs: bool = True
-    """Whether log probabilities are given to whoever asked for them."""
+    """Whether log probabilities are given to a request that asks for them."""
 
     @property
     def text(self) -> str:
@@ -180,7 +187,7 @@ def _logprobs(scored: Sequence[ScoredPiece], count: int, echo: bool) -> dict[str
         end += len(entry.piece.content)
     logprobs: list[float | None] = [entry.logprob for entry in scored]
     top: list[dict[str, float] | None] = [entry.top(count) for entry in scored]
-    if echo and scored:  # nothing precedes the first token of a prompt
+    if echo and scored:  # the first token of a prompt has no log probability
         logprobs[0] = top[0] = None
     return {
         "tokens": [entry.piece.shown for entry in scored],
@@ -190,23 +197,25 @@ def _logprobs(scored: Sequence[ScoredPiece], count: int, echo: bool) -> dict[str
     }
 
 
-def _spoilt(good: _Said, fault: ContentFault, chance: int) -> _Said:
+def _with_fault(good: _Completion, fault: ContentFault, chance: int) -> _Completion:
     scored = good.scored
     match fault:
         case "refusal":
-            return _Said([], "content_filter")
+            return _Completion([], "content_filter")
         case "empty":
-            return _Said([], good.finish_reason)
+            return _Completion([], good.finish_reason)
         case "truncated":
-            return _Said(scored[: len(scored) // 2], "length")
+            return _Completion(scored[: len(scored) // 2], "length")
         case "malformed":
             text = f"{OPENING} no"
-            return _Said([ScoredPiece(Piece(text, text), 0.0, [])], "stop", has_logprobs=False)
+            return _Completion(
+                [ScoredPiece(Piece(text, text), 0.0, [])], "stop", has_logprobs=False
+            )
         case "position_missing" | "position_added":
             return _with_another_length(good, fault == "position_added", chance)
 
 
-def _with_another_length(good: _Said, longer: bool, chance: int) -> _Said:
+def _with_another_length(good: _Completion, longer: bool, chance: int) -> _Completion:
     places = [place for place, entry in enumerate(good.scored) if entry.expects_number]
     if not places:
         return good

@@ -1,4 +1,4 @@
-"""What all kinds of requests have in common: a question that was read, and what is said to it."""
+"""The interface of all kinds of request: a request that was read, and the answer to it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,11 @@ from rehearsal.replies import Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """An answer. `fault` is what makes it useless, if anything does."""
+class RenderedAnswer:
+    """An answer that is ready to be sent, once its usage is known.
+
+    `fault` is the fault that makes it useless, if any.
+    """
 
     completion_tokens: int
     fault: ContentFault | None
@@ -18,7 +21,7 @@ class Spoken:
 
 
 class Exchange(Protocol):
-    """A request that can be answered."""
+    """A valid request, which can be answered."""
 
     @property
     def digest(self) -> bytes:
@@ -33,5 +36,5 @@ class Exchange(Protocol):
     @property
     def prompt_tokens(self) -> int: ...
 
-    def speak(self, fault: ContentFault | None) -> Spoken:
-        """Answer, spoilt by a fault if there is one that can strike this answer."""
+    def render(self, fault: ContentFault | None) -> RenderedAnswer:
+        """Return the answer after a fault, if there is one that can apply to it."""

@@ -1,4 +1,4 @@
-"""The faults a rehearsal meets on purpose, and which of them strikes when."""
+"""Faults that the server makes on purpose, and the choice of those that strike a request."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -17,10 +17,10 @@ CONTENT_FAULTS: Final[tuple[ContentFault, ...]] = get_args(ContentFault)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRates:
-    """How often each fault strikes: probabilities from 0 to 1.
+    """The probability of each fault, from 0 to 1.
 
-    The first four leave the question without an answer and are free. The next one only delays
-    it. The last six are answers that are paid for and of no use.
+    With one of the first four the request gets no answer, and costs nothing. `slow` only delays the
+    answer. The last six make answers useless, which are paid for all the same.
     """
 
     rate_limit: float = 0.0
@@ -34,29 +34,29 @@ class FaultRates:
     slow: float = 0.0
     """The reply takes `slow_seconds` longer."""
     malformed: float = 0.0
-    """The content is broken JSON, or not what was asked."""
+    """The content is broken JSON, or not what was asked for."""
     truncated: float = 0.0
     """Half of the content, with finish_reason "length"."""
     refusal: float = 0.0
     """No content, and `refusal` set on the message."""
     empty: float = 0.0
-    """Content of no characters."""
+    """The content is an empty text."""
     position_missing: float = 0.0
-    """A simulation of fewer tokens than were asked for; other answers stay whole."""
+    """A simulation has a token less than was asked for; other answers do not change."""
     position_added: float = 0.0
-    """A simulation of more."""
+    """A simulation has a token more than was asked for; other answers do not change."""
 
     @classmethod
     def named(cls, rates: Iterable[tuple[str, float]]) -> Self:
-        """Make rates from pairs of kind and rate; of the same kind twice, the last counts.
+        """Make rates from pairs of kind and rate; if a kind is there twice, the last one counts.
 
         Raises:
-            ValueError: If there is no such kind, or a rate is impossible.
+            ValueError: There is no such kind, or a rate is impossible.
         """
-        known = [field.name for field in fields(cls)]
+        kinds = [field.name for field in fields(cls)]
         chosen = dict(rates)
-        if unknown := [kind for kind in chosen if kind not in known]:
-            raise ValueError(f"faults: {unknown[0]!r} is none of {', '.join(known)}")
+        if unknown := [kind for kind in chosen if kind not in kinds]:
+            raise ValueError(f"faults: {unknown[0]!r} is none of {', '.join(kinds)}")
         return cls(**chosen)
 
     def __post_init__(self) -> None:
@@ -80,21 +80,24 @@ class FaultRates:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Decides which fault strikes a question.
+    """Decides which fault strikes a request.
 
-    A draw depends on the body and on how often that body has been here, and on nothing else:
-    other questions, their order and their number change nothing. So a run meets the same faults
-    however many workers it has, and a question that is asked again draws anew and passes in the
-    end.
+    The decision depends on the body and on how often that body has come, and not on other requests,
+    their order or number. So a run meets the same faults with any number of workers, and a request
+    that is sent again is decided anew, so that it succeeds in the end.
     """
 
     rates: FaultRates
     seed: int
 
     def transport(self, digest: bytes, seen: int) -> TransportFault | None:
-        """Return what keeps the reply from coming. `seen`: earlier arrivals of the same body."""
+        """Return the fault that prevents an answer, if any.
+
+        `seen` is the number of earlier arrivals of the same body.
+        """
         if not self.rates.any_transport:
             return None
+        # One draw decides among all kinds: each has an interval of [0, 1) as long as its rate.
         point = uniform(self.seed, "transport", digest, seen)
         for kind in TRANSPORT_FAULTS:
             point -= getattr(self.rates, kind)
@@ -103,10 +106,11 @@ class Faults:
         return None
 
     def content(self, digest: bytes, replies: int) -> ContentFault | None:
-        """Return what is wrong with the answer. `replies`: earlier answers to the same body.
+        """Return the fault in the answer, if any.
 
-        Arrivals that got no answer do not count here: how often a client was held up by a limit
-        depends on the clock, and what the answer says must not.
+        `replies` is the number of earlier answers to the same body. Arrivals without an answer are
+        not counted: how often a client is refused by a limit depends on the clock, on which the
+        content of answers must not depend.
         """
         if not self.rates.any_content:
             return None

@@ -1,4 +1,4 @@
-"""Files that are uploaded, and those that batches leave, kept in memory."""
+"""Uploaded files and the result files of batches, kept in memory."""
 
 import time
 from dataclasses import dataclass, field
@@ -9,8 +9,6 @@ from rehearsal.replies import ApiError
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file."""
-
     id: str
     name: str
     purpose: str
@@ -18,7 +16,7 @@ class StoredFile:
     created_at: int = field(default_factory=lambda: int(time.time()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the API says of it."""
+        """Return the file as the API shows it, without its content."""
         return {
             "id": self.id,
             "object": "file",
@@ -54,7 +52,7 @@ class Files:
         return self._files[file_id]
 
     def delete(self, file_id: str) -> dict[str, Any]:
-        """Forget a file and return what the API says then.
+        """Delete a file and return the API's answer.
 
         Raises:
             ApiError: 404 if there is none.

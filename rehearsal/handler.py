@@ -1,4 +1,4 @@
-"""From the bytes of a request to the reply: keys, limits, credit, faults, answers, account."""
+"""Handles requests for completions, from bytes to reply: key, limits, credit, faults, account."""
 
 import hmac
 import math
@@ -8,30 +8,30 @@ from typing import Final
 from rehearsal.account import Account, Stats
 from rehearsal.chat import read_chat
 from rehearsal.completions import read_completion
-from rehearsal.exchanges import Exchange, Spoken
+from rehearsal.exchanges import Exchange, RenderedAnswer
 from rehearsal.faults import Faults, TransportFault
-from rehearsal.limits import RateLimits
 from rehearsal.options import RehearsalOptions
-from rehearsal.prefixes import PrefixCache
+from rehearsal.prefix_cache import PrefixCache
+from rehearsal.rate_limits import RateLimits
 from rehearsal.replies import ApiError, Reply, Usage
 from rehearsal.seeded_random import draw, uniform
 
 CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
 RETRY_AFTER_S = 1.0
-"""What the fault rate_limit asks for."""
+"""The Retry-After of the fault rate_limit."""
 _READERS: Final[Mapping[str, Callable[[bytes, RehearsalOptions], Exchange]]] = {
     CHAT: read_chat,
     COMPLETIONS: read_completion,
 }
 
 
-class Dropped(Exception):
+class ConnectionDropped(Exception):
     """The connection is to be closed without a reply."""
 
 
-class Rehearsal:
-    """Decides on each request at once and by itself; waiting and sending is the server's."""
+class RequestHandler:
+    """Makes the reply to each request at once; waiting and sending is left to the server."""
 
     def __init__(self, options: RehearsalOptions) -> None:
         self._options = options
@@ -54,7 +54,7 @@ class Rehearsal:
         """Check an Authorization header.
 
         Raises:
-            ApiError: 401 if it does not hold the key.
+            ApiError: 401 if it does not contain the key.
         """
         if self._options.api_key is None:
             return
@@ -66,13 +66,13 @@ class Rehearsal:
         """Return the reply to a request for a completion.
 
         Args:
-            body: Of the request, as it came.
-            authorization: The header of that name; empty if there was none.
-            now: Seconds of a clock that does not go back.
-            path: Of the request: CHAT or COMPLETIONS.
+            body: The body of the request, unchanged.
+            authorization: The header of that name; empty if there is none.
+            now: Seconds of a monotonic clock.
+            path: The path of the request: CHAT or COMPLETIONS.
 
         Raises:
-            Dropped: If a fault says so.
+            ConnectionDropped: The fault `drop` strikes the request.
         """
         self._account.request(now)
         try:
@@ -87,7 +87,7 @@ class Rehearsal:
             return self._error_reply(error, now)
 
     def batch_reply(self, body: bytes, path: str) -> Reply:
-        """Return the reply to a line of a batch: no limits, half the price, faults of its own."""
+        """Return the reply to a line of a batch: no limits, no transport faults, half the price."""
         self._account.batch_line()
         try:
             exchange = _READERS[path](body, self._options)
@@ -99,43 +99,45 @@ class Rehearsal:
             self._fail_line(exchange.digest)
         except ApiError as error:
             return Reply(error.status, error.body())
-        spoken = self._speak(exchange)
-        usage = self._use(exchange, spoken)
-        self._account.answered(exchange.digest, usage, spoken.fault, in_batch=True)
-        return Reply(200, spoken.to_json(usage))
+        rendered = self._render(exchange)
+        usage = self._use(exchange, rendered)
+        self._account.answered(exchange.digest, usage, rendered.fault, in_batch=True)
+        return Reply(200, rendered.to_json(usage))
 
     def _fail_line(self, digest: bytes) -> None:
+        """Raise an ApiError if the line of a batch fails."""
         seed, seen = self._options.seed, self._account.seen(digest)
         if uniform(seed, "line", digest, seen) < self._options.batches.line_failures:
             self._account.failed(digest, "batch_line")
             chance = draw(seed, "status", digest, seen)
             raise _fault_error("rate_limit_bare" if chance % 4 == 3 else "server_error", chance)
 
-    def _speak(self, exchange: Exchange) -> Spoken:
+    def _render(self, exchange: Exchange) -> RenderedAnswer:
         replies = self._account.replies(exchange.digest)
-        return exchange.speak(self._faults.content(exchange.digest, replies))
+        return exchange.render(self._faults.content(exchange.digest, replies))
 
-    def _use(self, exchange: Exchange, spoken: Spoken) -> Usage:
+    def _use(self, exchange: Exchange, rendered: RenderedAnswer) -> Usage:
         cached = self._prefixes.cached_tokens(exchange.model, exchange.prompt)
         return Usage(
             prompt_tokens=exchange.prompt_tokens,
             cached_tokens=min(cached, exchange.prompt_tokens),
-            completion_tokens=spoken.completion_tokens,
+            completion_tokens=rendered.completion_tokens,
         )
 
     def _answer(self, exchange: Exchange, now: float) -> Reply:
         digest = exchange.digest
-        spoken = self._speak(exchange)
-        tokens = exchange.prompt_tokens + spoken.completion_tokens
+        rendered = self._render(exchange)
+        tokens = exchange.prompt_tokens + rendered.completion_tokens
         self._refuse_without_credit()
         self._refuse_over_limit(tokens, now)
         seen = self._account.seen(digest)
         self._fail(digest, seen, now)
+        # Only requests that are answered take tokens; refused ones take nothing.
         self._limits.take(tokens, now)
-        usage = self._use(exchange, spoken)
-        self._account.answered(digest, usage, spoken.fault)
+        usage = self._use(exchange, rendered)
+        self._account.answered(digest, usage, rendered.fault)
         headers, delay_s = self._limits.headers(now), self._delay(digest, seen)
-        return Reply(200, spoken.to_json(usage), headers, delay_s=delay_s)
+        return Reply(200, rendered.to_json(usage), headers, delay_s=delay_s)
 
     def _refuse_without_credit(self) -> None:
         credit = self._options.credit_usd
@@ -161,13 +163,14 @@ class Rehearsal:
             )
 
     def _fail(self, digest: bytes, seen: int, now: float) -> None:
+        """Raise ApiError or ConnectionDropped if a transport fault strikes the request."""
         fault = self._faults.transport(digest, seen)
         if fault is None:
             return
         self._account.failed(digest, fault)
         self._limits.take(0, now)  # a request that fails counts towards requests per minute
         if fault == "drop":
-            raise Dropped
+            raise ConnectionDropped
         raise _fault_error(fault, draw(self._options.seed, "status", digest, seen))
 
     def _delay(self, digest: bytes, seen: int) -> float:

@@ -1,25 +1,25 @@
-"""What a rehearsal server is told when it starts."""
+"""The options of a rehearsal server, checked when it starts."""
 
 from dataclasses import dataclass, field
 
-from rehearsal.capabilities import EVERYTHING, Capabilities
+from rehearsal.capabilities import ALL_CAPABILITIES, Capabilities
 from rehearsal.faults import FaultRates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """How batches go."""
+    """Duration, faults and limits of batches."""
 
     seconds: float = 2.0
-    """How long one takes; 0 is as fast as it can."""
+    """The time that a batch takes; 0 is as fast as possible."""
     expiries: int = 0
-    """So many batches, the first ones, expire when half of their lines are answered."""
+    """How many batches, from the first, expire when half of their lines are answered."""
     line_failures: float = 0.0
-    """Share of lines that come back with an error; sent again, a line draws anew."""
+    """Share of lines that fail; a line that is sent again is decided anew."""
     max_lines: int = 50_000
     max_bytes: int = 200 * 1024**2
     max_enqueued_tokens: int | None = None
-    """A batch that would exceed this, with all that are under way, fails after its creation."""
+    """A batch that would exceed this, together with all unfinished ones, fails validation."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.line_failures <= 1:
@@ -38,23 +38,23 @@ class RehearsalOptions:
 
     host: str = "127.0.0.1"
     port: int = 0
-    """0 takes any free port."""
+    """0 chooses any free port."""
     seed: int = 0
     latency_ms: float = 0.0
     latency_jitter_ms: float = 0.0
-    """An answer takes latency_ms and up to this much more."""
+    """An answer takes latency_ms plus a random time up to this."""
     slow_seconds: float = 5.0
-    """What the fault `slow` adds."""
+    """The time that the fault `slow` adds."""
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
-    """Prompt and completion tokens that are used, not those that max_tokens would allow."""
+    """Limits the tokens of prompts and answers, not those that max_tokens would allow."""
     api_key: str | None = field(default=None, repr=False)
     faults: FaultRates = field(default_factory=FaultRates)
-    capabilities: Capabilities = EVERYTHING
+    capabilities: Capabilities = ALL_CAPABILITIES
     credit_usd: float | None = None
-    """Once this much is spent, every question gets 429 insufficient_quota."""
+    """Once this much is spent, every request gets 429 insufficient_quota."""
     models: tuple[str, ...] = ("rehearsal",)
-    """The names it answers to; an empty tuple takes any name."""
+    """The names of the models that exist; with an empty tuple, any name will do."""
     input_price: float = 0.15
     cached_input_price: float = 0.075
     output_price: float = 0.60

@@ -1,4 +1,4 @@
-"""The shapes of what goes back over the wire."""
+"""The replies of the server: HTTP responses, errors, chat completions, usage."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,7 +12,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP response, and how long it is held back."""
+    """One HTTP response, to be sent after `delay_s` seconds."""
 
     status: int
     body: bytes
@@ -22,7 +22,7 @@ class Reply:
 
 
 class ApiError(Exception):
-    """A reply other than 200, in the shape the OpenAI API gives its errors."""
+    """A reply with a status other than 200, in the form of OpenAI's errors."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the assistant says; `content` is None where it refuses."""
+    """The assistant's message; `content` is None if it refuses."""
 
     content: str | None
     refusal: str | None = None
@@ -65,7 +65,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """What is paid for."""
+        """The text that is paid for."""
         return self.content or self.refusal or ""
 
 
@@ -73,7 +73,7 @@ class Answer:
 class Usage:
     prompt_tokens: int
     cached_tokens: int
-    """Those of the prompt tokens that a prefix cache held."""
+    """The prompt tokens that were in the prefix cache."""
     completion_tokens: int
 
 
@@ -87,7 +87,7 @@ def completion_body(
 ) -> bytes:
     """Return a chat completion as JSON.
 
-    `created` is always 0: the same question gets the same bytes, today and tomorrow.
+    `created` is always 0, so that the same request always gets the same bytes.
     """
     choice = {
         "index": 0,

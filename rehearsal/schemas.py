@@ -1,4 +1,4 @@
-"""Filling a JSON schema with something that is valid for it."""
+"""Making up values that are valid for a JSON schema."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,14 +27,14 @@ _KEYWORDS: dict[str, type | tuple[type, ...]] = {
     "$defs": dict,
 }
 _ANNOTATIONS = frozenset({"$schema", "$id", "title", "description", "default", "examples"})
-_DEEPEST = 20
+_MAX_DEPTH = 20  # of properties in properties, because a `$ref` may refer to itself
 _WORDS = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "heath", "iris")
 _N_WORDS = 8  # of a text
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaFiller:
-    """Makes values for schemas; the same seed, question and place make the same value.
+    """Makes values for schemas, which depend on the seed, the request and the place in the schema.
 
     Objects with the properties "0" to "n-1", all with the same enum of integers, are taken for
     the simulation of a neuron and filled with activations.
@@ -42,21 +42,21 @@ class SchemaFiller:
 
     seed: int
     digest: bytes
-    """Of the question."""
+    """SHA-256 of the request."""
     texts: Sequence[Mapping[str, str]] = ()
-    """Tokens by position, for simulations; a position that is missing stands for itself.
+    """Tokens by position, for simulations; a missing position is its own token.
 
-    Text n belongs to the property "n", if that holds a simulation, and text 0 to a schema that is
-    one itself.
+    Text n is that of the property "n" if that is a simulation, and text 0 that of a schema which is
+    a simulation itself.
     """
     definitions: Mapping[str, Any] = field(default_factory=dict)
-    """What `$ref` refers to."""
+    """The schemas to which `$ref` refers, by name."""
 
     def fill(self, schema: dict[str, Any], place: str = "schema") -> Any:
         """Return a value for the schema.
 
         Raises:
-            ApiError: 400 where the schema uses what this cannot honour.
+            ApiError: 400 if the schema has a keyword or value that is not supported.
         """
         _refuse_keywords(schema, place)
         if "$ref" in schema:
@@ -85,16 +85,16 @@ class SchemaFiller:
         raise _unsupported(place, f"type {kind!r}")
 
     def _definition(self, reference: str, place: str) -> dict[str, Any]:
-        found = self.definitions.get(reference.removeprefix("#/$defs/"))
-        if not isinstance(found, dict) or "$ref" in found or place.count(".") > _DEEPEST:
+        schema = self.definitions.get(reference.removeprefix("#/$defs/"))
+        if not isinstance(schema, dict) or "$ref" in schema or place.count(".") > _MAX_DEPTH:
             raise _unsupported(place, f"$ref: {reference!r}")
-        return found
+        return schema
 
     def _choose(self, options: Sequence[Any], place: str) -> Any:
         return options[draw(self.seed, self.digest, place) % len(options)]
 
     def _words(self, place: str) -> str:
-        """Return a text; those of different places are hardly ever the same."""
+        """Return a text of words; texts of different places are hardly ever the same."""
         return " ".join(self._choose(_WORDS, f"{place} {n}") for n in range(_N_WORDS))
 
     def _object(self, schema: dict[str, Any], place: str) -> dict[str, Any]:
@@ -102,8 +102,8 @@ class SchemaFiller:
         if missing := [name for name in schema.get("required", []) if name not in properties]:
             raise _unsupported(place, f"required properties without a schema: {missing}")
         if levels := _activation_levels(orjson.dumps(properties)):
-            shown = self._text_at(place)
-            tokens = [shown.get(position, position) for position in properties]
+            text = self._text_at(place)
+            tokens = [text.get(position, position) for position in properties]
             return dict(zip(properties, activations(self.seed, tokens, levels), strict=True))
         return {name: self.fill(inner, f"{place}.{name}") for name, inner in properties.items()}
 
@@ -131,9 +131,10 @@ class SchemaFiller:
         return float(min(max(value, low), high))
 
 
+# Cached, because all requests of a run have the same few schemas.
 @lru_cache(maxsize=1024)
 def _activation_levels(properties_json: bytes) -> tuple[int, ...] | None:
-    """Return the levels of a simulation, ascending; None if this is not the schema of one."""
+    """Return the levels of a simulation, ascending; None if the properties are not of one."""
     properties = orjson.loads(properties_json)
     if list(properties) != [str(position) for position in range(len(properties))]:
         return None

@@ -1,7 +1,7 @@
-"""An OpenAI-compatible server that is no language model, to rehearse a run before paying for one.
+"""An OpenAI-compatible server with made-up answers, to rehearse a run before paying for one.
 
-Its answers follow from a seed and the request alone, so that a rehearsal can be repeated; its
-limits, prices and faults are those it is told.
+Its answers depend on a seed and the request alone, so that a rehearsal can be repeated. Its limits,
+prices and faults are options.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from aiohttp import web
 
 from rehearsal.account import Stats
 from rehearsal.batch_routes import BatchRoutes
-from rehearsal.handler import CHAT, COMPLETIONS, Dropped, Rehearsal
+from rehearsal.handler import CHAT, COMPLETIONS, ConnectionDropped, RequestHandler
 from rehearsal.options import RehearsalOptions
 from rehearsal.replies import NOTICE, ApiError
 
-_REHEARSAL: Final = web.AppKey("rehearsal", Rehearsal)
-_LARGEST_BODY = 16 * 1024**2
+_HANDLER: Final = web.AppKey("rehearsal", RequestHandler)
+_MAX_BODY = 16 * 1024**2
 _START_TIMEOUT_S = 30.0
 _SHUTDOWN_TIMEOUT_S = 0.2
 
@@ -45,19 +45,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_app(options: RehearsalOptions) -> web.Application:
-    """Build the server. Each application has a clock, limits and an account of its own."""
-    rehearsal = Rehearsal(options)
-    endpoints = _Endpoints(rehearsal, options)
-    app = web.Application(middlewares=[_errors_as_json], client_max_size=_LARGEST_BODY)
-    app[_REHEARSAL] = rehearsal
+    """Build the server. Each application has its own limits and its own account."""
+    handler = RequestHandler(options)
+    routes = _Routes(handler, options)
+    app = web.Application(middlewares=[_errors_as_json], client_max_size=_MAX_BODY)
+    app[_HANDLER] = handler
     app.on_response_prepare.append(_sign)
-    app.router.add_get("/", endpoints.front_page)
-    app.router.add_get("/health", endpoints.health)
-    app.router.add_get("/rehearsal/stats", endpoints.stats)
-    app.router.add_get("/v1/models", endpoints.models)
-    app.router.add_post(CHAT, endpoints.complete)
-    app.router.add_post(COMPLETIONS, endpoints.complete)
-    BatchRoutes(rehearsal, options).add_to(app)
+    app.router.add_get("/", routes.front_page)
+    app.router.add_get("/health", routes.health)
+    app.router.add_get("/rehearsal/stats", routes.stats)
+    app.router.add_get("/v1/models", routes.models)
+    app.router.add_post(CHAT, routes.complete)
+    app.router.add_post(COMPLETIONS, routes.complete)
+    BatchRoutes(handler, options).add_to(app)
     return app
 
 
@@ -65,7 +65,7 @@ def serve(options: RehearsalOptions) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        OSError: If the address cannot be listened on.
+        OSError: The server cannot listen on the address.
     """
     asyncio.run(_serve(options))
 
@@ -74,7 +74,7 @@ class RehearsalServer:
     """The server in a background thread, for the length of a `with` block.
 
     Attributes:
-        base_url: Where the API is, such as "http://127.0.0.1:40123/v1". Set on entering.
+        base_url: The API's base URL, such as "http://127.0.0.1:40123/v1". Set on entering.
     """
 
     base_url: str
@@ -101,13 +101,13 @@ class RehearsalServer:
         self._thread.join()
 
     def stats(self) -> Stats:
-        """Return the account; the last one once the server has stopped."""
+        """Return the account; after the server has stopped, its final state."""
         if not self._thread.is_alive():
-            return self._app[_REHEARSAL].stats()
+            return self._app[_HANDLER].stats()
         return asyncio.run_coroutine_threadsafe(self._stats(), self._loop).result()
 
     async def _stats(self) -> Stats:
-        return self._app[_REHEARSAL].stats()
+        return self._app[_HANDLER].stats()
 
     def _run(self) -> None:
         try:
@@ -124,9 +124,9 @@ class RehearsalServer:
             await stop.wait()
 
 
-class _Endpoints:
-    def __init__(self, rehearsal: Rehearsal, options: RehearsalOptions) -> None:
-        self._rehearsal = rehearsal
+class _Routes:
+    def __init__(self, handler: RequestHandler, options: RehearsalOptions) -> None:
+        self._handler = handler
         self._models = options.models or ("rehearsal",)
         self._count = 0
 
@@ -136,8 +136,9 @@ class _Endpoints:
         self._count += 1
         try:
             authorization = request.headers.get("Authorization", "")
-            reply = self._rehearsal.reply(body, authorization, started, request.path)
-        except Dropped:
+            reply = self._handler.reply(body, authorization, started, request.path)
+        except ConnectionDropped:
+            # aiohttp wants a response, which the closed connection does not send.
             _hang_up(request)
             return web.Response()
         if reply.delay_s > 0:
@@ -152,7 +153,7 @@ class _Endpoints:
         )
 
     async def models(self, request: web.Request) -> web.Response:
-        self._rehearsal.check_key(request.headers.get("Authorization", ""))
+        self._handler.check_key(request.headers.get("Authorization", ""))
         models = [
             {"id": name, "object": "model", "created": 0, "owned_by": NOTICE, "description": NOTICE}
             for name in self._models
@@ -160,7 +161,7 @@ class _Endpoints:
         return _json({"object": "list", "data": models})
 
     async def stats(self, request: web.Request) -> web.Response:
-        return _json(self._rehearsal.stats())
+        return _json(self._handler.stats())
 
     async def health(self, request: web.Request) -> web.Response:
         return _json({"status": "ok", "description": NOTICE})
@@ -196,7 +197,7 @@ def _json(value: Any) -> web.Response:
 
 @asynccontextmanager
 async def _running(app: web.Application, options: RehearsalOptions) -> AsyncIterator[str]:
-    """Listen while the context is open. Yields the URL, with the port that was found."""
+    """Listen while the context is open. Yields the URL, with the port that was chosen."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery, bootsteps
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
-from neurogloss.stages import ON_A_GPU
+from neurogloss.stages import GPU_STAGES
 
 VISIBILITY_TIMEOUT_S = 3600  # far above the longest task; the shard's lease brings it back sooner
 
@@ -22,7 +22,7 @@ app.conf.update(
     task_serializer="json",
     accept_content=["json"],
     task_routes={
-        **{f"worker.{stage}": {"queue": "gpu"} for stage in ON_A_GPU},
+        **{f"worker.{stage}": {"queue": "gpu"} for stage in GPU_STAGES},
         "worker.*": {"queue": "api"},
     },
     worker_prefetch_multiplier=1,

@@ -18,7 +18,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import heartbeats, runs, shards
 from db.session import is_away, make_engine, transaction
 from neurogloss.config.settings import Settings
-from neurogloss.errors import Interrupted, LeaseLost, NeuroglossError, RunError, Waiting
+from neurogloss.errors import (
+    InputError,
+    Interrupted,
+    LeaseLost,
+    NeuroglossError,
+    RunError,
+    Waiting,
+)
 from worker.outages import first_line_of, retry_while_db_down
 from worker.process_calls import ProcessCalls
 from worker.run import load_run
@@ -193,7 +200,8 @@ def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None
             "shard %d (%s) goes back: %s", claim.shard_id, claim.stage, first_line_of(error)
         )
         process.stop.wait(OUTAGE_PAUSE_S)
-    elif not isinstance(error, NeuroglossError):
+    elif not isinstance(error, NeuroglossError) or isinstance(error, InputError):
+        # Inputs are checked before a run is created: an InputError here is a defect too.
         log.exception("shard %d (%s) failed", claim.shard_id, claim.stage, exc_info=error)
 
     def settle() -> None:

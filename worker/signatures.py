@@ -2,10 +2,10 @@
 
 from celery.canvas import Signature
 
-from neurogloss.stages import ON_A_GPU, STAGES
+from neurogloss.stages import GPU_STAGES, STAGES
 from worker.app import app
 
-QUEUES = {stage: "gpu" if stage in ON_A_GPU else "api" for stage in STAGES}
+QUEUES = {stage: "gpu" if stage in GPU_STAGES else "api" for stage in STAGES}
 
 
 def batches(run_id: int) -> Signature:

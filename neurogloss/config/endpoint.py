@@ -1,44 +1,50 @@
-"""The tables of a run's configuration that say how an endpoint is asked."""
+"""The tables of a run's configuration about endpoints: address, limits, prices, batches."""
 
 from typing import Annotated, Literal
 
 import httpx
 from pydantic import Field, field_validator
 
-from neurogloss.config.section import Amount, Positive, Seconds, Section, Text, Tokens
+from neurogloss.config.section import Positive, Seconds, Section, Text, TokenCount, TokenPrice
 
 
 class PricesConfig(Section):
     """USD per million tokens."""
 
-    input: Amount
-    output: Amount
-    cached_input: Amount | None = None
+    input: TokenPrice
+    output: TokenPrice
+    cached_input: TokenPrice | None = None
 
 
 class BatchesConfig(Section):
-    """How questions are put into batches, where an endpoint has mode = "batch".
+    """Limits of batches, for an endpoint with mode = "batch".
 
-    A batch is submitted when it is full, or when its oldest question has waited for `fill_s`.
-    `max_enqueued_tokens` are prompt tokens of all batches under way; what the endpoint refuses
-    lowers it.
+    A batch is submitted when it has `max_lines` or `max_bytes`, or when its oldest call has waited
+    for `fill_s` seconds. `max_enqueued_tokens` limits the prompt tokens of all submitted batches;
+    it is lowered when the endpoint refuses a batch for it. Submitted batches are polled every
+    `poll_s` seconds.
     """
 
+    # The upper bounds of lines and bytes are those of OpenAI's Batch API.
     max_lines: Annotated[int, Field(ge=1, le=50_000)] = 20_000
     max_bytes: Annotated[int, Field(ge=1_000, le=200_000_000)] = 190_000_000
     max_under_way: Positive = 16
-    max_enqueued_tokens: Tokens | None = None
+    max_enqueued_tokens: TokenCount | None = None
     fill_s: Annotated[float, Field(ge=0, le=7 * 86_400, allow_inf_nan=False)] = 60.0
     poll_s: Seconds = 15.0
 
 
 class EndpointConfig(Section):
-    """An OpenAI-compatible API with its limits; the key is read from the environment, by name."""
+    """An OpenAI-compatible API and its limits over all workers.
 
+    `api_key_env` names the environment variable that holds the key. `prices` are by model.
+    """
+
+    # No "@", because a URL with a password in it would be stored and shown.
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     requests_per_minute: Positive | None = None
-    tokens_per_minute: Tokens | None = None
+    tokens_per_minute: TokenCount | None = None
     max_in_flight: Positive = 64
     timeout_s: Seconds = 120.0
     mode: Literal["online", "batch"] = "online"
@@ -51,7 +57,7 @@ class EndpointConfig(Section):
         try:
             host = httpx.URL(value).host
         except httpx.InvalidURL as error:
-            raise ValueError(f"it is no URL: {error}") from None
+            raise ValueError(f"it is not a URL: {error}") from None
         if not host:
-            raise ValueError("it is no URL: there is no host in it")
+            raise ValueError("it is not a URL: there is no host in it")
         return value

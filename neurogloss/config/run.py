@@ -1,7 +1,7 @@
-"""The frozen configuration of a run: what its TOML file may say, and the defaults.
+"""The configuration of a run: the keys of its TOML file, their types, ranges and defaults.
 
-Every key is checked here, by name, before anything is started. Unknown keys, wrong types and
-impossible values are refused.
+Every key is checked before anything is started. Unknown keys, wrong types and impossible values
+are refused with a message that names the key.
 """
 
 import hashlib
@@ -15,18 +15,21 @@ from neurogloss.config.section import Name, NotNegative, Positive, Section, Seed
 from neurogloss.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 from neurogloss.stages import NEURON_STAGES
 
-Place = Annotated[list[NotNegative], Field(min_length=2, max_length=2)]  # [layer, neuron]
+NeuronIndex = Annotated[list[NotNegative], Field(min_length=2, max_length=2)]  # [layer, neuron]
 
 
 class SubjectConfig(Section):
-    """What is explained: a hub id, a local folder in Hugging Face format, or `demo`."""
+    """The subject model: a hub id, a local folder in Hugging Face format, or `demo`."""
 
     model: Text = "demo"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class CorpusConfig(Section):
-    """What the subject reads: a hub data set, a file or folder of .txt / .jsonl, `python-docs`."""
+    """The text that the subject model reads, cut into excerpts.
+
+    `source` is a hub data set, a file or folder of .txt, .jsonl or .parquet, or `python-docs`.
+    """
 
     source: Text = "python-docs"
     excerpts: Positive = 50_000
@@ -35,10 +38,10 @@ class CorpusConfig(Section):
 
 
 class RecordsConfig(Section):
-    """What is kept for each neuron.
+    """How many activation records of each kind are kept for each neuron.
 
-    With `run`, the records are those of another run, imported or not, which reads the same corpus
-    with the same subject model: nothing is collected, and what is said of these does not count.
+    With `run`, the records are copied from that other run, imported or not. Nothing is collected
+    then, and corpus and subject model are those of the other run, whatever this one says of them.
     """
 
     top: Positive = 20
@@ -48,20 +51,22 @@ class RecordsConfig(Section):
 
 
 class NeuronsConfig(Section):
-    """Which neurons: all, or some layers, or a seeded sample of each layer."""
+    """The neurons to explain: all, those of some layers, or a seeded sample of each layer."""
 
     layers: Literal["all"] | list[NotNegative] = "all"
     per_layer: Literal["all"] | Positive = "all"
 
 
 class ExplainerConfig(Section):
-    """Who explains. `llm` is shown records, `token_space` the tokens of highest mean activation.
+    """The explainer.
 
-    `lookup` names these tokens, without any call. `stored` takes the explanations of the run that
-    the records are from.
+    `llm` shows records to a model, `token_space` the tokens of highest mean activation. `lookup`
+    names these tokens without a call. `stored` takes the explanations of the run in `records.run`.
 
-    Of so many `candidates` the one is kept that predicts the calibration split best. With `revise`,
-    it is tried on `sentences` that the explainer writes for it, and revised by what they show.
+    Of `candidates` drafts the one is kept that predicts the calibration split best. With `revise`,
+    the explainer writes test `sentences` for it, and revises it by the neuron's activations on
+    them. Their number is a multiple of 4: half should make the neuron fire, and half of each kind
+    is kept for judging the revision.
     """
 
     kind: Literal["llm", "token_space", "lookup", "stored"] = "llm"
@@ -73,7 +78,7 @@ class ExplainerConfig(Section):
 
     @property
     def has_candidates(self) -> bool:
-        """Whether a neuron's explanation is one of several."""
+        """Whether a neuron has several candidates for its explanation."""
         return self.candidates > 1 or self.revise
 
     @model_validator(mode="after")
@@ -87,12 +92,13 @@ class ExplainerConfig(Section):
 
 
 class SimulatorConfig(Section):
-    """Who simulates, and how it is asked; for `auto`, see `neurogloss.llm.probe`.
+    """The simulator; `auto` chooses its kind by probing the endpoint (`neurogloss.llm.probe`).
 
-    `json` has a chat model write an integer for each token. `chat_logprobs` reads what else it
-    could have written. `echo_logprobs` reads the log probabilities of a prompt. `token_by_token`
-    makes one call for each token. `lookup` makes none. `json` can ask for several records of a
-    neuron in one call: that is cheaper, and not what the paper does.
+    `json` has a chat model write an integer for each token. `chat_logprobs` reads the log
+    probabilities of that answer too. `echo_logprobs` reads the log probabilities of a prompt.
+    `token_by_token` makes one call for each token. `lookup` makes none. `json` can simulate several
+    records of a neuron in one call (`records_per_call`), which is cheaper, but not what the paper
+    does.
     """
 
     kind: Literal["auto", "json", "chat_logprobs", "echo_logprobs", "token_by_token", "lookup"] = (
@@ -110,13 +116,13 @@ class SimulatorConfig(Section):
 
 
 class ScoringConfig(Section):
-    """How many records of the valid split are simulated and scored.
+    """Scoring: how many records of the valid split are simulated, and which scores are computed.
 
-    `calibration` names ways to bring simulations to the scale of the activations, by simulating as
-    many records of the calibration split. `also` names further scorers, which make a call for each
-    neuron: see `ScorerConfig`.
-    `baselines` says whether predictions that need no call are scored on them too. On the way, the
-    corpus is read once more, or, where a layer has many neurons, a few times more.
+    `baselines` scores predictions that need no call on the same records. For them the corpus is
+    read once more, or several times if the sums of all layers do not fit into memory.
+    `calibration` names the kinds of calibration after which simulations are scored as well; as many
+    records of the calibration split are simulated for it. `also` names scorers that make a further
+    call for each neuron: see `ScorerConfig`.
     """
 
     top: Positive = 5
@@ -127,17 +133,18 @@ class ScoringConfig(Section):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        for name, kind in (("calibration", "way"), ("also", "scorer")):
-            found = getattr(self, name)
-            if len(set(found)) < len(found):
-                raise ValueError(f"{name} = {found} names a {kind} twice")
+        for key, kind in (("calibration", "way"), ("also", "scorer")):
+            names = getattr(self, key)
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key} = {names} names a {kind} twice")
         return self
 
 
 class ScorerConfig(Section):
-    """Who is asked by the scorers of `scoring.also`.
+    """The endpoint and model of the scorers in `scoring.also`.
 
-    With `top_logprobs`, how sure it is counts too, and there is an area under the ROC curve.
+    With `top_logprobs`, log probabilities are asked for as well, from which the area under the ROC
+    curve is computed.
     """
 
     endpoint: Text = "openai"
@@ -146,43 +153,43 @@ class ScorerConfig(Section):
 
 
 class AblationConfig(Section):
-    """Which neurons are ablated after they are scored: some by name, a sample of each layer, none.
+    """The neurons to ablate after they are scored; none by default.
 
-    `neurons` are [layer, neuron], `per_layer` is a seeded sample of so many. It takes passes of the
-    subject model for each of them, and simulations with a linear calibration.
+    `neurons` lists [layer, neuron], `per_layer` is the size of a seeded sample of each layer. Each
+    neuron takes forward passes of the subject model, and needs a linear calibration.
     """
 
-    neurons: list[Place] = Field(default_factory=list)
+    neurons: list[NeuronIndex] = Field(default_factory=list)
     per_layer: NotNegative = 0
 
     @property
     def is_wanted(self) -> bool:
-        """Whether any neuron is ablated."""
+        """Whether the run ablates any neuron."""
         return bool(self.neurons) or self.per_layer > 0
 
 
 class ConnectionsConfig(Section):
-    """How many related neurons and tokens by weight are kept of each sign; 0 is none."""
+    """How many related neurons and tokens are kept of each sign of their weight; 0 keeps none."""
 
     neurons: NotNegative = 10
     tokens: NotNegative = 20
 
 
 class BudgetConfig(Section):
-    """What the run may spend; it pauses when the amount is reached."""
+    """The amount that the run may spend; the run pauses when it is reached."""
 
     usd: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
 
 
 class ShardsConfig(Section):
-    """How much one task does: excerpts read at a time, and neurons of a layer."""
+    """The size of shards: of excerpts to read, and of neurons of a layer."""
 
     excerpts: Positive = 512
     neurons: Positive = 64
 
 
 class RunConfig(Section):
-    """One run, whole."""
+    """The whole configuration of a run."""
 
     name: Name
     subject: SubjectConfig = SubjectConfig()
@@ -201,18 +208,20 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
+        # What spans several tables is checked here, what concerns one table in its own class.
         for kind, splits in (("top", TOP_SPLITS), ("random", RANDOM_SPLITS)):
-            wanted, kept = getattr(self.scoring, kind), getattr(self.records, kind)
-            if wanted * len(splits) > kept:
+            n_scored, n_kept = getattr(self.scoring, kind), getattr(self.records, kind)
+            if n_scored * len(splits) > n_kept:
                 raise ValueError(
-                    f"scoring.{kind} = {wanted} needs records.{kind} = {wanted * len(splits)} or "
-                    f"more, because the records are dealt to {len(splits)} splits; it is {kept}"
+                    f"scoring.{kind} = {n_scored} needs records.{kind} = {n_scored * len(splits)} "
+                    f"or more, because the records are dealt to {len(splits)} splits; it is "
+                    f"{n_kept}"
                 )
-        least = self.records.top + self.records.random
-        if self.corpus.excerpts < least:
+        n_needed = self.records.top + self.records.random
+        if self.corpus.excerpts < n_needed:
             raise ValueError(
                 f"corpus.excerpts = {self.corpus.excerpts} is too few: records.top = "
-                f"{self.records.top} and records.random = {self.records.random} need {least}"
+                f"{self.records.top} and records.random = {self.records.random} need {n_needed}"
             )
         if self.records.run is None and self.explainer.kind == "stored":
             raise ValueError('explainer.kind = "stored" needs records.run = the run that has them')
@@ -233,16 +242,16 @@ class RunConfig(Section):
         for role in self.calling:
             part = getattr(self, role)
             if part.endpoint not in self.endpoints:
-                known = ", ".join(sorted(self.endpoints)) or "none"
+                defined = ", ".join(sorted(self.endpoints)) or "none"
                 raise ValueError(
                     f"{role}.endpoint = {part.endpoint!r} is not defined: add a table "
-                    f"[endpoints.{part.endpoint}] (there: {known})"
+                    f"[endpoints.{part.endpoint}] (there: {defined})"
                 )
         return self
 
     @property
     def calling(self) -> list[Literal["explainer", "simulator", "scorer"]]:
-        """The parts that make calls, by the names of their tables."""
+        """The tables whose part makes calls in this run."""
         roles: list[Literal["explainer", "simulator", "scorer"]] = []
         roles += ["explainer"] if self.explainer.kind in ("llm", "token_space") else []
         roles += ["simulator"] if self.simulator.kind != "lookup" else []
@@ -250,21 +259,23 @@ class RunConfig(Section):
 
     @property
     def needs_lookup(self) -> bool:
-        """Whether anyone in the run reads the token lookup tables."""
+        """Whether the explainer or the simulator needs the token lookup tables."""
         return self.explainer.kind in ("token_space", "lookup") or self.simulator.kind == "lookup"
 
     @property
     def neuron_stages(self) -> list[str]:
         """The stages that the run's neurons go through, in order."""
-        asked_for = {
+        is_optional_stage_on = {
             "choose": self.explainer.candidates > 1,
             **dict.fromkeys(("illustrate", "observe", "revise"), self.explainer.revise),
             "ablate": self.ablation.is_wanted,
         }
-        return [stage for stage in NEURON_STAGES if asked_for.get(stage, True)]
+        return [stage for stage in NEURON_STAGES if is_optional_stage_on.get(stage, True)]
 
     def frozen(self) -> dict[str, object]:
-        """Return what identifies the run: all but limits and budget, which may change."""
+        """Return the values that identify the run: all but limits, prices and budget."""
+        # Keys that are left out count with their defaults. So a stored configuration from before a
+        # key existed has to be validated again before it is compared.
         values = self.model_dump(mode="json")
         values.pop("budget")
         values["endpoints"] = {
@@ -274,6 +285,6 @@ class RunConfig(Section):
         return values
 
     def digest(self) -> str:
-        """Return a hash of what identifies the run."""
+        """Return the SHA-256 of the values that identify the run, in hexadecimal."""
         text = json.dumps(self.frozen(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

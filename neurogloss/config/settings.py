@@ -1,15 +1,15 @@
-"""What a process needs to know about its surroundings, read once at start."""
+"""The settings of a process, read from environment variables once at its start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-GPU_INDEX = "NEUROGLOSS_GPU_INDEX"  # which of the host's GPUs a worker takes, from 0
+GPU_INDEX = "NEUROGLOSS_GPU_INDEX"  # names the index, from 0, of the GPU that a worker uses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where the services are. Leases are in seconds; see `.env.example`."""
+    """Addresses of the services, and the length of a shard's lease; see `.env.example`."""
 
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
@@ -38,7 +38,7 @@ class Settings:
 
 
 def with_driver(url: str) -> str:
-    """Name our driver in a database URL: SQLAlchemy 2.1 would take psycopg 3 for the short form."""
+    """Return a database URL that names psycopg2: without it, SQLAlchemy 2.1 takes psycopg 3."""
     for short in ("postgresql://", "postgres://"):
         if url.startswith(short):
             return "postgresql+psycopg2://" + url.removeprefix(short)

@@ -1,4 +1,4 @@
-"""Reading a run's TOML file."""
+"""Reading a run's TOML file, with a message for each key that is wrong."""
 
 import tomllib
 from pathlib import Path
@@ -9,23 +9,23 @@ from pydantic import ValidationError
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 
-LONGEST = 200  # characters of a wrong value that a message quotes
+MAX_QUOTED = 200  # characters of a wrong value that a message quotes
 
 
 def read_config(path: Path) -> RunConfig:
     """Return the configuration in a file.
 
     Raises:
-        InputError: The file cannot be read, is no TOML, or holds a key or value that is wrong.
+        InputError: The file cannot be read, is not TOML, or has a wrong key or value.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except ValueError as error:  # of TOML, of UTF-8, or of a number with too many digits
-        raise InputError(f"{path} is no TOML: {error}") from error
+        raise InputError(f"{path} is not TOML: {error}") from error
     except RecursionError:
-        raise InputError(f"{path} is no TOML: it is nested too deeply") from None
+        raise InputError(f"{path} is not TOML: it is nested too deeply") from None
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -33,8 +33,8 @@ def read_config(path: Path) -> RunConfig:
 
 
 def config_lines(error: ValidationError) -> list[str]:
-    """Return a line for each key that is wrong, which says what would be right."""
-    return [_line(found) for found in error.errors()]
+    """Return a line for each wrong key, with what would be right."""
+    return [_line(details) for details in error.errors()]
 
 
 def _line(error: Any) -> str:
@@ -54,7 +54,7 @@ def _shown(value: Any) -> str:
         text = repr(value)
     except ValueError:  # an integer of more digits than Python writes
         return "a number of thousands of digits"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]} ..."
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from neurogloss.neurons.distributions import UNKNOWN, pack
+from neurogloss.neurons.distributions import UNKNOWN, pack_distributions
 
 MIN_COVERED = 1e-5  # below it float16 would not hold the distribution
 _NUMBERS = {str(number): number for number in range(11)}
@@ -50,7 +50,7 @@ def chat_places(content: Iterable[Mapping[str, Any]], text: str) -> bytes:
     tokens = [_chat_token(entry) for entry in content]
     spelt = "".join(token.text for token in tokens)
     tokens = _without_start(tokens, max(0, spelt.rfind(text)))
-    return pack(
+    return pack_distributions(
         (offset, _numbers((other["token"], other["logprob"]) for other in token.alternatives or ()))
         for offset, token in _aligned(tokens, text)
         if token.text.strip() in _NUMBERS
@@ -84,7 +84,7 @@ def prompt_places(choice: Mapping[str, Any], body: Mapping[str, Any], prompt: st
         for offset, token in _aligned(tokens, prompt)
         if prompt.startswith(UNKNOWN, offset)
     )
-    return pack(place for place in places if sum(place[1].values()) >= MIN_COVERED)
+    return pack_distributions(place for place in places if sum(place[1].values()) >= MIN_COVERED)
 
 
 def _token(text: str, alternatives: Any) -> _Token:

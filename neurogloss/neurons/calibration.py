@@ -1,7 +1,8 @@
-"""Bringing simulations to the scale of the activations, by what held-back records show.
+"""Calibration: maps simulated activations to the scale of the true ones.
 
-The paper's calibration (#sec-algorithm-score). `linear` keeps the correlation and makes the share
-of explained variance mean something; `percentile` makes the distributions alike.
+The paper's calibration (#sec-algorithm-score), fitted on held-back records. `linear` keeps the
+correlation, and gives the share of explained variance a meaning; `percentile` matches the
+distributions.
 """
 
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ CalibrationKind = Literal["linear", "percentile"]
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
-    """a = slope * s + intercept. Without a positive slope the simulation says nothing of use."""
+class LinearCalibration:
+    """a = slope * s + intercept; a slope of 0 means that the simulation is of no use."""
 
     slope: float
     intercept: float
@@ -29,11 +30,11 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True)
-class Percentile:
-    """From a simulated value to the activation that is as high among the true ones.
+class PercentileCalibration:
+    """Maps a simulated value to the true activation of the same rank.
 
-    `simulated` rises, and `true`, of the same shape (n_levels,), does not fall. Between levels it
-    is interpolated; what lies outside gets the value of the end.
+    `simulated` is strictly increasing and `true` is non-decreasing, both float64 (n_levels,).
+    Values between levels are interpolated; values outside get that of the nearer end.
     """
 
     simulated: FloatArray
@@ -41,38 +42,41 @@ class Percentile:
 
     def apply(self, simulated: FloatArray) -> FloatArray:
         """Return simulated activations on the scale of the true ones, float64."""
-        found = np.interp(simulated.astype(np.float64), self.simulated, self.true)
-        return np.asarray(found, dtype=np.float64)
+        calibrated = np.interp(simulated.astype(np.float64), self.simulated, self.true)
+        return np.asarray(calibrated, dtype=np.float64)
 
 
-def fit_linear(true: FloatArray, simulated: FloatArray) -> Linear:
-    """Return the line of least squares through all tokens; its slope is 0 where it would fall.
+def fit_linear(true: FloatArray, simulated: FloatArray) -> LinearCalibration:
+    """Return the line of least squares through all tokens, with a slope of at least 0.
 
-    A falling line would make the best of a simulation that is wrong throughout.
+    A negative slope would turn a simulation that is wrong throughout into a good one.
     """
     x, y = _flat(simulated), _flat(true)
     centred = x - x.mean()
     spread = float((centred * centred).sum())
     slope = float((centred * (y - y.mean())).sum()) / spread if spread > 0 else 0.0
     slope = max(0.0, slope)
-    return Linear(slope, float(y.mean()) - slope * float(x.mean()))
+    return LinearCalibration(slope, float(y.mean()) - slope * float(x.mean()))
 
 
-def fit_percentile(true: FloatArray, simulated: FloatArray) -> Percentile:
-    """Return what matches the two distributions; equal simulated values share a mean."""
+def fit_percentile(true: FloatArray, simulated: FloatArray) -> PercentileCalibration:
+    """Return the map between values of equal rank.
+
+    Equal simulated values get the mean of the true values of their ranks.
+    """
     ascending = np.sort(_flat(true))
     levels, first, counts = np.unique(
         np.sort(_flat(simulated)), return_index=True, return_counts=True
     )
-    return Percentile(levels, np.add.reduceat(ascending, first) / counts)
+    return PercentileCalibration(levels, np.add.reduceat(ascending, first) / counts)
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrated:
-    """Scores after a calibration. `line` is that of `linear`."""
+class CalibratedScore:
+    """The scores of one neuron after a calibration, and the fitted line if that was linear."""
 
     scores: NeuronScore
-    line: Linear | None = None
+    line: LinearCalibration | None = None
 
 
 def calibrate(
@@ -80,25 +84,25 @@ def calibrate(
     held_back: tuple[FloatArray, FloatArray],
     scored: tuple[FloatArray, FloatArray],
     n_top: int,
-) -> Calibrated:
-    """Fit a calibration on held-back records, and score the others by it.
+) -> CalibratedScore:
+    """Fit a calibration on held-back records, apply it to the scored records, and score these.
 
     Args:
         kind: Of the calibration.
-        held_back: True and simulated activations, (n_records, n_tokens) each.
-        scored: The same of the scored records, top records first.
-        n_top: How many of these are top records.
+        held_back: True and simulated activations of the held-back records, (n_records, n_tokens).
+        scored: True and simulated activations of the scored records, top records first.
+        n_top: How many of the scored records are top records.
     """
     true, simulated = held_back
     if not true.size or simulated.min() == simulated.max():
-        return Calibrated(unscored("constant_calibration"))
+        return CalibratedScore(unscored("constant_calibration"))
     if kind == "percentile":
         calibrated = fit_percentile(true, simulated).apply(scored[1])
-        return Calibrated(score_neuron(scored[0], calibrated, n_top))
+        return CalibratedScore(score_neuron(scored[0], calibrated, n_top))
     line = fit_linear(true, simulated)
     if line.slope == 0.0:
-        return Calibrated(unscored("negative_slope"), line)
-    return Calibrated(score_neuron(scored[0], line.apply(scored[1]), n_top), line)
+        return CalibratedScore(unscored("negative_slope"), line)
+    return CalibratedScore(score_neuron(scored[0], line.apply(scored[1]), n_top), line)
 
 
 def _flat(activations: FloatArray) -> FloatArray:

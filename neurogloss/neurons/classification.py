@@ -1,8 +1,8 @@
-"""Scorers that ask a model to classify excerpts by an explanation.
+"""Scorers that have a model classify excerpts by an explanation, in one call for each neuron.
 
-`detection` asks which excerpts hold what is explained. `fuzzing` marks tokens and asks in which
-excerpts they are the right ones. Both as in EleutherAI's delphi ("Automatically Interpreting
-Millions of Features in Large Language Models", G. Paulo et al., 2024), with one call for a neuron.
+`detection` asks which excerpts contain what the explanation describes. `fuzzing` marks tokens and
+asks in which excerpts the right tokens are marked. Both follow EleutherAI's delphi ("Automatically
+Interpreting Millions of Features in Large Language Models", G. Paulo et al., 2024).
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,17 @@ from typing import Any, Literal
 import numpy as np
 
 from neurogloss.errors import Malformed
-from neurogloss.neurons.distributions import unpack
+from neurogloss.neurons.distributions import unpack_distributions
+from neurogloss.neurons.json_answers import parse_simulation, value_offsets
 from neurogloss.neurons.prompts import message, visible
 from neurogloss.neurons.records import ActivationRecord, FloatArray
 from neurogloss.neurons.simulators.base import ModelReply
-from neurogloss.neurons.simulators.json_answers import parse_simulation, value_offsets
 
-Scorer = Literal["detection", "fuzzing"]
+ScorerKind = Literal["detection", "fuzzing"]
 
-FIRES_AT = 0.3  # of the neuron's maximum: a token on which it fires
-SILENT_BELOW = 0.1  # of it: a token on which it does not
+# Thresholds as shares of the neuron's highest activation. Between them a token counts as neither.
+FIRES_AT = 0.3
+SILENT_BELOW = 0.1
 
 _MARKS = ("<<", ">>")
 _SYSTEM = (
@@ -30,7 +31,7 @@ _SYSTEM = (
     "JSON object that has every number as a key. In texts, \\n stands for a line break and \\t for "
     "a tab."
 )
-_TASKS: dict[Scorer, str] = {
+_TASKS: dict[ScorerKind, str] = {
     "detection": "Say of every text whether it holds what the neuron looks for: 1 if it does, 0 if "
     "it does not.",
     "fuzzing": "In every text some tokens are marked, << before and >> after. Say of every text "
@@ -41,7 +42,7 @@ _TASKS: dict[Scorer, str] = {
 
 @dataclass(frozen=True, slots=True)
 class LabelledExample:
-    """One text that is to be classified, and whether the right answer is 1."""
+    """A text to classify; `is_true` says that the right answer is 1."""
 
     text: str
     is_true: bool
@@ -50,7 +51,7 @@ class LabelledExample:
 def detection_examples(
     positive: Sequence[ActivationRecord], negative: Sequence[ActivationRecord]
 ) -> list[LabelledExample]:
-    """Return whole excerpts: those on which the neuron fires, and others."""
+    """Return examples of whole excerpts: 1 for the positive records, 0 for the negative ones."""
     return [
         *(LabelledExample(_marked(record.tokens, set()), True) for record in positive),
         *(LabelledExample(_marked(record.tokens, set()), False) for record in negative),
@@ -63,16 +64,16 @@ def fuzzing_examples(
     max_activation: float,
     seed: Sequence[int],
 ) -> list[LabelledExample]:
-    """Return excerpts with marked tokens: those on which the neuron fires, or as many others.
+    """Return examples of excerpts with marked tokens.
 
     Args:
-        right: Records whose tokens are marked rightly.
-        wrong: Records whose marks are drawn among tokens on which the neuron is silent; one that
-            has too few of these is left out.
-        max_activation: Of the neuron.
+        right: Records in which the tokens on which the neuron fires are marked; the answer is 1.
+        wrong: Records in which as many tokens on which it is silent are marked, drawn at random;
+            the answer is 0. A record with too few silent tokens is left out.
+        max_activation: The neuron's highest activation.
         seed: Of the draws.
     """
-    draw = np.random.default_rng(list(seed))
+    random = np.random.default_rng(list(seed))
     examples = [LabelledExample(_marked(r.tokens, _firing(r, max_activation)), True) for r in right]
     for record in wrong:
         silent = [
@@ -82,7 +83,7 @@ def fuzzing_examples(
         ]
         n_marks = len(_firing(record, max_activation))
         if n_marks <= len(silent):
-            places = draw.choice(silent, n_marks, replace=False).tolist()
+            places = random.choice(silent, n_marks, replace=False).tolist()
             examples.append(LabelledExample(_marked(record.tokens, set(places)), False))
     return examples
 
@@ -98,12 +99,16 @@ def is_silent(record: ActivationRecord, max_activation: float) -> bool:
 
 
 def _firing(record: ActivationRecord, max_activation: float) -> set[int]:
-    found = enumerate(record.activations)
-    return {place for place, activation in found if activation >= FIRES_AT * max_activation}
+    """Return the places of the tokens on which the neuron fires."""
+    return {
+        place
+        for place, activation in enumerate(record.activations)
+        if activation >= FIRES_AT * max_activation
+    }
 
 
 def _marked(tokens: Sequence[str], places: set[int]) -> str:
-    """Return a text on one line; marked tokens that are neighbours share their marks."""
+    """Return a text on one line, with one pair of marks around each run of marked tokens."""
     parts = []
     for place, token in enumerate(tokens):
         shown = visible(token)
@@ -116,9 +121,12 @@ def _marked(tokens: Sequence[str], places: set[int]) -> str:
 
 
 def classification_body(
-    scorer: Scorer, explanation: str, examples: Sequence[LabelledExample], top_logprobs: int | None
+    scorer: ScorerKind,
+    explanation: str,
+    examples: Sequence[LabelledExample],
+    top_logprobs: int | None,
 ) -> dict[str, Any]:
-    """Return the body, but for the model, of the question about these examples."""
+    """Return the body, without the model, of the request to classify these examples."""
     lines = [f"The neuron looks for: {visible(explanation)}", "Texts:"]
     lines += [f"{number}: {example.text}" for number, example in enumerate(examples)]
     keys = [str(number) for number in range(len(examples))]
@@ -142,9 +150,9 @@ def classification_body(
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What was answered about each example, (n_examples,).
+    """The model's answers, float64 (n_examples,), each 0 or 1.
 
-    `answers` are 0 or 1. `probabilities` are those of 1, where the answer has log probabilities.
+    `probabilities`, of the same shape, are those of a 1; None without log probabilities.
     """
 
     answers: FloatArray
@@ -152,10 +160,11 @@ class Classification:
 
 
 def read_classification(reply: ModelReply, n_examples: int) -> Classification:
-    """Read an answer.
+    """Read the answer to `classification_body`.
 
     Raises:
-        Malformed: It is no object of so many 0 and 1.
+        Malformed: The answer is not an object of `n_examples` values 0 and 1, or has log
+            probabilities, but none of 0 and 1 at some value.
     """
     answers = parse_simulation(reply.text, n_examples)
     if not np.isin(answers, (0, 1)).all():
@@ -166,18 +175,19 @@ def read_classification(reply: ModelReply, n_examples: int) -> Classification:
 def _probabilities(reply: ModelReply, n_examples: int) -> FloatArray | None:
     if reply.distributions is None:
         return None
-    places = unpack(reply.distributions)
-    at = {int(offset): row for row, offset in enumerate(places["offset"])}
-    rows = [at.get(offset, -1) for offset in value_offsets(reply.text, n_examples)]
-    found = places["probabilities"][rows][:, :2].astype(np.float64) if len(places) else None
-    if found is None or -1 in rows or not (found.sum(axis=1) > 0).all():
+    places = unpack_distributions(reply.distributions)
+    row_of = {int(offset): row for row, offset in enumerate(places["offset"])}
+    rows = [row_of.get(offset, -1) for offset in value_offsets(reply.text, n_examples)]
+    # (n_examples, 2): the probabilities of 0 and of 1 at each answer
+    binary = places["probabilities"][rows][:, :2].astype(np.float64) if len(places) else None
+    if binary is None or -1 in rows or not (binary.sum(axis=1) > 0).all():
         raise Malformed("the classification lacks log probabilities of 0 and 1 at an answer")
-    probabilities: FloatArray = found[:, 1] / found.sum(axis=1)
+    probabilities: FloatArray = binary[:, 1] / binary.sum(axis=1)
     return probabilities
 
 
 def balanced_accuracy(truth: FloatArray, answers: FloatArray) -> float:
-    """Return the mean of the shares of 1 and of 0 that were answered rightly, 0.5 by chance.
+    """Return the mean of the accuracies on the 1s and on the 0s; guessing gives 0.5.
 
     Args:
         truth: 0 and 1, at least one of each, (n_examples,).
@@ -188,6 +198,10 @@ def balanced_accuracy(truth: FloatArray, answers: FloatArray) -> float:
 
 
 def area_under_curve(truth: FloatArray, probabilities: FloatArray) -> float:
-    """Return how often a 1 has a higher probability than a 0, where equal ones count half."""
+    """Return the area under the ROC curve, (n_examples,) each.
+
+    It is the share of pairs of a 1 and a 0 in which the 1 has the higher probability of a 1; ties
+    count half.
+    """
     ones, zeros = probabilities[truth == 1][:, None], probabilities[truth == 0][None, :]
     return float(((ones > zeros) + 0.5 * (ones == zeros)).mean())

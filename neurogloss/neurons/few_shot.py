@@ -1,22 +1,20 @@
-"""Examples that are shown before the real question. Their text is part of every call's identity.
+"""Few-shot examples, shown before the neuron in question. Their text is part of call identity.
 
-Each is a neuron with two records of (token, activation from 0 to 10), and what it looks for.
+Each is a made-up neuron with its explanation and two records of (token, activation from 0 to 10).
 """
 
 from typing import NamedTuple
 
-Tokens = tuple[tuple[str, int], ...]
+TokenActivations = tuple[tuple[str, int], ...]
 
 
 class FewShotExample(NamedTuple):
-    """A neuron whose behaviour is known."""
-
     explanation: str
-    records: tuple[Tokens, ...]
+    records: tuple[TokenActivations, ...]
 
 
-def _silent(text: str) -> Tokens:
-    """Return the words of a text, with their spaces, none of which activates anything."""
+def _silent(text: str) -> TokenActivations:
+    """Return the words of a text, each with the space before it, with activation 0."""
     first, *others = text.split(" ")
     return ((first, 0), *((f" {word}", 0) for word in others))
 

@@ -1,7 +1,7 @@
-"""Sentences that put an explanation to the test: how they are asked for, and read.
+"""Test sentences for an explanation: the request that the explainer write them, and its answer.
 
-Half of them should make the neuron fire if the explanation is right, half should not. All but the
-last message of the question is the same for every neuron of a run.
+If the explanation is right, half of them should make the neuron fire and half should not. All
+messages but the last are the same for every neuron of a run, so that prompt caches serve them.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurogloss.errors import Malformed
+from neurogloss.neurons.json_answers import load_json
 from neurogloss.neurons.prompts import message, visible
-from neurogloss.neurons.simulators.json_answers import loads
 
-MAX_CHARACTERS = 400  # of a sentence; a subject model reads its first tokens only
-MAX_WORDS = 25
-MAX_TOKENS = 60  # of a sentence and its key, in the answer
+MAX_CHARACTERS = 400  # accepted in a sentence, of which the subject model reads the first tokens
+MAX_WORDS = 25  # asked for in a sentence
+MAX_TOKENS = 60  # allowed in the answer for each sentence and its key
 FIRES, SILENT = "fires", "silent"  # keys of the answer
 
 _SYSTEM = (
@@ -33,9 +33,9 @@ _SYSTEM = (
 
 @dataclass(frozen=True, slots=True)
 class WrittenSentence:
-    """One sentence; `is_expected` says whether the neuron should fire on it.
+    """One sentence; `is_expected` says that the neuron should fire on it.
 
-    One `for_judging` is not shown when the explanation is revised.
+    Sentences `for_judging` are kept from the explainer when it revises the explanation.
     """
 
     text: str
@@ -44,19 +44,19 @@ class WrittenSentence:
 
 
 def illustration_body(explanation: str, n_sentences: int, n_tokens: int) -> dict[str, Any]:
-    """Return the body, but for the model, of the question for sentences.
+    """Return the body, without the model, of the request for sentences.
 
     Args:
-        explanation: That is to be tried.
+        explanation: The explanation to test.
         n_sentences: In all, an even number.
-        n_tokens: That the subject model will read of a sentence.
+        n_tokens: How many tokens of a sentence the subject model will read.
     """
     half = n_sentences // 2
     system = _SYSTEM.format(half=half, words=min(MAX_WORDS, max(4, n_tokens // 2)))
-    asked = f"The neuron is thought to look for: {visible(explanation)}"
+    question = f"The neuron is thought to look for: {visible(explanation)}"
     described = {"name": "sentences", "strict": True, "schema": _schema(half)}
     return {
-        "messages": [message("system", system), message("user", asked)],
+        "messages": [message("system", system), message("user", question)],
         "max_tokens": MAX_TOKENS * n_sentences,
         "temperature": 1.0,
         "response_format": {"type": "json_schema", "json_schema": described},
@@ -64,7 +64,7 @@ def illustration_body(explanation: str, n_sentences: int, n_tokens: int) -> dict
 
 
 def _schema(half: int) -> dict[str, Any]:
-    """Return a schema of static keys, which every provider's strict mode takes."""
+    """Return the schema of an answer. Static keys are what every provider's strict mode takes."""
     numbered = _object_of({str(number): {"type": "string"} for number in range(half)})
     return _object_of({FIRES: numbered, SILENT: numbered})
 
@@ -79,29 +79,30 @@ def _object_of(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_illustration(text: str, n_sentences: int) -> list[WrittenSentence]:
-    """Return the sentences of an answer, those on which the neuron should fire first.
+    """Read the answer to `illustration_body`.
 
-    Of each kind, every second one is for judging.
+    The sentences on which the neuron should fire come first. Of each kind, every second sentence is
+    for judging.
 
     Raises:
-        Malformed: They are not as many as were asked for, one is no text that can be stored, is
-            empty or too long, or two are the same.
+        Malformed: There are more or fewer sentences than `n_sentences`, two are the same, or one is
+            empty, too long, not text, or text that cannot be stored.
     """
-    answer = loads(text, "the answer")
+    answer = load_json(text, "the answer")
     if not isinstance(answer, dict) or answer.keys() != {FIRES, SILENT}:
         raise Malformed(f"the answer is no object of {FIRES} and {SILENT}: {text[:80]!r}")
-    found = [
+    sentences = [
         WrittenSentence(_sentence(value), kind == FIRES, number % 2 == 1)
         for kind in (FIRES, SILENT)
         for number, value in enumerate(_in_order(answer[kind], kind, n_sentences // 2))
     ]
-    if len({sentence.text for sentence in found}) < len(found):
+    if len({sentence.text for sentence in sentences}) < len(sentences):
         raise Malformed("a sentence occurs twice")
-    return found
+    return sentences
 
 
 def _in_order(values: Any, kind: str, n: int) -> list[Any]:
-    """Return what stands under one key: an object of numbers, or a list of the right length."""
+    """Return the `n` values under one key, from an object with numbers as keys or from a list."""
     if isinstance(values, dict):
         numbers = [str(number) for number in range(n)]
         if values.keys() != set(numbers):
@@ -115,11 +116,12 @@ def _in_order(values: Any, kind: str, n: int) -> list[Any]:
 def _sentence(value: Any) -> str:
     if not isinstance(value, str):
         raise Malformed(f"a sentence is {str(value)[:20]}, which is no text")
-    found = value.strip()
-    if not found:
+    text = value.strip()
+    if not text:
         raise Malformed("a sentence is empty")
-    if len(found) > MAX_CHARACTERS:
-        raise Malformed(f"a sentence has {len(found)} characters, more than {MAX_CHARACTERS}")
-    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in found):
+    if len(text) > MAX_CHARACTERS:
+        raise Malformed(f"a sentence has {len(text)} characters, more than {MAX_CHARACTERS}")
+    # Postgres stores no NUL, and UTF-8 encodes no lone surrogate.
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text):
         raise Malformed("a sentence holds what no text may: NUL, or half a character")
-    return found
+    return text

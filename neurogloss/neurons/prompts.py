@@ -1,19 +1,19 @@
-"""What the explainer is asked, and how text is shown to any model.
+"""The explainer's prompt, and how tokens and records are written in any prompt.
 
-Everything before the last message is the same for every neuron, byte for byte, so that providers
-can serve it from their prompt caches. A change here changes the identity of every call.
+All messages but the last are the same for every neuron, byte for byte, so that providers can serve
+them from their prompt caches. Any change of wording here changes the identity of every call.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from neurogloss.neurons.few_shot import EXAMPLES, Tokens
+from neurogloss.neurons.few_shot import EXAMPLES, TokenActivations
 from neurogloss.neurons.records import ActivationRecord, normalize
 
 Message = dict[str, str]
 
 EXPLANATION_MAX_TOKENS = 60
-REPEAT_BELOW = 0.2  # share of non-zero tokens under which they are listed once more, alone
+REPEAT_BELOW = 0.2  # if fewer tokens than this share are non-zero, they are listed again, alone
 LEAD_IN = "the main thing this neuron does is find"
 
 _EXPLAINER = (
@@ -26,10 +26,10 @@ _EXPLAINER = (
 
 
 def explanation_body(records: Sequence[ActivationRecord]) -> dict[str, Any]:
-    """Return the body, but for the model, of the question what a neuron does.
+    """Return the body, without the model, of the request to explain a neuron.
 
     Args:
-        records: What it did, the records of its train split. Their highest activation becomes 10.
+        records: The records of the train split. Their highest activation is shown as 10.
     """
     highest = max(max(record.activations) for record in records)
     return {
@@ -43,11 +43,11 @@ def explanation_body(records: Sequence[ActivationRecord]) -> dict[str, Any]:
 def explanation_messages(
     records: Sequence[ActivationRecord], max_activation: float
 ) -> list[Message]:
-    """Return the messages that ask for the explanation of a neuron.
+    """Return the messages of the request to explain a neuron.
 
     Args:
-        records: What the neuron did, the records of its train split.
-        max_activation: The activation that becomes 10.
+        records: The records of the train split.
+        max_activation: The activation that is shown as 10.
     """
     shown = [
         tuple(zip(r.tokens, normalize(r.activations, max_activation), strict=True)) for r in records
@@ -65,18 +65,18 @@ def message(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
-def _explanation_question(number: int, records: Sequence[Tokens]) -> str:
+def _explanation_question(number: int, records: Sequence[TokenActivations]) -> str:
     parts = [f"Neuron {number}", "Activations:", record_bodies(records)]
     activations = [activation for record in records for _, activation in record]
     if sum(a > 0 for a in activations) < REPEAT_BELOW * len(activations):
-        found = [tuple(pair for pair in record if pair[1] > 0) for record in records]
-        parts += ["The same, without the zeros:", record_bodies(found)]
+        nonzero = [tuple(pair for pair in record if pair[1] > 0) for record in records]
+        parts += ["The same, without the zeros:", record_bodies(nonzero)]
     parts.append(f'Explain neuron {number}. Begin with "{LEAD_IN}".')
     return "\n".join(parts)
 
 
-def record_bodies(records: Iterable[Tokens]) -> str:
-    """Return records one below the other, a line for each token with its activation."""
+def record_bodies(records: Iterable[TokenActivations]) -> str:
+    """Return records one below the other, each with one line for each token and its activation."""
     return "\n".join(
         "\n".join(["<start>", *(f"{visible(t)}\t{a}" for t, a in record), "<end>"])
         for record in records
@@ -84,10 +84,10 @@ def record_bodies(records: Iterable[Tokens]) -> str:
 
 
 def visible(token: str) -> str:
-    r"""Return a token on one line, without the marks that separate tokens and records.
+    r"""Return a token escaped, so that it cannot be taken for the marks between tokens and records.
 
-    A backslash becomes `\\`, line breaks and tabs become `\n`, `\r` and `\t`, and the first
-    character of a token that reads `<start>` or `<end>` becomes `\<`.
+    A backslash becomes `\\`, line breaks and tabs become `\n`, `\r` and `\t`, and a token that
+    reads `<start>` or `<end>` gets a backslash before it.
     """
     text = token.replace("\\", "\\\\").replace("\n", r"\n").replace("\r", r"\r")
     text = text.replace("\t", r"\t")
@@ -95,12 +95,13 @@ def visible(token: str) -> str:
 
 
 def clean_explanation(text: str) -> str:
-    """Return an explanation without lead-in, quotes and numbering; empty if nothing is left."""
+    """Return the first line of an answer without lead-in, quotes and numbering; it may be empty."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    found = lines[0] if lines else ""
-    while (shorter := _without_wrapping(found)) != found:
-        found = shorter
-    return found
+    explanation = lines[0] if lines else ""
+    # Wrappings nest in any order, such as a numbered lead-in in quotes.
+    while (shorter := _without_wrapping(explanation)) != explanation:
+        explanation = shorter
+    return explanation
 
 
 _LEAD_INS = (LEAD_IN, "explanation:", "the neuron looks for", "this neuron looks for", "1.", "-")

@@ -1,4 +1,4 @@
-"""Neurons and what they did on text."""
+"""Activation records: one neuron's activations on one excerpt, and their scale from 0 to 10."""
 
 import math
 from collections.abc import Sequence
@@ -10,23 +10,12 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
-MAX_NORMALIZED = 10
-
-
-@dataclass(frozen=True, slots=True)
-class NeuronId:
-    """An MLP neuron, by its layer and its index within the layer, both from 0."""
-
-    layer: int
-    neuron: int
-
-    def __str__(self) -> str:
-        return f"{self.layer}:{self.neuron}"
+MAX_NORMALIZED = 10  # as in the paper: activations are shown and simulated as integers 0 to 10
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationRecord:
-    """One excerpt and the activation of one neuron on each of its tokens."""
+    """The tokens of one excerpt, as text, and the activation of one neuron on each of them."""
 
     tokens: tuple[str, ...]
     activations: tuple[float, ...]
@@ -37,10 +26,10 @@ class ActivationRecord:
 
 
 def normalize(activations: Sequence[float], max_activation: float) -> list[int]:
-    """Scale activations to the integers 0 to 10 that the models read and write.
+    """Scale activations to the integers 0 to 10 that explainer and simulator read and write.
 
-    Negative activations become 0, because GELU leaves a resting neuron slightly below zero; only
-    the maximum itself becomes 10, because the scale is rounded down.
+    Negative activations become 0, because GELU leaves a resting neuron slightly below zero. Values
+    are rounded down, so that only activations of `max_activation` and above become 10.
 
     Raises:
         ValueError: An activation is NaN or infinite.

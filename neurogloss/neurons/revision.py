@@ -1,13 +1,13 @@
-"""Revising an explanation by what the neuron did on sentences that were written to try it.
+"""The request to revise an explanation, given the neuron's activations on its test sentences.
 
-All but the last message of the question is the same for every neuron.
+All messages but the last are the same for every neuron, so that prompt caches serve them.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurogloss.neurons.few_shot import Tokens
+from neurogloss.neurons.few_shot import TokenActivations
 from neurogloss.neurons.prompts import (
     EXPLANATION_MAX_TOKENS,
     LEAD_IN,
@@ -32,23 +32,26 @@ _SYSTEM = (
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """A sentence with what the neuron did on it, and whether it should fire by the explanation."""
+class ObservedSentence:
+    """A test sentence with the neuron's activations on it.
+
+    `is_expected` says that the neuron should fire on it if the explanation is right.
+    """
 
     record: ActivationRecord
     is_expected: bool
 
 
 def revision_body(
-    explanation: str, records: Sequence[ActivationRecord], observed: Sequence[Observed]
+    explanation: str, records: Sequence[ActivationRecord], observed: Sequence[ObservedSentence]
 ) -> dict[str, Any]:
-    """Return the body, but for the model, of the question for a better explanation.
+    """Return the body, without the model, of the request for a better explanation.
 
     Args:
-        explanation: That was tried.
-        records: What it was written from, those of the train split. Their highest activation
-            becomes 10, on the sentences too.
-        observed: What came of the trial.
+        explanation: The draft that was tested.
+        records: The records of the train split, from which it was written. Their highest
+            activation is shown as 10, in the sentences too.
+        observed: The test sentences.
     """
     highest = max(max(record.activations) for record in records)
     lines = [
@@ -67,17 +70,17 @@ def revision_body(
     }
 
 
-def _normalized(record: ActivationRecord, highest: float) -> Tokens:
+def _normalized(record: ActivationRecord, highest: float) -> TokenActivations:
     return tuple(zip(record.tokens, normalize(record.activations, highest), strict=True))
 
 
-def _sentence_lines(number: int, sentence: Observed, highest: float) -> Iterator[str]:
-    """Yield what is shown of a sentence; one on which nothing happened is shown as a whole."""
-    shown = _normalized(sentence.record, highest)
-    reached = max(activation for _, activation in shown)
+def _sentence_lines(number: int, sentence: ObservedSentence, highest: float) -> Iterator[str]:
+    """Yield the lines about a sentence, token by token; as plain text if all activations are 0."""
+    activations = _normalized(sentence.record, highest)
+    maximum = max(activation for _, activation in activations)
     expected = "should fire" if sentence.is_expected else "should not fire"
-    yield f"Sentence {number}: the neuron {expected}, and its highest activation is {reached}."
-    if reached:
-        yield record_bodies([shown])
+    yield f"Sentence {number}: the neuron {expected}, and its highest activation is {maximum}."
+    if maximum:
+        yield record_bodies([activations])
     else:
         yield f"Text: {visible(''.join(sentence.record.tokens))}"

@@ -1,6 +1,6 @@
-"""Seeded choices that need no memory: which excerpts a neuron draws, and in which order.
+"""Random numbers without state: the priority of each excerpt for each neuron, by hashing.
 
-Every worker computes them alone, for any range of excerpts, and all agree.
+Any worker computes them for any range of excerpts by itself, and all workers agree.
 """
 
 from typing import Any
@@ -13,9 +13,9 @@ _LOW_32 = 0xFFFFFFFF
 
 
 def mix(values: Any) -> Any:
-    """Scramble integers in 0 .. 2^32 - 1, one to one ("lowbias32" of C. Wellons).
+    """Hash integers from 0 to 2^32 - 1, one to one ("lowbias32" by C. Wellons).
 
-    Written with operators only, so that it takes int64 arrays of numpy and of torch alike.
+    It uses operators only, so that it takes int64 arrays of numpy and of torch alike.
     """
     values = values ^ (values >> 16)
     values = (values * 0x7FEB352D) & _LOW_32
@@ -25,17 +25,19 @@ def mix(values: Any) -> Any:
 
 
 def neuron_keys(seed: int, layer: int, neurons: IntArray) -> IntArray:
-    """Return a 32-bit key, as int64 of shape (n_neurons,), that names each neuron's own draws."""
+    """Return the key of each neuron's draws: 32 bits, as int64 (n_neurons,)."""
+    # A prime near 2^32 / golden ratio: neighbouring seeds get far apart starts.
     start = mix(np.array([(seed * 0x9E3779B1 + layer) & _LOW_32]))
     keys: IntArray = mix((start + neurons.astype(np.int64)) & _LOW_32)
     return keys
 
 
 def priorities(keys: Any, excerpts: Any) -> Any:
-    """Return each neuron's 30-bit priority of each excerpt; the lowest is drawn first.
+    """Return the priority of each excerpt for each neuron, int64; the lowest is drawn first.
 
     Args:
         keys: int64, from `neuron_keys`; numpy or torch.
         excerpts: int64, of the same library, of a shape that broadcasts with that of `keys`.
     """
+    # 30 bits: `selection.draw_keys` adds one bit above them and shifts them by 32.
     return mix((mix(excerpts & _LOW_32) + keys) & _LOW_32) >> 2

@@ -1,4 +1,8 @@
-"""How well simulated activations match the true ones."""
+"""Scores: how well simulated activations match the true ones.
+
+Computed in float64 throughout, so that recomputing a score from stored float16 values on the same
+kind of CPU gives the same bits.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +15,11 @@ from neurogloss.neurons.records import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class NeuronScore:
-    """Scores of one neuron; each None where undefined, for the reason named if it is `score`."""
+    """Scores of one neuron; each is None where undefined.
+
+    `score`, `score_top` and `score_random` are correlations over all records and over those of one
+    kind. `undefined_reason` says why `score` is undefined.
+    """
 
     score: float | None
     score_top: float | None
@@ -22,15 +30,15 @@ class NeuronScore:
 
 
 def unscored(reason: str) -> NeuronScore:
-    """Return what stands for the scores of a neuron that cannot be explained."""
+    """Return scores that are all undefined, for a reason."""
     return NeuronScore(None, None, None, None, None, reason)
 
 
 def score_neuron(true: FloatArray, simulated: FloatArray, n_top: int) -> NeuronScore:
-    """Score a simulation over all tokens of all records at once, and over each kind alone.
+    """Score one neuron's simulation.
 
     Args:
-        true: Activations of shape (n_records, n_tokens), top records first.
+        true: Activations, (n_records, n_tokens), top records first.
         simulated: Expected activations of the same shape, on any scale.
         n_top: How many of the records are top records; the others are random records.
     """
@@ -38,10 +46,10 @@ def score_neuron(true: FloatArray, simulated: FloatArray, n_top: int) -> NeuronS
 
 
 def score_neurons(true: FloatArray, simulated: FloatArray, n_top: int) -> list[NeuronScore]:
-    """Score several neurons, each as `score_neuron` does, to the bit.
+    """Score several neurons; each gets the same bits as from `score_neuron`.
 
     Args:
-        true: Of shape (n_neurons, n_records, n_tokens).
+        true: Activations, (n_neurons, n_records, n_tokens), top records first.
         simulated: Of the same shape.
         n_top: How many of the records are top records.
     """
@@ -60,21 +68,21 @@ def score_neurons(true: FloatArray, simulated: FloatArray, n_top: int) -> list[N
 def correlation_score(true: FloatArray, simulated: FloatArray) -> float | None:
     """Return the Pearson correlation over all tokens, in [-1, 1]; None where one side is constant.
 
-    Taken over all records at once, which is not the mean of the scores of the records.
+    It is computed over all records at once, which is not the mean of the records' correlations.
     """
     return _of_one(_correlations, true, simulated)
 
 
 def rsquared_score(true: FloatArray, simulated: FloatArray) -> float | None:
-    """Return 1 - mean((a - s)²) / mean(a²), as OpenAI's code has it (its paper divides by Var(a)).
+    """Return 1 - mean((a - s)²) / mean(a²), as OpenAI's code does (its paper divides by Var(a)).
 
-    Means something only where the simulation is on the scale of the activations.
+    It is meaningful only if the simulation is on the scale of the activations.
     """
     return _of_one(_rsquared, true, simulated)
 
 
 def absolute_dev_explained_score(true: FloatArray, simulated: FloatArray) -> float | None:
-    """Return 1 - mean|a - s| / mean|a|; the caveat of `rsquared_score` holds."""
+    """Return 1 - mean|a - s| / mean|a|, meaningful under the same condition as `rsquared_score`."""
     return _of_one(_absolute_dev_explained, true, simulated)
 
 
@@ -89,7 +97,7 @@ def _defined(score: float) -> float | None:
 
 
 def _flat(activations: FloatArray) -> FloatArray:
-    """Return activations as float64 (n_neurons, n), all tokens of a neuron in one row."""
+    """Return activations as float64 (n_neurons, n), with all tokens of a neuron in one row."""
     return activations.reshape(len(activations), -1).astype(np.float64)
 
 
@@ -109,11 +117,12 @@ def _undefined_reasons(true: FloatArray, simulated: FloatArray) -> list[str | No
 
 
 def _correlations(true: FloatArray, simulated: FloatArray) -> FloatArray:
-    """Return the correlation of each row, (n_neurons,), NaN where undefined; so do those below."""
+    """Return the correlation of each row, (n_neurons,), NaN where undefined."""
+    # Rounding can leave a constant row with a tiny variance, so constancy is tested by itself.
     undefined = _is_constant(true) | _is_constant(simulated)
     x, y = _centred(true), _centred(simulated)
-    found = _ratio((x * y).sum(axis=1), np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1)))
-    return np.where(undefined, np.nan, np.clip(found, -1.0, 1.0))
+    ratio = _ratio((x * y).sum(axis=1), np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1)))
+    return np.where(undefined, np.nan, np.clip(ratio, -1.0, 1.0))
 
 
 def _centred(activations: FloatArray) -> FloatArray:
@@ -132,6 +141,6 @@ def _absolute_dev_explained(true: FloatArray, simulated: FloatArray) -> FloatArr
 
 def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Return numerator / denominator, NaN where the denominator is 0."""
-    found: FloatArray = np.full_like(numerator, np.nan)
-    np.divide(numerator, denominator, out=found, where=denominator != 0)
-    return found
+    ratio: FloatArray = np.full_like(numerator, np.nan)
+    np.divide(numerator, denominator, out=ratio, where=denominator != 0)
+    return ratio

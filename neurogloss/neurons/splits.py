@@ -1,7 +1,7 @@
-"""Which records are shown to the explainer and which are scored.
+"""Splits of a neuron's records: `train` is shown to the explainer, `valid` is scored.
 
-The splits interleave, as in the code that OpenAI released, so that each holds records of every
-rank. `train` is shown to the explainer, `valid` is scored.
+Splits interleave, as in the code that OpenAI released, so that each has records of high and of low
+rank.
 """
 
 from enum import StrEnum
@@ -19,12 +19,12 @@ RANDOM_SPLITS = (Split.CALIBRATION, Split.VALID, Split.TEST)
 
 
 def top_slice(split: Split, per_split: int) -> slice:
-    """Return where a split stands among the top records: `train` of 5 is ranks 0, 4, 8, 12, 16."""
+    """Return the slice of a split of the top records; `train` of 5 has ranks 0, 4, 8, 12 and 16."""
     return _slice(TOP_SPLITS, split, per_split)
 
 
 def random_slice(split: Split, per_split: int) -> slice:
-    """Return where a split stands among the random records.
+    """Return the slice of a split of the random records.
 
     Raises:
         ValueError: The split is `train`, which has no random records.

@@ -1,6 +1,6 @@
-"""Explaining a neuron from the tokens of its highest mean activation, without any context.
+"""The request to explain a neuron from the tokens of highest mean activation, without context.
 
-The paper's explanation of a token lookup table (#sec-baselines).
+The paper explains token lookup tables in this way (#sec-baselines).
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _SYSTEM = (
 
 
 def token_space_body(tokens: Sequence[str]) -> dict[str, Any]:
-    """Return the body, but for the model, of the question what these tokens have in common."""
+    """Return the body, without the model, of the request to explain tokens, strongest first."""
     listed = ", ".join(map(quoted, tokens))
     question = f'Tokens: {listed}\nExplain the neuron. Begin with "{LEAD_IN}".'
     return {

@@ -1,7 +1,7 @@
-"""What a neuron does to the output, and how much of that its simulation does in its place.
+"""Ablation scoring: how the output changes if a simulation replaces a neuron's activations.
 
-The paper's ablation scoring (#sec-ablation-scoring): outputs are compared by the Jensen-Shannon
-divergence of the distributions over the next token, averaged over all tokens.
+The paper's method (#sec-ablation-scoring): outputs are compared by the Jensen-Shannon divergence of
+the distributions over the next token, averaged over all tokens.
 """
 
 import math
@@ -18,16 +18,19 @@ from neurogloss.neurons.records import FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True)
 class Divergences:
-    """Mean divergences from the model as it is, in nats, from 0 to ln 2."""
+    """Mean divergences from the unchanged model, in nats, from 0 to ln 2.
+
+    `simulated` is that with the simulation in place of the neuron, `mean` that with its mean.
+    """
 
     simulated: float
     mean: float
 
     @property
     def score(self) -> float | None:
-        """1 for a perfect simulation, 0 for one that is as good as the mean; None if none can be.
+        """1 for a perfect simulation, 0 for one that is as good as the mean activation.
 
-        None where the neuron's mean in its place changes nothing.
+        None if the mean in place of the neuron changes nothing.
         """
         return 1 - self.simulated / self.mean if self.mean > 0 else None
 
@@ -41,28 +44,30 @@ def ablate(
     simulated: FloatArray,
     mean: float,
 ) -> Divergences:
-    """Put a simulation, and the mean, in the place of a neuron's activations.
+    """Replace a neuron's activations by a simulation, and by the mean, and compare the outputs.
 
     Args:
         model: The subject; its embeddings are tied.
-        layer: Of the neuron.
-        neuron: Its index.
+        layer: The neuron's layer.
+        neuron: Its index in the layer.
         tokens: int (n_excerpts, n_tokens).
-        simulated: Of the same shape, on the scale of the activations.
+        simulated: Simulated activations of the same shape, on the scale of the true ones.
         mean: The neuron's mean activation on the corpus.
     """
     ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)
     residual: list[torch.Tensor] = []
     with _before_block(model, layer, residual.append):
-        as_it_is = _last_hidden(model, ids)
-    found = []
+        unchanged = _last_hidden(model, ids)
+    means = []
     for values in (simulated, np.full(tokens.shape, mean)):
+        # Layers before the neuron's give the same residual stream, so they are not run again.
         with _from_block(model, layer, residual[0]), _in_place_of(model, layer, neuron, values):
-            found.append(_mean_divergence(model, as_it_is, _last_hidden(model, ids)))
-    return Divergences(*found)
+            means.append(_mean_divergence(model, unchanged, _last_hidden(model, ids)))
+    return Divergences(*means)
 
 
 def _last_hidden(model: GPT2Model, ids: torch.Tensor) -> torch.Tensor:
+    """Return the last hidden state, (n_excerpts, n_tokens, d_model)."""
     hidden: torch.Tensor = model(input_ids=ids, use_cache=False).last_hidden_state
     return hidden
 
@@ -71,7 +76,7 @@ def _last_hidden(model: GPT2Model, ids: torch.Tensor) -> torch.Tensor:
 def _before_block(
     model: GPT2Model, layer: int, keep: Callable[[torch.Tensor], None]
 ) -> Iterator[None]:
-    """Let `keep` have the residual stream as it enters a block."""
+    """Call `keep` with the residual stream, (batch, position, d_model), that enters a block."""
 
     def hook(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
         keep(args[0])
@@ -85,7 +90,7 @@ def _before_block(
 
 @contextmanager
 def _from_block(model: GPT2Model, layer: int, residual: torch.Tensor) -> Iterator[None]:
-    """Begin forward passes at a block, with this residual stream: what is before is computed."""
+    """Begin forward passes at a block, with a given residual stream as its input."""
 
     def hook(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return (residual, *args[1:])
@@ -102,7 +107,7 @@ def _from_block(model: GPT2Model, layer: int, residual: torch.Tensor) -> Iterato
 
 @contextmanager
 def _in_place_of(model: GPT2Model, layer: int, neuron: int, values: FloatArray) -> Iterator[None]:
-    """Replace a neuron's activations while `_from_block` of its layer is open."""
+    """Replace a neuron's activations while `_from_block` of its layer is open, as block 0."""
     replaced = torch.from_numpy(values).to(model.device, model.dtype)
 
     def hook(module: torch.nn.Module, args: object, output: torch.Tensor) -> torch.Tensor:
@@ -118,7 +123,8 @@ def _in_place_of(model: GPT2Model, layer: int, neuron: int, values: FloatArray) 
 
 
 def _mean_divergence(model: GPT2Model, one: torch.Tensor, other: torch.Tensor) -> float:
-    """Return the mean over all tokens; one excerpt at a time, for vocabularies are large."""
+    """Return the mean divergence over all tokens of two last hidden states."""
+    # One excerpt at a time, as its distributions take n_tokens * vocabulary * 8 bytes.
     unembedding = _at_least_float32(model.wte.weight).T
     per_token = [
         divergences(_outputs(a, unembedding), _outputs(b, unembedding))
@@ -130,7 +136,7 @@ def _mean_divergence(model: GPT2Model, one: torch.Tensor, other: torch.Tensor) -
 def _outputs(hidden: torch.Tensor, unembedding: torch.Tensor) -> torch.Tensor:
     """Return distributions over the next token, float64 (n_tokens, vocabulary)."""
     logits = _at_least_float32(hidden) @ unembedding
-    if logits.device.type == "mps":  # which has no float64
+    if logits.device.type == "mps":  # Apple's MPS has no float64
         logits = logits.cpu()
     return logits.double().softmax(dim=-1)
 
@@ -140,15 +146,15 @@ def _at_least_float32(values: torch.Tensor) -> torch.Tensor:
 
 
 def divergences(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Return the Jensen-Shannon divergence of each row, in nats: exactly 0 for equal rows.
+    """Return the Jensen-Shannon divergence of each row, in nats, (n,); exactly 0 for equal rows.
 
     Args:
         one: Distributions, (n, n_outcomes).
-        other: As many.
+        other: Distributions of the same shape.
     """
     middle = (one + other) / 2
     apart = torch.where(middle > 0, (one - other) / (one + other), 0.0)  # from -1 to 1
-    # p log(p/m) + q log(q/m) in a form that loses nothing where p and q are nearly equal.
+    # p log(p/m) + q log(q/m) in a form without cancellation where p and q are nearly equal.
     terms = 2 * apart * apart.atanh() + torch.log1p(-apart * apart)
     terms = torch.where(apart.abs() == 1, 2 * math.log(2), terms)
     return (middle * terms).sum(dim=-1) / 2

@@ -1,6 +1,7 @@
-"""One pass over excerpts that leaves all that the neurons' records may need.
+"""One forward pass over excerpts that collects what the records of all layers may need.
 
-Activations are rounded to float16, as stored, before anything is read from them.
+Activations are rounded to float16, as they are stored, before anything is computed from them, so
+that stored rows reproduce every score.
 """
 
 import logging
@@ -12,12 +13,12 @@ from transformers import GPT2Model
 from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.selection import RecordCounts
 from neurogloss.neurons.tiles import TILE
-from neurogloss.subject.layer_reader import LayerPart, LayerPlan, LayerReader
+from neurogloss.subject.layer_collector import LayerCollector, LayerPart, LayerPlan
 from neurogloss.subject.model import forward, mlp_width, on_activations
 
 log = logging.getLogger(__name__)
 
-MAX_TILES = 32  # at once; more does not make a GPU faster
+MAX_TILES = 32  # at a time; more does not make a GPU faster
 
 
 def collect(
@@ -26,40 +27,41 @@ def collect(
     first: int,
     within: range,
     plans: Mapping[int, LayerPlan],
-    wanted: RecordCounts,
+    counts: RecordCounts,
     *,
     tiles: int | None = None,
     on_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, LayerPart]]:
-    """Read excerpts; return, layer by layer, what they leave, made as it is asked for.
+    """Read excerpts, and yield each layer with what was collected of it, computed on demand.
 
-    The result has the same bits however the corpus is cut into ranges `within`. Where `tiles`
-    differs, kernels of another shape may be chosen, and change the last bit of an activation; on
-    the CPU, where it is always 1, that cannot happen.
+    The result has the same bits however the corpus is cut into ranges `within`. With another number
+    of `tiles`, torch may choose another kernel, which can change the last bit of an activation. On
+    the CPU, where `tiles` is 1, that cannot happen.
 
     Args:
         model: The subject.
-        tokens: int32 of shape (n, excerpt_tokens): whole tiles, from excerpt `first` on.
-        first: The number of the first excerpt.
-        within: The excerpts that are asked for.
-        plans: By layer.
-        wanted: How many records of each kind.
-        tiles: How many go through the model at once. By default 1 on the CPU, and on CUDA what its
-            memory holds; halved where that proves too much.
-        on_batch: Called before each batch; what it raises ends the pass.
+        tokens: Whole tiles of excerpts, int32 (n, excerpt_tokens).
+        first: The number of the first excerpt in `tokens`.
+        within: The excerpts to keep.
+        plans: What to keep, by layer.
+        counts: How many records of each kind are to be selected in the end.
+        tiles: How many tiles go through the model at once. By default 1 on the CPU, and on CUDA as
+            many as its memory holds; halved as long as memory runs out.
+        on_batch: Called before each batch; an exception that it raises ends the pass.
     """
     tiles = tiles or _tiles_at_once(model, tokens.shape[1])
     while True:
         try:
-            readers = _read(model, tokens, first, within, plans, wanted, tiles, on_batch)
+            collectors = _read(model, tokens, first, within, plans, counts, tiles, on_batch)
             break
         except torch.OutOfMemoryError:
             if tiles == 1:
                 raise
             tiles //= 2
             log.warning("out of memory: reading %d excerpts at once from now on", tiles * TILE)
+        # Outside the except block, whose traceback would still refer to tensors of the pass.
         torch.cuda.empty_cache()
-    return ((layer, readers.pop(layer).part()) for layer in sorted(readers))
+    return ((layer, collectors.pop(layer).part()) for layer in sorted(collectors))
 
 
 def _read(
@@ -68,32 +70,33 @@ def _read(
     first: int,
     within: range,
     plans: Mapping[int, LayerPlan],
-    wanted: RecordCounts,
+    counts: RecordCounts,
     tiles: int,
     on_batch: Callable[[], None],
-) -> dict[int, LayerReader]:
-    readers = {
-        layer: LayerReader(plan, wanted, within, tokens.shape[1], model.device)
+) -> dict[int, LayerCollector]:
+    collectors = {
+        layer: LayerCollector(plan, counts, within, tokens.shape[1], model.device)
         for layer, plan in plans.items()
     }
-    at = first
+    batch_first = first
 
     def keep(layer: int, activations: torch.Tensor) -> None:
-        readers[layer].read(activations, at)
+        collectors[layer].read(activations, batch_first)
 
-    with on_activations(model, sorted(readers), keep):
+    with on_activations(model, sorted(collectors), keep):
         for start in range(0, len(tokens), tiles * TILE):
             on_batch()
-            at = first + start
+            batch_first = first + start
             forward(model, tokens[start : start + tiles * TILE])
-    return readers
+    return collectors
 
 
 def _tiles_at_once(model: GPT2Model, n_tokens: int) -> int:
     if model.device.type != "cuda":
         return 1
     free, _ = torch.cuda.mem_get_info(model.device)
-    per_tile = 32 * TILE * n_tokens * mlp_width(model)  # bytes; a generous guess
+    # 32 bytes for each activation is a generous guess at what a pass takes; a quarter is used.
+    per_tile = 32 * TILE * n_tokens * mlp_width(model)
     tiles = 1
     while tiles < MAX_TILES and 4 * tiles * per_tile < free:
         tiles *= 2

@@ -1,9 +1,8 @@
-"""The subject model: a GPT-2 of which only the MLP activations are wanted."""
+"""The subject model: loading a GPT-2, and forward passes that end at the MLP activations."""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,28 +12,28 @@ from transformers import AutoConfig, GPT2Model
 from neurogloss.config.settings import GPU_INDEX
 from neurogloss.errors import CannotCollect
 from neurogloss.neurons.records import IntArray
+from neurogloss.subject.files import DEMO_FOLDER
 from neurogloss.subject.onednn import use_onednn
 
-DEMO_FOLDER = Path(__file__).parent / "demo"
 Dtype = Literal["float32", "bfloat16", "float16"]
-Keep = Callable[[int, torch.Tensor], None]
-FUSED = {"gelu_new": "gelu_pytorch_tanh"}  # the same formula in one kernel
+OnActivations = Callable[[int, torch.Tensor], None]
+_FUSED = {"gelu_new": "gelu_pytorch_tanh"}  # the same formula in one kernel
 
 
 def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
-    """Load a GPT-2 without its LM head onto the best device there is.
+    """Load a GPT-2 without its LM head onto the best available device.
 
-    Only safetensors are read: a pickled checkpoint can run code.
+    Only safetensors are read, because a pickled checkpoint can run code.
 
     Raises:
-        CannotCollect: The model is missing, is no GPT-2, or has no safetensors.
+        CannotCollect: The model is missing, is not a GPT-2, or has no safetensors.
     """
     name = str(DEMO_FOLDER) if model == "demo" else model
     try:
         config = AutoConfig.from_pretrained(name)
         if config.model_type != "gpt2":
             raise CannotCollect(f"subject.model = {model!r} is a {config.model_type}, not a gpt2")
-        config.activation_function = FUSED.get(
+        config.activation_function = _FUSED.get(
             config.activation_function, config.activation_function
         )
         subject = GPT2Model.from_pretrained(
@@ -43,15 +42,16 @@ def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
     except (OSError, ValueError) as error:
         raise CannotCollect(f"subject.model = {model!r} cannot be loaded: {error}") from error
     subject.requires_grad_(False).train(False)
-    torch.nn.Module.to(subject, best_device())  # transformers wraps its own out of its types
+    # Not `subject.to`: the wrapper of transformers loses its types.
+    torch.nn.Module.to(subject, best_device())
     use_onednn(subject)
     return subject
 
 
 def best_device() -> torch.device:
-    """Return CUDA where there is one, then Apple's MPS, then the CPU.
+    """Return a CUDA device if there is one, else Apple's MPS, else the CPU.
 
-    Of several CUDA devices it is the one that NEUROGLOSS_GPU_INDEX names, counted round.
+    Of several CUDA devices it is the one of index NEUROGLOSS_GPU_INDEX modulo their number.
     """
     if torch.cuda.is_available():
         index = int(os.environ.get(GPU_INDEX) or 0)
@@ -61,15 +61,16 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
-class _Reached(Exception):
-    """The forward pass went as deep as it has to."""
+class _LastLayerReached(Exception):
+    """Ends a forward pass, as no later layer is needed."""
 
 
 @contextmanager
 def _stopping_after(model: GPT2Model, layer: int) -> Iterator[None]:
+    """End forward passes after the activations of a layer while the context is open."""
 
     def stop(module: torch.nn.Module, args: object) -> None:
-        raise _Reached
+        raise _LastLayerReached
 
     handle = model.get_submodule(f"h.{layer}.mlp.c_proj").register_forward_pre_hook(stop)
     try:
@@ -79,11 +80,11 @@ def _stopping_after(model: GPT2Model, layer: int) -> Iterator[None]:
 
 
 @contextmanager
-def on_activations(model: GPT2Model, layers: list[int], keep: Keep) -> Iterator[None]:
+def on_activations(model: GPT2Model, layers: list[int], keep: OnActivations) -> Iterator[None]:
     """Call `keep(layer, activations)` in every forward pass while the context is open.
 
-    Activations are post-GELU, which is the input of `mlp.c_proj`: shape (batch, position, d_mlp),
-    on the model's device. Forward passes end at the last of the layers.
+    Activations are those after GELU, the input of `mlp.c_proj`: (batch, position, d_mlp), on the
+    model's device. Forward passes end at the last of the layers.
     """
     handles = [
         model.get_submodule(f"h.{layer}.mlp.act").register_forward_hook(_hook(layer, keep))
@@ -97,7 +98,9 @@ def on_activations(model: GPT2Model, layers: list[int], keep: Keep) -> Iterator[
             handle.remove()
 
 
-def _hook(layer: int, keep: Keep) -> Callable[[torch.nn.Module, object, torch.Tensor], None]:
+def _hook(
+    layer: int, keep: OnActivations
+) -> Callable[[torch.nn.Module, object, torch.Tensor], None]:
     def hook(module: torch.nn.Module, args: object, output: torch.Tensor) -> None:
         keep(layer, output)
 
@@ -106,13 +109,13 @@ def _hook(layer: int, keep: Keep) -> Callable[[torch.nn.Module, object, torch.Te
 
 @torch.inference_mode()
 def forward(model: GPT2Model, tokens: IntArray) -> None:
-    """Run tokens, integers (batch, position), through the model for what its hooks see."""
+    """Run tokens, int (batch, position), through the model, for its hooks."""
     ids = torch.from_numpy(tokens.astype(np.int64))
-    if model.device.type == "cuda":  # the copy goes on while the host prepares the kernels
+    if model.device.type == "cuda":  # the copy overlaps with the preparation of the kernels
         ids = ids.pin_memory().to(model.device, non_blocking=True)
     try:
         model(input_ids=ids.to(model.device), use_cache=False)
-    except _Reached:
+    except _LastLayerReached:
         return
 
 

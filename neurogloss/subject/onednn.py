@@ -1,8 +1,8 @@
 """Matrix products on the CPU by oneDNN, which torch has beside MKL, its default.
 
 On an AMD EPYC of family 26, float32, (2048, 768) @ (768, 3072): MKL does 230 GFLOP/s, oneDNN 500.
-torch offers it for float32 only under the private name that its own compiler emits, so it is
-looked for, and MKL serves where it is missing.
+torch offers oneDNN for float32 only under the private name that its compiler emits. So we check
+that the name is there, and leave MKL in place where it is not.
 """
 
 import torch
@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 
 class OneDnnConv1D(torch.nn.Module):
-    """Does what a `Conv1D` does, with the same `weight` (in, out) and `bias` (out,)."""
+    """A `Conv1D` of transformers, with the same `weight` (in, out) and `bias` (out,), on oneDNN."""
 
     def __init__(self, conv: Conv1D) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class OneDnnConv1D(torch.nn.Module):
 
 
 def use_onednn(model: torch.nn.Module) -> None:
-    """Let oneDNN do the products of a float32 model on the CPU; leave other models as they are."""
+    """Replace the `Conv1D` modules of a float32 model on the CPU; leave other models unchanged."""
     weight = next(model.parameters())
     if (weight.device.type, weight.dtype) != ("cpu", torch.float32) or not _available():
         return

@@ -1,4 +1,4 @@
-"""Sums of activations by token, from which the lookup tables are made."""
+"""Sums of activations by token, from which the token lookup tables are computed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,20 +13,20 @@ from neurogloss.subject.model import forward, on_activations
 class TokenSums:
     """Running sums for some neurons of some layers over any number of batches.
 
-    Memory is 8 bytes for each token of the vocabulary and neuron. Float64 holds sums
-    of float16 exactly (multiples of 2^-24, below 2^29), so the order of the additions, which a GPU
-    does not fix, is of no consequence.
+    They take 8 bytes for each neuron and token of the vocabulary.
     """
 
     def __init__(self, model: GPT2Model, neurons: Mapping[int, Sequence[int]]) -> None:
         vocabulary, device = model.config.vocab_size, model.device
         self._model, self._layers = model, list(neurons)
         self._neurons = {
-            layer: torch.tensor(found, device=device) for layer, found in neurons.items()
+            layer: torch.tensor(indices, device=device) for layer, indices in neurons.items()
         }
+        # Float64 adds float16 exactly: they are multiples of 2^-24, and sums stay below 2^29. So
+        # the order of the additions, which a GPU does not fix, does not matter.
         self._sums = {
-            layer: torch.zeros((vocabulary, len(found)), dtype=torch.float64, device=device)
-            for layer, found in neurons.items()
+            layer: torch.zeros((vocabulary, len(indices)), dtype=torch.float64, device=device)
+            for layer, indices in neurons.items()
         }
         self._counts = np.zeros(model.config.vocab_size, dtype=np.int64)
         self._tokens = torch.empty(0)
@@ -46,9 +46,12 @@ class TokenSums:
         self._sums[layer].index_add_(0, self._tokens.flatten(), rounded.flatten(0, 1))
 
     def of_neurons(self, layer: int, neurons: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return sums, float64 (vocabulary, n_neurons), and counts, int64 (vocabulary,)."""
+        """Return the sums of neurons, float64 (vocabulary, n_neurons), and the tokens' counts.
+
+        Counts are int64 (vocabulary,). The neurons must be among those of the layer.
+        """
         device = self._model.device
-        wanted = torch.from_numpy(neurons.astype(np.int64)).to(device)
-        columns = torch.searchsorted(self._neurons[layer], wanted)
+        indices = torch.from_numpy(neurons.astype(np.int64)).to(device)
+        columns = torch.searchsorted(self._neurons[layer], indices)
         counts = torch.from_numpy(self._counts).to(device)
         return self._sums[layer].index_select(1, columns), counts

@@ -15,7 +15,8 @@ from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import read_config
 from neurogloss.errors import InputError
 from neurogloss.neurons.simulators.kinds import SimulatorChoice
-from neurogloss.subject.shape import Shape, read_tokenizer
+from neurogloss.subject.shape import Shape
+from neurogloss.subject.tokenizer import read_tokenizer
 from orchestrator.cli.options import json_option
 from orchestrator.cli.terminal.estimate_tables import COUNTS, PRICES, estimate_tables
 from orchestrator.cli.terminal.json_output import print_json

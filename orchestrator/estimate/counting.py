@@ -15,7 +15,7 @@ from neurogloss.neurons.illustration import illustration_body
 from neurogloss.neurons.lookup import TOP_TOKENS
 from neurogloss.neurons.prompts import explanation_body, visible
 from neurogloss.neurons.records import ActivationRecord
-from neurogloss.neurons.revision import Observed, revision_body
+from neurogloss.neurons.revision import ObservedSentence, revision_body
 from neurogloss.neurons.simulators.base import Simulator, SimulatorRequest
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from neurogloss.neurons.token_space import token_space_body
@@ -114,7 +114,9 @@ class Counting:
         calls = []
         for neuron in self.sample.neurons:
             shown = [_silent(neuron.scored[n % len(neuron.scored)]) for n in range(half)]
-            observed = [Observed(record, is_expected=n % 2 == 0) for n, record in enumerate(shown)]
+            observed = [
+                ObservedSentence(record, is_expected=n % 2 == 0) for n, record in enumerate(shown)
+            ]
             body = revision_body(neuron.explanation, neuron.shown, observed)
             calls.append(Call("revise", part.model, {"model": part.model, **body}))
         asked = self._stage("revise", part, part.kind, 1, calls, EXPLANATION_TOKENS)

@@ -12,7 +12,7 @@ from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.splits import Split, random_slice, top_slice
-from neurogloss.subject.shape import read_tokenizer, token_texts
+from neurogloss.subject.tokenizer import read_tokenizer, token_texts
 from orchestrator.corpus.cut import cut_excerpts
 from orchestrator.corpus.sources import documents
 

@@ -12,7 +12,8 @@ from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import differences
 from neurogloss.errors import InputError
-from neurogloss.subject.shape import Shape, read_tokenizer, token_texts, vocabulary_digest
+from neurogloss.subject.shape import Shape
+from neurogloss.subject.tokenizer import read_tokenizer, token_texts, vocabulary_digest
 from orchestrator.corpus.cut import CutCorpus, cut_excerpts
 from orchestrator.corpus.sources import documents
 from orchestrator.runs.derive import create_from_run

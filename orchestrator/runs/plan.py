@@ -11,7 +11,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from neurogloss.neurons.selection import n_reference
 from neurogloss.neurons.tiles import whole_tiles
-from neurogloss.stages import COLLECT, OF_SOME_NEURONS
+from neurogloss.stages import ABLATE, COLLECT
 from neurogloss.subject.shape import Shape
 
 LOOKUP_BYTES = 8 << 30  # what the lookup tables of one shard's layers may take in a worker
@@ -139,7 +139,7 @@ def _neuron_shards(
             for place in range(0, len(of_layer), size):
                 part = of_layer[place : place + size]
                 weight = len(part)
-                if stage == OF_SOME_NEURONS:
+                if stage == ABLATE:
                     weight = len(ablated.get(layer, set()).intersection(part))
                 if weight:
                     ends = (part[0], part[-1] + 1)

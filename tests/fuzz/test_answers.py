@@ -20,7 +20,7 @@ from neurogloss.llm.responses import (
     retry_after,
 )
 from neurogloss.llm.token_logprobs import chat_places, prompt_places
-from neurogloss.neurons.distributions import unpack
+from neurogloss.neurons.distributions import unpack_distributions
 from neurogloss.neurons.prompts import clean_explanation
 from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
@@ -270,7 +270,7 @@ def test_log_probabilities_of_chats(content, text):
         packed = chat_places(content, text)
     except OF_LOGPROBS:  # which `read_completion` takes for no completion
         return
-    assert len(unpack(packed)) * 26 == len(packed)
+    assert len(unpack_distributions(packed)) * 26 == len(packed)
 
 
 @given(CHOICE, FREE, hostile_tokens)

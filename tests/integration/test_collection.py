@@ -21,7 +21,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.neurons.sampling import neuron_keys, priorities
 from neurogloss.neurons.selection import RecordCounts
 from neurogloss.subject.collection import collect as read_excerpts
-from neurogloss.subject.layer_reader import LayerPlan
+from neurogloss.subject.layer_collector import LayerPlan
 from neurogloss.subject.model import forward, load_subject
 from neurogloss.subject.shape import read_shape
 from orchestrator.runs.plan import make_plan

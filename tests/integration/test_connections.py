@@ -9,7 +9,7 @@ from db import connections, shard_readiness
 from neurogloss.subject import weights
 from neurogloss.subject.model import load_subject
 from neurogloss.subject.shape import read_shape
-from neurogloss.subject.weights import strongest
+from neurogloss.subject.weights import strongest_connections
 from tests.integration.test_collection import config_of, make_run, make_tokens, work_through
 
 
@@ -93,7 +93,7 @@ def test_a_sample_of_neurons_has_related_neurons_of_all(engine):
 def test_ties_and_zeros_are_settled(n):
     rows = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     candidates = torch.tensor([[float(i % 4 - 1), 1.0] for i in range(30)])
-    found = strongest(rows, [(100, candidates)], n)
+    found = strongest_connections(rows, [(100, candidates)], n)
     expected = sorted((w for w in candidates[:, 0].tolist() if w > 0), reverse=True)[:n]
     expected += sorted(w for w in candidates[:, 0].tolist() if w < 0)[:n]
     kept = found.weights[0] != 0

@@ -8,8 +8,9 @@ from db import candidates, records, results
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import CannotCollect, Interrupted
 from neurogloss.subject.model import load_subject
-from neurogloss.subject.sentences import activations_on, load_tokenizer, tokens_of
+from neurogloss.subject.sentences import load_tokenizer, sentence_activations
 from neurogloss.subject.shape import read_shape
+from neurogloss.subject.tokenizer import tokenize
 from tests.integration.test_collection import claimed, make_run, work_through
 from worker.stages.observe import observe
 
@@ -27,7 +28,7 @@ SHORT = "Reading number 7"
 @pytest.fixture(scope="module")
 def excerpts():
     """The texts, cut to whole excerpts: two tiles of them."""
-    found = tokens_of(load_tokenizer("demo"), TEXTS, N_TOKENS)
+    found = tokenize(load_tokenizer("demo"), TEXTS, N_TOKENS)
     assert len(found) == 64
     return np.stack(found)
 
@@ -138,7 +139,9 @@ def test_reading_ends_when_the_worker_is_to_stop(excerpts):
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        activations_on(load_subject("demo"), 0, list(excerpts), [0] * 64, N_TOKENS, on_batch=stop)
+        sentence_activations(
+            load_subject("demo"), 0, list(excerpts), [0] * 64, N_TOKENS, on_batch=stop
+        )
 
 
 def test_a_subject_without_a_tokenizer_is_named(tmp_path):

@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import GPT2Model
 
-from neurogloss.subject.model import DEMO_FOLDER, forward, load_subject, on_activations
+from neurogloss.subject.files import DEMO_FOLDER
+from neurogloss.subject.model import forward, load_subject, on_activations
 from neurogloss.subject.onednn import OneDnnConv1D
 from tests.integration import tiny_subject
 from tests.integration.tiny_subject import TOKENS, VOCABULARY, activations_of, make_tokens

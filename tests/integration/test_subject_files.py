@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from neurogloss.errors import CannotCollect, InputError
-from neurogloss.subject.model import DEMO_FOLDER, load_subject
+from neurogloss.subject.files import DEMO_FOLDER
+from neurogloss.subject.model import load_subject
 from neurogloss.subject.shape import read_shape
 
 

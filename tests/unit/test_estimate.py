@@ -6,7 +6,8 @@ import pytest
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.simulators.kinds import SimulatorChoice
-from neurogloss.subject.shape import read_shape, read_tokenizer
+from neurogloss.subject.shape import read_shape
+from neurogloss.subject.tokenizer import read_tokenizer
 from orchestrator.estimate.estimate import make_estimate
 from orchestrator.estimate.sample import Sample, SampleNeuron, sample_of_corpus
 from orchestrator.estimate.token_counts import TokenCounter, find_counter

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from rehearsal.activations import activation, activations
 from rehearsal.answers import OPENING, answer, strongest_token
+from rehearsal.chat_requests import read_chat_request
 from rehearsal.faults import FaultRates, Faults
-from rehearsal.handler import Rehearsal
-from rehearsal.limits import ContinuousLimit
+from rehearsal.handler import RequestHandler
 from rehearsal.options import RehearsalOptions
-from rehearsal.prefixes import PrefixCache
-from rehearsal.questions import read_question
+from rehearsal.prefix_cache import PrefixCache
+from rehearsal.rate_limits import ContinuousLimit
 from rehearsal.replies import ApiError
 from rehearsal.schemas import SchemaFiller
 
@@ -27,7 +27,7 @@ def body(text, **parameters):
 
 
 def question(text, **parameters):
-    return read_question(body(text, **parameters), models=("rehearsal",))
+    return read_chat_request(body(text, **parameters), models=("rehearsal",))
 
 
 def simulation_schema(length):
@@ -349,15 +349,15 @@ def test_prefix_is_cached_from_1024_tokens_in_steps_of_128():
 
 def test_waiting_for_a_limit_does_not_change_which_answers_are_spoilt():
     rates = FaultRates(malformed=0.3, truncated=0.2, refusal=0.2, empty=0.1)
-    free = Rehearsal(RehearsalOptions(faults=rates))
-    limited = Rehearsal(RehearsalOptions(faults=rates, requests_per_minute=60))
+    free = RequestHandler(RehearsalOptions(faults=rates))
+    limited = RequestHandler(RehearsalOptions(faults=rates, requests_per_minute=60))
     bodies = [body(RECORD, top_p=number) for number in range(50)]
     expected = [free.reply(text, "", now=0).body for text in bodies]
     replies = [limited.reply(text, "", now=10 + tick / 3) for text in bodies for tick in range(3)]
     assert {reply.status for reply in replies} == {200, 429}
     answered = []
     now = 1000.0
-    patient = Rehearsal(RehearsalOptions(faults=rates, requests_per_minute=60))
+    patient = RequestHandler(RehearsalOptions(faults=rates, requests_per_minute=60))
     for text in reversed(bodies):
         while (reply := patient.reply(text, "", now)).status == 429:
             now += 0.3

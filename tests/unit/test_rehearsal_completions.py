@@ -10,7 +10,7 @@ from rehearsal.capabilities import FEATURES, Capabilities
 from rehearsal.completions import read_completion
 from rehearsal.options import RehearsalOptions
 from rehearsal.replies import ApiError, Usage
-from rehearsal.tokenizer import cut
+from rehearsal.tokenizer import tokenize
 
 LEVELS = tuple(range(11))
 HOSTILE = [" sea", "unknown", "<start>", "<end>", "10", " internationalization", "…", "🙂",
@@ -26,7 +26,7 @@ def record(tokens):
 
 def complete(prompt, fault=None, seed=0, **parameters):
     body = json.dumps({"model": "rehearsal", "prompt": prompt, **parameters}).encode()
-    spoken = read_completion(body, RehearsalOptions(seed=seed)).speak(fault)
+    spoken = read_completion(body, RehearsalOptions(seed=seed)).render(fault)
     return json.loads(spoken.to_json(USAGE))["choices"][0], spoken
 
 
@@ -49,9 +49,9 @@ def numbers(choice):
 
 @given(text=texts, seed=st.integers(0, 3))
 def test_pieces_make_up_the_text_again(text, seed):
-    pieces = cut(text, seed)
+    pieces = tokenize(text, seed)
     assert "".join(piece.content for piece in pieces) == text
-    assert cut(text, seed) == pieces
+    assert tokenize(text, seed) == pieces
     assert all(piece.shown == piece.content or piece.shown.startswith("bytes:") for piece in pieces)
 
 
@@ -60,7 +60,7 @@ def test_pieces_do_the_hostile_things_that_those_of_real_tokenizers_do():
         piece.shown
         for seed in range(5)
         for number in range(60)
-        for piece in cut(
+        for piece in tokenize(
             record([f" word{number}", f"v{number}.", " internationalization", "…"]), seed
         )
     ]

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping
 
 from db import evaluations, records, results, runs
 from db.session import transaction
-from neurogloss.neurons.calibration import Linear
+from neurogloss.neurons.calibration import LinearCalibration
 from neurogloss.stages import up_to
 from neurogloss.subject.ablation import ablate as compare_outputs
 from worker.shard import ClaimedShard
@@ -62,7 +62,9 @@ def _ablate(
         return _undefined("not_calibrated" if line is None else line["undefined_reason"])
     if mean is None:
         return _undefined("nonfinite_activations")
-    calibrated = Linear(line["slope"], line["intercept"]).apply(expected_on(scored, simulated))
+    calibrated = LinearCalibration(line["slope"], line["intercept"]).apply(
+        expected_on(scored, simulated)
+    )
     place = (shard.claim.layer, scored.neuron)
     found = compare_outputs(subject_of(shard), *place, scored.tokens, calibrated, mean)
     if not np.isfinite((found.simulated, found.mean)).all():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from neurogloss.config.run import ScoringConfig
-from neurogloss.neurons.calibration import Calibrated, calibrate
+from neurogloss.neurons.calibration import CalibratedScore, calibrate
 from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import unscored
 from worker.stages.scored_records import ScoredRecords
@@ -29,7 +29,7 @@ def calibrated_scores(
     """Yield what follows the neuron in each row of `calibrated_score`."""
     for kind in scoring.calibration:
         if scored.undefined_reason is not None:
-            found = Calibrated(unscored(scored.undefined_reason))
+            found = CalibratedScore(unscored(scored.undefined_reason))
         else:
             on_held_back = held_back.true, expected_on(held_back, simulated)
             on_scored = scored.true, expected_on(scored, simulated)

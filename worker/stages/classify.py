@@ -15,7 +15,7 @@ from neurogloss.llm.calls import Answer, Call
 from neurogloss.neurons.classification import (
     Classification,
     LabelledExample,
-    Scorer,
+    ScorerKind,
     area_under_curve,
     balanced_accuracy,
     classification_body,
@@ -42,7 +42,7 @@ class _Task:
     """What one scorer asks about one neuron."""
 
     neuron: int
-    scorer: Scorer
+    scorer: ScorerKind
     explanation: str
     examples: list[LabelledExample]
     sample: int
@@ -148,7 +148,7 @@ def _chosen(
 
 
 def _examples(
-    shard: ClaimedShard, scorer: Scorer, row: RowMapping, chosen: _Chosen
+    shard: ClaimedShard, scorer: ScorerKind, row: RowMapping, chosen: _Chosen
 ) -> list[LabelledExample]:
     """Return the examples of a neuron in a drawn order, which is the same at every attempt."""
     highest, n_most = row["max_activation"], shard.config.scoring.top

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 from db import candidates, results
 from db.session import transaction
 from neurogloss.stages import up_to
-from neurogloss.subject.sentences import activations_on, load_tokenizer, tokens_of
+from neurogloss.subject.sentences import load_tokenizer, sentence_activations
+from neurogloss.subject.tokenizer import tokenize
 from worker.shard import ClaimedShard
 from worker.stages.forward_pass import go_on, subject_of
 
@@ -44,12 +45,12 @@ def _observed(
 ) -> list[tuple[int, int, bytes, bytes]]:
     """Return (neuron, number, tokens, activations) of each sentence."""
     n_tokens = shard.config.corpus.excerpt_tokens
-    read = tokens_of(tokenizer, [row["text"] for row in rows], n_tokens)
+    read = tokenize(tokenizer, [row["text"] for row in rows], n_tokens)
     readable = [
         (row["neuron"], tokens) for row, tokens in zip(rows, read, strict=True) if len(tokens)
     ]
     values = iter(
-        activations_on(
+        sentence_activations(
             subject_of(shard),
             shard.claim.layer,
             [tokens for _, tokens in readable],

@@ -14,7 +14,7 @@ from neurogloss.errors import Malformed, RowError
 from neurogloss.llm.calls import Call
 from neurogloss.neurons.prompts import clean_explanation
 from neurogloss.neurons.records import ActivationRecord
-from neurogloss.neurons.revision import Observed, revision_body
+from neurogloss.neurons.revision import ObservedSentence, revision_body
 from neurogloss.neurons.splits import Split, top_slice
 from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
@@ -67,7 +67,7 @@ class _Task:
     draft: _Candidate
     revision: _Candidate | None
     records: list[ActivationRecord]
-    observed: list[Observed]
+    observed: list[ObservedSentence]
     held_back: HeldBack
     sample: int
 
@@ -121,20 +121,24 @@ def _train_records(
 
 def _observed(
     connection: Connection, shard: ClaimedShard
-) -> Mapping[int, tuple[list[Observed], list[Observed]]]:
+) -> Mapping[int, tuple[list[ObservedSentence], list[ObservedSentence]]]:
     """Return the sentences that have tokens, by neuron: those for revising, and for judging."""
     texts = texts_of(connection, shard)
-    found: dict[int, tuple[list[Observed], list[Observed]]] = defaultdict(lambda: ([], []))
+    found: dict[int, tuple[list[ObservedSentence], list[ObservedSentence]]] = defaultdict(
+        lambda: ([], [])
+    )
     for row in candidates.sentences(connection, *shard.neuron_range):
         if row["tokens"]:
             tokens = np.frombuffer(row["tokens"], np.int32).tolist()
             values = np.frombuffer(row["activations"], np.float16).tolist()
             record = ActivationRecord(tuple(texts[token] for token in tokens), tuple(values))
-            found[row["neuron"]][row["for_judging"]].append(Observed(record, row["is_expected"]))
+            found[row["neuron"]][row["for_judging"]].append(
+                ObservedSentence(record, row["is_expected"])
+            )
     return found
 
 
-def _with(held_back: HeldBack, sentences: Sequence[Observed]) -> HeldBack:
+def _with(held_back: HeldBack, sentences: Sequence[ObservedSentence]) -> HeldBack:
     """Return what was held back, with the sentences that were too."""
     texts = [list(sentence.record.tokens) for sentence in sentences]
     true = [np.array(sentence.record.activations, np.float16) for sentence in sentences]

@@ -1,6 +1,6 @@
-"""What a kind of simulator is: how it asks, and how it reads what comes back.
+"""The interface of simulators: the requests for records, and the reading of the answers.
 
-A kind adds one module beside this one and one line in `kinds.py`.
+A new kind is one module beside this one and one case in `kinds.simulator_of`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ COMPLETIONS = "/completions"
 
 @dataclass(frozen=True, slots=True)
 class SimulatorRequest:
-    """One request, but for the model."""
+    """One request, without the model. `path` is relative to the endpoint's base URL."""
 
     path: str
     body: dict[str, Any]
@@ -26,33 +26,33 @@ class SimulatorRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelReply:
-    """What an answer says, and the numbers it could have said (`distributions.unpack` reads it)."""
+    """The text of an answer, and its packed distributions (see `neurons.distributions`), if any."""
 
     text: str
     distributions: bytes | None = None
 
 
 class Simulator(Protocol):
-    """Simulates a neuron on its records, some at a time."""
+    """Simulates a neuron on its records, one or several in each request."""
 
     kind: ClassVar[str]
 
     @property
     def records_at_once(self) -> int:
-        """Return how many records of a neuron may share their questions."""
+        """The largest number of records that `ask` takes."""
 
     def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
-        """Return the questions about these records."""
+        """Return the requests to simulate these records."""
 
     def read(
         self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]
     ) -> list[Simulation | Malformed]:
-        """Return what each record's simulation is, or why it cannot be read.
+        """Return the simulation of each record, or the error for one that cannot be read.
 
         Args:
-            explanation: As it was asked about.
-            records: As they were asked about.
-            replies: To the questions, in their order.
+            explanation: The same as in `ask`.
+            records: The same as in `ask`.
+            replies: The answers to the requests, in their order.
 
         Raises:
             Malformed: No record can be read.

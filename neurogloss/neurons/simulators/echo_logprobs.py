@@ -1,9 +1,9 @@
-r"""Simulator `echo_logprobs`: the paper's, which generates nothing.
+r"""Simulator `echo_logprobs`: the paper's, which reads log probabilities of the prompt itself.
 
-The prompt already holds a line "token\tunknown" for every token; the server is asked what it would
-have expected in the place of each `unknown`. One call reads a record whole, for the price of its
-prompt. Only servers that give the log probabilities of a prompt can do it: completions with `echo`,
-or vLLM's `prompt_logprobs`.
+The prompt has a line "token\tunknown" for every token; the simulation is the distribution over the
+numbers in the place of each `unknown`. One call simulates a whole record for the price of its
+prompt, because nothing is generated. It needs a server that gives log probabilities of a prompt:
+completions with `echo`, or vLLM's `prompt_logprobs`.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,8 @@ _SYSTEM = (
     "token and what comes before it, never what follows. "
     r"In tokens, \n stands for a line break and \t for a tab."
 )
-_REVEALED_FROM = (10, 5, 0)  # before, the examples say `unknown`, as the question does
+# The token from which each example gives numbers; before it they say `unknown`, as the record does.
+_REVEALED_FROM = (10, 5, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +39,27 @@ class EchoLogprobsSimulator:
     records_at_once: ClassVar[int] = 1
 
     def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
-        """Return one question; its one generated token is what every server accepts as least."""
+        """Return one request."""
         (tokens,) = records
         prompt, _ = echo_prompt(explanation, tokens)
-        asked: dict[str, Any] = {"echo": True, "logprobs": self.top_logprobs}
+        logprobs: dict[str, Any] = {"echo": True, "logprobs": self.top_logprobs}
         if self.prompt_logprobs:
-            asked = {"prompt_logprobs": self.top_logprobs}
-        body = {"prompt": prompt, "max_tokens": 1, "temperature": 0.0, **asked}
+            logprobs = {"prompt_logprobs": self.top_logprobs}
+        # One token is the fewest that every server agrees to generate.
+        body = {"prompt": prompt, "max_tokens": 1, "temperature": 0.0, **logprobs}
         return [SimulatorRequest(COMPLETIONS, body)]
 
     def read(
         self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]
     ) -> list[Simulation | Malformed]:
-        """Read what was expected at the places where our own prompt says `unknown`."""
+        """Read the distributions at the offsets where the prompt says `unknown`."""
         (reply,), (tokens,) = replies, records
         _, offsets = echo_prompt(explanation, tokens)
         return [simulation_of(distribution_at(reply.distributions, offsets))]
 
 
 def echo_prompt(explanation: str, tokens: Tokens) -> tuple[str, list[int]]:
-    """Return the prompt about a record, and the character of each token's `unknown` in it."""
+    """Return the prompt for a record, and the offset of each token's `unknown` in characters."""
     parts = [_SYSTEM]
     for number, (example, revealed) in enumerate(
         zip(EXAMPLES, _REVEALED_FROM, strict=True), start=1

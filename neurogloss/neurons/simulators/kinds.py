@@ -1,4 +1,4 @@
-"""Which kinds of simulator there are, and which of them a run uses."""
+"""The kinds of simulator, and the choice among them that is frozen with a run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,17 +7,17 @@ from typing import Any, Self
 from neurogloss.neurons.simulators.base import Simulator
 from neurogloss.neurons.simulators.chat_logprobs import ChatLogprobsSimulator
 from neurogloss.neurons.simulators.echo_logprobs import EchoLogprobsSimulator
-from neurogloss.neurons.simulators.json_object import JsonSimulator
+from neurogloss.neurons.simulators.json_simulator import JsonSimulator
 from neurogloss.neurons.simulators.token_by_token import TokenByTokenSimulator
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatorChoice:
-    """What was found out about an endpoint and is frozen with the run that asks it.
+    """The simulator that a run uses, frozen with it: configured, or found by probing its endpoint.
 
-    `kind` is the kind that calls are made with. `top_logprobs` alternatives are asked for at each
-    token. With `prompt_logprobs`, those of a prompt are asked for in vLLM's way. `reason` is for
-    people.
+    `top_logprobs` is the number of alternatives to ask for at each token. `prompt_logprobs` says
+    that log probabilities of a prompt are asked for by vLLM's parameter of that name, not by
+    `echo`. `reason` tells people why this kind was chosen.
     """
 
     kind: str
@@ -27,24 +27,23 @@ class SimulatorChoice:
 
     @classmethod
     def configured(cls, kind: str) -> Self:
-        """Return what a configuration says by itself; `auto` is `json` where nothing was asked."""
+        """Return the choice without probing the endpoint, for which `auto` is `json`."""
         return cls("json" if kind == "auto" else kind)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Return a choice as it was stored."""
+        """Return the choice that `to_json` wrote."""
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is stored."""
         return asdict(self)
 
 
 def simulator_of(choice: SimulatorChoice, records_per_call: int = 1) -> Simulator:
-    """Return the simulator that was chosen.
+    """Return the simulator of a choice.
 
     Raises:
-        ValueError: There is none of this kind that makes calls.
+        ValueError: The kind makes no calls, or is unknown.
     """
     match choice.kind:
         case "json":

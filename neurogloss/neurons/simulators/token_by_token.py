@@ -1,7 +1,7 @@
-"""Simulator `token_by_token`: one call for every token, whose answer is its activation.
+"""Simulator `token_by_token`: one call for each token, whose answer is its activation.
 
-A record of 64 tokens costs 64 prompts. Each begins as the one before it, so that a prompt cache
-saves most of that. It is for comparing with the others, not for whole models.
+A record of 64 tokens costs 64 prompts. Each begins with the one before it, so that a prompt cache
+saves most of that. It serves to compare other simulators with, not to score whole models.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import numpy as np
 from neurogloss.errors import Malformed
 from neurogloss.neurons.few_shot import EXAMPLES
 from neurogloss.neurons.prompts import Message, message, visible
+from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest, Tokens
 
@@ -24,8 +25,8 @@ _SYSTEM = (
     "finds nothing, to 10, where it finds exactly what it looks for. Most activations are 0. "
     r"Answer with the integer alone. In tokens, \n stands for a line break and \t for a tab."
 )
-_FIRST_TOKEN = 2  # line of a question
-_SHOWN_UNTIL = (8, 3, 6)  # of each example: its last token is the one asked about
+_FIRST_TOKEN = 2  # the line of the first token in a prompt
+_SHOWN_UNTIL = (8, 3, 6)  # the last token that each example shows, and gives the activation of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class TokenByTokenSimulator:
     records_at_once: ClassVar[int] = 1
 
     def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
-        """Return a question for each token of the record."""
+        """Return one request for each token of the record."""
         (tokens,) = records
         lines = _lines(explanation, tokens)
         until = range(_FIRST_TOKEN + 1, len(lines) + 1)
@@ -55,12 +56,13 @@ class TokenByTokenSimulator:
     def read(
         self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]
     ) -> list[Simulation | Malformed]:
-        """Read what each answer could have begun with."""
+        """Read the distribution of the first token of each answer."""
         rows = [_first(position, reply) for position, reply in enumerate(replies)]
         return [simulation_of(np.concatenate(rows))]
 
 
-def _first(position: int, reply: ModelReply) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
+def _first(position: int, reply: ModelReply) -> FloatArray:
+    """Return the distribution of an answer's first token, float16 (1, 11)."""
     leading = len(reply.text) - len(reply.text.lstrip())
     try:
         return distribution_at(reply.distributions, [leading])

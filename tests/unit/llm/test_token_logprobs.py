@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurogloss.llm.token_logprobs import chat_places, prompt_places
-from neurogloss.neurons.distributions import unpack
+from neurogloss.neurons.distributions import unpack_distributions
 from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
 from tests.unit.hostile import hostile_tokens
 
@@ -56,7 +56,7 @@ def choice_of(parts, form, numbers=NUMBERS):
 
 
 def offsets_in(packed):
-    return unpack(packed)["offset"].tolist()
+    return unpack_distributions(packed)["offset"].tolist()
 
 
 @pytest.mark.parametrize("form", ["openai", "vllm", "replaced"])
@@ -102,7 +102,7 @@ def test_a_number_counts_with_and_without_a_space_and_only_once_each():
     parts = [prompt[: offsets[0]].encode(), b"unknown"]
     numbers = {"3": math.log(0.25), " 3": math.log(0.5), "11": -0.1, "three": -0.1, "٣": -0.1}
     packed = prompt_places(choice_of(parts, "openai", numbers), {}, prompt)
-    (place,) = unpack(packed)
+    (place,) = unpack_distributions(packed)
     assert place["probabilities"].tolist() == [0, 0, 0, 0.75, *[0] * 7]
 
 

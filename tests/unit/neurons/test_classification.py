@@ -14,7 +14,7 @@ from neurogloss.neurons.classification import (
     is_silent,
     read_classification,
 )
-from neurogloss.neurons.distributions import pack
+from neurogloss.neurons.distributions import pack_distributions
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.simulators.base import ModelReply
 
@@ -83,14 +83,14 @@ def test_what_is_no_classification_is_an_error(text):
 def test_probabilities_are_between_zero_and_one_alone():
     text = json.dumps({"0": 1, "1": 0})
     places = [(text.index("1,"), {0: 0.2, 1: 0.6, 5: 0.2}), (text.rindex("0"), {0: 0.9})]
-    found = read_classification(ModelReply(text, pack(places)), 2)
+    found = read_classification(ModelReply(text, pack_distributions(places)), 2)
     assert found.probabilities == pytest.approx([0.75, 0.0], abs=1e-3)
 
 
 @pytest.mark.parametrize("places", [[], [(6, {0: 0.5, 1: 0.5})], [(6, {1: 1.0}), (14, {7: 1.0})]])
 def test_missing_probabilities_are_an_error(places):
     with pytest.raises(Malformed):
-        read_classification(ModelReply('{"0": 1, "1": 0}', pack(places)), 2)
+        read_classification(ModelReply('{"0": 1, "1": 0}', pack_distributions(places)), 2)
 
 
 def test_balanced_accuracy_and_area_under_the_curve():

@@ -4,12 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurogloss.neurons.records import ActivationRecord, NeuronId, normalize
+from neurogloss.neurons.records import ActivationRecord, normalize
 from neurogloss.neurons.splits import Split, random_slice, top_slice
-
-
-def test_a_neuron_reads_as_layer_and_index():
-    assert str(NeuronId(5, 131)) == "5:131"
 
 
 def test_a_record_has_an_activation_for_every_token():

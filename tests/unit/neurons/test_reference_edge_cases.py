@@ -16,14 +16,14 @@ from neurogloss.errors import BadCredentials, Malformed, RequestRejected, Servic
 from neurogloss.llm.calls import Call
 from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import UnsupportedParameter, raise_for_error, read_completion
-from neurogloss.neurons.distributions import pack
+from neurogloss.neurons.distributions import pack_distributions
+from neurogloss.neurons.json_answers import parse_simulation
 from neurogloss.neurons.prompts import LEAD_IN, clean_explanation, explanation_messages
 from neurogloss.neurons.records import ActivationRecord, normalize
 from neurogloss.neurons.scoring import correlation_score
 from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
-from neurogloss.neurons.simulators.json_answers import parse_simulation
-from neurogloss.neurons.simulators.json_object import json_messages
+from neurogloss.neurons.simulators.json_simulator import json_messages
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from neurogloss.neurons.splits import Split, random_slice, top_slice
 
@@ -216,4 +216,4 @@ def test_29_a_reasoning_model_is_asked_with_max_completion_tokens():
 def test_a_prompt_shows_activations_of_its_own_records_alone():
     shown = explanation_messages([ActivationRecord(("a",), (2.0,))], 2.0)[-1]["content"]
     assert "a\t10" in shown
-    assert pack([]) == b""
+    assert pack_distributions([]) == b""

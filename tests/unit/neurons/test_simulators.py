@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurogloss.errors import Malformed
-from neurogloss.neurons.distributions import UNKNOWN, pack
+from neurogloss.neurons.distributions import UNKNOWN, pack_distributions
+from neurogloss.neurons.json_answers import parse_simulation, value_offsets
 from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
 from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
-from neurogloss.neurons.simulators.json_answers import parse_simulation, value_offsets
-from neurogloss.neurons.simulators.json_object import json_messages, response_format
+from neurogloss.neurons.simulators.json_simulator import json_messages, response_format
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from tests.unit.hostile import HOSTILE, hostile_tokens
 
@@ -150,14 +150,14 @@ def test_the_expected_activation_is_over_the_numbers_alone():
 
 
 def test_a_place_without_numbers_is_an_error_and_no_zero():
-    packed = pack([(5, SURE)])
+    packed = pack_distributions([(5, SURE)])
     assert distribution_at(packed, [5]).shape == (1, 11)
     for damaged, reason in (
         (packed, "position 1: no number"),
         (None, "no log probabilities"),
         (b"123", "damaged"),
-        (pack([(5, SURE), (6, {1: float("nan")})]), "no probabilities"),
-        (pack([(5, SURE), (6, {})]), "no probabilities"),
+        (pack_distributions([(5, SURE), (6, {1: float("nan")})]), "no probabilities"),
+        (pack_distributions([(5, SURE), (6, {})]), "no probabilities"),
     ):
         with pytest.raises(Malformed, match=reason):
             distribution_at(damaged, [5, 6])
@@ -177,7 +177,7 @@ def test_echoed_numbers_are_read_by_offset_whatever_the_tokens_say(tokens):
     _, offsets = echo_prompt("x", tokens)
     places = [(o, {n % 11: 0.5}) for n, o in enumerate(offsets)]
     decoys = [(o + 3, {10: 1.0}) for o in offsets]
-    reply = ModelReply("", pack([*decoys, *places]))
+    reply = ModelReply("", pack_distributions([*decoys, *places]))
     (found,) = one("echo_logprobs").read("x", [tokens], [reply])
     assert found.expected.tolist() == [n % 11 for n in range(len(tokens))]
 
@@ -189,7 +189,7 @@ def test_written_numbers_are_read_by_key_whatever_order_they_come_in(values):
     offsets = value_offsets(text, len(values))
     places = [(offsets[n], {values[n]: 0.9, 0: 0.1}) for n in order]
     (found,) = one("chat_logprobs").read(
-        "x", [["t"] * len(values)], [ModelReply(text, pack(places))]
+        "x", [["t"] * len(values)], [ModelReply(text, pack_distributions(places))]
     )
     expected = [0.9 * v if v else 0.0 for v in values]
     assert found.expected.tolist() == pytest.approx(expected, rel=2e-3, abs=1e-3)
@@ -198,7 +198,9 @@ def test_written_numbers_are_read_by_key_whatever_order_they_come_in(values):
 def test_ten_in_two_tokens_is_told_from_one():
     text = '{"0": 10, "1": 1}'
     places = [(6, {1: 0.8, 2: 0.2}), (7, {0: 0.75}), (15, {1: 1.0})]
-    (found,) = one("chat_logprobs").read("x", [["a", "b"]], [ModelReply(text, pack(places))])
+    (found,) = one("chat_logprobs").read(
+        "x", [["a", "b"]], [ModelReply(text, pack_distributions(places))]
+    )
     assert found.distribution[0].tolist() == pytest.approx(
         [0, 0.2, 0.2, *[0] * 7, 0.6], rel=2e-3, abs=1e-3
     )
@@ -213,7 +215,10 @@ def test_each_token_has_a_question_that_ends_with_it():
 
 
 def test_each_answer_of_one_token_is_one_activation():
-    replies = [ModelReply("7", pack([(0, SURE)])), ModelReply(" 7", pack([(1, SURE)]))]
+    replies = [
+        ModelReply("7", pack_distributions([(0, SURE)])),
+        ModelReply(" 7", pack_distributions([(1, SURE)])),
+    ]
     (found,) = one("token_by_token").read("x", [["a", "b"]], replies)
     assert found.expected.tolist() == [7.0, 7.0]
     with pytest.raises(Malformed, match="position 1: no number is among the likely tokens: 'The'"):
@@ -229,7 +234,7 @@ packed = st.one_of(
             st.dictionaries(st.integers(0, 10), st.floats(width=16), max_size=4),
         ),
         max_size=6,
-    ).map(pack),
+    ).map(pack_distributions),
 )
 answers = st.one_of(
     st.text(max_size=60),

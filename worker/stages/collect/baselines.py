@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.scoring import score_neurons, unscored
 from neurogloss.subject.lookup_tables import LookupTables, predictions
-from neurogloss.subject.weights import Weights
+from neurogloss.subject.weights import ResidualWeights
 from worker.shard import ClaimedShard
 from worker.stages.scored_records import StackedRecords
 
@@ -22,7 +22,7 @@ def baseline_rows(
     group: StackedRecords,
     tables: LookupTables,
     best: list[IntArray],
-    weights: Weights,
+    weights: ResidualWeights,
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of `baseline_score` of some neurons of a layer.
 
@@ -40,7 +40,7 @@ def baseline_rows(
     expected = {
         "lookup": _rounded(predictions(tables, tokens), group),
         "token_list": _rounded(predictions(tables, tokens, listed.to(tokens.device)), group),
-        "weights": weights.expected_on(layer, group.neurons, group.tokens),
+        "weights": weights.token_input_weights(layer, group.neurons, group.tokens),
     }
     for baseline, simulated in expected.items():
         scores = score_neurons(group.true, simulated, group.n_top)

@@ -12,7 +12,7 @@ import torch
 from db import connections, runs
 from db.session import transaction
 from neurogloss.subject.model import mlp_width
-from neurogloss.subject.weights import Strongest, Weights, strongest
+from neurogloss.subject.weights import ResidualWeights, StrongestConnections, strongest_connections
 from worker.shard import ClaimedShard
 from worker.stages.forward_pass import go_on, subject_of
 
@@ -35,18 +35,18 @@ class _Search:
     def __init__(self, shard: ClaimedShard) -> None:
         model = subject_of(shard)
         self._work, self._layer = shard, shard.claim.layer
-        self._weights, self._per_layer = Weights(model), mlp_width(model)
+        self._weights, self._per_layer = ResidualWeights(model), mlp_width(model)
         with transaction(shard.engine) as connection:
             self._neurons = runs.neurons_in(connection, shard.claim.run_id, self._layer)
-        self._reads = self._weights.reads(self._layer)[self._neurons]
-        self._writes = self._weights.writes(self._layer)[self._neurons]
+        self._reads = self._weights.input_directions(self._layer)[self._neurons]
+        self._writes = self._weights.output_directions(self._layer)[self._neurons]
 
     def related_neurons(self) -> Rows:
         """Return the rows of `related_neurons`."""
         weights, n = self._weights, self._work.config.connections.neurons
         before, after = range(self._layer), range(self._layer + 1, weights.n_layers)
-        upstream = ((layer * self._per_layer, weights.writes(layer)) for layer in before)
-        downstream = ((layer * self._per_layer, weights.reads(layer)) for layer in after)
+        upstream = ((layer * self._per_layer, weights.output_directions(layer)) for layer in before)
+        downstream = ((layer * self._per_layer, weights.input_directions(layer)) for layer in after)
         return [
             *self._neuron_rows("upstream", self._reads, upstream, n),
             *self._neuron_rows("downstream", self._writes, downstream, n),
@@ -76,7 +76,7 @@ class _Search:
         """Yield the key, the candidates (n_found,) and their weights for each neuron."""
         if n == 0:
             return
-        found: Strongest = strongest(own, candidates, n, go_on(self._work))
+        found: StrongestConnections = strongest_connections(own, candidates, n, go_on(self._work))
         for neuron, row, weights in zip(self._neurons, *found, strict=True):
             key = (self._work.claim.run_id, self._layer, neuron, direction)
             yield key, row[weights != 0], weights[weights != 0]

@@ -14,10 +14,16 @@ from sqlalchemy import Connection
 
 from db import collection, corpora, runs
 from db.session import transaction
+from neurogloss.neurons.moments import TileSums, merge_halves
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.sampling import neuron_keys
-from neurogloss.neurons.selection import N_BUCKETS, Kept, Ranking, RecordCounts, rank
-from neurogloss.neurons.statistics import Block, fold
+from neurogloss.neurons.selection import (
+    N_BUCKETS,
+    ExcerptRanking,
+    KeptExcerpts,
+    RecordCounts,
+    rank_excerpts,
+)
 from worker.shard import ClaimedShard
 
 MERGE_AT = 3
@@ -36,8 +42,8 @@ class Layer:
 class Part:
     """What some excerpts leave of a layer; `nonfinite` is bool (n_neurons,)."""
 
-    kept: Kept
-    blocks: list[Block]
+    kept: KeptExcerpts
+    blocks: list[TileSums]
     nonfinite: NDArray[np.bool_]
 
 
@@ -86,7 +92,7 @@ def load_parts(
         return [], None
     kept = _room_for(sum(size for _, size in sizes), shard.config.corpus.excerpt_tokens)
     nonfinite = np.zeros(len(layer.neurons), dtype=np.bool_)
-    blocks: list[Block] = []
+    blocks: list[TileSums] = []
     at = 0
     for start, size in sizes:  # one by one: they are large
         part = collection.part(connection, run_id, layer.number, start)
@@ -96,19 +102,19 @@ def load_parts(
         kept.activations[rows].reshape(-1)[:] = np.frombuffer(part.kept_activations, np.float16)
         nonfinite |= np.frombuffer(part.nonfinite, np.bool_)
         blocks += _blocks(part, len(layer.neurons))
-    return [start for start, _ in sizes], Part(kept, fold(blocks), nonfinite)
+    return [start for start, _ in sizes], Part(kept, merge_halves(blocks), nonfinite)
 
 
-def _room_for(n_kept: int, n_tokens: int) -> Kept:
+def _room_for(n_kept: int, n_tokens: int) -> KeptExcerpts:
     columns, excerpts = (np.empty(n_kept, dtype=np.int32) for _ in range(2))
-    return Kept(columns, excerpts, np.empty((n_kept, n_tokens), dtype=np.float16))
+    return KeptExcerpts(columns, excerpts, np.empty((n_kept, n_tokens), dtype=np.float16))
 
 
-def _blocks(part: collection.StoredPart, n_neurons: int) -> list[Block]:
+def _blocks(part: collection.StoredPart, n_neurons: int) -> list[TileSums]:
     numbers = np.frombuffer(part.blocks, np.int32).reshape(-1, 3).tolist()
     sums = np.frombuffer(part.moments, np.float64).reshape(-1, 4, n_neurons)
     return [
-        Block(first, n_tiles, n_tokens, block)
+        TileSums(first, n_tiles, n_tokens, block)
         for (first, n_tiles, n_tokens), block in zip(numbers, sums, strict=True)
     ]
 
@@ -145,9 +151,9 @@ def merge_parts(
 
 def ranked(
     connection: Connection, shard: ClaimedShard, layer: Layer, part: Part, boundaries: FloatArray
-) -> Ranking:
+) -> ExcerptRanking:
     """Rank what a part keeps."""
-    return rank(part.kept, wanted_by(connection, shard), layer.keys, boundaries)
+    return rank_excerpts(part.kept, wanted_by(connection, shard), layer.keys, boundaries)
 
 
 def merge_large_layers(shard: ClaimedShard) -> None:

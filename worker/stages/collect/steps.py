@@ -15,11 +15,11 @@ from sqlalchemy import Connection
 
 from db import collection, records
 from db.session import transaction
-from neurogloss.neurons.selection import Records, quantile_boundaries, select_records
-from neurogloss.neurons.statistics import Moments, moments
+from neurogloss.neurons.moments import Moments, moments_of
+from neurogloss.neurons.selection import SelectedRecords, quantile_boundaries, select_records
 from neurogloss.neurons.tiles import tiles_of
 from neurogloss.subject.collection import collect as read_excerpts
-from neurogloss.subject.layer_reader import LayerPlan
+from neurogloss.subject.layer_collector import LayerPlan
 from worker.shard import ClaimedShard
 from worker.stages.collect import layer_parts
 from worker.stages.collect.connections import connect
@@ -113,7 +113,7 @@ def _selected(
     bounds = layer_parts.bounds_of(connection, run_id, layer)
     if part is None or bounds is None:
         raise ValueError(f"nothing was read of layer {layer.number}")
-    found, n_tokens = moments(part.blocks)
+    found, n_tokens = moments_of(part.blocks)
     wanted = layer_parts.wanted_by(connection, shard)
     if n_tokens != wanted.n_excerpts * shard.config.corpus.excerpt_tokens:
         raise ValueError(f"{n_tokens} tokens were read, which is not the whole corpus")
@@ -136,7 +136,7 @@ def _selected(
     )
 
 
-def _records_columns(found: Records) -> tuple[Any, ...]:
+def _records_columns(found: SelectedRecords) -> tuple[Any, ...]:
     places = (found.top, found.random, found.bucket_records, found.buckets)
     return found.excerpts, found.activations.tobytes(), *places
 

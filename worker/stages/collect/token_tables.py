@@ -20,7 +20,7 @@ from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.tiles import TILE
 from neurogloss.subject.lookup_tables import LookupTables, tables_without, top_of_tables
 from neurogloss.subject.token_sums import TokenSums
-from neurogloss.subject.weights import Weights
+from neurogloss.subject.weights import ResidualWeights
 from worker.shard import ClaimedShard
 from worker.stages.collect.baselines import baseline_rows
 from worker.stages.forward_pass import excerpts, go_on, subject_of
@@ -38,7 +38,7 @@ def look_up(shard: ClaimedShard) -> None:
             for layer in runs.layers_of(connection, shard.claim.run_id)
             if shard.claim.start <= layer < shard.claim.stop
         }
-    sums, weights, check = _sums(shard, neurons), Weights(subject_of(shard)), go_on(shard)
+    sums, weights, check = _sums(shard, neurons), ResidualWeights(subject_of(shard)), go_on(shard)
     tables: list[tuple[Any, ...]] = []
     scores: list[tuple[Any, ...]] = []
     for layer in neurons:

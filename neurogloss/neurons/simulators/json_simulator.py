@@ -1,4 +1,4 @@
-"""Simulator `json`: a chat model writes one integer for each position, as a JSON object."""
+"""Simulator `json`: a chat model writes one integer for each token, as a JSON object."""
 
 import json
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from neurogloss.errors import Malformed
 from neurogloss.neurons.few_shot import EXAMPLES
+from neurogloss.neurons.json_answers import parse_simulation, read_activations, read_records
 from neurogloss.neurons.prompts import Message, message, visible
 from neurogloss.neurons.records import MAX_NORMALIZED
 from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest, Tokens
-from neurogloss.neurons.simulators.json_answers import activations_in, parse_simulation, texts_in
 
 _SYSTEM = (
     "You study neurons of a neural network. Every neuron looks for one particular thing in short "
@@ -32,7 +32,7 @@ _SEVERAL = _SYSTEM.format(
 
 @dataclass(frozen=True, slots=True)
 class JsonSimulator:
-    """Asks for `records_per_call` records at once, under a strict schema."""
+    """Asks for up to `records_per_call` records in one call, under a strict schema."""
 
     records_per_call: int = 1
     kind: ClassVar[str] = "json"
@@ -42,32 +42,32 @@ class JsonSimulator:
         return self.records_per_call
 
     def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
-        """Return one question about all the records."""
+        """Return one request for all the records."""
         return [SimulatorRequest(CHAT, json_body(explanation, records))]
 
     def read(
         self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]
     ) -> list[Simulation | Malformed]:
-        """Return each record's simulation; one that cannot be read leaves the others alone."""
+        """Return the simulation of each record, read independently of the others."""
         (reply,) = replies
         if len(records) == 1:
             return [Simulation(parse_simulation(reply.text, len(records[0])))]
-        found = texts_in(reply.text, len(records))
-        return [_read(values, len(record)) for values, record in zip(found, records, strict=True)]
+        answers = read_records(reply.text, len(records))
+        return [_read(values, len(record)) for values, record in zip(answers, records, strict=True)]
 
 
 def _read(values: Any, n_tokens: int) -> Simulation | Malformed:
     try:
-        return Simulation(activations_in(values, n_tokens))
+        return Simulation(read_activations(values, n_tokens))
     except Malformed as error:
         return error
 
 
 def json_body(explanation: str, records: Sequence[Tokens]) -> dict[str, Any]:
-    """Return the body of the question about these records.
+    """Return the body, without the model, of the request for these records.
 
-    All but its last message is the same for every neuron, and that begins with the explanation,
-    which all records of a neuron share.
+    All messages but the last are the same for every neuron, and the last begins with the
+    explanation, which all records of a neuron share: so prompt caches serve most of the prompt.
     """
     lengths = [len(record) for record in records]
     return {
@@ -79,12 +79,12 @@ def json_body(explanation: str, records: Sequence[Tokens]) -> dict[str, Any]:
 
 
 def _max_tokens(n_tokens: int) -> int:
-    """Return a limit for the answer: about five tokens a position, with room for white space."""
+    """Return the limit of the answer: a position takes about 5 tokens, 8 leave room for spaces."""
     return 8 * n_tokens + 16
 
 
 def json_messages(explanation: str, records: Sequence[Tokens]) -> list[Message]:
-    """Return the messages that ask what a neuron of this explanation does on these records."""
+    """Return the messages of the request to simulate these records by an explanation."""
     return [*_examples(len(records) > 1), message("user", _question(explanation, records))]
 
 
@@ -110,19 +110,20 @@ def _question(explanation: str, records: Sequence[Tokens]) -> str:
 
 def _answer(values: Sequence[Sequence[int]]) -> str:
     objects = [{str(position): a for position, a in enumerate(record)} for record in values]
-    shown: object = objects[0]
+    answer: object = objects[0]
     if len(objects) > 1:
-        shown = {str(number): found for number, found in enumerate(objects)}
-    return json.dumps(shown, separators=(",", ":"))
+        answer = {str(number): values for number, values in enumerate(objects)}
+    return json.dumps(answer, separators=(",", ":"))
 
 
-@lru_cache(maxsize=256)  # sentences are of any length, and so are several of them together
+@lru_cache(maxsize=256)  # records have one length, but test sentences have any
 def response_format(lengths: tuple[int, ...]) -> dict[str, Any]:
-    """Return the schema of an answer: one integer from 0 to 10 for every position.
+    """Return the schema of an answer for records of these lengths: an integer 0 to 10 per position.
 
-    Static keys and enums are what every provider's strict mode takes, and a schema that is the same
-    for every record of a length is compiled once. Each length is defined once, because providers
-    limit the enum values of a schema (to 1,000 at OpenAI; a record of 64 tokens has 704).
+    It uses static keys and enums, which every provider's strict mode takes. It is the same for all
+    records of a length, so that providers compile it once. With several records, each length is
+    defined once and referred to, because providers limit the enum values of a schema (OpenAI to
+    1,000; a record of 64 tokens has 704).
     """
     value = {"type": "integer", "enum": list(range(MAX_NORMALIZED + 1))}
     if len(lengths) == 1:

@@ -1,7 +1,7 @@
 """Moments of a neuron's activations, from sums over tiles of excerpts that merge in any order.
 
-Floating-point addition depends on its order, so sums are merged along a fixed binary tree over the
-tiles of the corpus: whoever merges what first, the result has the same bits.
+Floating-point addition is not associative. So sums are merged along a fixed binary tree over the
+tiles of the corpus: the result has the same bits, whatever the order of the merges.
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from neurogloss.neurons.records import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Sums over `n_tiles` tiles from tile `first` on, which hold `n_tokens` tokens.
+class TileSums:
+    """Sums over `n_tiles` tiles with `n_tokens` tokens in all; `first` is the first tile.
 
     `sums` is float64 (4, n_neurons): the mean, and the sums of the second, third and fourth powers
-    of the distance from it.
+    of the deviations from it.
     """
 
     first: int
@@ -28,9 +28,9 @@ class Block:
 
 
 class Moments(NamedTuple):
-    """Each float64 of shape (n_neurons,). Skewness and kurtosis are NaN where variance is 0.
+    """Moments of neurons, each float64 (n_neurons,). Skewness and kurtosis are NaN at variance 0.
 
-    Kurtosis is the fourth standardised moment: 3 for a normal distribution.
+    Kurtosis is the fourth standardised moment, which is 3 for a normal distribution.
     """
 
     mean: FloatArray
@@ -39,10 +39,15 @@ class Moments(NamedTuple):
     kurtosis: FloatArray
 
 
-def about_mean(shift: FloatArray, powers: FloatArray, n: int) -> FloatArray:
-    """Return the `sums` of a block from float64 (4, n_neurons) sums of powers about a shift.
+def sums_about_mean(shift: FloatArray, powers: FloatArray, n: int) -> FloatArray:
+    """Return `TileSums.sums` from sums of powers of the deviations from a shift.
 
-    The nearer the shift, float64 (n_neurons,), is to the mean, the less is lost to cancellation.
+    The nearer the shift is to the mean, the less precision is lost to cancellation.
+
+    Args:
+        shift: float64 (n_neurons,).
+        powers: Sums of the first to fourth powers, float64 (4, n_neurons).
+        n: Number of values that were added.
     """
     first, second, third, fourth = powers
     mean = first / n
@@ -56,24 +61,24 @@ def about_mean(shift: FloatArray, powers: FloatArray, n: int) -> FloatArray:
     )
 
 
-def fold(blocks: Iterable[Block]) -> list[Block]:
-    """Merge the halves of every larger block that are both there; return what is left, in order."""
-    folded: list[Block] = []
+def merge_halves(blocks: Iterable[TileSums]) -> list[TileSums]:
+    """Merge the blocks that are halves of a node of the tree; return the blocks left, in order."""
+    merged: list[TileSums] = []
     for block in sorted(blocks, key=lambda b: b.first):
-        folded.append(block)
-        while len(folded) > 1 and _are_halves(*folded[-2:]):
-            right, left = folded.pop(), folded.pop()
-            folded.append(_merged(left, right))
-    return folded
+        merged.append(block)
+        while len(merged) > 1 and _are_halves(*merged[-2:]):
+            right, left = merged.pop(), merged.pop()
+            merged.append(_merged(left, right))
+    return merged
 
 
-def moments(blocks: Iterable[Block]) -> tuple[Moments, int]:
-    """Return the moments over all tiles, and how many tokens they hold.
+def moments_of(blocks: Iterable[TileSums]) -> tuple[Moments, int]:
+    """Return the moments over all tiles, and the number of their tokens.
 
     Raises:
-        ValueError: A tile is missing or there twice.
+        ValueError: A tile is missing, or there twice.
     """
-    total, *others = fold(blocks)
+    total, *others = merge_halves(blocks)
     for block in others:
         if block.first != total.first + total.n_tiles:
             raise ValueError(f"tiles up to {block.first} are missing or doubled")
@@ -86,14 +91,15 @@ def moments(blocks: Iterable[Block]) -> tuple[Moments, int]:
     return Moments(mean, variance, skewness, kurtosis), total.n_tokens
 
 
-def _are_halves(left: Block, right: Block) -> bool:
+def _are_halves(left: TileSums, right: TileSums) -> bool:
+    """Return whether two blocks adjoin, are of equal size, and begin at a multiple of twice it."""
     size = left.n_tiles
     adjoin = left.first + size == right.first
     return adjoin and size == right.n_tiles and left.first % (2 * size) == 0
 
 
-def _merged(left: Block, right: Block) -> Block:
-    """Merge neighbours (P. Pébay, Sandia report SAND2008-6212)."""
+def _merged(left: TileSums, right: TileSums) -> TileSums:
+    """Merge two adjoining blocks (P. Pébay, Sandia report SAND2008-6212, for the formulas)."""
     a, b = left.n_tokens, right.n_tokens
     n = a + b
     (mean, left2, left3, left4), (right_mean, right2, right3, right4) = left.sums, right.sums
@@ -112,4 +118,4 @@ def _merged(left: Block, right: Block) -> Block:
             left4 + right4 + fourth,
         ]
     )
-    return Block(left.first, left.n_tiles + right.n_tiles, n, sums)
+    return TileSums(left.first, left.n_tiles + right.n_tiles, n, sums)

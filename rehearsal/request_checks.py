@@ -1,4 +1,4 @@
-"""What no kind of request may ask of this server."""
+"""Checks that are common to all kinds of request."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from rehearsal.replies import ApiError
 
 
 def load_json(body: bytes) -> Any:
-    """Read a body.
+    """Decode a body.
 
     Raises:
         ApiError: 400 if it is not JSON.
@@ -22,17 +22,17 @@ def load_json(body: bytes) -> Any:
 
 
 def bad_request(error: ValidationError) -> ApiError:
-    """Return a 400 that names the first thing that is wrong with a body."""
+    """Return a 400 that names the first wrong field of a body."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     param = ".".join(str(part) for part in first["loc"])
     return ApiError(400, f"{param}: {first['msg']}", param=param)
 
 
 def refuse_unsupported(*, n: int | None, stream: bool | None) -> None:
-    """Refuse several answers, and answers in parts.
+    """Refuse requests for several answers, or for a stream.
 
     Raises:
-        ApiError: 400 if they are asked for.
+        ApiError: 400 if the request asks for one of them.
     """
     if n not in (None, 1):
         raise ApiError(400, "n: the rehearsal server gives one answer, use 1", param="n")
@@ -41,7 +41,7 @@ def refuse_unsupported(*, n: int | None, stream: bool | None) -> None:
 
 
 def refuse_unknown_model(model: str, models: Sequence[str]) -> None:
-    """Refuse a model that is none of `models`; where these are none, any will do.
+    """Refuse a model that is not in `models`; if that is empty, any name will do.
 
     Raises:
         ApiError: 404 if there is no such model.

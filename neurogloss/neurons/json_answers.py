@@ -1,4 +1,7 @@
-"""Reading activations that a model wrote as JSON. What cannot be read is an error, never a zero."""
+"""Reading numbers that a model wrote as JSON, keyed by position.
+
+An answer that cannot be read is an error: no zero ever stands for a failure.
+"""
 
 import json
 import re
@@ -12,44 +15,44 @@ from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
 
 
 def parse_simulation(text: str, n_tokens: int) -> FloatArray:
-    """Return the simulated activations, float64 of shape (n_tokens,), from 0 to 10.
+    """Return the activations that an answer holds, float64 (n_tokens,), from 0 to 10.
 
-    Takes the object that was asked for, keyed by position, or a list of the right length.
+    The answer is the object that was asked for, keyed by position, or a list of the same length.
 
     Raises:
-        Malformed: It is neither, or a value is missing, named twice, of another type, or out of
-            range.
+        Malformed: The answer is neither, or a value is missing, given twice, not a number, or out
+            of range.
     """
-    return activations_in(loads(text), n_tokens)
+    return read_activations(load_json(text), n_tokens)
 
 
 _KEY = re.compile(r'"(\d{1,6})"\s*:\s*"?')
 
 
 def value_offsets(text: str, n_tokens: int) -> list[int]:
-    """Return the character at which the value of each position begins.
+    """Return the offset, in characters, of the value of each position.
 
     Args:
-        text: What `parse_simulation` could read.
-        n_tokens: Of the record.
+        text: An answer that `parse_simulation` has read.
+        n_tokens: The number of positions.
 
     Raises:
-        Malformed: A position is not named by its key.
+        Malformed: A position has no key, as in a list.
     """
-    found = {match[1]: match.end() for match in _KEY.finditer(text)}
-    missing = [n for n in range(n_tokens) if str(n) not in found]
+    offsets = {match[1]: match.end() for match in _KEY.finditer(text)}
+    missing = [n for n in range(n_tokens) if str(n) not in offsets]
     if missing:
         raise Malformed(f"the simulation does not name position {missing[0]} by its key")
-    return [found[str(n)] for n in range(n_tokens)]
+    return [offsets[str(n)] for n in range(n_tokens)]
 
 
-def texts_in(text: str, n_records: int) -> list[Any]:
-    """Return what an answer says of each of several records.
+def read_records(text: str, n_records: int) -> list[Any]:
+    """Return what an answer holds for each of several records, to be read by `read_activations`.
 
     Raises:
-        Malformed: It is no object or list of so many.
+        Malformed: The answer is neither an object nor a list of `n_records` values.
     """
-    values = loads(text)
+    values = load_json(text)
     if isinstance(values, dict):
         values = _in_order(values, n_records, "texts")
     if not isinstance(values, list) or len(values) != n_records:
@@ -57,11 +60,11 @@ def texts_in(text: str, n_records: int) -> list[Any]:
     return values
 
 
-def activations_in(values: Any, n_tokens: int) -> FloatArray:
-    """Return one record's activations, float64 (n_tokens,).
+def read_activations(values: Any, n_tokens: int) -> FloatArray:
+    """Return one record's activations from decoded JSON, float64 (n_tokens,).
 
     Raises:
-        Malformed: As `parse_simulation` does.
+        Malformed: As in `parse_simulation`.
     """
     if isinstance(values, dict) and values.keys() == {"activations"}:
         values = values["activations"]
@@ -76,33 +79,39 @@ def activations_in(values: Any, n_tokens: int) -> FloatArray:
     return np.array([_value(value, place) for place, value in enumerate(values)])
 
 
-def loads(text: str, what: str = "the simulation") -> Any:
-    """Return what JSON says, in a code fence or without one.
+def load_json(text: str, what: str = "the simulation") -> Any:
+    """Decode JSON, with or without a code fence around it.
+
+    Args:
+        text: The answer.
+        what: Its name in the error message.
 
     Raises:
-        Malformed: It is no JSON, as `what`, or an object has a key twice.
+        Malformed: The text is not JSON, or an object has a key twice.
     """
     stripped = text.strip()
     if stripped.startswith("```"):
         stripped = stripped.strip("`").removeprefix("json").strip()
     try:
-        return json.loads(stripped, parse_constant=_refuse, object_pairs_hook=_without_doubles)
+        return json.loads(stripped, parse_constant=_refuse, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"{what} is no JSON: {text[:80]!r}") from error
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(name)
+def _refuse(constant: str) -> None:
+    """Refuse NaN and Infinity, which Python's decoder would take."""
+    raise ValueError(constant)
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise Malformed("the answer names a key twice")
-    return found
+    return values
 
 
 def _in_order(values: dict[str, Any], n: int, what: str) -> list[Any]:
+    """Return the values of an object with the keys "0" to "n-1", by key."""
     keys = _keys(n)
     if list(values) == keys:
         return list(values.values())

@@ -1,4 +1,4 @@
-"""Reading a request for a chat completion."""
+"""Reading requests for chat completions."""
 
 import hashlib
 import math
@@ -7,21 +7,26 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
-from rehearsal.capabilities import EVERYTHING, Capabilities
-from rehearsal.refusals import bad_request, load_json, refuse_unknown_model, refuse_unsupported
+from rehearsal.capabilities import ALL_CAPABILITIES, Capabilities
 from rehearsal.replies import ApiError
+from rehearsal.request_checks import (
+    bad_request,
+    load_json,
+    refuse_unknown_model,
+    refuse_unsupported,
+)
 
 CHARACTERS_PER_TOKEN = 4
 
 
 def count_tokens(text: str) -> int:
-    """Return a token count that needs no tokenizer: a quarter of the characters, rounded up."""
+    """Return an estimate of the tokens of a text: a quarter of its characters, rounded up."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A request for a chat completion, as far as the answer depends on it."""
+class ChatRequest:
+    """The part of a request for a chat completion on which the answer depends."""
 
     digest: bytes
     """SHA-256 of the request body."""
@@ -34,18 +39,18 @@ class Question:
     """Empty unless the answer form is json_schema."""
     max_tokens: int | None
     top_logprobs: int | None
-    """Alternatives asked for at each token; None if no log probabilities are wanted."""
+    """Alternatives to give at each token; None for an answer without log probabilities."""
 
 
-def read_question(
-    body: bytes, models: tuple[str, ...], capabilities: Capabilities = EVERYTHING
-) -> Question:
+def read_chat_request(
+    body: bytes, models: tuple[str, ...], capabilities: Capabilities = ALL_CAPABILITIES
+) -> ChatRequest:
     """Read a request body.
 
     Args:
-        body: JSON, as it came.
-        models: Names that exist; empty if any does.
-        capabilities: What is offered.
+        body: JSON, unchanged.
+        models: The names of the models; empty if any name will do.
+        capabilities: The features of the server.
 
     Raises:
         ApiError: 400 for what this server does not do, 404 for an unknown model.
@@ -58,10 +63,10 @@ def read_question(
     _refuse_missing_schema(request)
     refuse_unknown_model(request.model, models)
     _refuse_missing_features(request, capabilities)
-    return _question(body, request)
+    return _chat_request(body, request)
 
 
-def _question(body: bytes, request: "_Request") -> Question:
+def _chat_request(body: bytes, request: "_Request") -> ChatRequest:
     texts = [message.text() for message in request.messages]
     from_user = [
         text
@@ -69,7 +74,7 @@ def _question(body: bytes, request: "_Request") -> Question:
         if message.role == "user"
     ]
     form = request.response_format
-    return Question(
+    return ChatRequest(
         digest=hashlib.sha256(body).digest(),
         model=request.model,
         prompt="\n".join(texts),

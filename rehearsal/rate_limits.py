@@ -1,17 +1,17 @@
-"""Requests and tokens per minute, enforced without a minute."""
+"""Limits on requests and tokens per minute, enforced continuously rather than by the minute."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-BURST_S = 1.0
-_ROUNDING_S = 1e-6
+BURST_S = 1.0  # worth of a limit that passes at once
+_ROUNDING_S = 1e-6  # shorter waits are errors of rounding
 
 
 class ContinuousLimit:
-    """A limit that refills all the time (generic cell rate algorithm).
+    """A limit that refills continuously (generic cell rate algorithm).
 
-    At most one second's worth passes at once. What is larger than that passes alone, when
-    nothing is owed. Times are seconds of any clock that does not go back.
+    At most one second's worth passes at once. A larger amount passes alone, when nothing is owed.
+    Times are seconds of any monotonic clock.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -29,7 +29,7 @@ class ContinuousLimit:
         self._paid_until = now + self._owed(now) + amount / self._per_second
 
     def remaining(self, now: float) -> int:
-        """Return how much may pass at once now."""
+        """Return the amount that may pass at once now."""
         return max(0, int((BURST_S - self._owed(now) + _ROUNDING_S) * self._per_second))
 
     def reset_ms(self, now: float) -> int:
@@ -42,7 +42,7 @@ class ContinuousLimit:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Which limit is in the way, and for how many seconds."""
+    """The limit that a request has to wait for, and for how many seconds."""
 
     kind: Literal["requests", "tokens"]
     seconds: float
@@ -56,7 +56,7 @@ class RateLimits:
         self._tokens = ContinuousLimit(tokens_per_minute) if tokens_per_minute else None
 
     def wait(self, tokens: int, now: float) -> Wait | None:
-        """Return what keeps a request of so many tokens waiting; None if it may pass."""
+        """Return the longest wait of a request with this many tokens; None if it may pass now."""
         waits = [
             Wait("requests", self._requests.wait(1, now) if self._requests else 0.0),
             Wait("tokens", self._tokens.wait(tokens, now) if self._tokens else 0.0),
@@ -65,14 +65,14 @@ class RateLimits:
         return longest if longest.seconds > 0 else None
 
     def take(self, tokens: int, now: float) -> None:
-        """Charge one request of so many tokens; 0 for one that fails before it is answered."""
+        """Charge one request with this many tokens; 0 for one that fails without an answer."""
         if self._requests:
             self._requests.take(1, now)
         if self._tokens:
             self._tokens.take(tokens, now)
 
     def headers(self, now: float) -> dict[str, str]:
-        """Return the x-ratelimit-* headers of the limits there are."""
+        """Return the x-ratelimit-* headers of the existing limits."""
         headers = {}
         for kind, limit in (("requests", self._requests), ("tokens", self._tokens)):
             if limit:

@@ -1,4 +1,4 @@
-"""What is read of one layer while a range of excerpts passes through the subject model."""
+"""Collects record candidates and moments of one layer during a forward pass over excerpts."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neurogloss.neurons.moments import TileSums, merge_halves
 from neurogloss.neurons.records import FloatArray, IntArray
-from neurogloss.neurons.selection import N_BUCKETS, NEVER, Kept, RecordCounts, draw_keys, top_keys
-from neurogloss.neurons.statistics import Block, fold
+from neurogloss.neurons.selection import (
+    N_BUCKETS,
+    NEVER,
+    KeptExcerpts,
+    RecordCounts,
+    draw_keys,
+    top_keys,
+)
 from neurogloss.neurons.tiles import TILE
-from neurogloss.subject.keeper import Keeper
-from neurogloss.subject.power_sums import tile_sums
+from neurogloss.subject.lowest_keys import LowestKeys
+from neurogloss.subject.tile_sums import sums_of_tile
 
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """What to keep of one layer.
+    """The neurons of a layer, and the limits of what to keep for them.
 
-    `neurons` and `keys` are int64 (n_neurons,). `boundaries` is float32 (n_neurons, 4), or None
-    while reference excerpts are read. `bars` is int64 (7, n_neurons): keys that an excerpt must not
-    exceed to be a top, random or bucket record, as far as is known.
+    `neurons` and `keys` are int64 (n_neurons,). `boundaries` is float32 (n_neurons, 4); None while
+    the reference is read. `bars` is int64 (7, n_neurons): the highest keys, as far as they are
+    known, with which an excerpt can still be a top, random or bucket record.
     """
 
     neurons: IntArray
@@ -31,30 +38,31 @@ class LayerPlan:
 
 @dataclass(frozen=True, slots=True)
 class LayerPart:
-    """What a range of excerpts leaves of one layer.
+    """What was collected of one layer from a range of excerpts.
 
-    `maxima`, float16 (n_excerpts, n_neurons), are of reference excerpts only. `nonfinite`, bool
-    (n_neurons,), says where an activation was infinite or NaN; it counts as 0 then.
+    `blocks` are the sums for the moments. `nonfinite`, bool (n_neurons,), marks neurons with an
+    infinite or NaN activation, which counts as 0. `maxima`, float16 (n_excerpts, n_neurons), is
+    there for reference excerpts only.
     """
 
-    kept: Kept
-    blocks: list[Block]
+    kept: KeptExcerpts
+    blocks: list[TileSums]
     nonfinite: NDArray[np.bool_]
     maxima: FloatArray | None
 
 
-class LayerReader:
-    """Reads one layer's activations, tile after tile, for the excerpts of `within`."""
+class LayerCollector:
+    """Takes one layer's activations tile by tile, and keeps those of the excerpts `within`."""
 
     def __init__(
         self,
         plan: LayerPlan,
-        wanted: RecordCounts,
+        counts: RecordCounts,
         within: range,
         n_tokens: int,
         device: torch.device,
     ) -> None:
-        self._wanted, self._within = wanted, within
+        self._counts, self._within = counts, within
         n_neurons = len(plan.neurons)
         self._neurons = torch.from_numpy(plan.neurons).to(device)
         self._keys = torch.from_numpy(plan.keys).to(device)
@@ -62,18 +70,18 @@ class LayerReader:
             None if plan.boundaries is None else torch.from_numpy(plan.boundaries).to(device)
         )
         bars = np.full((2 + N_BUCKETS, n_neurons), NEVER) if plan.bars is None else plan.bars.copy()
-        if within.stop <= wanted.n_reference and wanted.draws_outside:
-            bars[1] = -1
+        if within.stop <= counts.n_reference and counts.draws_outside:
+            bars[1] = -1  # the reference gives no random record: none is kept
         self._top, self._random, *self._buckets = (
-            Keeper(torch.from_numpy(bar).to(device), count, n_tokens)
-            for bar, count in zip(bars, wanted.counts, strict=True)
+            LowestKeys(torch.from_numpy(bar).to(device), count, n_tokens)
+            for bar, count in zip(bars, counts.counts, strict=True)
         )
         self._nonfinite = np.zeros(n_neurons, dtype=bool)
         self._maxima: list[torch.Tensor] = []
-        self._blocks: list[Block] = []
+        self._blocks: list[TileSums] = []
 
     def read(self, activations: torch.Tensor, first: int) -> None:
-        """Take the activations, (excerpt, position, d_mlp), of whole tiles from excerpt `first`."""
+        """Take activations of whole tiles, (excerpt, position, d_mlp), from excerpt `first` on."""
         if len(self._neurons) != activations.shape[2]:
             activations = activations.index_select(2, self._neurons)
         rounded = activations.to(torch.float16)
@@ -86,38 +94,38 @@ class LayerReader:
         self._keep(rounded[inside], excerpts[inside])
 
     def _add(self, tile: torch.Tensor, first: int) -> None:
-        """Add a tile to the moments, and make its activations finite in place."""
-        sums = tile_sums(tile)
-        spoilt = ~np.isfinite(sums).all(axis=0)
-        if spoilt.any():
+        """Add a tile to the moments, and set its infinities and NaN to 0 in place."""
+        sums = sums_of_tile(tile)
+        # The sums are finite if all activations are, and much smaller to test.
+        if not np.isfinite(sums).all():
             self._nonfinite |= ~tile.isfinite().all(0).all(0).cpu().numpy()
             tile.masked_fill_(~tile.isfinite(), 0)
-            sums = tile_sums(tile)
-        if first in self._within:  # else the sums are those of whoever reads its first excerpt
-            block = Block(first // TILE, 1, tile.shape[0] * tile.shape[1], sums)
-            self._blocks = fold([*self._blocks, block])
+            sums = sums_of_tile(tile)
+        if first in self._within:  # otherwise the tile belongs to the shard with its first excerpt
+            block = TileSums(first // TILE, 1, tile.shape[0] * tile.shape[1], sums)
+            self._blocks = merge_halves([*self._blocks, block])
 
     def _keep(self, rounded: torch.Tensor, excerpts: torch.Tensor) -> None:
         maxima = rounded.amax(1) + 0.0  # (excerpt, neuron), without negative zeros
         excerpts = excerpts[:, None]
         bits = maxima.view(torch.int16).to(torch.int64)
         self._top.offer(top_keys(bits, excerpts), rounded)
-        draws = draw_keys(self._keys, excerpts, self._wanted.n_excerpts)
+        draws = draw_keys(self._keys, excerpts, self._counts.n_excerpts)
         self._random.offer(draws, rounded)
         if self._boundaries is None:
             self._maxima.append(maxima)
             return
         reached = maxima.to(torch.float32)[:, :, None] >= self._boundaries  # (excerpt, neuron, 4)
         bucket = reached.sum(2)
-        for number, keeper in enumerate(self._buckets):
-            keeper.offer(torch.where(bucket == number, draws, NEVER), rounded)
+        for number, lowest_keys in enumerate(self._buckets):
+            lowest_keys.offer(torch.where(bucket == number, draws, NEVER), rounded)
 
     def part(self) -> LayerPart:
-        """Return what was read."""
-        held = [keeper.held() for keeper in (self._top, self._random, *self._buckets)]
+        """Return what was collected. An excerpt kept for several kinds of record is there once."""
+        held = [kind.held() for kind in (self._top, self._random, *self._buckets)]
         neuron, excerpt, activations = (torch.cat(column) for column in zip(*held, strict=True))
         pair, first = np.unique(((neuron << 32) | excerpt).cpu().numpy(), return_index=True)
-        kept = Kept(
+        kept = KeptExcerpts(
             (pair >> 32).astype(np.int32),
             (pair & 0xFFFFFFFF).astype(np.int32),
             activations.cpu().numpy()[first],

@@ -1,0 +1,39 @@
+"""Arrays as the bytes that are stored of them: little-endian, in C order, without a header.
+
+This is the only module of the library that reads arrays from bytes. The bytes name neither dtype
+nor shape: `db/tables` documents them for every column.
+"""
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def pack_array(values: NDArray[Any], dtype: type[np.generic]) -> bytes:
+    """Return the stored bytes of an array, whose values are converted to a dtype."""
+    return np.ascontiguousarray(values, _stored(np.dtype(dtype))).tobytes()
+
+
+def unpack_array(
+    stored: bytes | bytearray, dtype: type[Scalar] | np.dtype[Scalar], *shape: int
+) -> NDArray[Scalar]:
+    """Return an array as a view of its stored bytes.
+
+    Args:
+        stored: As `pack_array` returned it. The array can be written to if this is a bytearray,
+            which torch expects of arrays that it shares memory with.
+        dtype: Of the values; structured dtypes name the byte order of their fields themselves.
+        shape: (n,) unless given; one length may be -1, as in `numpy.reshape`.
+
+    Raises:
+        ValueError: The bytes are not a whole number of values, or do not fit the shape.
+    """
+    values = np.frombuffer(stored, _stored(np.dtype(dtype)))
+    return values.reshape(shape) if shape else values
+
+
+def _stored(dtype: np.dtype[Scalar]) -> np.dtype[Scalar]:
+    return dtype if dtype.fields else dtype.newbyteorder("<")

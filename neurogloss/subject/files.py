@@ -1,0 +1,33 @@
+"""The files of a subject model: in a local folder, on the hub, or shipped with the project."""
+
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+
+from neurogloss.errors import InputError
+
+DEMO_FOLDER = Path(__file__).parent / "demo"
+
+
+def model_file(model: str, name: str) -> Path:
+    """Return the path of one file of a subject model, which is downloaded if it has to be.
+
+    Args:
+        model: A local folder, a hub id, or "demo".
+        name: Of the file, such as "config.json".
+
+    Raises:
+        InputError: The folder has no such file, or the hub does not give it.
+    """
+    folder = DEMO_FOLDER if model == "demo" else Path(model)
+    if (folder / name).is_file():
+        return folder / name
+    if folder.is_dir():
+        raise InputError(f"subject.model = {model!r}: there is no {name} in this folder")
+    try:
+        return Path(hf_hub_download(model, name))
+    except Exception as error:  # hub, network and name errors have no common base
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"subject.model = {model!r} is neither a folder nor a model of the hub: {reason}"
+        ) from error

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, func, insert, select, text, update
+import numpy as np
+from sqlalchemy import Connection, RowMapping, func, insert, select, text, update
 
 from db.bulk import upsert
+from db.codec import INT32
 from db.tables import (
     Base,
     CorpusTable,
@@ -17,6 +19,7 @@ from db.tables import (
     TokenTable,
     VocabularyTable,
 )
+from neurogloss.neurons.records import IntArray
 
 EXCERPT_COLUMNS = ("corpus_id", "excerpt", "document", "position", "tokens")
 SHARD_COLUMNS = ("run_id", "stage", "step", "layer", "start", "stop", "weight", "state")
@@ -210,27 +213,25 @@ def layers_of(connection: Connection, run_id: int) -> list[int]:
     return list(connection.scalars(query))
 
 
-def excerpts_between(
-    connection: Connection, corpus_id: int, start: int, stop: int
-) -> Sequence[Row[int, bytes]]:
-    """Return (excerpt, tokens as int32 bytes) of a range of excerpts, in order."""
+def excerpts_between(connection: Connection, corpus_id: int, start: int, stop: int) -> IntArray:
+    """Return the tokens, int32 (n, excerpt_tokens), of a range of excerpts, in order."""
     query = (
-        select(ExcerptTable.excerpt, ExcerptTable.tokens)
+        select(ExcerptTable.tokens)
         .where(ExcerptTable.corpus_id == corpus_id)
         .where(ExcerptTable.excerpt >= start, ExcerptTable.excerpt < stop)
         .order_by(ExcerptTable.excerpt)
     )
-    return connection.execute(query).all()
+    return np.stack([INT32.unpack(tokens) for tokens in connection.scalars(query)])
 
 
 def excerpts_named(
     connection: Connection, corpus_id: int, numbers: Sequence[int]
-) -> dict[int, bytes]:
-    """Return the tokens, as int32 bytes, of these excerpts."""
+) -> dict[int, IntArray]:
+    """Return the tokens, int32 (n_tokens,), of these excerpts, by number."""
     query = select(ExcerptTable.excerpt, ExcerptTable.tokens).where(
         ExcerptTable.corpus_id == corpus_id, ExcerptTable.excerpt == func.any(list(numbers))
     )
-    return {number: tokens for number, tokens in connection.execute(query)}
+    return {number: INT32.unpack(tokens) for number, tokens in connection.execute(query)}
 
 
 def corpus(connection: Connection, corpus_id: int) -> RowMapping:

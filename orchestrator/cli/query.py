@@ -1,5 +1,7 @@
 """The commands `neuron`, `search` and `sql`: look at what is stored."""
 
+from dataclasses import asdict
+
 import click
 from rich.console import Console
 from sqlalchemy import text
@@ -10,6 +12,7 @@ from db.session import transaction
 from neurogloss.errors import InputError
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal import candidates, evaluations, views
+from orchestrator.cli.terminal.neuron import load_page, neuron_lines
 from orchestrator.cli.terminal.printing import json_option, print_json
 
 
@@ -24,16 +27,15 @@ def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: b
     engine = open_engine()
     found = find_run(engine, name)
     with transaction(engine) as connection:
-        row = results.neuron_summary(connection, found["name"], layer, neuron)
-    if row is None:
+        page = load_page(connection, found["name"], layer, neuron)
+    if page is None:
         raise InputError(f"run {found['name']!r} has no neuron {neuron} in layer {layer}")
-    with transaction(engine) as connection:
-        beside = evaluations.of_neuron(connection, found["id"], layer, neuron)
-        others = candidates.of_neuron(connection, found["id"], layer, neuron)
+    beside = evaluations.evaluations_of(page.stored, page.texts)
+    others = candidates.candidates_of(page.stored)
     if as_json:
-        print_json(dict(row) | others | beside)
+        print_json(asdict(page.summary) | others | beside)
         return
-    parts = [views.neuron_page(engine, found["id"], row, n_records)]
+    parts = [neuron_lines(page, n_records)]
     parts += [candidates.neuron_lines(others)] if others["candidates"] else []
     Console().print(*parts, evaluations.neuron_lines(beside), sep="\n")
 
@@ -50,7 +52,7 @@ def search(words: str, name: str | None, limit: int, as_json: bool) -> None:
     with transaction(engine) as connection:
         rows = results.search(connection, found["name"], words, limit)
     if as_json:
-        print_json([dict(row) for row in rows])
+        print_json([asdict(row) for row in rows])
     else:
         Console().print(views.best_table(rows))
 

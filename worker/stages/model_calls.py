@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from db import runs
+from db.results import FailureRow
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import BadCredentials, Interrupted, RowError
@@ -26,6 +27,8 @@ from worker.stages.batches.requests import answers_from_batches
 from worker.stages.ledger import PostgresLedger, RunBudget, RunState
 
 T = TypeVar("T")
+
+MAX_MESSAGE = 2000  # characters of a failure that are stored
 
 _lock = threading.Lock()
 _engine: CallEngine | None = None
@@ -94,11 +97,19 @@ def ask_and_read(
     return found
 
 
-def failure_row(shard: ClaimedShard, neuron: int, error: RowError) -> tuple[Any, ...]:
-    """Return the row of `failure` that says why a neuron has no result."""
+def failure_row(shard: ClaimedShard, neuron: int, error: RowError) -> FailureRow:
+    """Return the row that says why a neuron has no result in the shard's stage."""
     claim = shard.claim
-    where = (claim.run_id, claim.stage, claim.layer, neuron)
-    return (*where, error.failure_class, error.reason[:2000], error.attempts, error.request_id)
+    return FailureRow(
+        run_id=claim.run_id,
+        stage=claim.stage,
+        layer=claim.layer,
+        neuron=neuron,
+        failure_class=error.failure_class,
+        message=error.reason[:MAX_MESSAGE],
+        attempts=error.attempts,
+        request_id=error.request_id,
+    )
 
 
 def endpoint_of(config: RunConfig, name: str, env: Mapping[str, str]) -> Endpoint:

@@ -3,38 +3,40 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from rich.console import Group
 from rich.text import Text
-from sqlalchemy import Connection
 
-from db import candidates, results
-from orchestrator.cli.terminal.views import Row, number, plain
+from db.candidates import CandidateRow, CandidateScoreRow, SentenceRow
+from db.neuron import StoredNeuron
+from orchestrator.cli.terminal.views import number, plain
 
 
-def of_neuron(connection: Connection, run_id: int, layer: int, neuron: int) -> dict[str, Any]:
+def candidates_of(stored: StoredNeuron) -> dict[str, Any]:
     """Return a neuron's candidates and the sentences they were tried on, in the types of JSON."""
-    place = (run_id, layer, neuron, neuron + 1)
-    explanation = results.explanations(connection, *place).get(neuron)
-    scores = candidates.candidate_scores(connection, *place)
-    found = candidates.candidates(connection, *place)
-    chosen = next((row["number"] for row in found if row["text"] == explanation), None)
+    text = stored.explanation.text if stored.explanation else None
+    chosen = next((row.number for row in stored.candidates if row.text == text), None)
     return {
-        "candidates": [_candidate(row, scores, is_chosen=row["number"] == chosen) for row in found],
-        "sentences": [_sentence(row) for row in candidates.sentences(connection, *place)],
+        "candidates": [
+            _candidate(row, stored.candidate_scores, is_chosen=row.number == chosen)
+            for row in stored.candidates
+        ],
+        "sentences": [_sentence(row) for row in stored.sentences],
     }
 
 
-def _candidate(row: Row, scores: Sequence[Row], *, is_chosen: bool) -> dict[str, Any]:
-    judged = {s["stage"]: s["score"] for s in scores if s["number"] == row["number"]}
-    named = {key: row[key] for key in ("number", "text", "explainer")}
+def _candidate(
+    row: CandidateRow, scores: Sequence[CandidateScoreRow], *, is_chosen: bool
+) -> dict[str, Any]:
+    judged = {s.stage: s.score for s in scores if s.number == row.number}
+    named = {"number": row.number, "text": row.text, "explainer": row.explainer}
     return {**named, "judged": judged, "is_chosen": is_chosen}
 
 
-def _sentence(row: Row) -> dict[str, Any]:
-    values = np.frombuffer(row["activations"] or b"", np.float16)
-    named = {key: row[key] for key in ("text", "is_expected", "for_judging")}
-    return {**named, "max_activation": float(values.max()) if values.size else None}
+def _sentence(row: SentenceRow) -> dict[str, Any]:
+    activations = row.activations
+    highest = None if activations is None or not activations.size else float(activations.max())
+    named = {key: getattr(row, key) for key in ("text", "is_expected", "for_judging")}
+    return {**named, "max_activation": highest}
 
 
 def neuron_lines(found: Mapping[str, Any]) -> Group:

@@ -1,18 +1,21 @@
 """What stands beside a score: baselines, calibrations, scorers, and what the weights connect."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from db import connections, evaluations, records, results, runs
+from db import evaluations, results
+from db.connections import RelatedNeuronsRow, RelatedTokensRow
+from db.evaluations import AblationRow, BaselineScoreRow, CalibratedScoreRow, ScorerResultRow
+from db.neuron import StoredNeuron
 from db.session import transaction
 from neurogloss.neurons.lookup import quoted
-from orchestrator.cli.terminal.views import Row, number, plain
+from orchestrator.cli.terminal.views import number, plain
 
 BASELINES = ("lookup", "token_list", "weights")
 SHOWN = 5  # related neurons and tokens of each sign
@@ -20,58 +23,48 @@ SHOWN = 5  # related neurons and tokens of each sign
 _KEYS = ("run_id", "layer", "neuron", "baseline", "calibration")
 
 
-def of_neuron(connection: Connection, run_id: int, layer: int, neuron: int) -> dict[str, Any]:
-    """Return a neuron's baselines and connections, in the types of JSON."""
-    corpus = runs.corpus(connection, runs.get(connection, run_id)["corpus_id"])
-    texts = runs.token_texts(connection, corpus["vocabulary_id"])
-    place = (run_id, layer, neuron)
-    baselines = evaluations.baseline_scores(connection, *place)
-    scorers = evaluations.scorer_results(connection, *place, neuron + 1)
-    calibrated = evaluations.calibrated_scores(connection, *place, neuron + 1)
-    ablations = evaluations.ablations(connection, *place, neuron + 1)
-    neurons = connections.related_neurons(connection, *place)
-    tokens = connections.related_tokens(connection, *place)
+def evaluations_of(stored: StoredNeuron, texts: Sequence[str]) -> dict[str, Any]:
+    """Return a neuron's evaluations and connections in the types of JSON.
+
+    Args:
+        stored: The neuron.
+        texts: The text of every token of the vocabulary.
+    """
+    means = stored.token_means.top_means() if stored.token_means else []
     return {
-        "baselines": {name: _scores(row) for name, row in baselines.items()},
-        "calibrated": {row["calibration"]: _scores(row) for row in calibrated},
-        "ablation": next((_scores(row) for row in ablations), None),
-        "scorers": {row["scorer"]: _result(row) for row in scorers},
-        "mean_activation_tokens": _mean_tokens(connection, *place, texts),
-        "related_neurons": {name: _related_neurons(row) for name, row in neurons.items()},
-        "related_tokens": {name: _related_tokens(row, texts) for name, row in tokens.items()},
+        "baselines": {name: _scores(row) for name, row in stored.baselines.items()},
+        "calibrated": {name: _scores(row) for name, row in stored.calibrated.items()},
+        "ablation": None if stored.ablation is None else _scores(stored.ablation),
+        "scorers": {name: _result(row) for name, row in stored.scorers.items()},
+        "mean_activation_tokens": [{"token": texts[t], "mean": mean} for t, mean in means],
+        "related_neurons": {
+            direction: _related_neurons(row) for direction, row in stored.related_neurons.items()
+        },
+        "related_tokens": {
+            direction: _related_tokens(row, texts)
+            for direction, row in stored.related_tokens.items()
+        },
     }
 
 
-def _scores(row: Row) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in _KEYS}
+def _scores(row: BaselineScoreRow | CalibratedScoreRow | AblationRow) -> dict[str, Any]:
+    return {key: value for key, value in asdict(row).items() if key not in _KEYS}
 
 
-def _result(row: Row) -> dict[str, Any]:
+def _result(row: ScorerResultRow) -> dict[str, Any]:
     keys = ("score", "auc", "n_positive", "n_negative", "undefined_reason")
-    return {key: row[key] for key in keys}
+    return {key: getattr(row, key) for key in keys}
 
 
-def _mean_tokens(
-    connection: Connection, run_id: int, layer: int, neuron: int, texts: Sequence[str]
-) -> list[dict[str, Any]]:
-    found = []
-    for row in records.token_means(connection, run_id, layer, neuron, neuron + 1):
-        stored = np.frombuffer(row["tokens"], np.int32), np.frombuffer(row["means"], np.float32)
-        means = dict(zip(*(column.tolist() for column in stored), strict=True))
-        found += [{"token": texts[token], "mean": means[token]} for token in row["top_tokens"]]
-    return found
-
-
-def _related_neurons(row: Row) -> list[dict[str, Any]]:
-    columns = (row["layers"], row["neurons"], row["weights"])
+def _related_neurons(row: RelatedNeuronsRow) -> list[dict[str, Any]]:
     return [
         {"layer": layer, "neuron": neuron, "weight": weight}
-        for layer, neuron, weight in zip(*columns, strict=True)
+        for layer, neuron, weight in zip(row.layers, row.neurons, row.weights, strict=True)
     ]
 
 
-def _related_tokens(row: Row, texts: Sequence[str]) -> list[dict[str, Any]]:
-    pairs = zip(row["tokens"], row["weights"], strict=True)
+def _related_tokens(row: RelatedTokensRow, texts: Sequence[str]) -> list[dict[str, Any]]:
+    pairs = zip(row.tokens, row.weights, strict=True)
     return [{"token": texts[token], "weight": weight} for token, weight in pairs]
 
 
@@ -128,16 +121,15 @@ def _name(one: Mapping[str, Any]) -> str:
 def print_baselines(console: Console, engine: Engine, run_id: int, name: str) -> None:
     """Print the mean score of each baseline beside that of the explanations, by layer."""
     with transaction(engine) as connection:
-        summary = evaluations.baseline_summary(connection, name)
-        means = {row["layer"]: row for row in results.layer_means(connection, run_id)}
+        summary = evaluations.baseline_means(connection, name)
+        means = {row.layer: row.score for row in results.layer_means(connection, run_id)}
     if not summary:
         return
     table = Table(title="baselines: mean score by layer", title_justify="left")
     for heading in ("layer", "explanations", *BASELINES):
         table.add_column(heading.replace("_", " "), justify="right")
-    found = {(row["layer"], row["baseline"]): row["score"] for row in summary}
-    for layer in sorted({layer for layer, _ in found}):
-        own = means[layer]["score"] if layer in means else None
-        scores = (number(found.get((layer, baseline))) for baseline in BASELINES)
-        table.add_row(str(layer), number(own), *scores)
+    by_place = {(row.layer, row.baseline): row.score for row in summary}
+    for layer in sorted({layer for layer, _ in by_place}):
+        scores = (number(by_place.get((layer, baseline))) for baseline in BASELINES)
+        table.add_row(str(layer), number(means.get(layer)), *scores)
     console.print(table)

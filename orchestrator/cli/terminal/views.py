@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
-from db import datasets, records, results, runs
+from db import results
+from db.results import LayerMeans, NeuronSummary
 from db.session import transaction
 from orchestrator.cli.terminal.plain import plain as plain
 
@@ -87,87 +87,23 @@ def _histogram(histogram: Mapping[int, int]) -> Table:
     return table
 
 
-def _layer_table(means: Sequence[Row]) -> Table:
+def _layer_table(means: Sequence[LayerMeans]) -> Table:
     table = Table(title="mean score by layer", title_justify="left")
     for heading in ("layer", "neurons", "score", "top only", "random only"):
         table.add_column(heading, justify="right")
     for row in means:
-        scores = (number(row[key]) for key in ("score", "score_top", "score_random"))
-        table.add_row(str(row["layer"]), f"{row['n']:,}", *scores)
+        scores = map(number, (row.score, row.score_top, row.score_random))
+        table.add_row(str(row.layer), f"{row.n:,}", *scores)
     return table
 
 
-def best_table(best: Sequence[Row]) -> Table:
+def best_table(best: Sequence[NeuronSummary]) -> Table:
     """Return a table of neurons with score and explanation."""
     table = Table(title="neurons", title_justify="left")
     table.add_column("neuron", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("explanation")
     for row in best:
-        explanation = plain(row["explanation"] or f"({row['state']}: {row['reason']})")
-        table.add_row(f"{row['layer']} {row['neuron']}", number(row["score"]), Text(explanation))
+        explanation = plain(row.explanation or f"({row.state}: {row.reason})")
+        table.add_row(f"{row.layer} {row.neuron}", number(row.score), Text(explanation))
     return table
-
-
-def neuron_page(engine: Engine, run_id: int, row: Row, n_records: int) -> Group:
-    """Return one neuron: explanation, scores, statistics, top records with their activations."""
-    layer, neuron = row["layer"], row["neuron"]
-    with transaction(engine) as connection:
-        found = records.load(connection, run_id, layer, neuron, neuron + 1)
-        origin = datasets.origin(connection, run_id)
-        corpus_id = runs.get(connection, run_id)["corpus_id"]
-        vocabulary_id = runs.corpus(connection, corpus_id)["vocabulary_id"]
-        texts = runs.token_texts(connection, vocabulary_id)
-        shown = []
-        if found:
-            shown = _rows(connection, corpus_id, found[0], texts, n_records)
-    scores = "   ".join(
-        f"{label} {number(row[key])}"
-        for label, key in (
-            ("score", "score"),
-            ("top only", "score_top"),
-            ("random only", "score_random"),
-        )
-    )
-    lines = [Text(f"layer {layer} neuron {neuron} of run {row['run']}: {row['state']}")]
-    if origin is not None:
-        made = f"{origin['source']} ({origin['activation_function']})"
-        lines.append(Text(f"records from {plain(made)}"))
-    if row["reason"]:
-        lines.append(Text(f"reason: {plain(row['reason'])}"))
-    lines += [Text(plain(row["explanation"] or "(no explanation)"), style="bold"), Text(scores)]
-    if found:
-        lines.append(_statistics(found[0]))
-    return Group(*lines, *shown)
-
-
-def _statistics(found: Row) -> Text:
-    names = ("max_activation", "mean", "variance", "skewness", "kurtosis")
-    return Text("   ".join(f"{name} {number(found[name])}" for name in names))
-
-
-def _rows(
-    connection: Any, corpus_id: int, found: Row, texts: list[str], n_records: int
-) -> list[Text]:
-    activations = np.frombuffer(found["activations"], np.float16).reshape(
-        len(found["excerpts"]), -1
-    )
-    lines = []
-    for title, places in (("top", found["top_records"]), ("random", found["random_records"])):
-        for place in places[:n_records]:
-            excerpt = found["excerpts"][place]
-            tokens = runs.excerpts_named(connection, corpus_id, [excerpt])[excerpt]
-            line = Text(f"{title} {activations[place].max():7.3f}  ")
-            ids = np.frombuffer(tokens, np.int32).tolist()
-            lines.append(line + coloured(ids, activations[place], found["max_activation"], texts))
-    return lines
-
-
-def coloured(tokens: Sequence[int], activations: Any, highest: float, texts: Sequence[str]) -> Text:
-    """Return an excerpt whose tokens are the greener the stronger the neuron fires."""
-    line = Text()
-    for token, activation in zip(tokens, activations.tolist(), strict=True):
-        strength = 0.0 if highest <= 0 else min(1.0, max(0.0, activation / highest))
-        style = f"on rgb(0,{round(40 + 120 * strength)},0)" if strength >= 0.1 else ""
-        line.append(plain(texts[token].replace("\n", "⏎")), style=style)
-    return line

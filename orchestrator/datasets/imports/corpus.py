@@ -43,9 +43,8 @@ class ImportedCorpus:
             self._tokens.setdefault(text, []).append(number)
         self._n_tokens = len(texts)
         for row in stream_excerpts(connection, self.corpus_id):
-            ids = np.frombuffer(row["tokens"], np.int32).tolist()
-            digest = _digest([texts[token] for token in ids])
-            self._excerpts.setdefault(digest, []).append(row["excerpt"])
+            digest = _digest([texts[token] for token in row.tokens.tolist()])
+            self._excerpts.setdefault(digest, []).append(row.excerpt)
             self._n_excerpts += 1
 
     @property

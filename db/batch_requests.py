@@ -7,8 +7,8 @@ from sqlalchemy import Connection, text
 
 from db.batches import BYTES
 from db.bulk import upsert
-from db.runs import table
 from db.tables import BatchRequestTable, BatchWaitTable
+from db.tables.base import table_of
 
 
 class NewRequest(NamedTuple):
@@ -34,8 +34,8 @@ def request(
 ) -> None:
     """Let a shard wait for the answers to calls, and store those that are not requested yet."""
     waits = ((shard_id, identity, run_id) for identity in identities)
-    upsert(connection, table(BatchWaitTable), ("shard_id", "identity", "run_id"), waits)
-    upsert(connection, table(BatchRequestTable), NewRequest._fields, requests)
+    upsert(connection, table_of(BatchWaitTable), ("shard_id", "identity", "run_id"), waits)
+    upsert(connection, table_of(BatchRequestTable), NewRequest._fields, requests)
 
 
 class RequestFailure(NamedTuple):

@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from db import progress
 from db.bulk import insert_new, storable
 from db.progress import Spend
-from db.runs import table
 from db.tables import CallTable, RepeatedCallTable
+from db.tables.base import table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ _of_attempt = attrgetter("run_id", "request_id", "attempts", "latency_ms")
 
 def find(connection: Connection, identities: Sequence[bytes]) -> list[StoredCall]:
     """Return the calls of these identities that were answered, by any run."""
-    columns = (table(CallTable).c[name] for name in CALL_COLUMNS)
+    columns = (table_of(CallTable).c[name] for name in CALL_COLUMNS)
     query = select(*columns).where(CallTable.identity == func.any(list(identities)))
     return [StoredCall(*row) for row in connection.execute(query)]
 
@@ -99,7 +99,7 @@ class Saved(NamedTuple):
 def save(connection: Connection, rows: Sequence[StoredCall]) -> Saved:
     """Store answers; the first answer to a call stands."""
     values = map(_values, rows)
-    new = insert_new(connection, table(CallTable), CALL_COLUMNS, values, "identity")
+    new = insert_new(connection, table_of(CallTable), CALL_COLUMNS, values, "identity")
     first = {bytes(identity) for identity in new}
     others = [row for row in rows if row.identity not in first]
     repeated = _save_repeated(connection, others) if others else []
@@ -114,7 +114,7 @@ def _save_repeated(connection: Connection, rows: Sequence[StoredCall]) -> list[b
         for row in rows
         if _of_attempt(stored[row.identity]) != _of_attempt(row)
     ]
-    return insert_new(connection, table(RepeatedCallTable), REPEATED_COLUMNS, others, "identity")
+    return insert_new(connection, table_of(RepeatedCallTable), REPEATED_COLUMNS, others, "identity")
 
 
 def _repeated_value(call: StoredCall, column: str) -> Any:

@@ -4,11 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, func, insert, select
+import numpy as np
+from sqlalchemy import Connection, func, insert, select
 
 from db.bulk import upsert
-from db.runs import table
+from db.codec import INT32
 from db.tables import CorpusTable, ExcerptTable, TokenTable, VocabularyTable
+from db.tables.base import table_of
+from neurogloss.neurons.records import IntArray
 
 EXCERPT_COLUMNS = ("corpus_id", "excerpt", "document", "position", "tokens")
 
@@ -52,7 +55,7 @@ def save_vocabulary(connection: Connection, digest: str, texts: Sequence[str]) -
     statement = insert(VocabularyTable).values(values).returning(VocabularyTable.id)
     vocabulary_id = int(connection.execute(statement).scalar_one())
     rows = ((vocabulary_id, token, value) for token, value in enumerate(texts))
-    upsert(connection, table(TokenTable), ("vocabulary_id", "token", "text"), rows)
+    upsert(connection, table_of(TokenTable), ("vocabulary_id", "token", "text"), rows)
     return vocabulary_id
 
 
@@ -66,36 +69,34 @@ def save_corpus(
     statement = insert(CorpusTable).values(**asdict(corpus)).returning(CorpusTable.id)
     corpus_id = int(connection.execute(statement).scalar_one())
     rows = ((corpus_id, number, *excerpt) for number, excerpt in enumerate(excerpts))
-    upsert(connection, table(ExcerptTable), EXCERPT_COLUMNS, rows)
+    upsert(connection, table_of(ExcerptTable), EXCERPT_COLUMNS, rows)
     return corpus_id
 
 
-def excerpts_between(
-    connection: Connection, corpus_id: int, start: int, stop: int
-) -> Sequence[Row[int, bytes]]:
-    """Return (excerpt, tokens as int32 bytes) of a range of excerpts, in order."""
+def excerpts_between(connection: Connection, corpus_id: int, start: int, stop: int) -> IntArray:
+    """Return the tokens, int32 (n, excerpt_tokens), of a range of excerpts, in order."""
     query = (
-        select(ExcerptTable.excerpt, ExcerptTable.tokens)
+        select(ExcerptTable.tokens)
         .where(ExcerptTable.corpus_id == corpus_id)
         .where(ExcerptTable.excerpt >= start, ExcerptTable.excerpt < stop)
         .order_by(ExcerptTable.excerpt)
     )
-    return connection.execute(query).all()
+    return np.stack([INT32.unpack(tokens) for tokens in connection.scalars(query)])
 
 
 def excerpts_named(
     connection: Connection, corpus_id: int, numbers: Sequence[int]
-) -> dict[int, bytes]:
-    """Return the tokens, as int32 bytes, of these excerpts."""
+) -> dict[int, IntArray]:
+    """Return the tokens, int32 (n_tokens,), of these excerpts, by number."""
     query = select(ExcerptTable.excerpt, ExcerptTable.tokens).where(
         ExcerptTable.corpus_id == corpus_id, ExcerptTable.excerpt == func.any(list(numbers))
     )
-    return {number: tokens for number, tokens in connection.execute(query)}
+    return {number: INT32.unpack(tokens) for number, tokens in connection.execute(query)}
 
 
 def get(connection: Connection, corpus_id: int) -> StoredCorpus:
     """Return a corpus."""
-    columns = (table(CorpusTable).c[field.name] for field in fields(StoredCorpus))
+    columns = (table_of(CorpusTable).c[field.name] for field in fields(StoredCorpus))
     query = select(*columns).where(CorpusTable.id == corpus_id)
     return StoredCorpus(*connection.execute(query).one())
 

@@ -1,26 +1,21 @@
 """Runs that are being imported: invisible to every view until they are complete."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
-from db import connections, corpora, records, results, runs
-from db.bulk import upsert
+from db import corpora, runs
 from db.corpora import NewCorpus
 from db.datasets import STORED
 from db.tables import (
     CorpusTable,
     ExcerptTable,
-    ImportedNeuronTable,
-    NeuronRecordsTable,
     RunOriginTable,
     RunTable,
     TokenTable,
     VocabularyTable,
 )
-
-IMPORTED_COLUMNS = tuple(runs.table(ImportedNeuronTable).columns.keys())
 
 
 def create_corpus(connection: Connection, digest: str, source: str, excerpt_tokens: int) -> int:
@@ -61,35 +56,10 @@ class ImportLock:
 _LOCK = 0x696D70  # "imp", so that the lock of a run is no other's
 
 
-def stored_neurons(connection: Connection, run_id: int, layer: int) -> set[int]:
-    """Return the neurons of a layer that are imported already."""
-    query = select(NeuronRecordsTable.neuron).where(
-        NeuronRecordsTable.run_id == run_id, NeuronRecordsTable.layer == layer
-    )
-    return set(connection.scalars(query))
-
-
-def save(connection: Connection, rows: Mapping[str, Sequence[Sequence[Any]]]) -> None:
-    """Store rows by kind, in the order of the columns of each table."""
-    for kind, store in _STORES.items():
-        if rows[kind]:
-            store(connection, rows[kind])
-
-
-def _save_imported(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    return upsert(connection, runs.table(ImportedNeuronTable), IMPORTED_COLUMNS, rows)
-
-
-_STORES = {
-    "records": records.save,
-    "explanations": results.save_explanations,
-    "simulations": results.save_simulations,
-    "scores": results.save_scores,
-    "imported": _save_imported,
-    "token_means": records.save_token_means,
-    "related_neurons": connections.save_related_neurons,
-    "related_tokens": connections.save_related_tokens,
-}
+def save(connection: Connection, rows: Mapping[str, Sequence[Any]]) -> None:
+    """Store rows of neurons, by the kinds of `db.datasets.STORED`."""
+    for kind, of_kind in rows.items():
+        STORED[kind].save(connection, of_kind)
 
 
 def finish(connection: Connection, run_id: int) -> None:
@@ -149,7 +119,7 @@ def copy(connection: Connection, base: int, run_id: int, *, explanations: bool) 
     """
     copied = [*_COPIED, *([("explanations", ("call", "created_at"))] if explanations else [])]
     for kind, left_out in copied:
-        table = runs.table(STORED[kind])
+        table = STORED[kind].table
         names = [c.name for c in table.c if c.name not in ("run_id", *left_out)]
         columns = ", ".join(names)
         stored = ", ".join(f"stored.{name}" for name in names)

@@ -9,12 +9,12 @@ from sqlalchemy import Connection, Select, func, insert, select, text, update
 
 from db.bulk import upsert
 from db.tables import (
-    Base,
     NeuronTable,
     ProgressTable,
     RunTable,
     ShardTable,
 )
+from db.tables.base import table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def latest(connection: Connection) -> StoredRun | None:
 
 
 def _runs() -> Select[Any]:
-    return select(*(table(RunTable).c[field.name] for field in fields(StoredRun)))
+    return select(*(table_of(RunTable).c[field.name] for field in fields(StoredRun)))
 
 
 def _first(connection: Connection, query: Select[Any]) -> StoredRun | None:
@@ -129,12 +129,12 @@ def save_plan(
     Neurons are (layer, neuron, is_ablated), totals (stage, layer, total).
     """
     columns = ("run_id", "layer", "neuron", "is_ablated")
-    upsert(connection, table(NeuronTable), columns, ((run_id, *neuron) for neuron in neurons))
+    upsert(connection, table_of(NeuronTable), columns, ((run_id, *neuron) for neuron in neurons))
     rows = [{"run_id": run_id, **shard._asdict()} for shard in shards]
     connection.execute(insert(ShardTable), rows)
     upsert(
         connection,
-        table(ProgressTable),
+        table_of(ProgressTable),
         ("run_id", "stage", "layer", "total"),
         ((run_id, *total) for total in totals),
     )
@@ -234,8 +234,3 @@ def schema_version(connection: Connection) -> str | None:
         return None
     version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return version
-
-
-def table(model: type[Base]) -> Any:
-    """Return the table behind a mapped class, typed loosely as SQLAlchemy does."""
-    return model.__table__

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
+from db.codec import INT32
 from db.progress import SPEND_SUMS
+from neurogloss.neurons.records import IntArray
 from neurogloss.stages import position_sql
 
 USD_TOLERANCE = 1e-9  # relative, of sums that were added up in another order
@@ -328,11 +330,15 @@ def lost_calls(connection: Connection, run_id: int, table: str) -> Iterator[Lost
         yield LostCall(row["layer"], row["neuron"], bytes(row["call"]))
 
 
-def excerpts(connection: Connection, corpus_id: int) -> Iterator[tuple[int, bytes]]:
-    """Yield (excerpt, tokens as int32 bytes) of a corpus, in order."""
+def excerpts(connection: Connection, corpus_id: int) -> Iterator[tuple[int, IntArray]]:
+    """Yield (excerpt, tokens int32 (n_tokens,)) of a corpus, in order.
+
+    Of bytes that are not whole tokens there are none: such an excerpt is too short in any case.
+    """
     query = "SELECT excerpt, tokens FROM excerpt WHERE corpus_id = :run ORDER BY excerpt"
     for row in _streamed(connection, query, corpus_id):
-        yield row["excerpt"], bytes(row["tokens"])
+        is_whole = len(row["tokens"]) % 4 == 0
+        yield row["excerpt"], INT32.unpack(row["tokens"] if is_whole else b"")
 
 
 class DoneRange(NamedTuple):
@@ -353,20 +359,6 @@ def done_ranges(connection: Connection, run_id: int, layer: int) -> list[DoneRan
         WHERE run_id = :run AND layer = :layer AND state = 'done' AND step IN ('', 'select')
     """)
     return [DoneRange(*row) for row in connection.execute(query, {"run": run_id, "layer": layer})]
-
-
-def of_neurons(
-    connection: Connection, run_id: int, table: str, layer: int, start: int, stop: int
-) -> Sequence[RowMapping]:
-    """Return the rows of one of OF_NEURONS of a range of neurons of a layer, in order."""
-    if table not in OF_NEURONS:
-        raise ValueError(table)
-    query = text(f"""
-        SELECT * FROM {table} WHERE run_id = :run AND layer = :layer
-          AND neuron >= :start AND neuron < :stop ORDER BY neuron
-    """)  # noqa: S608  (one of our own tables)
-    values = {"run": run_id, "layer": layer, "start": start, "stop": stop}
-    return connection.execute(query, values).mappings().all()
 
 
 def _streamed(connection: Connection, query: str, run_id: int) -> Iterator[Any]:

@@ -144,7 +144,7 @@ def _print_results(console: Console, engine: Engine, run_id: int, name: str) -> 
         histogram = results.score_histogram(connection, run_id)
         means = results.layer_means(connection, run_id)
         best = results.best(connection, name, BEST)
-        baselines = evaluations.baseline_summary(connection, name)
+        baselines = evaluations.baseline_means(connection, name)
     if histogram:
         console.print(run_summary(histogram, means, best))
     if baselines:

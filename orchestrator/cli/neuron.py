@@ -1,9 +1,12 @@
 """The command `neuron`: everything that is stored of one neuron."""
 
+from dataclasses import asdict
+
 import click
 from rich.console import Console
 
-from db import results
+from db import corpora, results
+from db.neuron import load_neuron
 from db.session import transaction
 from neurogloss.errors import InputError
 from orchestrator.cli import neuron_values
@@ -29,12 +32,15 @@ def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: b
         summary = results.neuron_summary(connection, run.name, layer, neuron)
         if summary is None:
             raise InputError(f"run {run.name!r} has no neuron {neuron} in layer {layer}")
-        evaluations = neuron_values.evaluations_of(connection, run.id, layer, neuron)
-        candidates = neuron_values.candidates_of(connection, run.id, layer, neuron)
-        if as_json:
-            print_json(dict(summary) | candidates | evaluations)
-            return
-        shown = neuron_values.records_of(connection, run.id, layer, neuron, n_records)
+        stored = load_neuron(connection, run.id, layer, neuron)
+        corpus = corpora.get(connection, run.corpus_id)
+        texts = corpora.token_texts(connection, corpus.vocabulary_id)
+        shown = neuron_values.records_of(connection, run, stored, texts, n_records)
+    evaluations = neuron_values.evaluations_of(stored, texts)
+    candidates = neuron_values.candidates_of(stored)
+    if as_json:
+        print_json(asdict(summary) | candidates | evaluations)
+        return
     console = Console()
     console.print(neuron_page(summary, shown))
     if candidates["candidates"]:

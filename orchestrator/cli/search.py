@@ -1,5 +1,7 @@
 """The command `search`: find neurons by their explanations."""
 
+from dataclasses import asdict
+
 import click
 from rich.console import Console
 
@@ -23,6 +25,6 @@ def search(words: str, name: str | None, limit: int, as_json: bool) -> None:
     with transaction(engine) as connection:
         rows = results.search(connection, run.name, words, limit)
     if as_json:
-        print_json([dict(row) for row in rows])
+        print_json([asdict(row) for row in rows])
     else:
         Console().print(neurons_table(rows))

@@ -1,6 +1,6 @@
 """Comparisons of a run with another or with the paper, in the types of JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,13 +8,14 @@ import numpy as np
 from sqlalchemy import Connection
 
 from db import comparison, evaluations, results
+from db.evaluations import BaselineMeans
+from db.results import LayerMeans
 from db.runs import StoredRun
 from neurogloss.config.toml import differences
 from neurogloss.neurons.records import FloatArray, IntArray
 from orchestrator.compare import paper
 from orchestrator.compare.scores import by_layer, paired
 
-Row = Mapping[Any, Any]  # what SQLAlchemy's RowMapping is to its reader
 _ASIDE = ("name", "budget", "endpoints", "shards")  # parts that do not change a score
 
 
@@ -93,17 +94,17 @@ def with_the_paper(connection: Connection, run: StoredRun) -> dict[str, Any]:
 def _own_means(connection: Connection, run: StoredRun) -> dict[str, dict[int, float]]:
     """Return mean scores by kind and layer."""
     own = {"explanation": _defined(results.layer_means(connection, run.id))}
-    summary = evaluations.baseline_summary(connection, run.name)
+    means = evaluations.baseline_means(connection, run.name)
     for baseline in paper.BASELINES:
-        own[baseline] = _defined([row for row in summary if row["baseline"] == baseline])
+        own[baseline] = _defined([row for row in means if row.baseline == baseline])
     return own
 
 
-def _defined(rows: Sequence[Row]) -> dict[int, float]:
-    return {row["layer"]: row["score"] for row in rows if row["score"] is not None}
+def _defined(rows: Sequence[LayerMeans] | Sequence[BaselineMeans]) -> dict[int, float]:
+    return {row.layer: row.score for row in rows if row.score is not None}
 
 
 def _mean(connection: Connection, run_id: int) -> float | None:
-    rows = [row for row in results.layer_means(connection, run_id) if row["n"]]
-    n = sum(row["n"] for row in rows)
-    return sum(row["n"] * row["score"] for row in rows) / n if n else None
+    means = [(row.n, row.score) for row in results.layer_means(connection, run_id)]
+    n = sum(n for n, _ in means)
+    return sum(n * score for n, score in means if score is not None) / n if n else None

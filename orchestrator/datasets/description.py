@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.datasets.stored import ExportedRun
+from orchestrator.datasets.exported import ExportedRun
 
 FILE = "dataset.json"
 VERSION = 1

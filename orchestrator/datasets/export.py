@@ -23,9 +23,9 @@ from db import datasets
 from db.session import make_engine, transaction
 from neurogloss.errors import InputError
 from orchestrator.datasets import description
+from orchestrator.datasets.exported import ExportedRun
 from orchestrator.datasets.files import Folder, checksum_lines, merge_checksums, remove_partial
 from orchestrator.datasets.openai.writer import write_layer as write_openai_layer
-from orchestrator.datasets.stored import ExportedRun
 
 CHECKSUMS = "SHA256SUMS"
 _STATE = ".export"

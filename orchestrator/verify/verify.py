@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 from sqlalchemy import Connection, Engine
 
 from db import corpora, datasets, verification
@@ -43,15 +42,14 @@ def _check_corpus(
     """Yield what is wrong with the excerpts, to which records refer by number."""
     n_tokens = len(corpora.token_texts(connection, corpus.vocabulary_id))
     expected = 0
-    for excerpt, stored in verification.excerpts(connection, corpus.id):
+    for excerpt, tokens in verification.excerpts(connection, corpus.id):
         if excerpt % 1000 == 0:
             on_step("excerpts", excerpt, corpus.n_excerpts)
         if excerpt != expected:
             yield Difference("references", f"excerpt {expected}", "it is missing")
         expected = excerpt + 1
-        tokens = np.frombuffer(stored[: len(stored) // 4 * 4], np.int32)
-        if 4 * corpus.excerpt_tokens != len(stored):
-            what = f"it has {len(stored)} bytes of tokens, not {4 * corpus.excerpt_tokens}"
+        if len(tokens) != corpus.excerpt_tokens:
+            what = f"it has {len(tokens)} tokens, not {corpus.excerpt_tokens}"
             yield Difference("references", f"excerpt {excerpt}", what)
         elif tokens.min() < 0 or tokens.max() >= n_tokens:
             what = f"it names a token that is not among the {n_tokens} of its vocabulary"

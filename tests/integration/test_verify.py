@@ -93,7 +93,7 @@ def test_an_undisturbed_run_is_whole_and_has_failures_of_its_own(whole):
         ("DELETE FROM neuron_records WHERE {ONE}", "it has no records"),
         ("DELETE FROM excerpt WHERE excerpt = 17", "references: excerpt 17: it is missing"),
         ("UPDATE excerpt SET tokens = substring(tokens, 1, 60) WHERE excerpt = 18",
-         "references: excerpt 18: it has 60 bytes of tokens, not 64"),
+         "references: excerpt 18: it has 15 tokens, not 16"),
         ("UPDATE excerpt SET tokens = '\\xffffff7f' || substring(tokens, 5) WHERE excerpt = 19",
          "references: excerpt 19: it names a token"),
         ("UPDATE neuron_records SET max_activation = max_activation + 1 WHERE {ONE}",

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from db.results import FailureRow
 from neurogloss.errors import Malformed, RowError
 from neurogloss.llm.calls import Answer, Call, CallOutcome
 from worker.ledger import PostgresLedger
@@ -11,6 +12,8 @@ from worker.shard import ClaimedShard
 from worker.stages.batches.requests import answers_from_batches
 
 T = TypeVar("T")
+
+MAX_MESSAGE = 2000  # characters of a failure that are stored
 
 
 def ask(shard: ClaimedShard, endpoint_name: str, calls: Sequence[Call]) -> list[CallOutcome]:
@@ -96,8 +99,16 @@ def _read(outcome: CallOutcome, read: Callable[[str], T]) -> tuple[T, bytes] | R
         return Malformed(error.reason, outcome.attempts, outcome.request_id)
 
 
-def failure_row(shard: ClaimedShard, neuron: int, error: RowError) -> tuple[Any, ...]:
-    """Return the row of `failure` that says why a neuron has no result."""
+def failure_row(shard: ClaimedShard, neuron: int, error: RowError) -> FailureRow:
+    """Return the row that says why a neuron has no result in the shard's stage."""
     claim = shard.claim
-    where = (claim.run_id, claim.stage, claim.layer, neuron)
-    return (*where, error.failure_class, error.reason[:2000], error.attempts, error.request_id)
+    return FailureRow(
+        run_id=claim.run_id,
+        stage=claim.stage,
+        layer=claim.layer,
+        neuron=neuron,
+        failure_class=error.failure_class,
+        message=error.reason[:MAX_MESSAGE],
+        attempts=error.attempts,
+        request_id=error.request_id,
+    )

@@ -1,13 +1,14 @@
 """One neuron. Explanations and tokens are untrusted: no markup, no escapes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
 from db.datasets import RunOrigin
+from db.records import NeuronRecordsRow
+from db.results import NeuronSummary
 from neurogloss.neurons.records import FloatArray
 from orchestrator.cli.terminal.plain import number, plain
 
@@ -32,29 +33,31 @@ class ShownRecords:
     """
 
     origin: RunOrigin | None
-    statistics: Mapping[Any, Any] | None
+    statistics: NeuronRecordsRow | None
     records: list[ShownRecord]
 
 
-def neuron_page(summary: Mapping[Any, Any], shown: ShownRecords) -> Group:
+def neuron_page(summary: NeuronSummary, shown: ShownRecords) -> Group:
     """Return one neuron: explanation, scores, statistics, and records with their activations.
 
     `summary` is its row of the view neuron_summary.
     """
-    place = f"layer {summary['layer']} neuron {summary['neuron']}"
-    lines = [Text(f"{place} of run {summary['run']}: {summary['state']}")]
+    place = f"layer {summary.layer} neuron {summary.neuron}"
+    lines = [Text(f"{place} of run {summary.run}: {summary.state}")]
     if shown.origin is not None:
         origin = f"{shown.origin.source} ({shown.origin.activation_function})"
         lines.append(Text(f"records from {plain(origin)}"))
-    if summary["reason"]:
-        lines.append(Text(f"reason: {plain(summary['reason'])}"))
-    lines.append(Text(plain(summary["explanation"] or "(no explanation)"), style="bold"))
-    scores = (f"{label} {number(summary[key])}" for label, key in SCORES.items())
+    if summary.reason:
+        lines.append(Text(f"reason: {plain(summary.reason)}"))
+    lines.append(Text(plain(summary.explanation or "(no explanation)"), style="bold"))
+    scores = (f"{label} {number(getattr(summary, key))}" for label, key in SCORES.items())
     lines.append(Text("   ".join(scores)))
     if (statistics := shown.statistics) is None:
         return Group(*lines)
-    lines.append(Text("   ".join(f"{name} {number(statistics[name])}" for name in STATISTICS)))
-    highest = statistics["max_activation"]
+    lines.append(
+        Text("   ".join(f"{name} {number(getattr(statistics, name))}" for name in STATISTICS))
+    )
+    highest = statistics.max_activation
     return Group(*lines, *(_record_line(record, highest) for record in shown.records))
 
 

@@ -4,20 +4,22 @@ Explanations are untrusted: no markup, no escapes.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from db.evaluations import BaselineMeans
+from db.results import LayerMeans, NeuronSummary
 from orchestrator.cli.terminal.plain import number, plain
 
-Row = Mapping[Any, Any]  # what SQLAlchemy's RowMapping is to its reader
 BASELINES = ("lookup", "token_list", "weights")
 BAR = 40  # characters of the longest bar of the histogram
 
 
-def run_summary(histogram: Mapping[int, int], means: Sequence[Row], best: Sequence[Row]) -> Group:
+def run_summary(
+    histogram: Mapping[int, int], means: Sequence[LayerMeans], best: Sequence[NeuronSummary]
+) -> Group:
     """Return the score distribution, the means by layer, and the best neurons."""
     return Group(_histogram(histogram), _layer_table(means), neurons_table(best))
 
@@ -36,35 +38,35 @@ def _histogram(histogram: Mapping[int, int]) -> Table:
     return table
 
 
-def _layer_table(means: Sequence[Row]) -> Table:
+def _layer_table(means: Sequence[LayerMeans]) -> Table:
     table = Table(title="mean score by layer", title_justify="left")
     for heading in ("layer", "neurons", "score", "top only", "random only"):
         table.add_column(heading, justify="right")
     for row in means:
-        scores = (number(row[key]) for key in ("score", "score_top", "score_random"))
-        table.add_row(str(row["layer"]), f"{row['n']:,}", *scores)
+        scores = map(number, (row.score, row.score_top, row.score_random))
+        table.add_row(str(row.layer), f"{row.n:,}", *scores)
     return table
 
 
-def neurons_table(neurons: Sequence[Row]) -> Table:
+def neurons_table(neurons: Sequence[NeuronSummary]) -> Table:
     """Return a table of neurons with score and explanation."""
     table = Table(title="neurons", title_justify="left")
     table.add_column("neuron", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("explanation")
     for row in neurons:
-        explanation = plain(row["explanation"] or f"({row['state']}: {row['reason']})")
-        table.add_row(f"{row['layer']} {row['neuron']}", number(row["score"]), Text(explanation))
+        explanation = plain(row.explanation or f"({row.state}: {row.reason})")
+        table.add_row(f"{row.layer} {row.neuron}", number(row.score), Text(explanation))
     return table
 
 
-def baselines_table(baselines: Sequence[Row], means: Sequence[Row]) -> Table:
+def baselines_table(baselines: Sequence[BaselineMeans], means: Sequence[LayerMeans]) -> Table:
     """Return the mean score of each baseline beside that of the explanations, by layer."""
     table = Table(title="baselines: mean score by layer", title_justify="left")
     for heading in ("layer", "explanations", *BASELINES):
         table.add_column(heading.replace("_", " "), justify="right")
-    of_explanations = {row["layer"]: row["score"] for row in means}
-    of_baselines = {(row["layer"], row["baseline"]): row["score"] for row in baselines}
+    of_explanations = {row.layer: row.score for row in means}
+    of_baselines = {(row.layer, row.baseline): row.score for row in baselines}
     for layer in sorted({layer for layer, _ in of_baselines}):
         scores = (number(of_baselines.get((layer, baseline))) for baseline in BASELINES)
         table.add_row(str(layer), number(of_explanations.get(layer)), *scores)

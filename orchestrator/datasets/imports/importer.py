@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from db import corpora, imports, runs
+from db.datasets import neurons_with_records
 from db.runs import NewRun, StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
@@ -78,7 +79,7 @@ def import_dataset(
         total, done, others = sum(map(len, neurons.values())), 0, 0
         with transaction(engine) as connection:
             missing = {
-                layer: sorted(set(found) - imports.stored_neurons(connection, run_id, layer))
+                layer: sorted(set(found) - set(neurons_with_records(connection, run_id, layer)))
                 for layer, found in neurons.items()
             }
         resumed = done = total - sum(map(len, missing.values()))

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from orchestrator.datasets.stored import ExportedRun
+from orchestrator.datasets.exported import ExportedRun
 
 Line = dict[str, Any]
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from db import datasets, results
 from orchestrator.datasets.description import activation_function, description_json
-from orchestrator.datasets.stored import ExportedRun
+from orchestrator.datasets.exported import ExportedRun
 
 PAPER = "Language models can explain neurons in language models"
 UNKNOWN = "not known to neurogloss; ask whoever gave it to you before you pass it on"
@@ -131,9 +131,9 @@ def _distribution(connection: Connection, run: ExportedRun) -> list[str]:
         "|--:|--:|--:|--:|--:|",
     ]
     for row in results.layer_means(connection, run_id):
-        means = (row[key] for key in ("score", "score_top", "score_random"))
+        means = (row.score, row.score_top, row.score_random)
         shown = " | ".join("-" if mean is None else f"{mean:.3f}" for mean in means)
-        lines.append(f"| {row['layer']} | {row['n']:,} | {shown} |")
+        lines.append(f"| {row.layer} | {row.n:,} | {shown} |")
     return [*lines, ""]
 
 

@@ -43,7 +43,7 @@ def doctor(config: Path | None, as_json: bool) -> None:
         return
     console = Console()
     for part, report in values.pop("endpoints", {}).items():
-        console.print(_table(part, report))
+        console.print(report_table(part, report))
     for key, value in values.items():
         click.echo(f"{key}: {value}")
 
@@ -96,7 +96,7 @@ def _auto(found: Probe) -> dict[str, Any]:
         return {"kind": None, "reason": str(error)}
 
 
-def _table(part: str, report: Mapping[str, Any]) -> Table:
+def report_table(part: str, report: Mapping[str, Any]) -> Table:
     table = Table(title=part, title_justify="left", show_header=False)
     for name, found in report["kinds"].items():
         works = "works" if found["works"] else "no"

@@ -1,6 +1,6 @@
 """Questions and answers that tests of the call engine, the ledger and batches are about."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from neurogloss.llm.calls import Answer, Call
 
@@ -27,6 +27,13 @@ ANSWER = Answer(
 def answer(number):
     """An answer to a question of its own, for 1 USD."""
     return replace(ANSWER, identity=bytes([number]) * 32, usd=1.0, wasted_usd=0.0)
+
+
+def call_row(run_id, answer):
+    """Return the row of the table of calls that holds an answer."""
+    values = asdict(answer)
+    del values["reused"]
+    return {"run_id": run_id, **values}
 
 
 def questions(count, **body):

@@ -44,6 +44,7 @@ fill_s = 0.5
 poll_s = 0.3
 max_lines = 100
 """
+N_FEW = 16  # neurons
 KEY = "sk-acceptance-7315"
 
 
@@ -69,3 +70,11 @@ api_key_env = "ACCEPTANCE_KEY"
 input = 0.15
 output = 0.6
 """
+
+
+def of_few_neurons(server, mode, explainer):
+    """Return a configuration of few neurons, with more keys of `explainer`."""
+    config = rehearsed(server).replace("per_layer = 96", "per_layer = 8")
+    config = config.replace("[explainer]\n", f"[explainer]\n{explainer}\n")
+    key = 'api_key_env = "ACCEPTANCE_KEY"\n'
+    return config.replace(key, BATCHED if mode == "batch" else "")

@@ -1,7 +1,6 @@
 """A small run with everything that a dataset has trouble with."""
 
 import numpy as np
-import pytest
 
 from db import connections, imports, records, results, runs
 from neurogloss.config.run import RunConfig
@@ -132,8 +131,3 @@ def _add_connections(connection, place, random):
         connection,
         [(*place, direction, [0, 7, 8, 3, 4, 14], weights) for direction in ("input", "output")],
     )
-
-
-@pytest.fixture
-def run_id(engine):
-    return make_run(engine)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -15,9 +14,8 @@ N = 40  # tokens, and neurons; neuron n fires on token n
 DENSE = N - 1  # but this one fires on every token
 
 
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    """The folder of a GPT-2 whose layer norms see which token it is, and nothing else."""
+def save_planted(folder):
+    """Save a GPT-2 whose layer norms see which token it is, and nothing else."""
     config = GPT2Config(
         vocab_size=N, n_positions=16, n_embd=N, n_inner=N, n_layer=1, n_head=2,
         bos_token_id=0, eos_token_id=0,
@@ -31,9 +29,7 @@ def planted(tmp_path_factory):
         model.transformer.h[0].mlp.c_fc.weight.copy_(torch.eye(N))
         model.transformer.h[0].mlp.c_fc.bias.fill_(-3.0)
         model.transformer.h[0].mlp.c_fc.bias[DENSE] = 5.0
-    folder = tmp_path_factory.mktemp("planted")
     model.save_pretrained(folder)
-    return str(folder)
 
 
 def token_text(token):

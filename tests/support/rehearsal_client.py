@@ -1,10 +1,4 @@
-"""A rehearsal server, and questions to it, for tests."""
-
-import httpx
-import pytest
-
-from rehearsal.options import RehearsalOptions
-from rehearsal.server import RehearsalServer
+"""Requests to a rehearsal server, and what is in its replies."""
 
 NOTICE = "not a language model"
 RECORD = " the\t0\n sea\t7\n .\t0"
@@ -15,23 +9,6 @@ SCHEMA = {
     "additionalProperties": False,
 }
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "simulation", "schema": SCHEMA}}
-
-
-@pytest.fixture
-def start():
-    """Starts servers with the given options; yields a function that returns (server, client)."""
-    started = []
-
-    def start(**options):
-        server = RehearsalServer(RehearsalOptions(**options)).__enter__()
-        client = httpx.Client(base_url=server.base_url)
-        started.append((server, client))
-        return server, client
-
-    yield start
-    for server, client in started:
-        client.close()
-        server.__exit__(None, None, None)
 
 
 def ask(client, text=RECORD, headers=None, **parameters):

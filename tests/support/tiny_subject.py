@@ -1,18 +1,16 @@
 """A small random subject model, tokens for it, and all of its activations."""
 
 import numpy as np
-import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from neurogloss.subject.model import forward, load_subject, on_activations
+from neurogloss.subject.model import forward, on_activations
 
 TOKENS, WIDTH, LAYERS, VOCABULARY = 8, 24, 2, 40
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """The folder of a small random model with a dead neuron, and one that overflows float16."""
+def save_tiny(folder):
+    """Save a small random model with a dead neuron, and one that overflows float16."""
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=VOCABULARY, n_positions=16, n_embd=12, n_inner=WIDTH, n_layer=LAYERS, n_head=2,
@@ -23,14 +21,7 @@ def tiny(tmp_path_factory):
         model.transformer.h[0].mlp.c_fc.bias[3] = -1e4
         model.transformer.h[1].mlp.c_fc.bias[5] = 1e6
         model.transformer.h[1].mlp.c_fc.bias[6] = 7.0  # always on
-    folder = tmp_path_factory.mktemp("tiny")
     model.save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def model(tiny):
-    return load_subject(tiny)
 
 
 def make_tokens(n, vocabulary, length, seed):

@@ -1,164 +1,23 @@
 """The batches of a run, against the rehearsal server, with a crash wherever one may happen."""
 
-import math
-import threading
 import time
 
 import httpx
 import pytest
 from sqlalchemy import text
 
-from db import batch_requests, batches, progress, runs, shard_readiness, shards
+from db import batch_requests, batches, progress
 from db.session import transaction
-from neurogloss.config.run import RunConfig
-from neurogloss.errors import BudgetReached, RequestRejected, Unavailable, Waiting
+from neurogloss.errors import BudgetReached, RequestRejected, Unavailable
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.calls import Answer
 from rehearsal.capabilities import Capabilities
 from rehearsal.faults import FaultRates
-from rehearsal.options import BatchOptions, RehearsalOptions
-from rehearsal.server import RehearsalServer
-from tests.integration.calls import questions
-from worker.shard import ClaimedShard, Lease, RunJob
-from worker.stages.batches.advance import advance
-from worker.stages.batches.requests import answers_from_batches
-from worker.stages.model_calls import endpoint_of
-
-LEASE_S = 60
+from tests.support.calls import questions
 
 
 class Crash(Exception):
     """The process dies here."""
-
-
-class Batched:
-    """A run of one shard whose questions go into the batches of a rehearsal server."""
-
-    def __init__(self, engine, server, limits, budget):
-        self.engine, self.server = engine, server
-        self.config = RunConfig.model_validate(
-            {
-                "name": "batched",
-                "explainer": {"endpoint": "here", "model": "rehearsal"},
-                "simulator": {"kind": "lookup"},
-                "endpoints": {
-                    "here": {
-                        "base_url": server.base_url,
-                        "mode": "batch",
-                        "batches": {"fill_s": 0, **limits},
-                        "prices": {
-                            "rehearsal": {"input": 0.15, "cached_input": 0.075, "output": 0.6}
-                        },
-                    }
-                },
-            }
-        )
-        self.run_id = self._create(budget)
-        self.endpoint = endpoint_of(self.config, "here", {})
-
-    def _create(self, budget):
-        with transaction(self.engine) as connection:
-            corpus = {
-                "digest": "c",
-                "vocabulary_id": runs.save_vocabulary(connection, "v", ["a"]),
-                "source": "s",
-                "n_excerpts": 1,
-                "excerpt_tokens": 2,
-                "n_documents": 1,
-                "n_documents_too_short": 0,
-                "n_windows": 1,
-            }
-            run = {
-                "name": "batched",
-                "config": self.config.model_dump(mode="json"),
-                "config_hash": "h",
-                "corpus_id": runs.save_corpus(connection, corpus, [("d", 0, b"\0" * 8)]),
-                "n_layers": 1,
-                "neurons_per_layer": 2,
-                "budget_usd": budget,
-            }
-            run_id = runs.create(connection, run)
-            runs.save_plan(
-                connection,
-                run_id,
-                neurons=[(0, 0, False), (0, 1, False)],
-                shards=[("explain", "", 0, start, start + 1, 1, "ready") for start in (0, 1)],
-                totals=[("explain", 0, 2)],
-            )
-        return run_id
-
-    def claim(self, number=0):
-        with transaction(self.engine) as connection:
-            ids = connection.scalars(text("SELECT id FROM shard ORDER BY id")).all()
-            claim = shards.claim(connection, ids[number], "w", LEASE_S)
-            assert claim is not None
-            run = runs.get(connection, self.run_id)
-        return ClaimedShard(
-            self.engine, claim, run, self.config, Lease(threading.Event(), math.inf)
-        )
-
-    def ask(self, calls, number=0):
-        """Do the shard: return its answers, or None where it has to wait."""
-        shard = self.claim(number)
-        try:
-            return answers_from_batches(shard, self.endpoint, calls)
-        except Waiting:
-            with transaction(self.engine) as connection:
-                assert shards.wait(connection, shard.claim)
-            return None
-
-    def advance(self, connect=BatchClient):
-        advance(RunJob(self.engine, self.run_id, self.config, threading.Event()), connect)
-
-    def is_ready(self, number=0):
-        with transaction(self.engine) as connection:
-            shard_readiness.open_ready(connection, self.run_id)
-            states = connection.scalars(text("SELECT state FROM shard ORDER BY id")).all()
-        return states[number] == "ready"
-
-    def answers(self, calls):
-        """Ask, and bring the batches on until the shard has its answers."""
-        answers = self.ask(calls)
-        deadline = time.monotonic() + 60
-        while answers is None:
-            assert time.monotonic() < deadline, self.rows()
-            self.advance()
-            if self.is_ready():
-                answers = self.ask(calls)
-            time.sleep(0.05)
-        return answers
-
-    def rows(self):
-        with transaction(self.engine) as connection:
-            query = "SELECT state, outcome, n_requests, batch_id FROM batch ORDER BY id"
-            return [tuple(row) for row in connection.execute(text(query))]
-
-    def scalar(self, query):
-        with transaction(self.engine) as connection:
-            return connection.scalar(text(query))
-
-    def leaves_nothing(self):
-        return self.scalar("SELECT count(*) FROM batch_request") == 0 and (
-            self.scalar("SELECT count(*) FROM batch_wait") == 0
-            and self.scalar("SELECT count(*) FROM budget_hold") == 0
-        )
-
-
-@pytest.fixture
-def start(engine):
-    """Makes a run on a server with the given options; returns what asks."""
-    servers = []
-
-    def start(*, limits=None, budget=None, rehearsal=None, **options):
-        chosen = RehearsalOptions(
-            batches=BatchOptions(**{"seconds": 0.0, **options}), **(rehearsal or {})
-        )
-        servers.append(server := RehearsalServer(chosen).__enter__())
-        return Batched(engine, server, limits or {}, budget)
-
-    yield start
-    for server in servers:
-        server.__exit__(None, None, None)
 
 
 def test_a_shard_waits_for_its_batch_and_reads_its_answers_for_half_the_price(start):
@@ -207,22 +66,6 @@ def test_answers_are_the_same_in_batches_of_any_size_and_one_by_one(start):
     assert [a.identity for a in answers] == [
         call.identity(run.endpoint.base_url) for call in questions(20)
     ]
-
-
-@pytest.fixture
-def call_engine_answers():
-    """Asks one by one and returns the texts."""
-
-    def texts(run, calls):
-        with httpx.Client(base_url=run.endpoint.base_url) as http:
-            headers = {"Content-Type": "application/json"}
-            replies = [
-                http.post(call.path.lstrip("/"), content=call.content, headers=headers)
-                for call in calls
-            ]
-        return [reply.json()["choices"][0]["message"]["content"] for reply in replies]
-
-    return texts
 
 
 class DiesBeforeCreating(BatchClient):
@@ -279,7 +122,7 @@ def test_a_crash_while_a_batch_is_collected_loses_and_doubles_nothing(start, mon
     time.sleep(0.5)
     with pytest.raises(Crash):
         run.advance(DiesWhileCollecting)
-    monkeypatch.setattr("worker.stages.batches.results._LINES_AT_ONCE", 10)
+    monkeypatch.setattr("worker.stages.batches.results.LINES_AT_ONCE", 10)
     end = batches.end
     monkeypatch.setattr(batches, "end", _crash)
     with pytest.raises(Crash):  # all answers are stored, and the batch has not ended

@@ -12,7 +12,7 @@ from db import datasets, runs
 from orchestrator.datasets.export import export
 from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import FolderSource
-from tests.integration.datasets.conftest import DEAD, LAYERS, NEURONS, UNEXPLAINED, make_run
+from tests.support.dataset_run import DEAD, LAYERS, NEURONS, UNEXPLAINED, make_run
 
 RUN = """
 name = "{name}"

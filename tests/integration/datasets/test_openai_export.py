@@ -7,7 +7,7 @@ from sqlalchemy import text
 from db import results
 from neurogloss.errors import InputError
 from orchestrator.datasets.export import export
-from tests.integration.datasets.conftest import (
+from tests.support.dataset_run import (
     CONSTANT,
     FAILED,
     LAYERS,
@@ -15,8 +15,8 @@ from tests.integration.datasets.conftest import (
     UNEXPLAINED,
     make_run,
 )
-from tests.integration.datasets.openai_format import export_openai, files_of, import_folder
-from tests.integration.datasets.reader import load
+from tests.support.openai_dataset import export_openai, files_of, import_folder
+from tests.support.openai_reader import load
 
 KINDS = ("collated-activations", "explanations", "related-neurons", "related-tokens")
 

@@ -17,14 +17,14 @@ from orchestrator.cli.datasets import import_command
 from orchestrator.datasets.imports import imported_run
 from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import HttpSource, open_source
-from tests.integration.datasets.conftest import (
+from tests.support.dataset_run import (
     CONSTANT,
     DEAD,
     FAILED,
     LAYERS,
     NEURONS,
 )
-from tests.integration.datasets.openai_format import (
+from tests.support.openai_dataset import (
     differences,
     export_openai,
     import_folder,

@@ -14,7 +14,7 @@ from orchestrator.datasets.neuronpedia.lines import KINDS
 from orchestrator.datasets.neuronpedia.loader import load
 from orchestrator.datasets.neuronpedia.source import BOT
 from orchestrator.datasets.parquet.schemas import SCHEMAS
-from tests.integration.datasets.conftest import DEAD, FAILED, LAYERS, NEURONS
+from tests.support.dataset_run import DEAD, FAILED, LAYERS, NEURONS
 
 N = LAYERS * NEURONS
 ABSENT = "baselines"  # in the run that is exported

@@ -4,21 +4,18 @@ import threading
 import time
 
 import pytest
+from celery.canvas import Signature
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from db import progress, runs, shards
 from db.session import is_away, transaction
 from orchestrator.dispatch import tick
-from tests.integration import test_storage
-from tests.integration.calls import answer
-from tests.integration.test_storage import claim, first_shard
+from tests.support.calls import answer
+from tests.support.shards import LEASE_S, claim, first_shard
 from worker.outages import retry_while_db_down
 from worker.shard import Lease
 from worker.stages.ledger import PostgresLedger
-
-LEASE_S = 60
-run_id = test_storage.run_id  # the fixture
 
 
 def spent(engine):
@@ -167,7 +164,7 @@ def test_a_shard_of_a_dead_worker_says_whose_it_was(engine, run_id):
 def sent(monkeypatch):
     """The shards that a dispatcher sends messages about."""
     found = []
-    monkeypatch.setattr("orchestrator.dispatch._send", lambda messages: found.extend(messages))
+    monkeypatch.setattr(Signature, "apply_async", lambda message, **_: found.append(message))
     return found
 
 

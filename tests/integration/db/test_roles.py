@@ -21,7 +21,7 @@ from orchestrator.verify.verify import verify
 from rehearsal.faults import FaultRates
 from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.integration.conftest import finish, run_config
+from tests.support.small_run import finish, run_config
 from worker.app import app
 from worker.shard import RunJob
 from worker.stages.batches.advance import advance

@@ -51,7 +51,7 @@ def differences(engine):
 
 
 def versions():
-    script = ScriptDirectory.from_config(migrate._config(""))
+    script = ScriptDirectory(str(migrate.ROOT / "migrations"))
     return [revision.revision for revision in script.walk_revisions()]
 
 

@@ -1,4 +1,3 @@
-import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
@@ -6,56 +5,7 @@ from sqlalchemy import text
 from db import progress, results, retry, runs, shard_readiness, shards
 from db.bulk import fetch_bytes
 from db.tables import Base
-
-LEASE_S = 60
-
-
-@pytest.fixture
-def run_id(engine):
-    """A run of two shards of two neurons each in layer 0, collected and ready to be explained."""
-    with engine.begin() as connection:
-        vocabulary = runs.save_vocabulary(connection, "v", ["a", "b\0"])
-        corpus = {
-            "digest": "c",
-            "vocabulary_id": vocabulary,
-            "source": "s",
-            "n_excerpts": 1,
-            "excerpt_tokens": 2,
-            "n_documents": 1,
-            "n_documents_too_short": 0,
-            "n_windows": 1,
-        }
-        run = {
-            "name": "r",
-            "config": {},
-            "config_hash": "h",
-            "corpus_id": runs.save_corpus(connection, corpus, [("d", 0, b"\0" * 8)]),
-            "n_layers": 1,
-            "neurons_per_layer": 4,
-        }
-        run_id = runs.create(connection, run)
-        runs.save_plan(
-            connection,
-            run_id,
-            neurons=[(0, n, False) for n in range(4)],
-            shards=[
-                (stage, "", 0, start, start + 2, 2, "ready" if stage == "explain" else "waiting")
-                for stage in ("explain", "simulate", "score")
-                for start in (0, 2)
-            ],
-            totals=[(stage, 0, 4) for stage in ("explain", "simulate", "score")],
-        )
-    return run_id
-
-
-def first_shard(engine):
-    with engine.begin() as connection:
-        return connection.scalar(text("SELECT min(id) FROM shard"))
-
-
-def claim(engine, worker="w", lease_s=LEASE_S):
-    with engine.begin() as connection:
-        return shards.claim(connection, first_shard(engine), worker, lease_s)
+from tests.support.shards import LEASE_S, claim
 
 
 def counts(engine, stage):

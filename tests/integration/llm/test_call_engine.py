@@ -19,7 +19,7 @@ from neurogloss.llm.endpoint import Endpoint, Price
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.integration.calls import questions
+from tests.support.calls import questions
 from worker.shard import Lease
 
 KEY = "sk-test-0123456789"

@@ -1,13 +1,12 @@
 """Cancelling a run, and changing its limits while it runs."""
 
-import threading
 import time
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from db import batches, runs, shards
+from db import runs, shards
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
@@ -17,12 +16,7 @@ from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.limits import change_limits
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.integration.test_batches import questions
-from tests.integration.test_batches import start as start
-from tests.integration.test_paid_calls import CALLS, KEY, LEASE_S, Run
-from tests.integration.test_paid_calls import workers as workers
-from worker.shard import RunJob
-from worker.stages.batches.cancel import cancel_batches
+from tests.support.paid_run import CALLS, KEY, LEASE_S, Run
 
 
 @pytest.fixture
@@ -151,7 +145,7 @@ def test_a_cancelled_run_stops_its_workers_and_is_over_for_good(engine, workers)
         assert run.value("SELECT count(*) FROM call") == answered < CALLS
         assert tick(engine, run.id, LEASE_S) == "cancelled"
         with pytest.raises(InputError, match="was cancelled, which is for good"):
-            create_or_resume(engine, *run._at(server), lambda: None)
+            create_or_resume(engine, *run.config_and_inputs(server), lambda: None)
         assert server.stats()["answered"] == answered
 
 
@@ -170,53 +164,6 @@ def test_only_what_is_not_over_is_cancelled_and_twice_is_once(whole, command):
         assert command("cancel", "whole") == (0, "run whole is cancelled\n")
     assert command("pause", "whole") == (2, "neurogloss: run 'whole' is cancelled\n")
     assert command("verify", "whole")[0] == 0
-
-
-def test_batches_are_cancelled_and_what_they_answered_is_stored(start):
-    batched = start(seconds=3600.0, limits={"max_lines": 2})
-    assert batched.ask(questions(5)) is None
-    batched.advance()
-    with transaction(batched.engine) as connection:
-        assert len(batches.under_way(connection, batched.run_id)) == 3
-    left = cancel_all(batched)
-    assert left == 0
-    with transaction(batched.engine) as connection:
-        assert batches.under_way(connection, batched.run_id) == []
-        assert connection.scalar(text("SELECT count(*) FROM budget_hold")) == 0
-    outcomes = {outcome for _, outcome, *_ in batched.rows()}
-    assert outcomes == {"cancelled"}
-
-
-def test_answers_of_a_batch_that_is_half_done_are_stored_when_it_is_cancelled(start):
-    batched = start(seconds=2.0)
-    assert batched.ask(questions(40)) is None
-    batched.advance()
-    deadline = time.monotonic() + 20
-    while not (0 < batched.server.stats()["answered"] < 40):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    cancel_all(batched)
-    answered = batched.server.stats()["answered"]
-    assert 0 < answered <= 40
-    assert batched.scalar("SELECT count(*) FROM call") == answered
-
-
-def test_a_batch_whose_id_nobody_has_stored_is_found_and_cancelled(start):
-    batched = start(seconds=3600.0)
-    assert batched.ask(questions(2)) is None
-    batched.advance()
-    with batched.engine.begin() as connection:
-        connection.execute(text("UPDATE batch SET state = 'uploaded', batch_id = NULL"))
-    assert cancel_all(batched) == 0
-    assert [row[:2] for row in batched.rows()] == [("ended", "cancelled")]
-
-
-def cancel_all(batched):
-    errand = RunJob(batched.engine, batched.run_id, batched.config, threading.Event())
-    deadline = time.monotonic() + 20
-    while (left := cancel_batches(errand)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return left
 
 
 @pytest.mark.parametrize("query", ["DELETE FROM run", "COMMIT; DELETE FROM score"])

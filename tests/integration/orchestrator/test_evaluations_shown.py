@@ -8,9 +8,10 @@ from rich.console import Console
 from db import results, runs
 from neurogloss.subject.shape import read_shape
 from orchestrator.cli.terminal import evaluations
-from tests.integration.test_baselines import configured
-from tests.integration.test_collection import make_run, make_tokens, own_models, work_through  # noqa: F401
+from tests.support.collected_run import config_with_baselines, make_run, work_through
+from tests.support.tiny_subject import make_tokens
 
+pytestmark = pytest.mark.usefixtures("own_models")
 HOSTILE = "\x1b[31m[bold]red\n"
 
 
@@ -18,7 +19,7 @@ HOSTILE = "\x1b[31m[bold]red\n"
 def run_id(engine):
     with engine.begin() as connection:
         runs.save_vocabulary(connection, "v", [f"{HOSTILE}{token}" for token in range(4096)])
-    config = configured("demo", neurons={"layers": [0, 3], "per_layer": 40})
+    config = config_with_baselines("demo", neurons={"layers": [0, 3], "per_layer": 40})
     run_id = make_run(engine, config, read_shape("demo"), make_tokens(200, 700, 64, 1))
     work_through(engine, run_id)
     return run_id

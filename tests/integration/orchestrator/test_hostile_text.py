@@ -119,7 +119,7 @@ def test_what_the_doctor_says_of_an_endpoint_is_harmless(capsys):
 
     kinds = {"json": {"works": False, "detail": HOSTILE}}
     report = {"kinds": kinds, "auto": {"kind": None, "reason": HOSTILE}}
-    Console(width=2000).print(doctor._table("simulator", report))
+    Console(width=2000).print(doctor.report_table("simulator", report))
     output = capsys.readouterr().out
     assert is_harmless(output)
     assert output.count("[bold red]loud[/bold red]") == 2

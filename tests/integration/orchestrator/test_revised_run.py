@@ -14,7 +14,7 @@ from orchestrator.verify.verify import verify
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.integration.conftest import finish, run_config
+from tests.support.small_run import finish, run_config
 
 FAULTS = FaultRates(refusal=0.03, malformed=0.2)
 KEPT = "(layer, neuron) = (SELECT layer, neuron FROM explanation ORDER BY 1, 2 LIMIT 1)"

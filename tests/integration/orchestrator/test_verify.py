@@ -11,7 +11,7 @@ from db.session import transaction
 from orchestrator.cli.main import cli
 from orchestrator.verify.differences import EXAMPLES, Difference, Findings
 from orchestrator.verify.verify import verify
-from tests.integration.conftest import finish
+from tests.support.small_run import finish
 
 ONE = "(layer, neuron) = (SELECT layer, neuron FROM score WHERE score IS NOT NULL LIMIT 1)"
 

@@ -7,10 +7,7 @@ import httpx
 import pytest
 
 from rehearsal.faults import CONTENT_FAULTS, FaultRates
-from tests.integration import rehearsal
-from tests.integration.rehearsal import JSON_SCHEMA, SCHEMA, ask, content, error
-
-start = rehearsal.start  # the fixture
+from tests.support.rehearsal_client import JSON_SCHEMA, SCHEMA, ask, content, error
 
 
 def test_requests_over_the_limit_are_refused_and_pass_after_the_wait(start):

@@ -18,10 +18,7 @@ from rehearsal.capabilities import Capabilities
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.integration import rehearsal
-from tests.integration.rehearsal import JSON_SCHEMA, NOTICE, RECORD, SCHEMA, ask, content, error
-
-start = rehearsal.start  # the fixture
+from tests.support.rehearsal_client import JSON_SCHEMA, NOTICE, RECORD, SCHEMA, ask, content, error
 
 
 def test_every_page_says_that_this_is_no_language_model(start):

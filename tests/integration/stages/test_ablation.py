@@ -18,9 +18,8 @@ from orchestrator.runs.plan import make_plan
 from orchestrator.verify.verify import verify
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.integration import tiny_subject
-from tests.integration.conftest import finish, run_config
-from tests.integration.tiny_subject import (
+from tests.support.small_run import finish, run_config
+from tests.support.tiny_subject import (
     LAYERS,
     TOKENS,
     VOCABULARY,
@@ -29,7 +28,6 @@ from tests.integration.tiny_subject import (
     make_tokens,
 )
 
-tiny, model = tiny_subject.tiny, tiny_subject.model  # fixtures
 N_HEADS = 2
 
 

@@ -5,25 +5,18 @@ import pytest
 from sqlalchemy import text
 
 from db import evaluations, records
-from neurogloss.config.run import RunConfig
 from neurogloss.subject.model import load_subject
 from neurogloss.subject.shape import read_shape
-from tests.integration.test_collection import (
-    activations_of,
-    config_of,
+from tests.support.collected_run import (
+    PER_KIND,
+    config_with_baselines,
     make_run,
-    make_tokens,
-    own_models,  # noqa: F401  (a fixture)
     work_through,
 )
+from tests.support.tiny_subject import activations_of, make_tokens
 
-PER_KIND, LISTED, VOCABULARY = 5, 50, 4096
-
-
-def configured(name, **changes):
-    values = config_of(name, "demo", 200, 64, 64, top=20, random=20, per_quantile=5).model_dump()
-    scoring = {"top": PER_KIND, "random": PER_KIND, **changes.pop("scoring", {})}
-    return RunConfig.model_validate(values | {"scoring": scoring, **changes})
+pytestmark = pytest.mark.usefixtures("own_models")
+LISTED, VOCABULARY = 50, 4096
 
 
 @pytest.fixture
@@ -31,7 +24,7 @@ def collected(engine):
     """A run of the demo subject with all steps of collect done, and its tokens."""
     tokens = make_tokens(200, 700, 64, 1)
     tokens[:60] %= 30  # some tokens are frequent
-    run_id = make_run(engine, configured("demo"), read_shape("demo"), tokens)
+    run_id = make_run(engine, config_with_baselines("demo"), read_shape("demo"), tokens)
     work_through(engine, run_id, seed=1, workers=2)
     return run_id, tokens
 
@@ -138,7 +131,7 @@ def test_the_summary_is_of_the_stored_scores(engine, collected):
 
 
 def test_without_baselines_only_who_reads_the_tables_gets_them(engine):
-    config = configured("none", scoring={"baselines": False}, neurons={"layers": [2]})
+    config = config_with_baselines("none", scoring={"baselines": False}, neurons={"layers": [2]})
     run_id = make_run(engine, config, read_shape("demo"), make_tokens(200, 700, 64, 1))
     work_through(engine, run_id)
     with engine.begin() as connection:
@@ -148,7 +141,7 @@ def test_without_baselines_only_who_reads_the_tables_gets_them(engine):
 
 def test_neurons_of_a_sample_score_as_they_do_among_all(engine, collected):
     run_id, tokens = collected
-    config = configured("some", neurons={"layers": [1, 4], "per_layer": 30})
+    config = config_with_baselines("some", neurons={"layers": [1, 4], "per_layer": 30})
     some = make_run(engine, config, read_shape("demo"), tokens)
     work_through(engine, some)
     query = text(

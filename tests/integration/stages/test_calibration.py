@@ -12,7 +12,7 @@ from orchestrator.runs.create import check_inputs, create_or_resume
 from orchestrator.verify.verify import verify
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.integration.conftest import finish, run_config
+from tests.support.small_run import finish, run_config
 
 
 @pytest.fixture

@@ -10,14 +10,12 @@ from db import candidates, results, runs
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.splits import Split
 from neurogloss.subject.shape import read_shape
-from tests.integration import planted_subject
-from tests.integration.planted_subject import DENSE, N, Oracle, serving, token_text
-from tests.integration.test_collection import claimed, make_run, work_through
+from tests.support.collected_run import claimed, make_run, work_through
+from tests.support.planted_subject import DENSE, N, Oracle, serving, token_text
 from worker.stages.candidates import best
 from worker.stages.choose import choose
 from worker.stages.scored_records import scored_records
 
-planted = planted_subject.planted
 NEURONS = 6
 CHEAT = "whatever is in the scored records"
 

@@ -13,12 +13,10 @@ from neurogloss.subject.shape import read_shape
 from orchestrator.runs.endpoints import check_endpoints
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.integration import planted_subject
-from tests.integration.planted_subject import DENSE, N, Oracle, serving, token_text
-from tests.integration.test_collection import claimed, make_run, work_through
+from tests.support.collected_run import claimed, make_run, work_through
+from tests.support.planted_subject import DENSE, N, Oracle, serving, token_text
 from worker.stages.classify import classify
 
-planted = planted_subject.planted
 GARBAGE = "something that the server does not understand"
 
 

@@ -10,7 +10,8 @@ from neurogloss.subject import weights
 from neurogloss.subject.model import load_subject
 from neurogloss.subject.shape import read_shape
 from neurogloss.subject.weights import strongest
-from tests.integration.test_collection import config_of, make_run, make_tokens, work_through
+from tests.support.collected_run import config_of, make_run, work_through
+from tests.support.tiny_subject import make_tokens
 
 
 def configured(name, model, **counts):

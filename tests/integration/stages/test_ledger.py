@@ -9,10 +9,15 @@ from sqlalchemy import text
 
 from db import calls, progress
 from db.session import transaction
-from tests.integration.calls import ANSWER
-from worker.stages.ledger import PostgresLedger, _spend
+from tests.support.calls import ANSWER, call_row
+from worker.stages.ledger import PostgresLedger
 
 LATER = replace(ANSWER, text="other words", latency_ms=31, request_id="second", usd=0.125)
+SPEND = {
+    "stage": "explain", "model": "m", "calls": 1, "prompt_tokens": 10, "cached_tokens": 4,
+    "completion_tokens": 2, "usd": 0.5, "wasted_usd": 0.25,
+}  # fmt: skip
+"""What ANSWER costs."""
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ def test_answers_are_told_apart_within_one_store(whole, ledger):
     fresh = replace(ANSWER, identity=b"j" * 32)
     ledger.save([ANSWER])
     with transaction(whole) as connection:
-        rows = [ledger._row(answer) for answer in (LATER, fresh)]
+        rows = [call_row(1, answer) for answer in (LATER, fresh)]
         assert calls.save(connection, rows) == ({fresh.identity}, {LATER.identity})
 
 
@@ -97,12 +102,12 @@ def test_who_waits_for_the_answer_of_another_does_not_lock_what_that_one_pays(wh
     other = replace(ANSWER, identity=b"o" * 32)
     ledger.save([other])  # the row of the spend is there
     with whole.begin() as connection:
-        calls.save(connection, [ledger._row(ANSWER)])
+        calls.save(connection, [call_row(1, ANSWER)])
         waiting = threading.Thread(target=ledger.save, args=([LATER],))
         waiting.start()
         wait_for_a_lock(whole)
         connection.execute(text("SELECT * FROM spend FOR UPDATE NOWAIT"))
-        progress.add_spend(connection, 1, _spend([ANSWER]))
+        progress.add_spend(connection, 1, [SPEND])
     waiting.join()
     assert spent(whole) == (3, 30, 1.0, 0.25 + 0.25 + 0.125 + 0.25)
 

@@ -10,7 +10,7 @@ from neurogloss.errors import CannotCollect, Interrupted
 from neurogloss.subject.model import load_subject
 from neurogloss.subject.sentences import activations_on, load_tokenizer, tokens_of
 from neurogloss.subject.shape import read_shape
-from tests.integration.test_collection import claimed, make_run, work_through
+from tests.support.collected_run import claimed, make_run, work_through
 from worker.stages.observe import observe
 
 LAYER, N_NEURONS, N_TOKENS = 2, 6, 12

@@ -13,14 +13,12 @@ from db import candidates, results, runs
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.illustration import FIRES, SILENT
 from neurogloss.subject.shape import read_shape
-from tests.integration import planted_subject
-from tests.integration.planted_subject import N, Oracle, serving, token_text
-from tests.integration.test_collection import claimed, make_run, work_through
+from tests.support.collected_run import claimed, make_run, work_through
+from tests.support.planted_subject import N, Oracle, serving, token_text
 from worker.stages.illustrate import illustrate
 from worker.stages.observe import observe
 from worker.stages.revise import revise
 
-planted = planted_subject.planted
 SENTENCES = 8
 STAGES = (illustrate, observe, revise)
 GARBAGE = "garbage"  # an explanation of which the oracle makes no sense

@@ -7,10 +7,7 @@ from transformers import GPT2Model
 
 from neurogloss.subject.model import DEMO_FOLDER, forward, load_subject, on_activations
 from neurogloss.subject.onednn import OneDnnConv1D
-from tests.integration import tiny_subject
-from tests.integration.tiny_subject import TOKENS, VOCABULARY, activations_of, make_tokens
-
-tiny, model = tiny_subject.tiny, tiny_subject.model  # fixtures
+from tests.support.tiny_subject import TOKENS, VOCABULARY, activations_of, make_tokens
 
 
 def test_activations_are_those_after_gelu(model):

@@ -17,7 +17,7 @@ from neurogloss.errors import (
 from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Price
 from neurogloss.llm.responses import UnsupportedParameter, check, read_completion, retry_after
-from tests.unit.hostile import json_values
+from tests.support.hostile_text import json_values
 
 
 def answer(status, message="no", code="x", **headers):

@@ -6,7 +6,7 @@ from hypothesis import given
 from neurogloss.neurons.prompts import LEAD_IN
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.revision import Observed, revision_body
-from tests.unit.hostile import HOSTILE, hostile_tokens
+from tests.support.hostile_text import HOSTILE, hostile_tokens
 
 LOUD = ActivationRecord((" the", " cat", " sat"), (0.0, 8.0, 4.0))
 RIGHT = Observed(ActivationRecord(("A", " cat"), (-0.1, 20.0)), is_expected=True)

@@ -13,7 +13,7 @@ from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
 from neurogloss.neurons.simulators.json_answers import parse_simulation, value_offsets
 from neurogloss.neurons.simulators.json_object import json_messages, response_format
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
-from tests.unit.hostile import HOSTILE, hostile_tokens
+from tests.support.hostile_text import HOSTILE, hostile_tokens
 
 KINDS = ("json", "chat_logprobs", "echo_logprobs", "token_by_token")
 SURE = {number: 1.0 if number == 7 else 0.0 for number in range(11)}

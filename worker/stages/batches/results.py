@@ -29,7 +29,7 @@ from worker.stages.ledger import PostgresLedger
 
 log = logging.getLogger(__name__)
 
-_LINES_AT_ONCE = 200
+LINES_AT_ONCE = 200
 
 
 def collect(errand: RunJob, endpoint: Endpoint, client: BatchClient, batch: RowMapping) -> None:
@@ -157,7 +157,7 @@ class _Collection:
 def _at_once(lines: Iterable[bytes]) -> Iterator[list[Result]]:
     """Yield the results that lines hold, some at a time: a line may be large."""
     lines = iter(lines)
-    while some := list(islice(lines, _LINES_AT_ONCE)):
+    while some := list(islice(lines, LINES_AT_ONCE)):
         yield [found for line in some if (found := read_result(line)) is not None]
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine
 
 from neurogloss.subject.model import load_subject
 from orchestrator.local.services import ServiceUrls
@@ -15,6 +15,7 @@ from orchestrator.runs.create import check_inputs, create_or_resume
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
+from tests.support.databases import connected, copied, copy_database, url_of
 from tests.support.paid_run import KEY, Workers
 from tests.support.planted_subject import save_planted
 from tests.support.small_run import finish, run_config
@@ -28,14 +29,15 @@ from worker.stages.collect import steps, token_tables
 def whole_template(services: ServiceUrls, template: str) -> str:
     """A database with a finished run, of which some neurons failed."""
     os.environ["REDIS_URL"] = services.redis_url
-    _execute(services, f"CREATE DATABASE whole_template TEMPLATE {template}")
-    engine = create_engine(url_of(services, "whole_template"))
+    copy_database(services, template, "whole_template")
     faults = FaultRates(refusal=0.02, malformed=0.05)
-    with RehearsalServer(RehearsalOptions(faults=faults, seed=1)) as server:
+    with (
+        connected(url_of(services, "whole_template")) as engine,
+        RehearsalServer(RehearsalOptions(faults=faults, seed=1)) as server,
+    ):
         config = run_config(server.base_url)
         run_id = create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
         finish(engine, run_id)
-    engine.dispose()
     del os.environ["REDIS_URL"]
     return "whole_template"
 
@@ -43,28 +45,15 @@ def whole_template(services: ServiceUrls, template: str) -> str:
 @pytest.fixture
 def whole_url(services: ServiceUrls, whole_template: str) -> Iterator[str]:
     """The URL of a copy of it."""
-    _execute(services, f"CREATE DATABASE whole TEMPLATE {whole_template}")
-    yield url_of(services, "whole")
-    _execute(services, "DROP DATABASE whole WITH (FORCE)")
+    with copied(services, whole_template, "whole") as url:
+        yield url
 
 
 @pytest.fixture
 def whole(whole_url: str) -> Iterator[Engine]:
     """An engine on a copy of it."""
-    engine = create_engine(whole_url)
-    yield engine
-    engine.dispose()
-
-
-def url_of(services: ServiceUrls, database: str) -> str:
-    return make_url(services.database_url).set(database=database).render_as_string(False)
-
-
-def _execute(services: ServiceUrls, statement: str) -> None:
-    engine = create_engine(services.database_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+    with connected(whole_url) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")

@@ -239,7 +239,7 @@ answers = st.one_of(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=1250, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.data())
 def test_any_answer_is_read_whole_or_refused(kind, data):
     simulator, tokens = one(kind), ["a", "<start>"]

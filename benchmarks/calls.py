@@ -32,7 +32,8 @@ from surroundings import Server, in_processes, rehearsal_server, services
 from db import migrate, records, results, runs
 from db.session import make_engine, transaction
 from neurogloss.config.run import RunConfig
-from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
 
 IN_FLIGHT = int(os.environ.get("IN_FLIGHT", "128"))
 LATENCY_MS = int(os.environ.get("LATENCY_MS", "20"))

@@ -1,6 +1,7 @@
 """Counters, rates and spending, kept in the transaction of the result they count."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, RowMapping, text
 
@@ -88,6 +89,19 @@ def spent(connection: Connection, run_id: int) -> float:
     """Return what the run paid so far, in USD."""
     query = text("SELECT coalesce(sum(usd + wasted_usd), 0) FROM spend WHERE run_id = :run")
     return float(connection.execute(query, {"run": run_id}).scalar_one())
+
+
+class RunProgress(NamedTuple):
+    """How far a run is, what it cost, and how often it failed, as the views say."""
+
+    stages: Sequence[RowMapping]
+    costs: Sequence[RowMapping]
+    failures: Sequence[RowMapping]
+
+
+def of_run(connection: Connection, run: str) -> RunProgress:
+    """Return how far the run of this name is."""
+    return RunProgress(stages(connection, run), costs(connection, run), failures(connection, run))
 
 
 def stages(connection: Connection, run: str) -> Sequence[RowMapping]:

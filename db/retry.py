@@ -5,7 +5,7 @@ from sqlalchemy import Connection, text
 from neurogloss.stages import place_of
 
 
-def retry(
+def retry_failures(
     connection: Connection,
     run_id: int,
     *,

@@ -67,15 +67,15 @@ def find_environment() -> Environment:
     return Environment(Settings.from_env(env), home)
 
 
-def open_database(surroundings: Environment) -> Engine:
+def open_database(environment: Environment) -> Engine:
     """Return an engine on a database of this code's schema; embedded ones are migrated.
 
     Raises:
         InputError: The database cannot be reached, or has another schema.
     """
-    if surroundings.home is not None:
-        upgrade_schema(surroundings.settings.database_url)
-    engine = make_engine(with_driver(surroundings.settings.database_url))
+    if environment.home is not None:
+        upgrade_schema(environment.settings.database_url)
+    engine = make_engine(with_driver(environment.settings.database_url))
     try:
         check_schema(engine)
     except OperationalError as error:

@@ -11,9 +11,10 @@ from sqlalchemy import Engine, RowMapping
 from db import comparison
 from db.session import transaction
 from neurogloss.errors import InputError
+from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal import comparison_tables
-from orchestrator.cli.terminal.printing import json_option, print_json
+from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.compare import plots, reports
 
 

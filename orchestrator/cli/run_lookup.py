@@ -9,7 +9,7 @@ from orchestrator.environment import find_environment, open_database
 
 
 def open_engine() -> Engine:
-    """Return the database of the surroundings, at this version's schema."""
+    """Return the database of the environment, at this version's schema."""
     return open_database(find_environment())
 
 

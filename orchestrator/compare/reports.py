@@ -1,6 +1,6 @@
 """Comparisons of a run with another or with the paper, in the types of JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 from db import comparison, evaluations, results
 from neurogloss.config.toml import differences
 from neurogloss.neurons.records import FloatArray, IntArray
-from orchestrator.cli.terminal.views import Row
 from orchestrator.compare import paper
 from orchestrator.compare.scores import by_layer, paired
 
+Row = Mapping[Any, Any]  # what SQLAlchemy's RowMapping is to its reader
 _ASIDE = ("name", "budget", "endpoints", "shards")  # what does not change a score
 
 

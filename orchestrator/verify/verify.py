@@ -15,7 +15,7 @@ OnStep = Callable[[str, int, int], None]
 """Called with what is being checked, how much of it is, and how much there is."""
 
 
-def verify(engine: Engine, run: RowMapping, on_step: OnStep) -> Iterator[Difference]:
+def find_differences(engine: Engine, run: RowMapping, on_step: OnStep) -> Iterator[Difference]:
     """Yield every difference between what a run stores and what its rows say.
 
     All is read in one snapshot, so that a run may go on meanwhile. Memory does not grow with it.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import differences, read_config
 from neurogloss.errors import InputError
-from orchestrator.cli.run import DEMO
+from orchestrator.cli.demo import DEMO
 from orchestrator.runs.limits import parse_assignment
 
 RUNS = Path(__file__).parents[2] / "deploy" / "runs"

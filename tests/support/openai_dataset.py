@@ -6,7 +6,7 @@ from db import runs
 from orchestrator.datasets.export import export
 from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import FolderSource
-from orchestrator.verify.verify import verify
+from orchestrator.verify.verify import find_differences
 
 
 def files_of(root):
@@ -41,4 +41,4 @@ def in_views(engine, name):
 def differences(engine, name):
     with engine.begin() as connection:
         run = runs.find(connection, name)
-    return list(verify(engine, run, lambda *_: None))
+    return list(find_differences(engine, run, lambda *_: None))

@@ -12,7 +12,8 @@ from sqlalchemy import text
 from db import records, results, runs
 from neurogloss.config.run import RunConfig
 from orchestrator.dispatch import tick
-from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
 
 KEY = "sk-paid-0123456789"
 LEASE_S = 2

@@ -20,8 +20,9 @@ UNTYPED = {
     "RowMapping": {
         "orchestrator/cli/compare.py",
         "orchestrator/cli/estimate.py",
-        "orchestrator/cli/run.py",
+        "orchestrator/cli/follow.py",
         "orchestrator/cli/run_lookup.py",
+        "orchestrator/cli/terminal/progress.py",
         "orchestrator/cli/verify.py",
         "orchestrator/datasets/imports/importer.py",
         "orchestrator/datasets/openai/writer.py",
@@ -52,9 +53,7 @@ UNTYPED = {
     },
     "frombuffer": {
         "neurogloss/neurons/distributions.py",
-        "orchestrator/cli/terminal/candidates.py",
-        "orchestrator/cli/terminal/evaluations.py",
-        "orchestrator/cli/terminal/views.py",
+        "orchestrator/cli/neuron_values.py",
         "orchestrator/datasets/imports/corpus.py",
         "orchestrator/datasets/imports/rows.py",
         "orchestrator/datasets/openai/writer.py",

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.terminal.views import number, plain
+from orchestrator.cli.terminal.plain import number, plain
 
 Report = Mapping[str, Any]
 

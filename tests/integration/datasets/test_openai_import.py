@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from db import datasets, runs
 from neurogloss.errors import InputError
-from orchestrator.cli.datasets import export as export_command
-from orchestrator.cli.datasets import import_command
+from orchestrator.cli.export import export as export_command
+from orchestrator.cli.import_ import import_ as import_command
 from orchestrator.datasets.imports import imported_run
 from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import HttpSource, open_source

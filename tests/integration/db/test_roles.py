@@ -15,9 +15,10 @@ from neurogloss.config.run import RunConfig
 from neurogloss.errors import NoCredit, Waiting
 from orchestrator.cli.main import cli
 from orchestrator.dispatch import tick
-from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
 from orchestrator.runs.limits import change_limits
-from orchestrator.verify.verify import verify
+from orchestrator.verify.verify import find_differences
 from rehearsal.faults import FaultRates
 from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
@@ -91,7 +92,7 @@ def test_a_whole_run_needs_no_more_than_the_roles_may(engines, services, monkeyp
     for engine in engines.values():
         with transaction(engine) as connection:
             run = runs.latest(connection)
-        assert list(verify(engine, run, lambda *_: None)) == []
+        assert list(find_differences(engine, run, lambda *_: None)) == []
 
 
 def finish_in_batches(orchestrator, worker, run_id, config):

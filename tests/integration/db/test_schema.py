@@ -16,10 +16,10 @@ from db.session import transaction
 from db.tables import Base
 from neurogloss.config.settings import Settings
 from neurogloss.errors import InputError
-from orchestrator.backup import back_up, restore
+from orchestrator.backup import back_up, restore_backup
 from orchestrator.cli.main import COMMANDS, main
 from orchestrator.environment import Environment
-from orchestrator.verify.verify import verify
+from orchestrator.verify.verify import find_differences
 
 KEPT = {
     "explanation": "layer, neuron, text, call",
@@ -47,7 +47,7 @@ def contents(engine):
 def differences(engine):
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    return [str(found) for found in verify(engine, run, lambda *_: None)]
+    return [str(found) for found in find_differences(engine, run, lambda *_: None)]
 
 
 def versions():
@@ -125,7 +125,7 @@ def say(whole_url, services, monkeypatch, capsys):
 def test_every_command_and_worker_refuses_another_schema(whole, say, version, message):
     with whole.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
-    refusing = COMMANDS.keys() - NEEDS_NOTHING - {"restore", "import", "serve"}
+    refusing = set(COMMANDS) - NEEDS_NOTHING - {"restore", "import", "serve"}
     for command in sorted(refusing & {*ARGUMENTS, "status", "pause", "resume", "retry", "verify"}):
         code, output = say(command, *ARGUMENTS.get(command, ()))
         assert (code, bool(re.search(message, output))) == (2, True), (command, output)
@@ -166,7 +166,7 @@ def other_url(services, whole_url):
 def test_a_backup_is_restored_with_everything_in_it(whole, whole_url, other_url, at, tmp_path):
     before = contents(whole)
     back_up(at(whole_url), tmp_path / "b")
-    restore(at(other_url), tmp_path / "b")
+    restore_backup(at(other_url), tmp_path / "b")
     other = create_engine(other_url)
     assert contents(other) == before
     assert differences(other) == []
@@ -179,7 +179,7 @@ def test_a_backup_of_an_older_schema_is_brought_up_to_date(
 ):
     migrate.downgrade(whole_url, "0006")
     back_up(at(whole_url), tmp_path / "b")
-    restore(at(other_url), tmp_path / "b")
+    restore_backup(at(other_url), tmp_path / "b")
     other = create_engine(other_url)
     with other.connect() as connection:
         assert runs.schema_version(connection) == migrate.head()
@@ -193,10 +193,10 @@ def test_what_would_be_lost_by_a_backup_or_restore_is_refused(whole, whole_url, 
     with pytest.raises(InputError, match="exists: a backup is never written over"):
         back_up(at(whole_url), tmp_path / "b")
     with pytest.raises(InputError, match="has runs, 'whole' for one"):
-        restore(at(whole_url), tmp_path / "b")
+        restore_backup(at(whole_url), tmp_path / "b")
     (tmp_path / "text").write_text("no backup")
     with pytest.raises(InputError, match=r"pg_restore failed: .*not appear to be a valid archive"):
-        restore(at(whole_url), tmp_path / "text")
+        restore_backup(at(whole_url), tmp_path / "text")
     with pytest.raises(InputError, match="pg_dump failed"):
         back_up(at(whole_url.replace("/whole?", "/none?")), tmp_path / "none")
     assert not list(tmp_path.glob("none*"))

@@ -103,8 +103,8 @@ def test_a_failed_neuron_counts_in_its_stage(engine, run_id):
 def test_retry_opens_the_shard_and_takes_its_counts_back(engine, run_id):
     hand_in(engine, claim(engine), [(run_id, "explain", 0, 1, "refused", "no", 1, None)])
     with engine.begin() as connection:
-        assert retry.retry(connection, run_id, failure_class="other") == 0
-        assert retry.retry(connection, run_id, failure_class="refused") == 1
+        assert retry.retry_failures(connection, run_id, failure_class="other") == 0
+        assert retry.retry_failures(connection, run_id, failure_class="refused") == 1
         assert results.retries(connection, run_id, "explain", 0, 0, 4) == {1: 1}
     assert counts(engine, "explain") == (0, 0)
     hand_in(engine, claim(engine))

@@ -5,9 +5,11 @@ import json
 import pytest
 from rich.console import Console
 
-from db import results, runs
+from db import evaluations, results, runs
 from neurogloss.subject.shape import read_shape
-from orchestrator.cli.terminal import evaluations
+from orchestrator.cli import neuron_values
+from orchestrator.cli.terminal.evaluations import evaluation_lines
+from orchestrator.cli.terminal.summary import baselines_table
 from tests.support.collected_run import config_with_baselines, make_run, work_through
 from tests.support.tiny_subject import make_tokens
 
@@ -35,7 +37,7 @@ def shown(part, width=4000):
 def test_a_neuron_has_its_baselines_and_connections(engine, run_id):
     with engine.begin() as connection:
         neuron = runs.neurons_in(connection, run_id, 3)[0]
-        found = evaluations.of_neuron(connection, run_id, 3, neuron)
+        found = neuron_values.evaluations_of(connection, run_id, 3, neuron)
     assert json.loads(json.dumps(found)) == found
     assert list(found["baselines"]) == ["lookup", "token_list", "weights"]
     assert len(found["mean_activation_tokens"]) == 50
@@ -44,7 +46,7 @@ def test_a_neuron_has_its_baselines_and_connections(engine, run_id):
         "downstream": 20,
     }
     assert {k: len(v) for k, v in found["related_tokens"].items()} == {"input": 40, "output": 40}
-    text = shown(evaluations.neuron_lines(found))
+    text = shown(evaluation_lines(found))
     assert f"lookup {found['baselines']['lookup']['score']:.3f}" in text
     strongest = found["related_neurons"]["upstream"][-1]
     assert f"[{strongest['layer']} {strongest['neuron']}] {strongest['weight']:.3g}" in text
@@ -55,27 +57,26 @@ def test_a_neuron_has_its_baselines_and_connections(engine, run_id):
 def test_a_neuron_of_the_first_layer_has_nothing_upstream(engine, run_id):
     with engine.begin() as connection:
         neuron = runs.neurons_in(connection, run_id, 0)[0]
-        found = evaluations.of_neuron(connection, run_id, 0, neuron)
+        found = neuron_values.evaluations_of(connection, run_id, 0, neuron)
     assert found["related_neurons"]["upstream"] == []
-    assert "upstream" not in shown(evaluations.neuron_lines(found))
+    assert "upstream" not in shown(evaluation_lines(found))
 
 
 def test_a_neuron_without_any_of_it_shows_nothing(engine, run_id):
     with engine.begin() as connection:
         for name in ("baseline_score", "related_neurons", "related_tokens", "token_means"):
             connection.exec_driver_sql(f"TRUNCATE {name}")
-        found = evaluations.of_neuron(connection, run_id, 0, 1)
-    assert shown(evaluations.neuron_lines(found)).strip() == ""
+        found = neuron_values.evaluations_of(connection, run_id, 0, 1)
+    assert shown(evaluation_lines(found)).strip() == ""
 
 
 def test_the_summary_has_the_baselines_beside_the_scores(engine, run_id):
     with engine.begin() as connection:
         neuron = runs.neurons_in(connection, run_id, 3)[0]
         results.save_scores(connection, [(run_id, 3, neuron, 0.125, 0.1, 0.2, 0.0, 0.0, None)])
-    console = Console(width=100)
-    with console.capture() as capture:
-        evaluations.print_baselines(console, engine, run_id, "demo")
-    lines = capture.get().splitlines()
+        baselines = evaluations.baseline_summary(connection, "demo")
+        means = results.layer_means(connection, run_id)
+    lines = shown(baselines_table(baselines, means), width=100).splitlines()
     (own,) = [line for line in lines if line.strip("│ ").startswith("3 ")]
     assert "0.125" in own
     assert own.count(".") == 4

@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from db import results, runs
 from db.session import transaction
-from orchestrator.cli import doctor
+from orchestrator.cli.follow import outcome
 from orchestrator.cli.main import main
 from orchestrator.cli.terminal.plain import PlainFormatter, plain, plain_lines
-from orchestrator.run_loop import outcome
+from orchestrator.cli.terminal.probe_table import probe_table
 
 ESCAPES = "\x1b[2J\x1b]0;title\x07\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\\x9b31m"
 BIDI = "\u202e\u2066\u200f\u061c"
@@ -119,7 +119,7 @@ def test_what_the_doctor_says_of_an_endpoint_is_harmless(capsys):
 
     kinds = {"json": {"works": False, "detail": HOSTILE}}
     report = {"kinds": kinds, "auto": {"kind": None, "reason": HOSTILE}}
-    Console(width=2000).print(doctor.report_table("simulator", report))
+    Console(width=2000).print(probe_table("simulator", report))
     output = capsys.readouterr().out
     assert is_harmless(output)
     assert output.count("[bold red]loud[/bold red]") == 2

@@ -9,8 +9,9 @@ from db.session import transaction
 from neurogloss.config.run import RunConfig
 from orchestrator.datasets.export import export
 from orchestrator.datasets.parquet.schemas import SCHEMAS
-from orchestrator.runs.create import check_inputs, create_or_resume
-from orchestrator.verify.verify import verify
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
+from orchestrator.verify.verify import find_differences
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
@@ -23,7 +24,7 @@ KEPT = "(layer, neuron) = (SELECT layer, neuron FROM explanation ORDER BY 1, 2 L
 def differences(engine):
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    return [str(found) for found in verify(engine, run, lambda *_: None)]
+    return [str(found) for found in find_differences(engine, run, lambda *_: None)]
 
 
 def scalar(engine, query):
@@ -55,7 +56,7 @@ def test_a_revised_run_is_whole_also_after_a_retry_and_damage_is_found(
         n_explained = scalar(engine, "SELECT count(*) FROM explanation")
         assert differences(engine) == []
         with transaction(engine) as connection:
-            retry.retry(connection, run_id)
+            retry.retry_failures(connection, run_id)
             runs.resume(connection, run_id)
         finish(engine, run_id)
     assert scalar(engine, "SELECT count(*) FROM explanation") > n_explained

@@ -10,7 +10,7 @@ from db import repair, retry, runs
 from db.session import transaction
 from orchestrator.cli.main import cli
 from orchestrator.verify.differences import EXAMPLES, Difference, Findings
-from orchestrator.verify.verify import verify
+from orchestrator.verify.verify import find_differences
 from tests.support.small_run import finish
 
 ONE = "(layer, neuron) = (SELECT layer, neuron FROM score WHERE score IS NOT NULL LIMIT 1)"
@@ -19,7 +19,7 @@ ONE = "(layer, neuron) = (SELECT layer, neuron FROM score WHERE score IS NOT NUL
 def differences(engine):
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    return [str(found) for found in verify(engine, run, lambda *_: None)]
+    return [str(found) for found in find_differences(engine, run, lambda *_: None)]
 
 
 def damage(engine, statement):
@@ -228,7 +228,7 @@ def test_counters_are_right_after_a_repair_in_the_midst_of_work(whole, whole_url
 def test_a_run_is_whole_after_a_retry(whole, chosen):
     with transaction(whole) as connection:
         before = connection.scalar(text("SELECT count(*) FROM failure"))
-        count = retry.retry(connection, 1, **chosen)
+        count = retry.retry_failures(connection, 1, **chosen)
         assert connection.scalar(text("SELECT count(*) FROM failure")) == before - count
         runs.resume(connection, 1)
     assert count or chosen

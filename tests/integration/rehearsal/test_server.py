@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from httpx_aiohttp import HttpxAiohttpClient
 
-from orchestrator.cli.rehearsal import rehearsal_server
+from orchestrator.cli.rehearsal_server import rehearsal_server
 from rehearsal.capabilities import Capabilities
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions

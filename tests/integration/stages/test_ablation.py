@@ -13,9 +13,10 @@ from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from neurogloss.subject.ablation import ablate, divergences
 from neurogloss.subject.shape import read_shape
-from orchestrator.runs.create import check_inputs, check_model, create_or_resume
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs, check_model
 from orchestrator.runs.plan import make_plan
-from orchestrator.verify.verify import verify
+from orchestrator.verify.verify import find_differences
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.support.small_run import finish, run_config
@@ -161,10 +162,10 @@ def test_a_run_ablates_as_many_neurons_of_each_layer_as_it_says(engine, services
         n = "SELECT sum(n + undefined) FROM ablation_summary WHERE run = 'whole'"
         assert connection.scalar(text(n)) == 6
         run = connection.execute(text("SELECT * FROM run")).mappings().one()
-    assert list(verify(engine, run, lambda *_: None)) == []
+    assert list(find_differences(engine, run, lambda *_: None)) == []
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM ablation WHERE layer = 0"))
-    missing = [str(found) for found in verify(engine, run, lambda *_: None)]
+    missing = [str(found) for found in find_differences(engine, run, lambda *_: None)]
     assert len(missing) == 3
     assert all("was to be ablated" in found for found in missing)
 

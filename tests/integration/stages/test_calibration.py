@@ -7,9 +7,11 @@ from sqlalchemy import text
 from db import runs
 from db.session import transaction
 from neurogloss.config.run import RunConfig
-from orchestrator.cli.terminal import evaluations
-from orchestrator.runs.create import check_inputs, create_or_resume
-from orchestrator.verify.verify import verify
+from orchestrator.cli import neuron_values
+from orchestrator.cli.terminal.evaluations import evaluation_lines
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
+from orchestrator.verify.verify import find_differences
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.support.small_run import finish, run_config
@@ -32,7 +34,7 @@ def calibrated(engine, services, monkeypatch):
 def differences(engine):
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    return [str(found) for found in verify(engine, run, lambda *_: None)]
+    return [str(found) for found in find_differences(engine, run, lambda *_: None)]
 
 
 def test_calibration_adds_scores_and_changes_none(calibrated):
@@ -71,10 +73,10 @@ def _look_closer(calibrated):
             WHERE calibration = 'linear' AND score IS NOT NULL LIMIT 1
         """
         row = connection.execute(text(query)).one()
-        shown = evaluations.of_neuron(connection, row.run_id, row.layer, row.neuron)
+        shown = neuron_values.evaluations_of(connection, row.run_id, row.layer, row.neuron)
     assert set(shown["calibrated"]) == {"linear", "percentile"}
     assert np.isclose(shown["calibrated"]["linear"]["rsquared"], row.rsquared)
-    lines = str([str(line) for line in evaluations.neuron_lines(shown).renderables])
+    lines = str([str(line) for line in evaluation_lines(shown).renderables])
     assert f"linear calibration: explained variance {row.rsquared:.3f}" in lines
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from neurogloss.config.toml import differences, read_config
 from neurogloss.errors import InputError
-from orchestrator.cli.run import DEMO
+from orchestrator.cli.demo import DEMO
 
 ENDPOINT = '[endpoints.openai]\nbase_url = "https://api.test/v1"\n'
 LOOKUP = '[explainer]\nkind = "lookup"\n[simulator]\nkind = "lookup"\n'

@@ -27,7 +27,7 @@ class BatchClient:
     where there was no response.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, transport: httpx.BaseTransport | None = None) -> None:
         key = endpoint.api_key
         self._key = key
         self._http = httpx.Client(
@@ -35,6 +35,7 @@ class BatchClient:
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=_TIMEOUT,
             follow_redirects=False,
+            transport=transport,
         )
 
     def close(self) -> None:

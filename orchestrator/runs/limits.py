@@ -25,7 +25,7 @@ def change_limits(engine: Engine, run_id: int, assignments: Sequence[str]) -> li
         InputError: A key is unknown or identifies the run, or a value is impossible. Nothing is
             changed then.
     """
-    changes = [_parse(assignment) for assignment in assignments]
+    changes = [parse_assignment(assignment) for assignment in assignments]
     with transaction(engine) as connection:
         run = Run.of(runs.get_for_update(connection, run_id))
         refuse_cancelled(run.row)
@@ -46,7 +46,7 @@ def change_limits(engine: Engine, run_id: int, assignments: Sequence[str]) -> li
     return differences(before.model_dump(mode="json"), after.model_dump(mode="json"))
 
 
-def _parse(assignment: str) -> dict[str, Any]:
+def parse_assignment(assignment: str) -> dict[str, Any]:
     """Read `KEY=VALUE`: a dotted key and a value of TOML, a word without quotes, or `none`."""
     key, equals, value = assignment.partition("=")
     if not equals or not key.strip():

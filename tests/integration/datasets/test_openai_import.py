@@ -17,25 +17,23 @@ from orchestrator.cli.import_ import import_ as import_command
 from orchestrator.datasets.imports import imported_run
 from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import HttpSource, open_source
-from tests.integration.datasets.conftest import (
+from tests.support.dataset_run import (
     CONSTANT,
     DEAD,
     FAILED,
     LAYERS,
     NEURONS,
 )
-from tests.integration.datasets.openai_format import (
+from tests.support.openai_dataset import (
     differences,
-    export_openai,
     import_folder,
     in_views,
 )
 
 
-def test_an_imported_run_is_a_run_like_any_other(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
+def test_an_imported_run_is_a_run_like_any_other(engine, run_id, exported):
     assert in_views(engine, "imported") == [0, 0, 0, 0]
-    import_folder(engine, tmp_path)
+    import_folder(engine, exported)
     query = """
         SELECT layer, neuron, state, explanation, score, score_top, score_random, max_activation
         FROM neuron_summary WHERE run = :run AND neuron <> :failed ORDER BY layer, neuron
@@ -45,23 +43,21 @@ def test_an_imported_run_is_a_run_like_any_other(engine, run_id, tmp_path):
             connection.execute(text(query), {"run": name, "failed": FAILED}).all()
             for name in ("source", "imported")
         ]
-        origin = datasets.origin(connection, runs.find(connection, "imported").id)
+        origin = datasets.origin(connection, runs.find(connection, "imported")["id"])
     assert rows[0] == rows[1]
-    assert origin.source == str(tmp_path)
+    assert origin["source"] == str(exported)
     assert differences(engine, "imported") == []
     with pytest.raises(InputError, match="there is a run of this name"):
-        import_folder(engine, tmp_path)
+        import_folder(engine, exported)
 
 
 @pytest.fixture
-def dataset(engine, run_id, tmp_path):
-    """An exported dataset that says nothing of itself, as OpenAI's."""
-    root = tmp_path / "dataset"
-    export_openai(engine, run_id, root)
-    shutil.rmtree(root / ".export")
-    (root / "dataset.json").unlink()
-    (root / "SHA256SUMS").unlink()
-    return root
+def dataset(run_id, exported):
+    """An exported dataset that says nothing of itself, as OpenAI's, beside the run itself."""
+    shutil.rmtree(exported / ".export")
+    (exported / "dataset.json").unlink()
+    (exported / "SHA256SUMS").unlink()
+    return exported
 
 
 def edit(path, change):
@@ -153,13 +149,13 @@ def test_the_published_layout_is_read_over_http_with_its_aliases_and_nulls(
             for name in ("source", "published")
         )
         run = runs.find(connection, "published")
-        assert datasets.origin(connection, run.id).activation_function == "optimized GELU"
+        assert datasets.origin(connection, run["id"])["activation_function"] == "optimized GELU"
         row = connection.execute(
             text(
                 "SELECT mean, variance, kurtosis, buckets, quantile_boundaries "
                 "FROM neuron_records WHERE run_id = :run AND layer = 0 AND neuron = 0"
             ),
-            {"run": run.id},
+            {"run": run["id"]},
         ).one()
     assert [tuple(row) for row in ours] == [tuple(row) for row in theirs]
     assert tuple(row) == (None, None, None, [], [])
@@ -257,11 +253,10 @@ def test_a_wrong_distribution_is_named(engine, dataset, change, message):
         import_folder(engine, dataset, subject="gpt2")
 
 
-def test_a_file_that_is_not_the_one_listed_is_refused(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
-    edit(tmp_path / "collated-activations/0/3.json", lambda value: value.update(mean=7))
+def test_a_file_that_is_not_the_one_listed_is_refused(engine, exported):
+    edit(exported / "collated-activations/0/3.json", lambda value: value.update(mean=7))
     with pytest.raises(InputError, match="SHA256SUMS"):
-        import_folder(engine, tmp_path)
+        import_folder(engine, exported)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from worker.shard import RunJob
 
 log = logging.getLogger(__name__)
 
-_LINES_AT_ONCE = 200  # in one transaction, and in memory: a line may have megabytes
+LINES_AT_ONCE = 200  # in one transaction, and in memory: a line may have megabytes
 
 
 def collect(job: RunJob, endpoint: Endpoint, client: BatchClient, batch: StoredBatch) -> None:
@@ -157,9 +157,9 @@ class _Collection:
 
 
 def _in_chunks(lines: Iterable[bytes]) -> Iterator[list[Result]]:
-    """Yield the results that lines hold, `_LINES_AT_ONCE` at a time."""
+    """Yield the results that lines hold, `LINES_AT_ONCE` at a time."""
     lines = iter(lines)
-    while chunk := list(islice(lines, _LINES_AT_ONCE)):
+    while chunk := list(islice(lines, LINES_AT_ONCE)):
         yield [result for line in chunk if (result := read_result(line)) is not None]
 
 

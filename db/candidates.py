@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from db.codec import FLOAT16, INT32
-from db.rows import NeuronTable
+from db.rows import NeuronRows
 from db.tables import CandidateScoreTable, CandidateTable, SentenceTable
 from neurogloss.neurons.records import FloatArray, IntArray
 
@@ -66,9 +66,9 @@ class Observation:
     activations: FloatArray
 
 
-candidates = NeuronTable(CandidateTable, CandidateRow)
-candidate_scores = NeuronTable(CandidateScoreTable, CandidateScoreRow)
-sentences = NeuronTable(SentenceTable, SentenceRow, {"tokens": INT32, "activations": FLOAT16})
+candidates = NeuronRows(CandidateTable, CandidateRow)
+candidate_scores = NeuronRows(CandidateScoreTable, CandidateScoreRow)
+sentences = NeuronRows(SentenceTable, SentenceRow, {"tokens": INT32, "activations": FLOAT16})
 
 
 def save_observations(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from db.rows import NeuronTable
+from db.rows import NeuronRows
 from db.tables import RelatedNeuronsTable, RelatedTokensTable
 
 
@@ -31,5 +31,5 @@ class RelatedTokensRow:
     weights: list[float]
 
 
-related_neurons = NeuronTable(RelatedNeuronsTable, RelatedNeuronsRow)
-related_tokens = NeuronTable(RelatedTokensTable, RelatedTokensRow)
+related_neurons = NeuronRows(RelatedNeuronsTable, RelatedNeuronsRow)
+related_tokens = NeuronRows(RelatedTokensTable, RelatedTokensRow)

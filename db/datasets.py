@@ -13,14 +13,14 @@ from db.evaluations import ablations, baseline_scores, calibrated_scores, scorer
 from db.imported_neurons import imported_neurons
 from db.records import neuron_records, token_means
 from db.results import explanations, scores, simulations
-from db.rows import NeuronTable
+from db.rows import NeuronRows
 from db.tables import ExcerptTable, NeuronRecordsTable, RunOriginTable
 from db.tables.base import table_of
 from neurogloss.neurons.records import IntArray
 
 EXCERPTS_AT_ONCE = 1024  # that a cursor fetches
 
-STORED: Mapping[str, NeuronTable[Any]] = {
+STORED: Mapping[str, NeuronRows[Any]] = {
     "records": neuron_records,
     "explanations": explanations,
     "simulations": simulations,
@@ -38,11 +38,6 @@ STORED: Mapping[str, NeuronTable[Any]] = {
     "sentences": sentences,
 }
 """The tables of neurons by the names under which an export remembers how many rows they had."""
-
-
-def snapshot(connection: Connection) -> None:
-    """Let the transaction see the database as it is now, to its end, and change nothing."""
-    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
 
 
 @dataclass(frozen=True, slots=True)

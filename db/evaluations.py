@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from sqlalchemy import Connection, text
 
-from db.rows import NeuronTable
+from db.rows import NeuronRows
 from db.tables import AblationTable, BaselineScoreTable, CalibratedScoreTable, ScorerResultTable
 
 
@@ -71,10 +71,10 @@ class AblationRow:
     undefined_reason: str | None
 
 
-baseline_scores = NeuronTable(BaselineScoreTable, BaselineScoreRow)
-calibrated_scores = NeuronTable(CalibratedScoreTable, CalibratedScoreRow)
-scorer_results = NeuronTable(ScorerResultTable, ScorerResultRow)
-ablations = NeuronTable(AblationTable, AblationRow)
+baseline_scores = NeuronRows(BaselineScoreTable, BaselineScoreRow)
+calibrated_scores = NeuronRows(CalibratedScoreTable, CalibratedScoreRow)
+scorer_results = NeuronRows(ScorerResultTable, ScorerResultRow)
+ablations = NeuronRows(AblationTable, AblationRow)
 
 
 @dataclass(frozen=True, slots=True)

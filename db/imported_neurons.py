@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from db.rows import NeuronTable
+from db.rows import NeuronRows
 from db.tables import ImportedNeuronTable
 
 
@@ -22,4 +22,4 @@ class ImportedNeuronRow:
     n_top: int | None
 
 
-imported_neurons = NeuronTable(ImportedNeuronTable, ImportedNeuronRow)
+imported_neurons = NeuronRows(ImportedNeuronTable, ImportedNeuronRow)

@@ -14,10 +14,10 @@ from db.evaluations import AblationRow, BaselineScoreRow, CalibratedScoreRow, Sc
 from db.imported_neurons import ImportedNeuronRow, imported_neurons
 from db.records import NeuronRecordsRow, TokenMeansRow
 from db.results import ExplanationRow, FailureRow, ScoreRow, SimulationRow
-from db.rows import NeuronTable
+from db.rows import NeuronRows
 
 
-class Part(Enum):
+class NeuronPart(Enum):
     """A part of what is stored of a neuron; the value is its field in `StoredNeuron`."""
 
     RECORDS = "records"
@@ -38,7 +38,7 @@ class Part(Enum):
     IMPORTED = "imported"
 
 
-ALL_PARTS = frozenset(Part)
+ALL_PARTS = frozenset(NeuronPart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +98,23 @@ def _by(column: str) -> Add:
     return put
 
 
-_TABLES: Mapping[Part, tuple[NeuronTable[Any], Add]] = {
-    Part.RECORDS: (records.neuron_records, _set),
-    Part.EXPLANATION: (results.explanations, _set),
-    Part.SIMULATIONS: (results.simulations, _by("excerpt")),
-    Part.SCORE: (results.scores, _set),
-    Part.FAILURES: (results.failures, _by("stage")),
-    Part.TOKEN_MEANS: (records.token_means, _set),
-    Part.RELATED_NEURONS: (connections.related_neurons, _by("direction")),
-    Part.RELATED_TOKENS: (connections.related_tokens, _by("direction")),
-    Part.BASELINES: (evaluations.baseline_scores, _by("baseline")),
-    Part.CALIBRATED: (evaluations.calibrated_scores, _by("calibration")),
-    Part.SCORERS: (evaluations.scorer_results, _by("scorer")),
-    Part.ABLATION: (evaluations.ablations, _set),
-    Part.CANDIDATES: (candidates.candidates, _append),
-    Part.CANDIDATE_SCORES: (candidates.candidate_scores, _append),
-    Part.SENTENCES: (candidates.sentences, _append),
-    Part.IMPORTED: (imported_neurons, _set),
+_TABLES: Mapping[NeuronPart, tuple[NeuronRows[Any], Add]] = {
+    NeuronPart.RECORDS: (records.neuron_records, _set),
+    NeuronPart.EXPLANATION: (results.explanations, _set),
+    NeuronPart.SIMULATIONS: (results.simulations, _by("excerpt")),
+    NeuronPart.SCORE: (results.scores, _set),
+    NeuronPart.FAILURES: (results.failures, _by("stage")),
+    NeuronPart.TOKEN_MEANS: (records.token_means, _set),
+    NeuronPart.RELATED_NEURONS: (connections.related_neurons, _by("direction")),
+    NeuronPart.RELATED_TOKENS: (connections.related_tokens, _by("direction")),
+    NeuronPart.BASELINES: (evaluations.baseline_scores, _by("baseline")),
+    NeuronPart.CALIBRATED: (evaluations.calibrated_scores, _by("calibration")),
+    NeuronPart.SCORERS: (evaluations.scorer_results, _by("scorer")),
+    NeuronPart.ABLATION: (evaluations.ablations, _set),
+    NeuronPart.CANDIDATES: (candidates.candidates, _append),
+    NeuronPart.CANDIDATE_SCORES: (candidates.candidate_scores, _append),
+    NeuronPart.SENTENCES: (candidates.sentences, _append),
+    NeuronPart.IMPORTED: (imported_neurons, _set),
 }
 
 
@@ -123,7 +123,7 @@ def load_neurons(
     run_id: int,
     layer: int,
     neurons: Sequence[int],
-    parts: Collection[Part] = ALL_PARTS,
+    parts: Collection[NeuronPart] = ALL_PARTS,
 ) -> list[StoredNeuron]:
     """Return some neurons of a layer, in the order in which they are named.
 
@@ -148,7 +148,7 @@ def load_neuron(
     run_id: int,
     layer: int,
     neuron: int,
-    parts: Collection[Part] = ALL_PARTS,
+    parts: Collection[NeuronPart] = ALL_PARTS,
 ) -> StoredNeuron:
     """Return one neuron; all its parts are empty where the run has none of it."""
     (stored,) = load_neurons(connection, run_id, layer, [neuron], parts)

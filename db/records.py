@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from db.codec import FLOAT16, FLOAT32, INT32
-from db.rows import NeuronTable
+from db.rows import NeuronRows
 from db.tables import NeuronRecordsTable, TokenMeansTable
 from neurogloss.neurons.records import FloatArray, IntArray
 
@@ -63,7 +63,7 @@ class TokenMeansRow:
         return [(token, means[token]) for token in self.top_tokens]
 
 
-neuron_records = NeuronTable(NeuronRecordsTable, NeuronRecordsRow, {"activations": FLOAT16})
-token_means = NeuronTable(
+neuron_records = NeuronRows(NeuronRecordsTable, NeuronRecordsRow, {"activations": FLOAT16})
+token_means = NeuronRows(
     TokenMeansTable, TokenMeansRow, {"tokens": INT32, "means": FLOAT32, "counts": INT32}
 )

@@ -7,8 +7,8 @@ missed.
 
 from sqlalchemy import Connection, text
 
+from db.counter_differences import RIGHT_COUNTS, RIGHT_PROGRESS, SPEND_DIFFERENCES, USD_TOLERANCE
 from db.progress import SPEND_SUMS
-from db.verification import RIGHT_COUNTS, RIGHT_PROGRESS, SPEND_DIFFERENCES, USD_TOLERANCE
 
 
 def repair_shards(connection: Connection, run_id: int) -> int:

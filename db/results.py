@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy import Connection, select, text
 
 from db.codec import DISTRIBUTION, FLOAT16
-from db.rows import NeuronTable
+from db.rows import NeuronRows
 from db.tables import (
     ExplanationTable,
     FailureTable,
@@ -77,14 +77,14 @@ class FailureRow:
     request_id: str | None
 
 
-explanations = NeuronTable(ExplanationTable, ExplanationRow)
-simulations = NeuronTable(
+explanations = NeuronRows(ExplanationTable, ExplanationRow)
+simulations = NeuronRows(
     SimulationTable,
     SimulationRow,
     {"expected_activations": FLOAT16, "distribution": DISTRIBUTION},
 )
-scores = NeuronTable(ScoreTable, ScoreRow)
-failures = NeuronTable(FailureTable, FailureRow)
+scores = NeuronRows(ScoreTable, ScoreRow)
+failures = NeuronRows(FailureTable, FailureRow)
 
 
 def explanation_texts(

@@ -45,7 +45,7 @@ class CorruptRowError(ValueError):
         )
 
 
-class NeuronTable(Generic[R]):
+class NeuronRows(Generic[R]):
     """A table with rows of neurons, read and written as rows of one class.
 
     Args:

@@ -20,7 +20,7 @@ import orjson
 from sqlalchemy import Connection, Engine
 
 from db import datasets
-from db.session import make_engine, transaction
+from db.session import make_engine, snapshot
 from neurogloss.errors import InputError
 from orchestrator.datasets import description
 from orchestrator.datasets.exported import ExportedRun
@@ -98,8 +98,7 @@ def export(
     """
     started = time.monotonic()
     chosen = format_of(format_name)
-    with transaction(engine) as connection:
-        datasets.snapshot(connection)
+    with snapshot(engine) as connection:
         run = ExportedRun.load(connection, run_id)
         layers = datasets.neurons_by_layer(connection, run_id)
         state = _state(run, format_name, datasets.counts(connection, run_id))
@@ -223,8 +222,7 @@ def _write_layer(layer: int) -> None:
 
     engine = make_engine(url, pool_size=1)
     try:
-        with transaction(engine) as connection:
-            datasets.snapshot(connection)
+        with snapshot(engine) as connection:
             run = ExportedRun.load(connection, run_id)
             format_of(format_name).write_layer(connection, run, layer, folder, on_neuron)
     finally:
@@ -240,8 +238,7 @@ def _write_sums(path: Path, sums: dict[str, str]) -> None:
 
 def _close(engine: Engine, run: ExportedRun, chosen: Format, root: Path, layers: list[int]) -> int:
     folder = Folder(root)
-    with transaction(engine) as connection:
-        datasets.snapshot(connection)
+    with snapshot(engine) as connection:
         chosen.write_whole(connection, run, folder)
     whole = root / _STATE / "whole.sha256"
     _write_sums(whole, folder.sums)

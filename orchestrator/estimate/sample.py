@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from db import corpora, runs
 from db.codec import INT32
-from db.neuron import Part, StoredNeuron, load_neurons
+from db.neuron import NeuronPart, StoredNeuron, load_neurons
 from db.records import NeuronRecordsRow
 from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
@@ -50,7 +50,7 @@ def sample_of_run(connection: Connection, run: StoredRun, config: RunConfig) -> 
     for layer in runs.layers_of(connection, run.id):
         neurons = runs.neurons_in(connection, run.id, layer)[: NEURONS // 2]
         if len(sampled) < NEURONS:
-            parts = (Part.RECORDS, Part.EXPLANATION)
+            parts = (NeuronPart.RECORDS, NeuronPart.EXPLANATION)
             sampled += [
                 _neuron_of(connection, corpus.id, config, stored.records, stored, texts)
                 for stored in load_neurons(connection, run.id, layer, neurons, parts)

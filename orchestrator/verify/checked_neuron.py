@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from db import runs
-from db.neuron import Part, StoredNeuron, load_neurons
-from db.verification import DoneRange
+from db.neuron import NeuronPart, StoredNeuron, load_neurons
+from db.shard_coverage import DoneRange
 from neurogloss.stages import up_to
 
 PARTS = (
-    Part.RECORDS,
-    Part.EXPLANATION,
-    Part.SIMULATIONS,
-    Part.SCORE,
-    Part.FAILURES,
-    Part.CALIBRATED,
-    Part.ABLATION,
-    Part.CANDIDATES,
-    Part.CANDIDATE_SCORES,
-    Part.SENTENCES,
-    Part.IMPORTED,
+    NeuronPart.RECORDS,
+    NeuronPart.EXPLANATION,
+    NeuronPart.SIMULATIONS,
+    NeuronPart.SCORE,
+    NeuronPart.FAILURES,
+    NeuronPart.CALIBRATED,
+    NeuronPart.ABLATION,
+    NeuronPart.CANDIDATES,
+    NeuronPart.CANDIDATE_SCORES,
+    NeuronPart.SENTENCES,
+    NeuronPart.IMPORTED,
 )
 
 
@@ -60,7 +60,7 @@ def load_checked(
 ) -> list[CheckedNeuron]:
     """Return some neurons of a layer, in order.
 
-    `done` are the ranges that `verification.done_ranges` returns.
+    `done` are the ranges that `shard_coverage.done_ranges` returns.
 
     Raises:
         CorruptRowError: Stored bytes are not the array that they should be.

@@ -4,31 +4,31 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
-from db import shards, verification
+from db import counter_differences, shard_coverage, shards
+from db.counter_differences import ShardDifference
 from db.runs import StoredRun
-from db.verification import ShardDifference
 from orchestrator.verify.differences import Difference, described
 
 
 def check_counters(connection: Connection, run_id: int) -> Iterator[Difference]:
     """Yield what is wrong with the counters of a run, and with what they add up."""
-    for shard in verification.shard_counts(connection, run_id):
+    for shard in counter_differences.shard_counts(connection, run_id):
         yield Difference("shards", _shard_name(shard), described(shard.changes))
-    for row in verification.progress(connection, run_id):
+    for row in counter_differences.progress(connection, run_id):
         yield Difference("progress", _place(row.stage, row.layer), described(row.changes))
-    for spend in verification.spend(connection, run_id):
+    for spend in counter_differences.spend(connection, run_id):
         yield Difference("spend", f"{spend.stage} {spend.model}", described(spend.changes))
-    for stage in verification.throughput(connection, run_id):
+    for stage in counter_differences.throughput(connection, run_id):
         what = f"{stage.finished} were counted by the minute, {stage.n} are finished"
         yield Difference("throughput", stage.stage, what)
 
 
 def check_shards(connection: Connection, run: StoredRun, n_excerpts: int) -> Iterator[Difference]:
     """Yield where the shards of a run do not cover its neurons and excerpts exactly once."""
-    for pair in verification.overlaps(connection, run.id):
+    for pair in shard_coverage.overlaps(connection, run.id):
         where = _place(pair.stage, pair.layer, pair.step)
         yield Difference("shards", where, f"shards {pair.one} and {pair.other} overlap")
-    for gap in verification.gaps(connection, run.id, n_excerpts):
+    for gap in shard_coverage.gaps(connection, run.id, n_excerpts):
         where = _place(gap.stage, gap.layer, gap.step)
         yield Difference("shards", where, f"shards cover {gap.covered} of {gap.wanted}")
     unfinished = shards.unfinished(connection, run.id)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from db.verification import Change
+from db.counter_differences import Change
 
 EXAMPLES = 1000  # differences of one kind that are kept; the others are counted
 

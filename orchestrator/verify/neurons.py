@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection
 
-from db import datasets, runs, verification
+from db import datasets, runs, shard_coverage
 from db.corpora import StoredCorpus
 from db.rows import CorruptRowError
-from db.verification import DoneRange
+from db.shard_coverage import DoneRange
 from neurogloss.config.run import RunConfig
 from orchestrator.verify.candidates import candidate_faults
 from orchestrator.verify.checked_neuron import CheckedNeuron, load_checked
@@ -26,7 +26,7 @@ def check_neurons(
     is_collected = datasets.origin(connection, run.id) is None
     rules = Rules.of(run.config, corpus, is_collected=is_collected)
     for layer in runs.layers_of(connection, run.id):
-        done = verification.done_ranges(connection, run.id, layer)
+        done = shard_coverage.done_ranges(connection, run.id, layer)
         neurons = runs.neurons_in(connection, run.id, layer)
         for place in range(0, len(neurons), AT_ONCE):
             group = neurons[place : place + AT_ONCE]

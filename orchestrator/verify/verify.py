@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import Connection, Engine
 
-from db import corpora, datasets, verification
+from db import corpora, datasets, references
 from db.corpora import StoredCorpus
+from db.session import snapshot
 from orchestrator.verify.counters import check_counters, check_shards
 from orchestrator.verify.differences import Difference
 from orchestrator.verify.neurons import check_neurons
@@ -20,7 +21,7 @@ def find_differences(engine: Engine, run_id: int, on_step: OnStep) -> Iterator[D
 
     All is read in one snapshot, so that a run may go on meanwhile. Memory does not grow with it.
     """
-    with verification.snapshot(engine) as connection:
+    with snapshot(engine) as connection:
         run = load_run(connection, run_id)
         corpus = corpora.get(connection, run.row.corpus_id)
         on_step("counters", 0, 1)
@@ -30,7 +31,7 @@ def find_differences(engine: Engine, run_id: int, on_step: OnStep) -> Iterator[D
         yield from _check_corpus(connection, corpus, on_step)
         on_step("references", 0, 1)
         yield from _check_references(connection, run_id)
-        n_neurons = verification.n_neurons(connection, run_id)
+        n_neurons = references.n_neurons(connection, run_id)
         for place, differences in enumerate(check_neurons(connection, run, corpus)):
             on_step("neurons", place, n_neurons)
             yield from differences
@@ -42,7 +43,7 @@ def _check_corpus(
     """Yield what is wrong with the excerpts, to which records refer by number."""
     n_tokens = len(corpora.token_texts(connection, corpus.vocabulary_id))
     expected = 0
-    for excerpt, tokens in verification.excerpts(connection, corpus.id):
+    for excerpt, tokens in references.excerpts(connection, corpus.id):
         if excerpt % 1000 == 0:
             on_step("excerpts", excerpt, corpus.n_excerpts)
         if excerpt != expected:
@@ -60,12 +61,12 @@ def _check_corpus(
 
 
 def _check_references(connection: Connection, run_id: int) -> Iterator[Difference]:
-    for table in verification.OF_NEURONS:
-        for stray in verification.strays(connection, run_id, table):
+    for table in references.OF_NEURONS:
+        for stray in references.strays(connection, run_id, table):
             what = f"{table} has rows of it, but it is not in the run"
             yield Difference("references", _name(*stray), what)
-    for table in verification.WITH_CALLS:
-        for layer, neuron, call in verification.lost_calls(connection, run_id, table):
+    for table in references.WITH_CALLS:
+        for layer, neuron, call in references.lost_calls(connection, run_id, table):
             what = f"its {table} names call {call.hex()[:16]}, which is not stored"
             yield Difference("references", _name(layer, neuron), what)
 

@@ -97,7 +97,7 @@ def n_neurons(connection: Connection, run_id: int) -> int:
 def spend(connection: Connection, run_id: int) -> Sequence[RowMapping]:
     """Return the rows of `spend` that are not the sums of their calls: stage, model.
 
-    With them come the SPEND_COLUMNS, and each as `right_...`.
+    With them come `progress.SPEND_COLUMNS`, and each as `right_...`.
     """
     values = {"run": run_id, "tolerance": USD_TOLERANCE}
     return connection.execute(text(SPEND_DIFFERENCES), values).mappings().all()

@@ -83,7 +83,7 @@ def start(name: str, queue: str) -> None:
     """
     global _process
     _process = _Process(os.environ, name, queue)
-    # Not in `stop`, which is called while tasks in other threads may still store their answers.
+    # Not in `stop`: at exit no task can need it any more.
     atexit.register(_process.calls.close)
     _collect_garbage_seldom()
     _process.beating.start()

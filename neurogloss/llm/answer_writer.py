@@ -30,6 +30,7 @@ class AnswerWriter:
         """
         stored = asyncio.get_running_loop().create_future()
         self._queue.put_nowait((ledger, answer, stored))
+        # The task ends when the queue is empty, so that no loop runs while nothing is called.
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._run())
         await stored
@@ -43,6 +44,7 @@ class AnswerWriter:
     async def _run(self) -> None:
         while not self._queue.empty():
             await asyncio.sleep(BATCH_WAIT_S)
+            # By the ledger, because each run has its own.
             batches: dict[int, list[Entry]] = defaultdict(list)
             for _ in range(min(BATCH, self._queue.qsize())):
                 entry = self._queue.get_nowait()

@@ -16,7 +16,7 @@ MARK = "neurogloss_batch"
 """Key in a batch's metadata that holds our mark, by which it is found again after a crash."""
 WINDOW = "24h"  # in which a batch is to be done; OpenAI offers no other
 _TIMEOUT = httpx.Timeout(120.0, connect=10.0)
-_PAGE = 100
+_PAGE = 100  # the most that OpenAI lists at once
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -87,6 +87,7 @@ class BatchClient:
             try:
                 with self._http.stream("GET", f"files/{file_id}/content") as response:
                     if not response.is_success:
+                        # A streamed response has no content until it is read.
                         response.read()
                         raise_for_error(response, self._key)
                     for chunk in response.iter_bytes():

@@ -87,6 +87,7 @@ class CallEngine:
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        # Threads of the executor may still be in the ledger; the loop must outlive them.
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
@@ -114,6 +115,7 @@ class CallEngine:
         context: RunContext,
         should_stop: Callable[[], bool],
     ) -> dict[bytes, CallOutcome]:
+        # The budget may have been changed since the last shard.
         context.budget.renew()
         model = next(iter(calls.values())).model
         session = CallSession(endpoint, model, context, self._shared, should_stop)

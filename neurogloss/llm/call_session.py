@@ -91,6 +91,7 @@ class CallSession:
 
     def end(self, error: Exception, grace_s: float) -> None:
         """Send nothing more. Answers that arrive within `grace_s` seconds are stored."""
+        # The first error is the reason; later ones are its consequences.
         self._ended = self._ended or error
         self._cancel_unsent()
         asyncio.get_running_loop().call_later(grace_s, self._cancel_all)
@@ -107,6 +108,7 @@ class CallSession:
             for call in pending
         }
         self._tasks.update(tasks.values())
+        # It may have ended before there were tasks, while the ledger was read.
         if self._ended is not None:
             self._cancel_unsent()
         await asyncio.wait(self._tasks)
@@ -166,6 +168,7 @@ class CallSession:
             await self._context.halt(error, self._endpoint.timeout_s)
             raise
         except Exception as error:
+            # As from a ledger that cannot store: the calls of this shard would be paid in vain.
             self.end(error, self._endpoint.timeout_s)
             raise
         finally:
@@ -184,6 +187,7 @@ class CallSession:
         try:
             outcome = (stored or await self._sender.send(pending)).outcome()
             if isinstance(outcome, Truncated):
+                # Another identity: the ledger may have it from an earlier attempt at this neuron.
                 larger = pending.call.with_double_limit()
                 identity = larger.identity(self._endpoint.base_url)
                 answer = await self._find(identity)

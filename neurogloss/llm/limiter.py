@@ -56,7 +56,8 @@ class Limiter:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # its turn came in the same moment
+            # Its turn may have come in the same moment, and must not be lost.
+            if turn.done() and not turn.cancelled():
                 self.release(unused=tokens)
             raise
 
@@ -68,6 +69,7 @@ class Limiter:
         Where only the number of calls is limited, the next call begins at once.
         """
         self._in_flight -= 1
+        # After a fault the shared limit may shrink: the next call waits for an exchange.
         if failed or refused:
             self._keeps_turns_until = 0.0
         if time.monotonic() < self._keeps_turns_until:
@@ -116,6 +118,7 @@ class Limiter:
             with suppress(TimeoutError):
                 async with asyncio.timeout(longest):
                     await self._change.wait()
+            # The calls of a shard arrive, and end, within milliseconds of each other.
             await asyncio.sleep(COLLECT_S)
         else:
             await asyncio.sleep(min(max(grant.wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S))
@@ -147,6 +150,7 @@ class Limiter:
         if turn.done() and not turn.cancelled():
             self._begin_next()
             return
+        # Near the front: others may have gone before it by `first` during the exchange.
         self._queue.remove((tokens, turn))
         self._in_flight += 1
         if turn.cancelled():

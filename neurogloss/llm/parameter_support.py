@@ -54,6 +54,7 @@ class ParameterSupport:
             RequestRejected: The call was sent without it.
         """
         refused = error.parameter
+        # It was left out already: sending the same body again would be refused for ever.
         if refused not in sent:
             raise RequestRejected(error.reason) from error
         if refused not in _DISPENSABLE | _RENAMED.keys():

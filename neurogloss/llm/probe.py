@@ -100,6 +100,7 @@ def probe(endpoint: Endpoint, model: str, kinds: Sequence[str] = KINDS) -> Probe
             except UnknownModel as error:  # some models have only one of the two paths
                 findings.append(Finding(kind, False, error.reason))
                 unknown.append(error)
+        # If no path knows the model, it is the model that is unknown.
         if len(unknown) == len(findings):
             raise unknown[-1]
         return Probe(tuple(findings), calls.refused, tuple(calls.answers))
@@ -188,7 +189,7 @@ def _try_choice(calls: SingleCalls, choice: SimulatorChoice) -> Finding:
     try:
         simulation = _simulate(calls, choice, _TEXTS[0])
     except RequestRejected:
-        raise
+        raise  # another text would be rejected too
     except RowError:
         simulation = _simulate(calls, choice, _TEXTS[1])
     return _finding(choice, simulation)

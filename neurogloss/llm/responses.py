@@ -22,7 +22,7 @@ from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.token_logprobs import chat_places, prompt_places
 
-MAX_WAIT_S = 120.0  # a daily limit may ask for hours: better look again
+MAX_WAIT_S = 120.0  # a daily limit may ask for hours, and be raised meanwhile
 _MOST_TOKENS = 2**31 - 1  # that the database holds
 _NO_CREDIT = ("insufficient_quota", "exceeded your current quota", "billing_hard_limit")
 _PARAMETERS = (
@@ -74,8 +74,10 @@ def raise_for_error(response: httpx.Response, secret: str | None) -> None:
         return
     status, reason = response.status_code, _reason(response, secret)
     shown = f"the endpoint answered {status}: {reason}"
+    # OpenAI reports an empty account as a rate limit, which waiting would not lift.
     if status == 402 or (status == 429 and any(word in reason for word in _NO_CREDIT)):
         raise NoCredit(shown)
+    # Before the key is blamed: some servers answer 403 to a parameter.
     parameter = _unsupported(response) if status in _OF_PARAMETERS else None
     if parameter is not None:
         raise UnsupportedParameter(parameter, shown)
@@ -106,6 +108,7 @@ def _unsupported(response: httpx.Response) -> str | None:
     if not _UNSUPPORTED.search(text):
         return None
     try:
+        # OpenAI names it; "response_format.json_schema" stands for "response_format".
         parameter = orjson.loads(response.content)["error"]["param"]
     except (ValueError, KeyError, TypeError):
         parameter = None
@@ -253,6 +256,7 @@ def _read_prompt_choice(
 
 def _finish_reason(choice: Mapping[str, Any], request: Mapping[str, Any]) -> str | None:
     reason = _storable(choice.get("finish_reason"))
+    # A prompt with echo is answered by one token, or none, and always "cut off" there.
     limit = request.get("max_completion_tokens", request.get("max_tokens"))
     return "stop" if reason == "length" and limit in (0, 1) else reason
 

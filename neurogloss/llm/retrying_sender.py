@@ -74,6 +74,7 @@ class RetryingSender:
         try:
             async for attempt in retrying:
                 with attempt:
+                    # Tenacity counts, and waits after, the attempt that was made without it.
                     if attempt.retry_state.attempt_number == 1:
                         raise first
                     return await self._send_past_rate_limits(pending)
@@ -115,9 +116,10 @@ class RetryingSender:
         tokens = prompt + call.max_completion_tokens
         usd = self.client.endpoint.price(call.model).cost(prompt, 0, call.max_completion_tokens)
         await limiter.acquire(tokens, first=first)
+        # The limits come first: calls that wait for a turn must not hold money that others need.
         try:
             await budget.reserve(usd)
-        except BaseException:
+        except BaseException:  # a cancelled call must give its tokens back too
             limiter.release(unused=tokens)
             raise
         paid = 0.0

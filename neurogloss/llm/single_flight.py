@@ -60,6 +60,7 @@ class SingleFlight:
 
     def hand_on(self, pending: PendingCall) -> None:
         """Let a call go. Does nothing if another session has it, or nobody."""
+        # Compared by identity: after it was handed on once, another session may have announced it.
         future = pending.future
         if future is not None and self._futures.get(pending.identity) is future:
             del self._futures[pending.identity]

@@ -49,6 +49,7 @@ def chat_places(content: Iterable[Mapping[str, Any]], text: str) -> bytes:
     """
     tokens = [_chat_token(entry) for entry in content]
     spelt = "".join(token.text for token in tokens)
+    # The last occurrence: the message may be quoted in the reasoning before it.
     tokens = _without_start(tokens, max(0, spelt.rfind(text)))
     return pack_distributions(
         (offset, _numbers((other["token"], other["logprob"]) for other in token.alternatives or ()))

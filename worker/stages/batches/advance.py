@@ -37,6 +37,7 @@ def advance(job: RunJob, connect: Connect = BatchClient) -> None:
     Raises:
         RunError: The whole run is affected.
     """
+    # A connection of its own: the lock lasts as long as the connection, over many transactions.
     with job.engine.connect() as guard:
         guard = guard.execution_options(isolation_level="AUTOCOMMIT")
         if not batches.lock(guard, job.run_id):

@@ -27,6 +27,7 @@ def cancel_batches(job: RunJob, connect: Connect = BatchClient) -> int:
     Raises:
         RunError: An endpoint refuses the key.
     """
+    # A connection of its own: the lock lasts as long as the connection, over many transactions.
     with job.engine.connect() as guard:
         guard = guard.execution_options(isolation_level="AUTOCOMMIT")
         if batches.lock(guard, job.run_id):

@@ -97,6 +97,8 @@ class _Collection:
         for kind in ("output_file_id", "error_file_id"):
             if file_id := self._state.get(kind):
                 self._store_file(file_id)
+        # Calls that the files lack are still in the batch; ending it puts them into the next one.
+        # In an expired or cancelled batch they were not tried, which counts against none of them.
         status = self._state["status"]
         with transaction(self._job.engine) as connection:
             batches.end(connection, self._batch, status, attempts=int(status == "completed"))
@@ -153,6 +155,7 @@ class _Collection:
         began, ended = self._state.get("created_at"), self._state.get(f"{self._state['status']}_at")
         if not (began and ended):
             return 0
+        # Within the column's range, whatever times the endpoint states.
         return int(min(max(0, 1000 * (ended - began)), 2**31 - 1))
 
 

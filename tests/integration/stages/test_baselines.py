@@ -6,7 +6,6 @@ from sqlalchemy import text
 
 from db import evaluations
 from db.records import neuron_records, token_means
-from neurogloss.config.run import RunConfig
 from neurogloss.subject.model import load_subject
 from neurogloss.subject.shape import read_shape
 from tests.support.collected_run import (

@@ -32,7 +32,8 @@ from surroundings import Server, in_processes, rehearsal_server, services
 from db import migrate, records, results, runs
 from db.session import make_engine, transaction
 from neurogloss.config.run import RunConfig
-from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
 
 IN_FLIGHT = int(os.environ.get("IN_FLIGHT", "128"))
 LATENCY_MS = int(os.environ.get("LATENCY_MS", "20"))
@@ -162,8 +163,8 @@ def _measure_parts(meter: Meter) -> None:
     from neurogloss.llm.limiter import Limiter
     from neurogloss.llm.model_client import ModelClient
     from worker import process
+    from worker.ledger import PostgresLedger
     from worker.stages import simulate, simulations
-    from worker.stages.ledger import PostgresLedger
 
     meter.function(simulations, "_call", "prompt")
     meter.function(Call, "identity", "prompt")
@@ -244,7 +245,7 @@ def bodies_like(engine: Engine, shards: list[int], salt: str) -> list[bytes]:
             claim = db_shards.claim(connection, shard, "bodies", 60)
             assert claim is not None
             run = runs.get(connection, claim.run_id)
-        stage = ClaimedShard(engine, claim, run, RunConfig.model_validate(run["config"]), None)  # type: ignore[arg-type]
+        stage = ClaimedShard(engine, claim, run, RunConfig.model_validate(run.config), None)  # type: ignore[arg-type]
         simulator = simulations._simulator(stage)
         for wanted in simulate._to_simulate(stage):
             for part in simulations._parts(wanted, simulator.records_at_once):

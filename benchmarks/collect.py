@@ -207,12 +207,12 @@ def _claim(engine: object, shard_id: int) -> object:
     with transaction(engine) as connection:
         claim = shards.claim(connection, shard_id, "benchmark", 36_000)
         run = runs.get(connection, claim.run_id)
-    config = RunConfig.model_validate(run["config"])
+    config = RunConfig.model_validate(run.config)
     return ClaimedShard(engine, claim, run, config, Lease(threading.Event(), math.inf))
 
 
 def _make_run(engine: object, options: argparse.Namespace, folder: Path) -> tuple[int, int]:
-    from db import runs
+    from db import corpora, runs
     from db.session import transaction
     from neurogloss.config.run import RunConfig
     from neurogloss.subject.shape import read_shape
@@ -234,7 +234,7 @@ def _make_run(engine: object, options: argparse.Namespace, folder: Path) -> tupl
     with transaction(engine) as connection:
         corpus = {
             "digest": "benchmark",
-            "vocabulary_id": runs.save_vocabulary(connection, "benchmark", ["?"]),
+            "vocabulary_id": corpora.save_vocabulary(connection, "benchmark", ["?"]),
             "source": "random tokens",
             "n_excerpts": len(tokens),
             "excerpt_tokens": TOKENS,
@@ -247,11 +247,11 @@ def _make_run(engine: object, options: argparse.Namespace, folder: Path) -> tupl
             "name": config.name,
             "config": config.model_dump(mode="json"),
             "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, corpus, rows),
+            "corpus_id": corpora.save_corpus(connection, corpora.NewCorpus(**corpus), rows),
             "n_layers": shape.n_layers,
             "neurons_per_layer": shape.neurons_per_layer,
         }
-        run_id = runs.create(connection, run)
+        run_id = runs.create(connection, runs.NewRun(**run))
         neurons = plan.neuron_rows()
         runs.save_plan(
             connection, run_id, neurons=neurons, shards=plan.shards, totals=plan.totals()

@@ -106,7 +106,7 @@ def _import(url: str, root: Path) -> dict[str, Any]:
 
 def _fill(url: str, n_layers: int, n_neurons: int) -> dict[str, Any]:
     """Store a run; its numbers are drawn once for 64 neurons, and shifted for the others."""
-    from db import imports, migrate, runs
+    from db import corpora, imports, migrate, runs
     from db.session import make_engine, transaction
     from neurogloss.config.run import RunConfig
 
@@ -124,7 +124,7 @@ def _fill(url: str, n_layers: int, n_neurons: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     texts = [f" t{number}" for number in range(VOCABULARY)]
     with transaction(engine) as connection:
-        vocabulary = runs.save_vocabulary(connection, "made up", texts)
+        vocabulary = corpora.save_vocabulary(connection, "made up", texts)
         corpus = {
             "digest": "made up",
             "vocabulary_id": vocabulary,
@@ -141,11 +141,11 @@ def _fill(url: str, n_layers: int, n_neurons: int) -> dict[str, Any]:
             "name": config.name,
             "config": config.model_dump(mode="json"),
             "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, corpus, excerpts),
+            "corpus_id": corpora.save_corpus(connection, corpora.NewCorpus(**corpus), excerpts),
             "n_layers": n_layers,
             "neurons_per_layer": n_neurons,
         }
-        run_id = runs.create(connection, run)
+        run_id = runs.create(connection, runs.NewRun(**run))
     for layer in range(n_layers):
         for first in range(0, n_neurons, 64):
             neurons = range(first, min(first + 64, n_neurons))

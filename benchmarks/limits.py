@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from surroundings import Server, in_processes, rehearsal_server, services
 
-from neurogloss.errors import Interrupted
+from neurogloss.errors import Interrupted, RunError
 from neurogloss.llm.budget import Budget, BudgetHold
 from neurogloss.llm.call_engine import CallEngine
-from neurogloss.llm.call_session import RunContext
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.run_context import LiveLimits, RunContext
 
 WARM_UP_S = 5.0
 REQUESTS = 6_000
@@ -31,7 +31,7 @@ TOKENS = 600_000
 
 
 class Nowhere:
-    """Keeps nothing and has no budget."""
+    """Keeps nothing, has no budget and is never paused."""
 
     def find(self, identities: Sequence[bytes]) -> dict[bytes, Answer]:
         return {}
@@ -39,8 +39,17 @@ class Nowhere:
     def save(self, answers: Sequence[Answer]) -> None:
         return
 
-    def hold(self, out: float, wanted: float) -> BudgetHold:
+    def hold(self, reserved: float, wanted: float) -> BudgetHold:
         return BudgetHold(float("inf"), 0.0, 0.0, float("inf"))
+
+    def pause(self, error: RunError) -> None:
+        raise error
+
+    def is_running(self) -> bool:
+        return True
+
+    def live_limits(self, endpoint: Endpoint) -> LiveLimits | None:
+        return None
 
 
 def send(
@@ -48,13 +57,14 @@ def send(
 ) -> None:
     """Send as much as the limits allow for some seconds."""
     endpoint = Endpoint(name="here", base_url=base_url, max_in_flight=256, **limits)
-    account = RunContext(Nowhere(), Budget(Nowhere()), lambda _: None, lambda: True)
+    nowhere = Nowhere()
+    context = RunContext(nowhere, Budget(nowhere), nowhere)
     engine = CallEngine(redis_url)
     stop = threading.Event()
     threading.Timer(seconds, stop.set).start()
     try:
         engine.run(
-            endpoint, [_call(number, i) for i in range(round(120 * seconds))], account, stop.is_set
+            endpoint, [_call(number, i) for i in range(round(120 * seconds))], context, stop.is_set
         )
     except Interrupted:
         engine.close()

@@ -1,26 +1,28 @@
-"""Questions that are asked in batches: who waits for them, and what became of them."""
+"""Calls that are made in batches: which shards wait for them, and what became of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, text
 
 from db.batches import BYTES
 from db.bulk import upsert
-from db.runs import table
 from db.tables import BatchRequestTable, BatchWaitTable
+from db.tables.base import table_of
 
-REQUEST_COLUMNS = (
-    "run_id",
-    "identity",
-    "purpose",
-    "endpoint",
-    "model",
-    "path",
-    "body",
-    "prompt_tokens",
-    "max_completion_tokens",
-)
+
+class NewRequest(NamedTuple):
+    """A call that is to be made in a batch; see `db.tables.BatchRequestTable`."""
+
+    run_id: int
+    identity: bytes
+    purpose: str
+    endpoint: str
+    model: str
+    path: str
+    body: bytes
+    prompt_tokens: int
+    max_completion_tokens: int
 
 
 def request(
@@ -28,31 +30,37 @@ def request(
     run_id: int,
     shard_id: int,
     identities: Iterable[bytes],
-    rows: Iterable[Sequence[Any]],
+    requests: Iterable[NewRequest],
 ) -> None:
-    """Let a shard wait for the answers to questions, and ask those that nobody asks yet.
-
-    `rows` are in the order of REQUEST_COLUMNS.
-    """
+    """Let a shard wait for the answers to calls, and store those that are not requested yet."""
     waits = ((shard_id, identity, run_id) for identity in identities)
-    upsert(connection, table(BatchWaitTable), ("shard_id", "identity", "run_id"), waits)
-    upsert(connection, table(BatchRequestTable), REQUEST_COLUMNS, rows)
+    upsert(connection, table_of(BatchWaitTable), ("shard_id", "identity", "run_id"), waits)
+    upsert(connection, table_of(BatchRequestTable), NewRequest._fields, requests)
+
+
+class RequestFailure(NamedTuple):
+    """Why a call will not be answered."""
+
+    failure_class: str
+    message: str
+    attempts: int
+    request_id: str | None
 
 
 def failures(
     connection: Connection, run_id: int, identities: Sequence[bytes]
-) -> dict[bytes, RowMapping]:
-    """Return why questions will not be answered, by identity."""
+) -> dict[bytes, RequestFailure]:
+    """Return why calls will not be answered, by identity."""
     query = text("""
         SELECT identity, failure_class, message, attempts, request_id FROM batch_request
         WHERE run_id = :run AND identity = ANY(:identities) AND failure_class IS NOT NULL
     """).columns(**BYTES)
     rows = connection.execute(query, {"run": run_id, "identities": list(identities)})
-    return {row["identity"]: row for row in rows.mappings()}
+    return {identity: RequestFailure(*values) for identity, *values in rows}
 
 
 def pending(connection: Connection, run_id: int, most: int) -> int:
-    """Return how many questions are in no batch yet; counting stops at `most`."""
+    """Return how many calls are in no batch yet; counting stops at `most`."""
     query = text("""
         SELECT count(*) FROM (
             SELECT FROM batch_request
@@ -62,9 +70,9 @@ def pending(connection: Connection, run_id: int, most: int) -> int:
 
 
 def withdraw(connection: Connection, run_id: int, endpoints: Sequence[str]) -> int:
-    """Drop the questions to all other endpoints, unless they are in a batch already.
+    """Drop the requests to all endpoints but these, unless they are in a batch already.
 
-    An endpoint may be asked online again, where it was asked in batches before.
+    An endpoint that was asked in batches may have been set to be asked online.
     """
     statement = text("""
         WITH dropped AS (
@@ -78,42 +86,59 @@ def withdraw(connection: Connection, run_id: int, endpoints: Sequence[str]) -> i
     return connection.execute(statement, {"run": run_id, "endpoints": list(endpoints)}).rowcount
 
 
+class SentRequest(NamedTuple):
+    """A call that is in a batch. `attempts` are the batches that it was in before."""
+
+    purpose: str
+    body: bytes
+    attempts: int
+
+
 def asked_in(
     connection: Connection, batch: int, identities: Sequence[bytes]
-) -> dict[bytes, RowMapping]:
-    """Return and lock those of some questions that are in a batch still, by identity."""
+) -> dict[bytes, SentRequest]:
+    """Return and lock those of some calls that are in a batch still, by identity."""
     query = text("""
         SELECT identity, purpose, body, attempts FROM batch_request
         WHERE batch = :id AND identity = ANY(:identities) FOR UPDATE
     """).columns(**BYTES)
     rows = connection.execute(query, {"id": batch, "identities": list(identities)})
-    return {row["identity"]: row for row in rows.mappings()}
+    return {identity: SentRequest(*values) for identity, *values in rows}
 
 
 def answered(connection: Connection, run_id: int, identities: Sequence[bytes]) -> None:
-    """Drop questions whose answers are stored; who waited for them waits no longer."""
+    """Drop requests whose answers are stored; shards wait for them no longer."""
     values = {"run": run_id, "identities": list(identities)}
     query = "DELETE FROM batch_request WHERE run_id = :run AND identity = ANY(:identities)"
     connection.execute(text(query), values)
     _wait_no_longer(connection, values)
 
 
-def failed(connection: Connection, run_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Note why questions will not be answered: identity, failure_class, message, request_id."""
-    if not rows:
+class Unanswerable(NamedTuple):
+    """A call that will not be answered, and why."""
+
+    identity: bytes
+    failure_class: str
+    message: str
+    request_id: str | None
+
+
+def failed(connection: Connection, run_id: int, requests: Sequence[Unanswerable]) -> None:
+    """Note why calls will not be answered; shards wait for them no longer."""
+    if not requests:
         return
     query = text("""
         UPDATE batch_request SET batch = NULL, message = :message,
                failure_class = :failure_class, request_id = :request_id
         WHERE run_id = :run AND identity = :identity
     """)
-    connection.execute(query, [{"run": run_id, **row} for row in rows])
-    identities = [row["identity"] for row in rows]
+    connection.execute(query, [{"run": run_id, **request._asdict()} for request in requests])
+    identities = [request.identity for request in requests]
     _wait_no_longer(connection, {"run": run_id, "identities": identities})
 
 
 class Again(NamedTuple):
-    """A question that is to be asked in another batch, and why.
+    """A call that is to be put into another batch, and why.
 
     `attempts` is 1 if the batch that it was in counts against it, else 0.
     """
@@ -124,28 +149,28 @@ class Again(NamedTuple):
     message: str
 
 
-def ask_again(connection: Connection, run_id: int, questions: Sequence[Again]) -> None:
-    """Take questions out of their batch, to be asked in another one, with these bodies."""
-    if not questions:
+def ask_again(connection: Connection, run_id: int, requests: Sequence[Again]) -> None:
+    """Take calls out of their batch, to be put into another one, with these bodies."""
+    if not requests:
         return
     query = text("""
         UPDATE batch_request
         SET batch = NULL, body = :body, attempts = attempts + :attempts, message = :message
         WHERE run_id = :run AND identity = :identity
     """)
-    connection.execute(query, [{"run": run_id, **again._asdict()} for again in questions])
+    connection.execute(query, [{"run": run_id, **again._asdict()} for again in requests])
 
 
 def give_up(connection: Connection, run_id: int, most: int) -> None:
-    """Let questions fail that were in `most` batches in vain."""
+    """Let calls fail that were in `most` batches in vain."""
     query = text("""
-        SELECT identity, coalesce(message, 'no answer in any batch') AS message, request_id,
-               'unavailable' AS failure_class
+        SELECT identity, 'unavailable' AS failure_class,
+               coalesce(message, 'no answer in any batch') AS message, request_id
         FROM batch_request
         WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL AND attempts >= :most
     """).columns(**BYTES)
-    lost = connection.execute(query, {"run": run_id, "most": most}).mappings().all()
-    failed(connection, run_id, [dict(row) for row in lost])
+    rows = connection.execute(query, {"run": run_id, "most": most})
+    failed(connection, run_id, [Unanswerable(*row) for row in rows])
 
 
 def _wait_no_longer(connection: Connection, values: Mapping[str, Any]) -> None:

@@ -1,21 +1,47 @@
-"""Batches of questions: what goes into one, what is under way, what is set aside for it."""
+"""Batches of calls: what goes into one, what is under way, what is set aside for it."""
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, LargeBinary, RowMapping, text
+from sqlalchemy import Connection, LargeBinary, text
 
 REFUSALS_COUNT_FOR = "24 hours"
 BYTES = {"identity": LargeBinary(), "body": LargeBinary()}  # else psycopg2 gives memory views
 SHRINKING = 0.8
-"""What is left of the prompt tokens under way when an endpoint refuses to take on so many."""
+"""Factor on the prompt tokens under way, once an endpoint has refused to take on so many."""
 TOO_MANY_TOKENS = "too_many_tokens"
 """Outcome of a batch that the endpoint refused for its limit on enqueued tokens."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A batch as it is stored; see `db.tables.BatchTable`."""
+
+    id: int
+    run_id: int
+    mark: str
+    endpoint: str
+    model: str
+    path: str
+    state: str
+    outcome: str | None
+    file_id: str | None
+    batch_id: str | None
+    n_requests: int
+    prompt_tokens: int
+    enqueued_tokens: int
+    created_at: datetime
+    ended_at: datetime | None
+
+
+_COLUMNS = ", ".join(field.name for field in fields(StoredBatch))
+
+
 def take_turn(connection: Connection, run_id: int, pause_s: float) -> bool:
-    """Return whether it is time to look after a run's batches, and put the next time off."""
+    """Return whether a run's batches are due to be looked after; if so, they are due next later."""
     statement = text("""
         UPDATE run SET batches_due_at = now() + :pause * interval '1 second'
         WHERE id = :run AND (batches_due_at IS NULL OR batches_due_at <= now())
@@ -24,22 +50,22 @@ def take_turn(connection: Connection, run_id: int, pause_s: float) -> bool:
 
 
 def lock(connection: Connection, run_id: int) -> bool:
-    """Be the only one who looks after a run's batches, as long as the connection lives.
+    """Try to acquire the right to look after a run's batches; return whether it was acquired.
 
-    Return False if someone else does.
+    It lasts until `unlock`, or as long as the connection lives.
     """
     query = text("SELECT pg_try_advisory_lock(hashtext('batches'), :run)")
     return bool(connection.execute(query, {"run": run_id}).scalar_one())
 
 
 def unlock(connection: Connection, run_id: int) -> None:
-    """Let others look after the run's batches."""
+    """Give up the right to look after a run's batches."""
     query = text("SELECT pg_advisory_unlock(hashtext('batches'), :run)")
     connection.execute(query, {"run": run_id})
 
 
 class Group(NamedTuple):
-    """Questions that may be in one batch. `oldest_s`: how long the oldest has waited."""
+    """Calls that may be in one batch. `oldest_s`: how long the oldest has waited."""
 
     endpoint: str
     model: str
@@ -49,7 +75,7 @@ class Group(NamedTuple):
 
 
 def groups(connection: Connection, run_id: int) -> list[Group]:
-    """Return the groups of questions that are in no batch."""
+    """Return the groups of calls that are in no batch."""
     query = text("""
         SELECT endpoint, model, path, count(*), extract(epoch FROM now() - min(created_at))
         FROM batch_request
@@ -60,10 +86,19 @@ def groups(connection: Connection, run_id: int) -> list[Group]:
     return [Group(row[0], row[1], row[2], int(row[3]), float(row[4])) for row in rows]
 
 
+class PendingRequest(NamedTuple):
+    """A call that is in no batch. `size` is that of its body, in bytes."""
+
+    identity: bytes
+    size: int
+    prompt_tokens: int
+    max_completion_tokens: int
+
+
 def candidates(
     connection: Connection, run_id: int, group: Group, limit: int
-) -> Sequence[RowMapping]:
-    """Return identity, size in bytes and tokens of a group's questions, the oldest first."""
+) -> list[PendingRequest]:
+    """Return the calls of a group that are in no batch, the oldest first."""
     query = text("""
         SELECT identity, octet_length(body) AS size, prompt_tokens, max_completion_tokens
         FROM batch_request
@@ -72,11 +107,11 @@ def candidates(
         ORDER BY created_at, identity LIMIT :limit
     """).columns(**BYTES)
     values = {**group._asdict(), "run": run_id, "limit": limit}
-    return connection.execute(query, values).mappings().all()
+    return [PendingRequest(*row) for row in connection.execute(query, values)]
 
 
 class Room(NamedTuple):
-    """How many batches are under way with how many prompt tokens, and the limit on these.
+    """Batches that are under way, their prompt tokens, and the limit on these.
 
     The limit is infinite where the endpoint has refused nothing for a day.
     """
@@ -103,7 +138,7 @@ def room(connection: Connection, endpoint: str, model: str) -> Room:
 
 
 class Money(NamedTuple):
-    """What is left of a run's budget, and what is held of it. Infinite without a budget."""
+    """What is left of a run's budget, and what is held of it, in USD. Infinite without a budget."""
 
     left: float
     held: float
@@ -111,7 +146,7 @@ class Money(NamedTuple):
 
 
 def money(connection: Connection, run_id: int) -> Money:
-    """Return what a batch may cost. Nobody else sets anything aside until the commit."""
+    """Return what a batch may cost, and lock the run's budget until the commit."""
     query = text("SELECT budget_usd FROM run WHERE id = :run FOR NO KEY UPDATE")
     limit = connection.execute(query, {"run": run_id}).scalar_one()
     if limit is None:
@@ -135,8 +170,8 @@ def build(
     tokens: int,
     enqueued: int,
     usd: float,
-) -> RowMapping:
-    """Put questions into a new batch, set aside what it may cost, and return the batch."""
+) -> StoredBatch:
+    """Put calls into a new batch, set aside what it may cost, and return the batch."""
     values = {
         "run": run_id,
         "mark": mark,
@@ -147,28 +182,30 @@ def build(
         "tokens": tokens,
         "enqueued": enqueued,
     }
-    batch = connection.execute(_BUILD, values).mappings().one()
+    batch = StoredBatch(*connection.execute(_BUILD, values).one())
     fill = text("""
         UPDATE batch_request SET batch = :batch WHERE run_id = :run AND identity = ANY(:identities)
     """)
-    connection.execute(fill, {"batch": batch["id"], "run": run_id, "identities": list(identities)})
+    connection.execute(fill, {"batch": batch.id, "run": run_id, "identities": list(identities)})
     hold = text("INSERT INTO budget_hold VALUES (:run, 'batch ' || :mark, :usd, 'infinity')")
     connection.execute(hold, {"run": run_id, "mark": mark, "usd": usd})
     return batch
 
 
-_BUILD = text("""
+_BUILD = text(f"""
     INSERT INTO batch (run_id, mark, endpoint, model, path, n_requests, prompt_tokens,
                        enqueued_tokens)
     VALUES (:run, :mark, :endpoint, :model, :path, :n, :tokens, :enqueued)
-    RETURNING *
-""")
+    RETURNING {_COLUMNS}
+""")  # noqa: S608  (constants)
 
 
-def under_way(connection: Connection, run_id: int) -> Sequence[RowMapping]:
+def under_way(connection: Connection, run_id: int) -> list[StoredBatch]:
     """Return the batches of a run that have not ended, the oldest first."""
-    query = text("SELECT * FROM batch WHERE run_id = :run AND state <> 'ended' ORDER BY id")
-    return connection.execute(query, {"run": run_id}).mappings().all()
+    query = text(f"""
+        SELECT {_COLUMNS} FROM batch WHERE run_id = :run AND state <> 'ended' ORDER BY id
+    """)  # noqa: S608  (constants)
+    return [StoredBatch(*row) for row in connection.execute(query, {"run": run_id})]
 
 
 def uploaded(connection: Connection, batch: int, file_id: str) -> None:
@@ -184,7 +221,7 @@ def submitted(connection: Connection, batch: int, batch_id: str) -> None:
 
 
 def bodies(connection: Connection, batch: int) -> Iterable[tuple[bytes, bytes]]:
-    """Yield (identity, body) of the questions of a batch."""
+    """Yield (identity, body) of the calls of a batch."""
     query = text(
         "SELECT identity, body FROM batch_request WHERE batch = :id ORDER BY identity"
     ).columns(**BYTES)
@@ -192,13 +229,13 @@ def bodies(connection: Connection, batch: int) -> Iterable[tuple[bytes, bytes]]:
     yield from ((identity, body) for identity, body in streamed)
 
 
-def end(connection: Connection, batch: RowMapping, outcome: str, *, attempts: int) -> None:
+def end(connection: Connection, batch: StoredBatch, outcome: str, *, attempts: int) -> None:
     """Note what became of a batch and give back what was set aside for it.
 
-    Questions that are in it still are asked in another one; `attempts` says whether that counts
-    against them.
+    Calls that are in it still are put into another one; `attempts` says whether that counts against
+    them.
     """
-    values = {"id": batch["id"], "attempts": attempts, "outcome": outcome}
+    values = {"id": batch.id, "attempts": attempts, "outcome": outcome}
     again = """
         UPDATE batch_request SET batch = NULL, attempts = attempts + :attempts,
                message = CASE WHEN :attempts > 0 THEN :outcome ELSE message END
@@ -208,4 +245,4 @@ def end(connection: Connection, batch: RowMapping, outcome: str, *, attempts: in
     ended = "UPDATE batch SET state = 'ended', outcome = :outcome, ended_at = now() WHERE id = :id"
     connection.execute(text(ended), values)
     release = "DELETE FROM budget_hold WHERE run_id = :run AND process = 'batch ' || :mark"
-    connection.execute(text(release), {"run": batch["run_id"], "mark": batch["mark"]})
+    connection.execute(text(release), {"run": batch.run_id, "mark": batch.mark})

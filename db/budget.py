@@ -1,15 +1,17 @@
-"""What a run may spend, shared out among the processes that spend it."""
+"""Holds on the budget of a run: what each process has set aside of it."""
 
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-SHARE = 0.05  # of what is left: what one process takes at once, beyond what it needs
-EXPIRES_S = 60.0  # a process that is gone holds its part so long
+# Of what is left of the budget, how much a process sets aside beyond what it needs now, so that it
+# need not ask for every call.
+SHARE = 0.05
+EXPIRES_S = 60.0  # after which the hold of a process that died counts no longer
 
 
 class StoredHold(NamedTuple):
-    """What a process holds after asking, and what the others do. `limit` None is no budget."""
+    """What a process holds, what others hold, what is spent, in USD; `limit` None: no budget."""
 
     usd: float
     elsewhere: float
@@ -52,7 +54,7 @@ _HOLD = text("""
 
 
 def keep(connection: Connection, run_id: int, process: str) -> None:
-    """Say that what a process holds is still needed."""
+    """Renew the hold of a process."""
     query = text("""
         UPDATE budget_hold SET expires_at = now() + :expires * interval '1 second'
         WHERE run_id = :run AND process = :process

@@ -1,40 +1,70 @@
 """The ledger of calls: every answer that was paid for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from psycopg2.errors import UniqueViolation
-from sqlalchemy import Connection, RowMapping, func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from db import progress
 from db.bulk import insert_new, storable
-from db.runs import table
+from db.progress import Spend
 from db.tables import CallTable, RepeatedCallTable
+from db.tables.base import table_of
 
-CALL_COLUMNS = tuple(c.name for c in CallTable.__table__.columns if c.name != "created_at")
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """An answer that was paid for; see `db.tables.CallTable`."""
+
+    identity: bytes
+    run_id: int
+    purpose: str
+    endpoint: str
+    model: str
+    text: str
+    finish_reason: str | None
+    refusal: str | None
+    distributions: bytes | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    usd: float
+    wasted_usd: float
+    attempts: int
+    latency_ms: int
+    request_id: str | None
+
+
+CALL_COLUMNS = tuple(field.name for field in fields(StoredCall))
 REPEATED_COLUMNS = tuple(
     c.name for c in RepeatedCallTable.__table__.columns if c.name != "created_at"
 )
+_values = attrgetter(*CALL_COLUMNS)  # `astuple` would copy every text
+# What tells two answers to one call apart. The same answer may be stored twice, where the word of
+# its commit was lost.
+_of_attempt = attrgetter("run_id", "request_id", "attempts", "latency_ms")
 
 
-def find(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMapping]:
+def find(connection: Connection, identities: Sequence[bytes]) -> list[StoredCall]:
     """Return the calls of these identities that were answered, by any run."""
-    query = select(*CallTable.__table__.c).where(CallTable.identity == func.any(list(identities)))
-    return connection.execute(query).mappings().all()
+    columns = (table_of(CallTable).c[name] for name in CALL_COLUMNS)
+    query = select(*columns).where(CallTable.identity == func.any(list(identities)))
+    return [StoredCall(*row) for row in connection.execute(query)]
 
 
 def save_new(
-    connection: Connection,
-    run_id: int,
-    rows: Sequence[Mapping[str, Any]],
-    spend: Sequence[Mapping[str, object]],
+    connection: Connection, run_id: int, rows: Sequence[StoredCall], spend: Sequence[Spend]
 ) -> bool:
-    """Store answers, rows of CALL_COLUMNS, and what they cost, in one statement.
+    """Store answers, and what they cost, in one statement.
 
     So a connection that commits by itself stores them in one round trip. Return whether it did: if
-    any question has an answer already, nothing is stored. The spend comes last, as in a transaction
-    of `save`: who waits here for another's answer must not hold what that one still has to change.
+    any call has an answer already, nothing is stored. The spend comes last, as in a transaction of
+    `save`: a transaction that waits here for another one's answer must not hold rows that the other
+    one still has to change.
     """
     row = f"({', '.join(['%s'] * len(CALL_COLUMNS))})"
     statement = f"""
@@ -42,7 +72,7 @@ def save_new(
                         VALUES {", ".join([row] * len(rows))} RETURNING 1)
         {progress.add_spend_sql(len(spend), "(SELECT count(*) FROM stored) > 0")}
     """  # noqa: S608  (constants)
-    values = (_storable(row[column]) for row in rows for column in CALL_COLUMNS)
+    values = (_storable(value) for call in rows for value in _values(call))
     try:
         connection.exec_driver_sql(statement, (*values, *progress.spend_values(run_id, spend)))
     except IntegrityError as error:
@@ -59,45 +89,52 @@ def _storable(value: Any) -> Any:
 class Saved(NamedTuple):
     """Identities of answers: those that are stored now, and those that were paid for in vain.
 
-    What was stored before is in neither, as when nobody heard that a commit went through.
+    An answer that was stored before is in neither, as when the word of its commit was lost.
     """
 
     first: set[bytes]
     repeated: set[bytes]
 
 
-def save(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Saved:
-    """Store answers, rows of CALL_COLUMNS; the first answer to a question stands."""
-    values = [[row[column] for column in CALL_COLUMNS] for row in rows]
-    new = insert_new(connection, table(CallTable), CALL_COLUMNS, values, "identity")
+def save(connection: Connection, rows: Sequence[StoredCall]) -> Saved:
+    """Store answers; the first answer to a call stands."""
+    values = map(_values, rows)
+    new = insert_new(connection, table_of(CallTable), CALL_COLUMNS, values, "identity")
     first = {bytes(identity) for identity in new}
-    others = [row for row in rows if row["identity"] not in first]
+    others = [row for row in rows if row.identity not in first]
     repeated = _save_repeated(connection, others) if others else []
     return Saved(first, {bytes(identity) for identity in repeated})
 
 
-def _save_repeated(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    """Store what is another answer to a question than the one that stands."""
-    stored = {row["identity"]: row for row in find(connection, [row["identity"] for row in rows])}
-    same = ("run_id", "request_id", "attempts", "latency_ms")
+def _save_repeated(connection: Connection, rows: Sequence[StoredCall]) -> list[bytes]:
+    """Store those that are another answer to their call than the one that stands."""
+    stored = {call.identity: call for call in find(connection, [row.identity for row in rows])}
     others = [
-        [_repeated(row)[column] for column in REPEATED_COLUMNS]
+        [_repeated_value(row, column) for column in REPEATED_COLUMNS]
         for row in rows
-        if any(stored[row["identity"]][column] != row[column] for column in same)
+        if _of_attempt(stored[row.identity]) != _of_attempt(row)
     ]
-    return insert_new(connection, table(RepeatedCallTable), REPEATED_COLUMNS, others, "identity")
+    return insert_new(connection, table_of(RepeatedCallTable), REPEATED_COLUMNS, others, "identity")
 
 
-def _repeated(row: Mapping[str, Any]) -> dict[str, Any]:
-    wasted_usd = row["usd"] + row["wasted_usd"]
-    return {**row, "request_id": row["request_id"] or "", "wasted_usd": wasted_usd}
+def _repeated_value(call: StoredCall, column: str) -> Any:
+    if column == "wasted_usd":
+        return call.usd + call.wasted_usd
+    value = getattr(call, column)
+    return (value or "") if column == "request_id" else value
 
 
-def waste(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMapping]:
-    """Count what these answers cost as wasted, once, and return what changed.
+class WastedCall(NamedTuple):
+    """An answer whose cost, in USD, was counted as wasted just now."""
 
-    Each row has run_id, stage, model and usd.
-    """
+    run_id: int
+    stage: str
+    model: str
+    usd: float
+
+
+def waste(connection: Connection, identities: Sequence[bytes]) -> list[WastedCall]:
+    """Count what these answers cost as wasted, once, and return those that changed."""
     query = text("""
         WITH before AS (
             SELECT identity, usd FROM call WHERE identity = ANY(:identities) AND usd > 0 FOR UPDATE)
@@ -105,4 +142,4 @@ def waste(connection: Connection, identities: Sequence[bytes]) -> Sequence[RowMa
         FROM before WHERE call.identity = before.identity
         RETURNING run_id, purpose AS stage, model, before.usd
     """)
-    return connection.execute(query, {"identities": list(identities)}).mappings().all()
+    return [WastedCall(*row) for row in connection.execute(query, {"identities": list(identities)})]

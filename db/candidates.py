@@ -1,52 +1,87 @@
 """Candidates for explanations, and what they were judged by."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, text
 
-from db.bulk import upsert
-from db.neurons import of_neurons
-from db.runs import table
+from db.codec import FLOAT16, INT32
+from db.rows import NeuronRows
 from db.tables import CandidateScoreTable, CandidateTable, SentenceTable
-
-CANDIDATE_COLUMNS = tuple(column.name for column in CandidateTable.__table__.columns)
-CANDIDATE_SCORE_COLUMNS = tuple(column.name for column in CandidateScoreTable.__table__.columns)
-SENTENCE_COLUMNS = (
-    "run_id",
-    "layer",
-    "neuron",
-    "number",
-    "text",
-    "is_expected",
-    "for_judging",
-    "call",
-)
+from neurogloss.neurons.records import FloatArray, IntArray
 
 
-def save_candidates(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store candidates, in the order of CANDIDATE_COLUMNS; the first one of a number stands."""
-    return upsert(connection, table(CandidateTable), CANDIDATE_COLUMNS, rows)
+@dataclass(frozen=True, slots=True)
+class CandidateRow:
+    """What the explainer wrote about a neuron where it writes more than once."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    number: int
+    text: str
+    explainer: str
+    call: bytes | None = None
 
 
-def save_candidate_scores(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store how candidates were judged, in the order of CANDIDATE_SCORE_COLUMNS."""
-    return upsert(connection, table(CandidateScoreTable), CANDIDATE_SCORE_COLUMNS, rows)
+@dataclass(frozen=True, slots=True)
+class CandidateScoreRow:
+    """How well a candidate predicts what was held back: a correlation, or why there is none."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    stage: str
+    number: int
+    score: float | None
+    undefined_reason: str | None
 
 
-def save_sentences(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store sentences, in the order of SENTENCE_COLUMNS; the first one of a number stands."""
-    return upsert(connection, table(SentenceTable), SENTENCE_COLUMNS, rows)
+@dataclass(frozen=True, slots=True)
+class SentenceRow:
+    """A sentence that the explainer wrote to try its draft on.
+
+    Once it is observed, it has `tokens` int32 (n_tokens,) and `activations` float16 (n_tokens,).
+    """
+
+    run_id: int
+    layer: int
+    neuron: int
+    number: int
+    text: str
+    is_expected: bool
+    for_judging: bool
+    call: bytes | None = None
+    tokens: IntArray | None = None
+    activations: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The tokens int32 (n_tokens,) of a sentence, and the activations float16 (n_tokens,)."""
+
+    neuron: int
+    number: int
+    tokens: IntArray
+    activations: FloatArray
+
+
+candidates = NeuronRows(CandidateTable, CandidateRow)
+candidate_scores = NeuronRows(CandidateScoreTable, CandidateScoreRow)
+sentences = NeuronRows(SentenceTable, SentenceRow, {"tokens": INT32, "activations": FLOAT16})
 
 
 def save_observations(
-    connection: Connection, run_id: int, layer: int, rows: Sequence[tuple[int, int, bytes, bytes]]
+    connection: Connection, run_id: int, layer: int, observations: Sequence[Observation]
 ) -> int:
-    """Store (neuron, number, tokens, activations) of sentences that have not been observed."""
-    neurons, numbers, tokens, activations = map(list, zip(*rows, strict=True)) if rows else [[]] * 4
-    values = {"neurons": neurons, "numbers": numbers, "tokens": tokens, "activations": activations}
-    found = connection.execute(_OBSERVE, {"run": run_id, "layer": layer, **values})
-    return found.rowcount
+    """Store what was observed of sentences that have not been observed; return how many."""
+    values = {
+        "neurons": [one.neuron for one in observations],
+        "numbers": [one.number for one in observations],
+        "tokens": [INT32.pack(one.tokens) for one in observations],
+        "activations": [FLOAT16.pack(one.activations) for one in observations],
+    }
+    return connection.execute(_OBSERVE, {"run": run_id, "layer": layer, **values}).rowcount
 
 
 _OBSERVE = text("""
@@ -56,24 +91,3 @@ _OBSERVE = text("""
     WHERE run_id = :run AND layer = :layer AND sentence.neuron = seen.neuron
       AND sentence.number = seen.number AND sentence.tokens IS NULL
 """)
-
-
-def candidates(
-    connection: Connection, run_id: int, layer: int, start: int, stop: int
-) -> Sequence[RowMapping]:
-    """Return the candidates of a range of neurons, by neuron and number."""
-    return of_neurons(connection, CandidateTable, run_id, layer, start, stop)
-
-
-def candidate_scores(
-    connection: Connection, run_id: int, layer: int, start: int, stop: int
-) -> Sequence[RowMapping]:
-    """Return how the candidates of a range of neurons were judged, by neuron, stage and number."""
-    return of_neurons(connection, CandidateScoreTable, run_id, layer, start, stop)
-
-
-def sentences(
-    connection: Connection, run_id: int, layer: int, start: int, stop: int
-) -> Sequence[RowMapping]:
-    """Return the sentences written for a range of neurons, by neuron and number."""
-    return of_neurons(connection, SentenceTable, run_id, layer, start, stop)

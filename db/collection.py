@@ -1,22 +1,57 @@
 """What the collect stage leaves on its way: parts of layers, and bounds on what still matters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, delete, func, select, text
 
 from db.bulk import fetch_bytes, upsert
-from db.runs import table
+from db.codec import FLOAT16, FLOAT32, INT32, PackedArray
 from db.tables import CollectBoundTable, CollectMaximaTable, CollectPartTable
+from db.tables.base import table_of
+from neurogloss.neurons.records import FloatArray, IntArray
 
-PART_COLUMNS = tuple(column.name for column in CollectPartTable.__table__.columns)
-BOUND_COLUMNS = tuple(column.name for column in CollectBoundTable.__table__.columns)
+_ARRAYS = {
+    "kept_columns": INT32,
+    "kept_excerpts": INT32,
+    "kept_activations": FLOAT16,
+    "blocks": PackedArray(np.int32, width=3),
+    "moments": PackedArray(np.float64),
+    "nonfinite": PackedArray(np.bool_),
+}
+_INT64 = PackedArray(np.int64)
 
 
-def save_part(connection: Connection, part: Sequence[Any]) -> None:
-    """Store a part of a layer, in the order of PART_COLUMNS."""
-    upsert(connection, table(CollectPartTable), PART_COLUMNS, [part])
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part of a layer: see `CollectPartTable`.
+
+    Attributes:
+        kept_columns: int32 (n_kept,).
+        kept_excerpts: int32 (n_kept,).
+        kept_activations: float16 (n_kept * excerpt_tokens,).
+        blocks: int32 (n_blocks, 3).
+        moments: float64 (n_blocks * 4 * n_neurons,).
+        nonfinite: bool (n_neurons,).
+    """
+
+    kept_columns: IntArray
+    kept_excerpts: IntArray
+    kept_activations: FloatArray
+    blocks: IntArray
+    moments: FloatArray
+    nonfinite: NDArray[np.bool_]
+
+
+def save_part(
+    connection: Connection, run_id: int, layer: int, start: int, part: StoredPart
+) -> None:
+    """Store a part of a layer under its first excerpt."""
+    packed = [array.pack(getattr(part, name)) for name, array in _ARRAYS.items()]
+    columns = ("run_id", "layer", "start", *_ARRAYS)
+    upsert(connection, table_of(CollectPartTable), columns, [(run_id, layer, start, *packed)])
 
 
 def lock_layer(connection: Connection, run_id: int, layer: int, *, wait: bool) -> bool:
@@ -27,18 +62,6 @@ def lock_layer(connection: Connection, run_id: int, layer: int, *, wait: bool) -
     name = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
     found = connection.scalar(select(getattr(func, name)(run_id, layer)))
     return wait or bool(found)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPart:
-    """A part of a layer as it is stored: see `db.tables.CollectPartTable`."""
-
-    kept_columns: memoryview
-    kept_excerpts: memoryview
-    kept_activations: memoryview
-    blocks: memoryview
-    moments: memoryview
-    nonfinite: memoryview
 
 
 def part_sizes(connection: Connection, run_id: int, layer: int) -> Sequence[Row[int, int]]:
@@ -52,12 +75,13 @@ def part_sizes(connection: Connection, run_id: int, layer: int) -> Sequence[Row[
 
 def part(connection: Connection, run_id: int, layer: int, start: int) -> StoredPart:
     """Return one part of a layer."""
-    names = ", ".join(field.name for field in fields(StoredPart))
     query = f"""
-        SELECT {names} FROM collect_part WHERE run_id = %s AND layer = %s AND start = %s
+        SELECT {", ".join(_ARRAYS)} FROM collect_part
+        WHERE run_id = %s AND layer = %s AND start = %s
     """  # noqa: S608  (names of our own columns)
     (row,) = fetch_bytes(connection, query, (run_id, layer, start))
-    return StoredPart(*row)
+    arrays = (array.unpack(stored) for array, stored in zip(_ARRAYS.values(), row, strict=True))
+    return StoredPart(*arrays)
 
 
 def drop_parts(connection: Connection, run_id: int, layer: int, starts: Sequence[int]) -> None:
@@ -80,37 +104,55 @@ def n_kept(connection: Connection, run_id: int) -> Sequence[Row[int, int]]:
     return connection.execute(query, {"run": run_id}).all()
 
 
-def save_maxima(connection: Connection, run_id: int, layer: int, start: int, maxima: bytes) -> None:
-    """Store the maxima of a shard of reference excerpts."""
+def save_maxima(
+    connection: Connection, run_id: int, layer: int, start: int, maxima: FloatArray
+) -> None:
+    """Store the maxima of a shard of reference excerpts, float16 (n_excerpts, n_neurons)."""
     columns = ("run_id", "layer", "start", "maxima")
-    upsert(connection, table(CollectMaximaTable), columns, [(run_id, layer, start, maxima)])
+    row = (run_id, layer, start, FLOAT16.pack(maxima))
+    upsert(connection, table_of(CollectMaximaTable), columns, [row])
 
 
-def maxima(connection: Connection, run_id: int, layer: int) -> list[bytes]:
-    """Return the maxima of the reference excerpts of a layer, shard by shard."""
+def maxima(connection: Connection, run_id: int, layer: int, n_neurons: int) -> FloatArray:
+    """Return the maxima of a layer's reference excerpts, float16 (n_excerpts, n_neurons)."""
     query = (
         select(CollectMaximaTable.maxima)
         .where(CollectMaximaTable.run_id == run_id, CollectMaximaTable.layer == layer)
         .order_by(CollectMaximaTable.start)
     )
-    return list(connection.scalars(query))
+    stored = b"".join(connection.scalars(query))
+    return FLOAT16.unpack(stored).reshape(-1, n_neurons)
 
 
-def bounds(connection: Connection, run_id: int, layer: int) -> tuple[bytes, bytes] | None:
-    """Return what is known of a layer, (boundaries, bars), once it is."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is known of a layer while it is read: see `CollectBoundTable`.
+
+    `boundaries` is float32 (n_neurons, n_quantiles), `bars` int64 (n_kinds, n_neurons). Both are
+    copies, as torch takes writable arrays only.
+    """
+
+    boundaries: FloatArray
+    bars: IntArray
+
+
+def bounds(connection: Connection, run_id: int, layer: int, n_neurons: int) -> Bounds | None:
+    """Return what is known of a layer, once it is."""
     query = select(CollectBoundTable.boundaries, CollectBoundTable.bars).where(
         CollectBoundTable.run_id == run_id, CollectBoundTable.layer == layer
     )
-    found = connection.execute(query).first()
-    return None if found is None else (found[0], found[1])
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    boundaries, bars = FLOAT32.unpack(row.boundaries), _INT64.unpack(row.bars)
+    return Bounds(boundaries.reshape(n_neurons, -1).copy(), bars.reshape(-1, n_neurons).copy())
 
 
-def save_bound(
-    connection: Connection, run_id: int, layer: int, boundaries: bytes, bars: bytes
-) -> None:
+def save_bounds(connection: Connection, run_id: int, layer: int, bounds: Bounds) -> None:
     """Store what is known of a layer, in place of what was known before."""
-    row = (run_id, layer, boundaries, bars)
-    upsert(connection, table(CollectBoundTable), BOUND_COLUMNS, [row], update=True)
+    columns = ("run_id", "layer", "boundaries", "bars")
+    row = (run_id, layer, FLOAT32.pack(bounds.boundaries), _INT64.pack(bounds.bars))
+    upsert(connection, table_of(CollectBoundTable), columns, [row], update=True)
 
 
 def drop_maxima(connection: Connection, run_id: int, layer: int) -> None:

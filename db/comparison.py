@@ -1,8 +1,45 @@
-"""Two runs side by side, neuron by neuron."""
+"""The same neurons in two runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, RowMapping, text
+from sqlalchemy import Connection, text
+
+
+class ScorePair(NamedTuple):
+    """The scores of a neuron in two runs, a and b; None where it has none."""
+
+    layer: int
+    neuron: int
+    a: float | None
+    b: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronPair:
+    """What two runs, a and b, have of one neuron. USD are those of its calls."""
+
+    layer: int
+    neuron: int
+    score_a: float | None
+    score_b: float | None
+    explanation_a: str | None
+    explanation_b: str | None
+    usd_a: float | None
+    usd_b: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTotals:
+    """How many neurons a run is about, how many are explained and scored, and what it paid."""
+
+    neurons: int
+    explained: int
+    scored: int
+    calls: int
+    usd: float
+
 
 _PAIRED = """
     FROM neuron AS one
@@ -28,16 +65,16 @@ _CALLS = """
 """
 
 
-def scores(connection: Connection, a: int, b: int) -> Sequence[Row[int, int, float, float]]:
-    """Return (layer, neuron, score in a, score in b) of the neurons that both runs are about."""
+def scores(connection: Connection, a: int, b: int) -> list[ScorePair]:
+    """Return both scores of the neurons that both runs are about, in order."""
     query = text(f"""
         SELECT one.layer, one.neuron, score_a.score, score_b.score {_PAIRED}
         WHERE one.run_id = :a ORDER BY one.layer, one.neuron
     """)
-    return connection.execute(query, {"a": a, "b": b}).all()
+    return [ScorePair(*row) for row in connection.execute(query, {"a": a, "b": b})]
 
 
-def pairs(connection: Connection, a: int, b: int) -> Iterator[RowMapping]:
+def pairs(connection: Connection, a: int, b: int) -> Iterator[NeuronPair]:
     """Yield the neurons that both runs are about, with what each run has of them, in order."""
     query = text(f"""
         WITH cost AS (
@@ -51,11 +88,11 @@ def pairs(connection: Connection, a: int, b: int) -> Iterator[RowMapping]:
           ON (cost_b.run_id, cost_b.layer, cost_b.neuron) = (:b, one.layer, one.neuron)
         WHERE one.run_id = :a ORDER BY one.layer, one.neuron
     """)  # noqa: S608
-    found = connection.execution_options(yield_per=2000).execute(query, {"a": a, "b": b})
-    return iter(found.mappings())
+    rows = connection.execution_options(yield_per=2000).execute(query, {"a": a, "b": b})
+    return (NeuronPair(*row) for row in rows)
 
 
-def furthest_apart(connection: Connection, a: int, b: int, limit: int) -> Sequence[RowMapping]:
+def furthest_apart(connection: Connection, a: int, b: int, limit: int) -> list[NeuronPair]:
     """Return the neurons whose scores differ most."""
     usd = f"""
         (SELECT sum(usd) FROM call WHERE identity IN (
@@ -71,11 +108,12 @@ def furthest_apart(connection: Connection, a: int, b: int, limit: int) -> Sequen
             LIMIT :limit) AS found
         ORDER BY abs(score_a - score_b) DESC, layer, neuron
     """)  # noqa: S608
-    return connection.execute(query, {"a": a, "b": b, "limit": limit}).mappings().all()
+    rows = connection.execute(query, {"a": a, "b": b, "limit": limit})
+    return [NeuronPair(*row) for row in rows]
 
 
-def totals(connection: Connection, run_id: int) -> RowMapping:
-    """Return how many neurons a run is about, and how many are explained and scored."""
+def totals(connection: Connection, run_id: int) -> RunTotals:
+    """Return how far a run is, and what it paid."""
     query = text("""
         SELECT (SELECT count(*) FROM neuron WHERE run_id = :run) AS neurons,
                (SELECT count(*) FROM explanation WHERE run_id = :run) AS explained,
@@ -83,7 +121,7 @@ def totals(connection: Connection, run_id: int) -> RowMapping:
                (SELECT coalesce(sum(calls), 0)::bigint FROM spend WHERE run_id = :run) AS calls,
                (SELECT coalesce(sum(usd + wasted_usd), 0) FROM spend WHERE run_id = :run) AS usd
     """)
-    return connection.execute(query, {"run": run_id}).mappings().one()
+    return RunTotals(*connection.execute(query, {"run": run_id}).one())
 
 
 def equal_explanations(connection: Connection, a: int, b: int) -> int:

@@ -1,49 +1,35 @@
 """Related neurons and tokens by weight."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, select
-
-from db.bulk import upsert
-from db.runs import table
+from db.rows import NeuronRows
 from db.tables import RelatedNeuronsTable, RelatedTokensTable
 
-_NEURONS, _TOKENS = table(RelatedNeuronsTable), table(RelatedTokensTable)
+
+@dataclass(frozen=True, slots=True)
+class RelatedNeuronsRow:
+    """Neurons that a neuron's weights connect it to, in one direction."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    direction: str
+    layers: list[int]
+    neurons: list[int]
+    weights: list[float]
 
 
-def save_related_neurons(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store related neurons in the order of the columns, unless the neuron has some."""
-    return upsert(connection, _NEURONS, _NEURONS.columns.keys(), rows)
+@dataclass(frozen=True, slots=True)
+class RelatedTokensRow:
+    """Tokens that a neuron's weights connect it to, in one direction."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    direction: str
+    tokens: list[int]
+    weights: list[float]
 
 
-def save_related_tokens(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store related tokens in the order of the columns, unless the neuron has some."""
-    return upsert(connection, _TOKENS, _TOKENS.columns.keys(), rows)
-
-
-def related_neurons(
-    connection: Connection, run_id: int, layer: int, neuron: int
-) -> dict[str, RowMapping]:
-    """Return a neuron's row of each direction that is stored."""
-    return _by_direction(connection, RelatedNeuronsTable, run_id, layer, neuron)
-
-
-def related_tokens(
-    connection: Connection, run_id: int, layer: int, neuron: int
-) -> dict[str, RowMapping]:
-    """Return a neuron's row of each direction that is stored."""
-    return _by_direction(connection, RelatedTokensTable, run_id, layer, neuron)
-
-
-def _by_direction(
-    connection: Connection,
-    model: type[RelatedNeuronsTable] | type[RelatedTokensTable],
-    run_id: int,
-    layer: int,
-    neuron: int,
-) -> dict[str, RowMapping]:
-    query = select(*table(model).c).where(
-        model.run_id == run_id, model.layer == layer, model.neuron == neuron
-    )
-    return {row["direction"]: row for row in connection.execute(query).mappings()}
+related_neurons = NeuronRows(RelatedNeuronsTable, RelatedNeuronsRow)
+related_tokens = NeuronRows(RelatedTokensTable, RelatedTokensRow)

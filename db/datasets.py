@@ -1,90 +1,75 @@
-"""Reading all that is stored of a run, one layer after the other, in memory that does not grow."""
+"""What exports and imports ask of a run as a whole."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select, text
+from sqlalchemy import Connection, func, select, text
 
-from db.runs import table
-from db.tables import (
-    AblationTable,
-    Base,
-    BaselineScoreTable,
-    CalibratedScoreTable,
-    CandidateScoreTable,
-    CandidateTable,
-    ExcerptTable,
-    ExplanationTable,
-    ImportedNeuronTable,
-    NeuronRecordsTable,
-    RelatedNeuronsTable,
-    RelatedTokensTable,
-    RunOriginTable,
-    ScorerResultTable,
-    ScoreTable,
-    SentenceTable,
-    SimulationTable,
-    TokenMeansTable,
-)
+from db.candidates import candidate_scores, candidates, sentences
+from db.codec import INT32
+from db.connections import related_neurons, related_tokens
+from db.evaluations import ablations, baseline_scores, calibrated_scores, scorer_results
+from db.imported_neurons import imported_neurons
+from db.records import neuron_records, token_means
+from db.results import explanations, scores, simulations
+from db.rows import NeuronRows
+from db.tables import ExcerptTable, NeuronRecordsTable, RunOriginTable
+from db.tables.base import table_of
+from neurogloss.neurons.records import IntArray
 
-AT_ONCE = 64  # rows that a cursor fetches
+EXCERPTS_AT_ONCE = 1024  # that a cursor fetches
 
-STORED: Mapping[str, type[Base]] = {
-    "records": NeuronRecordsTable,
-    "explanations": ExplanationTable,
-    "simulations": SimulationTable,
-    "scores": ScoreTable,
-    "token_means": TokenMeansTable,
-    "related_neurons": RelatedNeuronsTable,
-    "related_tokens": RelatedTokensTable,
-    "baseline_scores": BaselineScoreTable,
-    "imported": ImportedNeuronTable,
-    "calibrated_scores": CalibratedScoreTable,
-    "scorers": ScorerResultTable,
-    "ablations": AblationTable,
-    "candidates": CandidateTable,
-    "candidate_scores": CandidateScoreTable,
-    "sentences": SentenceTable,
+STORED: Mapping[str, NeuronRows[Any]] = {
+    "records": neuron_records,
+    "explanations": explanations,
+    "simulations": simulations,
+    "scores": scores,
+    "token_means": token_means,
+    "related_neurons": related_neurons,
+    "related_tokens": related_tokens,
+    "baseline_scores": baseline_scores,
+    "imported": imported_neurons,
+    "calibrated_scores": calibrated_scores,
+    "scorers": scorer_results,
+    "ablations": ablations,
+    "candidates": candidates,
+    "candidate_scores": candidate_scores,
+    "sentences": sentences,
 }
+"""The tables of neurons by the names under which an export remembers how many rows they had."""
 
 
-def snapshot(connection: Connection) -> None:
-    """Let the transaction see the database as it is now, to its end, and change nothing."""
-    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+@dataclass(frozen=True, slots=True)
+class StoredExcerpt:
+    """An excerpt: its document, the position of its first token there, tokens int32 (n_tokens,)."""
+
+    excerpt: int
+    document: str
+    position: int
+    tokens: IntArray
 
 
-def stream(connection: Connection, kind: str, run_id: int, layer: int) -> Iterator[RowMapping]:
-    """Yield what is stored of a layer, by neuron, from a cursor that the server keeps."""
-    columns = table(STORED[kind]).c
-    query = (
-        select(*columns)
-        .where(columns.run_id == run_id, columns.layer == layer)
-        .order_by(*table(STORED[kind]).primary_key)
-    )
-    options = {"yield_per": AT_ONCE}
-    yield from connection.execute(query, execution_options=options).mappings()
-
-
-def stream_excerpts(connection: Connection, corpus_id: int) -> Iterator[RowMapping]:
+def stream_excerpts(connection: Connection, corpus_id: int) -> Iterator[StoredExcerpt]:
     """Yield the excerpts of a corpus, in order, from a cursor that the server keeps."""
+    table = ExcerptTable
     query = (
-        select(
-            ExcerptTable.excerpt, ExcerptTable.document, ExcerptTable.position, ExcerptTable.tokens
-        )
-        .where(ExcerptTable.corpus_id == corpus_id)
-        .order_by(ExcerptTable.excerpt)
+        select(table.excerpt, table.document, table.position, table.tokens)
+        .where(table.corpus_id == corpus_id)
+        .order_by(table.excerpt)
     )
-    options = {"yield_per": 16 * AT_ONCE}
-    yield from connection.execute(query, execution_options=options).mappings()
+    options = {"yield_per": EXCERPTS_AT_ONCE}
+    for number, document, position, tokens in connection.execute(query, execution_options=options):
+        yield StoredExcerpt(number, document, position, INT32.unpack(tokens))
 
 
 def counts(connection: Connection, run_id: int) -> dict[str, int]:
     """Return how many rows of each kind a run has."""
-    found = {}
-    for kind, model in STORED.items():
-        query = select(func.count()).where(table(model).c.run_id == run_id)
-        found[kind] = int(connection.scalar(query) or 0)
-    return found
+    counted = {}
+    for kind, neurons in STORED.items():
+        query = select(func.count()).where(neurons.table.c.run_id == run_id)
+        counted[kind] = int(connection.scalar(query) or 0)
+    return counted
 
 
 def neurons_by_layer(connection: Connection, run_id: int) -> dict[int, int]:
@@ -94,14 +79,31 @@ def neurons_by_layer(connection: Connection, run_id: int) -> dict[int, int]:
     return {number: n for number, n in connection.execute(query.group_by(layer).order_by(layer))}
 
 
-def origin(connection: Connection, run_id: int) -> RowMapping | None:
+def neurons_with_records(connection: Connection, run_id: int, layer: int) -> list[int]:
+    """Return the neurons of a layer that have records, in order."""
+    table = NeuronRecordsTable
+    query = select(table.neuron).where(table.run_id == run_id, table.layer == layer)
+    return list(connection.scalars(query.order_by(table.neuron)))
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrigin:
+    """Where a run has its records from; see `db.tables.RunOriginTable`."""
+
+    source: str
+    from_run: int | None
+    activation_function: str
+
+
+def origin(connection: Connection, run_id: int) -> RunOrigin | None:
     """Return where a run has its records from; None where it collected them itself."""
-    query = select(*table(RunOriginTable).c).where(RunOriginTable.run_id == run_id)
-    return connection.execute(query).mappings().first()
+    columns = (table_of(RunOriginTable).c[field.name] for field in fields(RunOrigin))
+    row = connection.execute(select(*columns).where(RunOriginTable.run_id == run_id)).first()
+    return None if row is None else RunOrigin(*row)
 
 
 def is_imported(connection: Connection, run_id: int) -> bool:
-    """Return whether a run was published by someone, so that no shard has made it."""
+    """Return whether a run was imported: it has an origin, and no shards."""
     query = text("""
         SELECT EXISTS (SELECT FROM run_origin WHERE run_id = :run)
            AND NOT EXISTS (SELECT FROM shard WHERE run_id = :run)
@@ -110,10 +112,10 @@ def is_imported(connection: Connection, run_id: int) -> bool:
 
 
 def undefined_reasons(connection: Connection, run_id: int) -> dict[str, int]:
-    """Return how many neurons have no score for which reason."""
+    """Return how many neurons have no score, by reason."""
     query = text("""
         SELECT undefined_reason, count(*) FROM score
         WHERE run_id = :run AND score IS NULL GROUP BY 1 ORDER BY 1
     """)
-    found: Any = connection.execute(query, {"run": run_id})
-    return {str(reason): n for reason, n in found}
+    rows = connection.execute(query, {"run": run_id})
+    return {str(reason): n for reason, n in rows}

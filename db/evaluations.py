@@ -1,90 +1,103 @@
-"""Scores of baselines, and results of further scorers."""
+"""Scores of baselines and calibrations, results of further scorers and of ablations."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass, fields
 
-from sqlalchemy import Connection, RowMapping, select, text
+from sqlalchemy import Connection, text
 
-from db.bulk import upsert
-from db.neurons import of_neurons
-from db.runs import table
+from db.rows import NeuronRows
 from db.tables import AblationTable, BaselineScoreTable, CalibratedScoreTable, ScorerResultTable
 
-_BASELINES = table(BaselineScoreTable)
-CALIBRATED_COLUMNS = tuple(column.name for column in CalibratedScoreTable.__table__.columns)
-ABLATION_COLUMNS = tuple(column.name for column in AblationTable.__table__.columns)
-SCORER_COLUMNS = tuple(
-    c.name for c in ScorerResultTable.__table__.columns if c.name != "created_at"
-)
+
+@dataclass(frozen=True, slots=True)
+class BaselineScoreRow:
+    """The scores of a prediction that needs no explanation: `lookup`, `token_list`, `weights`."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    baseline: str
+    score: float | None
+    score_top: float | None
+    score_random: float | None
+    rsquared: float | None
+    absolute_dev_explained: float | None
+    undefined_reason: str | None
 
 
-def save_baseline_scores(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store scores in the order of the columns, unless the neuron has them."""
-    return upsert(connection, _BASELINES, _BASELINES.columns.keys(), rows)
+@dataclass(frozen=True, slots=True)
+class CalibratedScoreRow:
+    """The scores of a simulation on the scale of the activations; the line if it is linear."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    calibration: str
+    score: float | None
+    score_top: float | None
+    score_random: float | None
+    rsquared: float | None
+    absolute_dev_explained: float | None
+    undefined_reason: str | None
+    slope: float | None
+    intercept: float | None
 
 
-def baseline_scores(
-    connection: Connection, run_id: int, layer: int, neuron: int
-) -> dict[str, RowMapping]:
-    """Return a neuron's row of each baseline."""
-    query = (
-        select(*_BASELINES.c)
-        .where(BaselineScoreTable.run_id == run_id)
-        .where(BaselineScoreTable.layer == layer, BaselineScoreTable.neuron == neuron)
-        .order_by(BaselineScoreTable.baseline)
-    )
-    return {row["baseline"]: row for row in connection.execute(query).mappings()}
+@dataclass(frozen=True, slots=True)
+class ScorerResultRow:
+    """What a further scorer found of a neuron's explanation: `detection`, `fuzzing`."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    scorer: str
+    score: float | None
+    auc: float | None
+    n_positive: int
+    n_negative: int
+    undefined_reason: str | None
+    call: bytes | None
 
 
-def baseline_summary(connection: Connection, run: str) -> Sequence[RowMapping]:
-    """Return the view baseline_summary of one run."""
-    query = text("SELECT * FROM baseline_summary WHERE run = :run ORDER BY layer, baseline")
-    return connection.execute(query, {"run": run}).mappings().all()
+@dataclass(frozen=True, slots=True)
+class AblationRow:
+    """How much of what a neuron does to the output its simulation does too."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    score: float | None
+    divergence_simulated: float | None
+    divergence_mean: float | None
+    undefined_reason: str | None
 
 
-def save_calibrated_scores(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store scores in the order of CALIBRATED_COLUMNS, unless the neuron has them."""
-    return upsert(connection, table(CalibratedScoreTable), CALIBRATED_COLUMNS, rows)
+baseline_scores = NeuronRows(BaselineScoreTable, BaselineScoreRow)
+calibrated_scores = NeuronRows(CalibratedScoreTable, CalibratedScoreRow)
+scorer_results = NeuronRows(ScorerResultTable, ScorerResultRow)
+ablations = NeuronRows(AblationTable, AblationRow)
 
 
-def calibrated_scores(
-    connection: Connection, run_id: int, layer: int, start: int, stop: int
-) -> Sequence[RowMapping]:
-    """Return the calibrated scores of a range of neurons of a layer, in order."""
-    return of_neurons(connection, CalibratedScoreTable, run_id, layer, start, stop)
+@dataclass(frozen=True, slots=True)
+class BaselineMeans:
+    """Mean scores of a baseline in a layer: a row of the view baseline_summary."""
+
+    run: str
+    baseline: str
+    layer: int
+    n: int
+    undefined: int
+    score: float | None
+    median_score: float | None
+    score_top: float | None
+    score_random: float | None
 
 
-def calibration_summary(connection: Connection, run: str) -> Sequence[RowMapping]:
-    """Return the view calibration_summary of one run."""
-    query = text("SELECT * FROM calibration_summary WHERE run = :run ORDER BY layer, calibration")
-    return connection.execute(query, {"run": run}).mappings().all()
+_BASELINE_MEANS = text(f"""
+    SELECT {", ".join(field.name for field in fields(BaselineMeans))}
+    FROM baseline_summary WHERE run = :run ORDER BY layer, baseline
+""")  # noqa: S608  (names of our own columns)
 
 
-def save_ablations(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store what ablating neurons showed, in the order of ABLATION_COLUMNS."""
-    return upsert(connection, table(AblationTable), ABLATION_COLUMNS, rows)
-
-
-def ablations(
-    connection: Connection, run_id: int, layer: int, start: int, stop: int
-) -> Sequence[RowMapping]:
-    """Return what ablating the neurons of a range showed, in order."""
-    return of_neurons(connection, AblationTable, run_id, layer, start, stop)
-
-
-def ablation_summary(connection: Connection, run: str) -> Sequence[RowMapping]:
-    """Return the view ablation_summary of one run."""
-    query = text("SELECT * FROM ablation_summary WHERE run = :run ORDER BY layer")
-    return connection.execute(query, {"run": run}).mappings().all()
-
-
-def save_scorer_results(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store results in the order of SCORER_COLUMNS, unless the neuron has them."""
-    return upsert(connection, table(ScorerResultTable), SCORER_COLUMNS, rows)
-
-
-def scorer_results(
-    connection: Connection, run_id: int, layer: int, start: int, stop: int
-) -> Sequence[RowMapping]:
-    """Return the results of a range of neurons of a layer, in order."""
-    return of_neurons(connection, ScorerResultTable, run_id, layer, start, stop)
+def baseline_means(connection: Connection, run: str) -> list[BaselineMeans]:
+    """Return the mean scores of a run's baselines, by layer."""
+    return [BaselineMeans(*row) for row in connection.execute(_BASELINE_MEANS, {"run": run})]

@@ -1,10 +1,10 @@
-"""Workers saying that they live."""
+"""Heartbeats of worker processes."""
 
 from sqlalchemy import Connection, text
 
 
 def beat(connection: Connection, worker: str, queue: str, host: str, finished: int) -> None:
-    """Record that a worker is alive and has finished so many shards since it started."""
+    """Record that a worker is alive, and has finished `finished` shards since it started."""
     connection.execute(
         text("""
             INSERT INTO worker (worker, queue, host, finished) VALUES (:worker, :queue, :host, :n)
@@ -15,12 +15,12 @@ def beat(connection: Connection, worker: str, queue: str, host: str, finished: i
 
 
 def leave(connection: Connection, worker: str) -> None:
-    """Take a worker off the list when it stops."""
+    """Remove a worker that stops."""
     connection.execute(text("DELETE FROM worker WHERE worker = :worker"), {"worker": worker})
 
 
 def alive(connection: Connection, queue: str, within_s: float = 60) -> int:
-    """Return how many workers of a queue were heard of lately, by the database's clock."""
+    """Return how many workers of a queue had a heartbeat lately, by the database's clock."""
     query = text("""
         SELECT count(*) FROM worker
         WHERE queue = :queue AND heartbeat_at > now() - :within * interval '1 second'
@@ -29,10 +29,10 @@ def alive(connection: Connection, queue: str, within_s: float = 60) -> int:
 
 
 def heard_lately(connection: Connection, worker: str, within_s: float) -> bool:
-    """Return whether this worker was heard of in the last seconds."""
+    """Return whether a worker had a heartbeat in the last seconds, by the database's clock."""
     query = text("""
         SELECT count(*) FROM worker
         WHERE worker = :worker AND heartbeat_at > now() - :within * interval '1 second'
     """)
-    found = connection.execute(query, {"worker": worker, "within": within_s}).scalar_one()
-    return int(found) > 0
+    n = connection.execute(query, {"worker": worker, "within": within_s}).scalar_one()
+    return int(n) > 0

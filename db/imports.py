@@ -1,50 +1,40 @@
-"""Runs that are being imported: invisible to every view until they are whole."""
+"""Runs that are being imported: invisible to every view until they are complete."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
-from db import connections, records, results, runs
-from db.bulk import upsert
+from db import corpora, runs
+from db.corpora import NewCorpus
 from db.datasets import STORED
 from db.tables import (
     CorpusTable,
     ExcerptTable,
-    ImportedNeuronTable,
-    NeuronRecordsTable,
     RunOriginTable,
     RunTable,
     TokenTable,
     VocabularyTable,
 )
 
-IMPORTED_COLUMNS = tuple(runs.table(ImportedNeuronTable).columns.keys())
 
-
-def create(
-    connection: Connection,
-    run: Mapping[str, Any],
-    corpus: Mapping[str, Any],
-    origin: Mapping[str, Any],
-) -> int:
-    """Store a run that is being imported, with an empty corpus and vocabulary; return its id."""
-    digest = corpus["digest"]
-    vocabulary = (
-        insert(VocabularyTable).values(digest=digest, n_tokens=0).returning(VocabularyTable.id)
+def create_corpus(connection: Connection, digest: str, source: str, excerpt_tokens: int) -> int:
+    """Store an empty corpus with an empty vocabulary, for an import to fill; return its id."""
+    corpus = NewCorpus(
+        digest=digest,
+        vocabulary_id=corpora.save_vocabulary(connection, digest, []),
+        source=source,
+        n_excerpts=0,
+        excerpt_tokens=excerpt_tokens,
+        n_documents=0,
+        n_documents_too_short=0,
+        n_windows=0,
     )
-    vocabulary_id = connection.execute(vocabulary).scalar_one()
-    values = {**corpus, "vocabulary_id": vocabulary_id}
-    corpus_id = connection.execute(
-        insert(CorpusTable).values(values).returning(CorpusTable.id)
-    ).scalar_one()
-    run_id = runs.create(connection, {**run, "corpus_id": corpus_id, "state": "importing"})
-    connection.execute(insert(RunOriginTable).values(run_id=run_id, **origin))
-    return run_id
+    return corpora.save_corpus(connection, corpus, [])
 
 
 class ImportLock:
-    """The right of one command to import a run, until the block ends or its process does."""
+    """A lock by which one command at a time imports a run, until the block or its process ends."""
 
     def __init__(self, engine: Engine) -> None:
         self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -53,7 +43,7 @@ class ImportLock:
         return self
 
     def take(self, run_id: int) -> bool:
-        """Return whether nobody else has it."""
+        """Try to acquire the lock; return whether it was acquired."""
         return bool(self._connection.scalar(select(func.pg_try_advisory_lock(_LOCK, run_id))))
 
     def __exit__(self, *error: object) -> None:
@@ -66,35 +56,10 @@ class ImportLock:
 _LOCK = 0x696D70  # "imp", so that the lock of a run is no other's
 
 
-def stored_neurons(connection: Connection, run_id: int, layer: int) -> set[int]:
-    """Return the neurons of a layer that are imported already."""
-    query = select(NeuronRecordsTable.neuron).where(
-        NeuronRecordsTable.run_id == run_id, NeuronRecordsTable.layer == layer
-    )
-    return set(connection.scalars(query))
-
-
-def save(connection: Connection, rows: Mapping[str, Sequence[Sequence[Any]]]) -> None:
-    """Store rows by kind, in the order of the columns of each table."""
-    for kind, store in _STORES.items():
-        if rows[kind]:
-            store(connection, rows[kind])
-
-
-def _save_imported(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    return upsert(connection, runs.table(ImportedNeuronTable), IMPORTED_COLUMNS, rows)
-
-
-_STORES = {
-    "records": records.save,
-    "explanations": results.save_explanations,
-    "simulations": results.save_simulations,
-    "scores": results.save_scores,
-    "imported": _save_imported,
-    "token_means": records.save_token_means,
-    "related_neurons": connections.save_related_neurons,
-    "related_tokens": connections.save_related_tokens,
-}
+def save(connection: Connection, rows: Mapping[str, Sequence[Any]]) -> None:
+    """Store rows of neurons, by the kinds of `db.datasets.STORED`."""
+    for kind, of_kind in rows.items():
+        STORED[kind].save(connection, of_kind)
 
 
 def finish(connection: Connection, run_id: int) -> None:
@@ -136,9 +101,13 @@ _VOCABULARY = text("""
 
 
 def save_origin(
-    connection: Connection, run_id: int, source: str, activation_function: str, from_run: int
+    connection: Connection,
+    run_id: int,
+    source: str,
+    activation_function: str,
+    from_run: int | None = None,
 ) -> None:
-    """Store which run another one has its records from."""
+    """Store where a run has its records from: a dataset, or the run `from_run`."""
     values = {"source": source, "activation_function": activation_function, "from_run": from_run}
     connection.execute(insert(RunOriginTable).values(run_id=run_id, **values))
 
@@ -150,7 +119,7 @@ def copy(connection: Connection, base: int, run_id: int, *, explanations: bool) 
     """
     copied = [*_COPIED, *([("explanations", ("call", "created_at"))] if explanations else [])]
     for kind, left_out in copied:
-        table = runs.table(STORED[kind])
+        table = STORED[kind].table
         names = [c.name for c in table.c if c.name not in ("run_id", *left_out)]
         columns = ", ".join(names)
         stored = ", ".join(f"stored.{name}" for name in names)
@@ -173,8 +142,8 @@ _COPIED: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def discard(connection: Connection, run_id: int) -> None:
     """Delete a run that is being imported, with its corpus and vocabulary."""
-    corpus_id = runs.get(connection, run_id)["corpus_id"]
-    vocabulary_id = runs.corpus(connection, corpus_id)["vocabulary_id"]
+    corpus_id = runs.get(connection, run_id).corpus_id
+    vocabulary_id = corpora.get(connection, corpus_id).vocabulary_id
     connection.execute(delete(RunTable).where(RunTable.id == run_id, RunTable.state == "importing"))
     connection.execute(delete(ExcerptTable).where(ExcerptTable.corpus_id == corpus_id))
     connection.execute(delete(CorpusTable).where(CorpusTable.id == corpus_id))

@@ -1,8 +1,12 @@
 """Counters, rates and spending, kept in the transaction of the result they count."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, text
 
 from neurogloss.stages import position_sql
 
@@ -14,9 +18,9 @@ def count_shard(connection: Connection, shard_id: int) -> None:
 
     Counters are changed last in a transaction, because the shards of a layer share them.
     """
-    row = dict(connection.execute(_COUNT_SHARD, {"shard": shard_id}).mappings().one())
-    connection.execute(_COUNT, row)
-    connection.execute(_COUNT_MINUTE, row)
+    counted = dict(connection.execute(_COUNT_SHARD, {"shard": shard_id}).mappings().one())
+    connection.execute(_COUNT, counted)
+    connection.execute(_COUNT_MINUTE, counted)
 
 
 _COUNT_SHARD = text(f"""
@@ -50,17 +54,27 @@ _COUNT_MINUTE = text("""
 """)
 
 
-def add_spend(connection: Connection, run_id: int, rows: Sequence[dict[str, object]]) -> None:
-    """Add calls to what the run paid.
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What a run paid a model for a stage, or is to be added to it; see `db.tables.SpendTable`."""
 
-    Each row has stage, model, calls, prompt_tokens, cached_tokens, completion_tokens, usd and
-    wasted_usd.
-    """
-    if rows:
-        connection.exec_driver_sql(add_spend_sql(len(rows)), spend_values(run_id, rows))
+    stage: str
+    model: str
+    calls: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    wasted_usd: float = 0.0
 
 
-_SPEND = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "usd", "wasted_usd")
+SPEND_SUMS = tuple(field.name for field in fields(Spend))[2:]  # the columns that are added up
+
+
+def add_spend(connection: Connection, run_id: int, spend: Sequence[Spend]) -> None:
+    """Add calls to what the run paid."""
+    if spend:
+        connection.exec_driver_sql(add_spend_sql(len(spend)), spend_values(run_id, spend))
 
 
 def add_spend_sql(n: int, condition: str = "true") -> str:
@@ -68,20 +82,19 @@ def add_spend_sql(n: int, condition: str = "true") -> str:
 
     `condition` is SQL that is looked at before any row is touched.
     """
-    row = f"({', '.join(['%s'] * (3 + len(_SPEND)))})"
-    sums = ", ".join(f"{name} = spend.{name} + EXCLUDED.{name}" for name in _SPEND)
+    row = f"({', '.join(['%s'] * (3 + len(SPEND_SUMS)))})"
+    sums = ", ".join(f"{name} = spend.{name} + EXCLUDED.{name}" for name in SPEND_SUMS)
     return f"""
-        INSERT INTO spend (run_id, stage, model, {", ".join(_SPEND)})
+        INSERT INTO spend (run_id, stage, model, {", ".join(SPEND_SUMS)})
         SELECT * FROM (VALUES {", ".join([row] * n)}) AS added WHERE {condition}
         ON CONFLICT (run_id, stage, model) DO UPDATE SET {sums}
     """  # noqa: S608  (constants)
 
 
-def spend_values(run_id: int, rows: Sequence[Mapping[str, object]]) -> tuple[object, ...]:
+def spend_values(run_id: int, spend: Sequence[Spend]) -> tuple[object, ...]:
     """Return the values of rows for `add_spend_sql`, ordered so that writers cannot deadlock."""
-    ordered = sorted(rows, key=lambda row: (str(row["stage"]), str(row["model"])))
-    names = ("stage", "model", *_SPEND)
-    return tuple(value for row in ordered for value in (run_id, *(row[name] for name in names)))
+    ordered = sorted(spend, key=lambda row: (row.stage, row.model))
+    return tuple(value for row in ordered for value in (run_id, *astuple(row)))
 
 
 def spent(connection: Connection, run_id: int) -> float:
@@ -90,27 +103,112 @@ def spent(connection: Connection, run_id: int) -> float:
     return float(connection.execute(query, {"run": run_id}).scalar_one())
 
 
-def stages(connection: Connection, run: str) -> Sequence[RowMapping]:
-    """Return the view run_progress of one run, in the order of the stages."""
-    return _view(connection, "run_progress", run, "stage_order")
+@dataclass(frozen=True, slots=True)
+class StageProgress:
+    """A row of the view run_progress: how far a stage of a run is.
+
+    `unit` is what is counted, `per_minute` what was finished in the last minute.
+    """
+
+    run: str
+    stage: str
+    total: int
+    done: int
+    failed: int
+    in_flight: int
+    waiting: int
+    percent: Decimal | None
+    per_minute: Decimal
+    eta: timedelta | None
+    last_result_at: datetime | None
+    unit: str
+    stage_order: int
 
 
-def costs(connection: Connection, run: str) -> Sequence[RowMapping]:
-    """Return the view run_cost of one run."""
-    return _view(connection, "run_cost", run, "stage, model")
+@dataclass(frozen=True, slots=True)
+class RunCost:
+    """A row of the view run_cost: what a stage of a run paid a model."""
+
+    run: str
+    stage: str
+    model: str
+    calls: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    usd: float
+    usd_projected: float | None
+    usd_wasted_on_retries: float
 
 
-def failures(connection: Connection, run: str) -> Sequence[RowMapping]:
-    """Return the view failure_summary of one run, the most frequent class first."""
-    return _view(connection, "failure_summary", run, "n DESC, stage, class")
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """A row of the view failure_summary: failures of one class in one stage, and a message."""
+
+    run: str
+    stage: str
+    failure_class: str
+    n: int
+    first_at: datetime
+    last_at: datetime
+    example: str
 
 
-def workers(connection: Connection) -> Sequence[RowMapping]:
-    """Return the view worker_status."""
-    query = text("SELECT * FROM worker_status ORDER BY worker")
-    return connection.execute(query).mappings().all()
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """A row of the view worker_status. `shard` is one that the worker holds, if it holds any."""
+
+    worker: str
+    queue: str
+    host: str
+    shard: int | None
+    heartbeat_at: datetime
+    per_minute: Decimal
 
 
-def _view(connection: Connection, view: str, run: str, order: str) -> Sequence[RowMapping]:
-    query = f"SELECT * FROM {view} WHERE run = :run ORDER BY {order}"  # noqa: S608  (constants)
-    return connection.execute(text(query), {"run": run}).mappings().all()
+class RunProgress(NamedTuple):
+    """How far a run is, what it cost, and how often it failed, as the views say."""
+
+    stages: list[StageProgress]
+    costs: list[RunCost]
+    failures: list[FailureGroup]
+
+
+def of_run(connection: Connection, run: str) -> RunProgress:
+    """Return how far the run of this name is."""
+    return RunProgress(stages(connection, run), costs(connection, run), failures(connection, run))
+
+
+def stages(connection: Connection, run: str) -> list[StageProgress]:
+    """Return how far the stages of a run are, in their order."""
+    rows = _of_run(connection, "run_progress", StageProgress, run, "stage_order")
+    return [StageProgress(*row) for row in rows]
+
+
+def costs(connection: Connection, run: str) -> list[RunCost]:
+    """Return what a run cost."""
+    return [RunCost(*row) for row in _of_run(connection, "run_cost", RunCost, run, "stage, model")]
+
+
+def failures(connection: Connection, run: str) -> list[FailureGroup]:
+    """Return how often a run failed, the most frequent class first."""
+    order = "n DESC, stage, class"
+    rows = _of_run(connection, "failure_summary", FailureGroup, run, order)
+    return [FailureGroup(*row) for row in rows]
+
+
+def workers(connection: Connection) -> list[WorkerState]:
+    """Return the workers that have signed on and not off."""
+    query = f"SELECT {_columns(WorkerState)} FROM worker_status ORDER BY worker"  # noqa: S608
+    return [WorkerState(*row) for row in connection.execute(text(query))]
+
+
+def _of_run(connection: Connection, view: str, row: type, run: str, order: str) -> Any:
+    query = f"SELECT {_columns(row)} FROM {view} WHERE run = :run ORDER BY {order}"  # noqa: S608
+    return connection.execute(text(query), {"run": run})
+
+
+def _columns(row: type) -> str:
+    """Return the columns of a view; `class` is a word of Python's, and has another name here."""
+    names = (field.name for field in fields(row))
+    return ", ".join("class" if name == "failure_class" else name for name in names)

@@ -1,18 +1,14 @@
 """Setting the counters of a run to what its rows say.
 
-A run may go on meanwhile. Locks are taken in the order in which `ShardWork.committing` and the
-ledger take them, and sums are read when they are held, so that nothing is counted twice or missed.
+A run may go on meanwhile. Locks are taken in the order in which `ClaimedShard.committing` and
+the ledger take them, and sums are read when they are held, so that nothing is counted twice or
+missed.
 """
 
 from sqlalchemy import Connection, text
 
-from db.verification import (
-    RIGHT_COUNTS,
-    RIGHT_PROGRESS,
-    SPEND_DIFFERENCES,
-    SPEND_SUMS,
-    USD_TOLERANCE,
-)
+from db.counter_differences import RIGHT_COUNTS, RIGHT_PROGRESS, SPEND_DIFFERENCES, USD_TOLERANCE
+from db.progress import SPEND_SUMS
 
 
 def repair_shards(connection: Connection, run_id: int) -> int:

@@ -1,69 +1,115 @@
 """Explanations, simulations, scores, and the failures in their place."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
-from sqlalchemy import Connection, RowMapping, select, text
+from sqlalchemy import Connection, select, text
 
-from db.bulk import upsert
-from db.runs import table
-from db.tables import ExplanationTable, FailureTable, RetryTable, ScoreTable, SimulationTable
-
-EXPLANATION_COLUMNS = ("run_id", "layer", "neuron", "text", "explainer", "call")
-SIMULATION_COLUMNS = tuple(column.name for column in SimulationTable.__table__.columns)
-SCORE_COLUMNS = tuple(c.name for c in ScoreTable.__table__.columns if c.name != "created_at")
-FAILURE_COLUMNS = tuple(c.name for c in FailureTable.__table__.columns if c.name != "failed_at")
-
-
-def save_explanations(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store explanations; a neuron's first one stands, for its simulations refer to it."""
-    return upsert(connection, table(ExplanationTable), EXPLANATION_COLUMNS, rows)
+from db.codec import DISTRIBUTION, FLOAT16
+from db.rows import NeuronRows
+from db.tables import (
+    ExplanationTable,
+    FailureTable,
+    RetryTable,
+    ScoreTable,
+    SimulationTable,
+)
+from neurogloss.neurons.records import FloatArray
 
 
-def save_simulations(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store simulations, unless the record has one already."""
-    return upsert(connection, table(SimulationTable), SIMULATION_COLUMNS, rows)
+@dataclass(frozen=True, slots=True)
+class ExplanationRow:
+    """What the explainer wrote about a neuron; `call` is where it was written, if by a model."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    text: str
+    explainer: str
+    call: bytes | None = None
 
 
-def save_scores(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store scores, unless the neuron has one already."""
-    return upsert(connection, table(ScoreTable), SCORE_COLUMNS, rows)
+@dataclass(frozen=True, slots=True)
+class SimulationRow:
+    """What the simulator expects of a neuron on one excerpt.
+
+    `expected_activations` is float16 (n_tokens,), `distribution` float16 (n_tokens, 11): see
+    `SimulationTable`.
+    """
+
+    run_id: int
+    layer: int
+    neuron: int
+    excerpt: int
+    expected_activations: FloatArray
+    distribution: FloatArray | None
+    activation_scale: str
+    simulator: str
+    call: bytes | None = None
 
 
-def save_failures(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store why neurons failed, in the order of FAILURE_COLUMNS."""
-    return upsert(connection, table(FailureTable), FAILURE_COLUMNS, rows)
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """The scores of a neuron, as in `neurogloss.neurons.scoring`, or why there are none."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    score: float | None
+    score_top: float | None
+    score_random: float | None
+    rsquared: float | None
+    absolute_dev_explained: float | None
+    undefined_reason: str | None
 
 
-def explanations(
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """Why a neuron has no result in a stage. `failure_class` is what `retry --class` takes."""
+
+    run_id: int
+    stage: str
+    layer: int
+    neuron: int
+    failure_class: str
+    message: str
+    attempts: int
+    request_id: str | None
+
+
+explanations = NeuronRows(ExplanationTable, ExplanationRow)
+simulations = NeuronRows(
+    SimulationTable,
+    SimulationRow,
+    {"expected_activations": FLOAT16, "distribution": DISTRIBUTION},
+)
+scores = NeuronRows(ScoreTable, ScoreRow)
+failures = NeuronRows(FailureTable, FailureRow)
+
+
+def explanation_texts(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> dict[int, str]:
-    """Return the explanations of a range of neurons."""
-    query = select(ExplanationTable.neuron, ExplanationTable.text).where(
-        ExplanationTable.run_id == run_id,
-        ExplanationTable.layer == layer,
-        ExplanationTable.neuron >= start,
-        ExplanationTable.neuron < stop,
-    )
-    return {neuron: found for neuron, found in connection.execute(query)}
+    """Return the explanations of a range of neurons, by neuron."""
+    rows = explanations.load(connection, run_id, layer, start, stop)
+    return {row.neuron: row.text for row in rows}
 
 
-def simulations(
+def expected_activations(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
-) -> dict[int, dict[int, bytes]]:
-    """Return expected activations, float16 bytes, by neuron and excerpt."""
-    query = select(
-        SimulationTable.neuron, SimulationTable.excerpt, SimulationTable.expected_activations
-    ).where(
-        SimulationTable.run_id == run_id,
-        SimulationTable.layer == layer,
-        SimulationTable.neuron >= start,
-        SimulationTable.neuron < stop,
+) -> dict[int, dict[int, FloatArray]]:
+    """Return what is simulated of a range of neurons, float16 (n_tokens,), by neuron and excerpt.
+
+    Distributions, which are eleven times as large, are not read.
+    """
+    table = SimulationTable
+    query = select(table.neuron, table.excerpt, table.expected_activations).where(
+        table.run_id == run_id, table.layer == layer, table.neuron >= start, table.neuron < stop
     )
-    found: dict[int, dict[int, bytes]] = {}
-    for neuron, excerpt, expected in connection.execute(query):
-        found.setdefault(neuron, {})[excerpt] = expected
-    return found
+    simulated: dict[int, dict[int, FloatArray]] = {}
+    for neuron, excerpt, stored in connection.execute(query):
+        simulated.setdefault(neuron, {})[excerpt] = FLOAT16.unpack(stored)
+    return simulated
 
 
 def failed(
@@ -82,11 +128,9 @@ def failed(
 
 def scored(connection: Connection, run_id: int, layer: int, start: int, stop: int) -> set[int]:
     """Return the neurons of a range that have a score, or a reason for none."""
-    query = select(ScoreTable.neuron).where(
-        ScoreTable.run_id == run_id,
-        ScoreTable.layer == layer,
-        ScoreTable.neuron >= start,
-        ScoreTable.neuron < stop,
+    table = ScoreTable
+    query = select(table.neuron).where(
+        table.run_id == run_id, table.layer == layer, table.neuron >= start, table.neuron < stop
     )
     return set(connection.scalars(query))
 
@@ -105,43 +149,76 @@ def retries(
     return {neuron: times for neuron, times in connection.execute(query)}
 
 
-def neuron_summary(connection: Connection, run: str, layer: int, neuron: int) -> RowMapping | None:
-    """Return one neuron's row of the view neuron_summary."""
-    query = text(
-        "SELECT * FROM neuron_summary WHERE run = :run AND layer = :layer AND neuron = :neuron"
-    )
-    found = connection.execute(query, {"run": run, "layer": layer, "neuron": neuron})
-    return found.mappings().first()
+@dataclass(frozen=True, slots=True)
+class NeuronSummary:
+    """A row of the view neuron_summary."""
+
+    run: str
+    layer: int
+    neuron: int
+    state: str
+    reason: str | None
+    explanation: str | None
+    score: float | None
+    score_top: float | None
+    score_random: float | None
+    max_activation: float | None
+    usd: float | None
 
 
-def best(connection: Connection, run: str, limit: int) -> Sequence[RowMapping]:
+_SUMMARY = f"""
+    SELECT {", ".join(field.name for field in fields(NeuronSummary))} FROM neuron_summary
+"""  # noqa: S608  (names of our own columns)
+
+
+def neuron_summary(
+    connection: Connection, run: str, layer: int, neuron: int
+) -> NeuronSummary | None:
+    """Return what the view neuron_summary says of a neuron; None if it is not in the run."""
+    query = text(f"{_SUMMARY} WHERE run = :run AND layer = :layer AND neuron = :neuron")
+    row = connection.execute(query, {"run": run, "layer": layer, "neuron": neuron}).first()
+    return None if row is None else NeuronSummary(*row)
+
+
+def best(connection: Connection, run: str, limit: int) -> list[NeuronSummary]:
     """Return the neurons of the highest score."""
-    query = text("""
-        SELECT * FROM neuron_summary WHERE run = :run AND score IS NOT NULL
+    query = text(f"""
+        {_SUMMARY} WHERE run = :run AND score IS NOT NULL
         ORDER BY score DESC, layer, neuron LIMIT :limit
     """)
-    return connection.execute(query, {"run": run, "limit": limit}).mappings().all()
+    rows = connection.execute(query, {"run": run, "limit": limit})
+    return [NeuronSummary(*row) for row in rows]
 
 
-def search(connection: Connection, run: str, words: str, limit: int) -> Sequence[RowMapping]:
+def search(connection: Connection, run: str, words: str, limit: int) -> list[NeuronSummary]:
     """Return the neurons whose explanation has these words, best score first."""
-    query = text(r"""
-        SELECT * FROM neuron_summary WHERE run = :run AND explanation ILIKE :pattern ESCAPE '\'
+    query = text(rf"""
+        {_SUMMARY} WHERE run = :run AND explanation ILIKE :pattern ESCAPE '\'
         ORDER BY score DESC NULLS LAST, layer, neuron LIMIT :limit
     """)
     escaped = words.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     values = {"run": run, "pattern": f"%{escaped}%", "limit": limit}
-    return connection.execute(query, values).mappings().all()
+    return [NeuronSummary(*row) for row in connection.execute(query, values)]
 
 
-def layer_means(connection: Connection, run_id: int) -> Sequence[RowMapping]:
-    """Return (layer, n, score, score_top, score_random): mean scores of each layer."""
+@dataclass(frozen=True, slots=True)
+class LayerMeans:
+    """Mean scores of a layer's neurons, of which `n` have a score."""
+
+    layer: int
+    n: int
+    score: float | None
+    score_top: float | None
+    score_random: float | None
+
+
+def layer_means(connection: Connection, run_id: int) -> list[LayerMeans]:
+    """Return the mean scores of a run's layers, in order."""
     query = text("""
-        SELECT layer, count(score) AS n, avg(score) AS score, avg(score_top) AS score_top,
-               avg(score_random) AS score_random
+        SELECT layer, count(score), avg(score), avg(score_top), avg(score_random)
         FROM score WHERE run_id = :run GROUP BY layer ORDER BY layer
     """)
-    return connection.execute(query, {"run": run_id}).mappings().all()
+    return [LayerMeans(*row) for row in connection.execute(query, {"run": run_id})]
 
 
 def score_histogram(connection: Connection, run_id: int) -> dict[int, int]:

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, text
 from neurogloss.stages import position_sql
 
 
-def retry(
+def retry_failures(
     connection: Connection,
     run_id: int,
     *,
@@ -15,8 +15,8 @@ def retry(
 ) -> int:
     """Forget the failures that match and open their shards again. Return how many failures.
 
-    What is stored stays: only what is missing is done again, under a new call identity, so that an
-    answer that was paid for and of no use is not read back.
+    Results stay: only what is missing is done again, under a new call identity. Under the old one,
+    the answer that could not be used would be read from the ledger again.
     """
     values = {"run": run_id, "class": failure_class, "stage": stage, "layer": layer}
     forgotten = connection.execute(_FORGET, values).all()

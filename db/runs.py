@@ -1,100 +1,119 @@
-"""Runs and their corpora: creating, finding, pausing."""
+"""Runs: creating, finding, pausing."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, RowMapping, func, insert, select, text, update
+from sqlalchemy import Connection, Select, func, insert, select, text, update
 
 from db.bulk import upsert
 from db.tables import (
-    Base,
-    CorpusTable,
-    ExcerptTable,
     NeuronTable,
     ProgressTable,
     RunTable,
     ShardTable,
-    TokenTable,
-    VocabularyTable,
 )
-
-EXCERPT_COLUMNS = ("corpus_id", "excerpt", "document", "position", "tokens")
-SHARD_COLUMNS = ("run_id", "stage", "step", "layer", "start", "stop", "weight", "state")
+from db.tables.base import table_of
 
 
-def find(connection: Connection, name: str) -> RowMapping | None:
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that is to be stored; see `db.tables.RunTable`."""
+
+    name: str
+    config: Mapping[str, Any]
+    config_hash: str
+    corpus_id: int
+    n_layers: int
+    neurons_per_layer: int
+    budget_usd: float | None = None
+    simulator: Mapping[str, Any] | None = None
+    state: str = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as it is stored; see `db.tables.RunTable`."""
+
+    id: int
+    name: str
+    config: dict[str, Any]
+    config_hash: str
+    corpus_id: int
+    n_layers: int
+    neurons_per_layer: int
+    state: str
+    pause_cause: str | None
+    pause_reason: str | None
+    budget_usd: float | None
+    simulator: dict[str, Any] | None
+    created_at: datetime
+    finished_at: datetime | None
+    batches_due_at: datetime | None
+
+
+class PlannedShard(NamedTuple):
+    """A shard of a plan; see `db.tables.ShardTable`."""
+
+    stage: str
+    step: str
+    layer: int
+    start: int
+    stop: int
+    weight: int
+    state: str
+
+
+def find(connection: Connection, name: str) -> StoredRun | None:
     """Return the run of this name, if there is one."""
-    return (
-        connection.execute(select(*RunTable.__table__.c).where(RunTable.name == name))
-        .mappings()
-        .first()
-    )
+    return _first(connection, _runs().where(RunTable.name == name))
 
 
-def get(connection: Connection, run_id: int) -> RowMapping:
+def get(connection: Connection, run_id: int) -> StoredRun:
     """Return a run.
 
     Raises:
         LookupError: There is none with this id.
     """
-    found = (
-        connection.execute(select(*RunTable.__table__.c).where(RunTable.id == run_id))
-        .mappings()
-        .first()
-    )
-    if found is None:
+    return _only(connection, _runs().where(RunTable.id == run_id), run_id)
+
+
+def get_for_update(connection: Connection, run_id: int) -> StoredRun:
+    """Return a run, which nobody else changes until the commit.
+
+    Raises:
+        LookupError: There is none with this id.
+    """
+    return _only(connection, _runs().where(RunTable.id == run_id).with_for_update(), run_id)
+
+
+def latest(connection: Connection) -> StoredRun | None:
+    """Return the run that was created last, without those that are still being imported."""
+    query = _runs().where(RunTable.state != "importing").order_by(RunTable.id.desc()).limit(1)
+    return _first(connection, query)
+
+
+def _runs() -> Select[Any]:
+    return select(*(table_of(RunTable).c[field.name] for field in fields(StoredRun)))
+
+
+def _first(connection: Connection, query: Select[Any]) -> StoredRun | None:
+    row = connection.execute(query).first()
+    return None if row is None else StoredRun(*row)
+
+
+def _only(connection: Connection, query: Select[Any], run_id: int) -> StoredRun:
+    run = _first(connection, query)
+    if run is None:
         raise LookupError(f"there is no run with id {run_id}")
-    return found
+    return run
 
 
-def get_for_update(connection: Connection, run_id: int) -> RowMapping:
-    """Return a run, which nobody else changes until the commit."""
-    query = select(*RunTable.__table__.c).where(RunTable.id == run_id).with_for_update()
-    return connection.execute(query).mappings().one()
-
-
-def latest(connection: Connection) -> RowMapping | None:
-    """Return the run that was created last; one that is being imported is none yet."""
-    query = (
-        select(*RunTable.__table__.c)
-        .where(RunTable.state != "importing")
-        .order_by(RunTable.id.desc())
-        .limit(1)
-    )
-    return connection.execute(query).mappings().first()
-
-
-def create(connection: Connection, values: Mapping[str, Any]) -> int:
+def create(connection: Connection, run: NewRun) -> int:
     """Store a run and return its id."""
-    statement = insert(RunTable).values(**values).returning(RunTable.id)
+    statement = insert(RunTable).values(**asdict(run)).returning(RunTable.id)
     return int(connection.execute(statement).scalar_one())
-
-
-def save_vocabulary(connection: Connection, digest: str, texts: Sequence[str]) -> int:
-    """Store a tokenizer's tokens, unless they are stored, and return the vocabulary's id."""
-    found = connection.scalar(select(VocabularyTable.id).where(VocabularyTable.digest == digest))
-    if found is not None:
-        return int(found)
-    values = {"digest": digest, "n_tokens": len(texts)}
-    statement = insert(VocabularyTable).values(values).returning(VocabularyTable.id)
-    vocabulary_id = int(connection.execute(statement).scalar_one())
-    rows = ((vocabulary_id, token, value) for token, value in enumerate(texts))
-    upsert(connection, table(TokenTable), ("vocabulary_id", "token", "text"), rows)
-    return vocabulary_id
-
-
-def save_corpus(
-    connection: Connection, values: Mapping[str, Any], excerpts: Iterable[tuple[str, int, bytes]]
-) -> int:
-    """Store excerpts (document, position, tokens), unless they are stored; return the corpus id."""
-    found = connection.scalar(select(CorpusTable.id).where(CorpusTable.digest == values["digest"]))
-    if found is not None:
-        return int(found)
-    statement = insert(CorpusTable).values(**values).returning(CorpusTable.id)
-    corpus_id = int(connection.execute(statement).scalar_one())
-    rows = ((corpus_id, number, *excerpt) for number, excerpt in enumerate(excerpts))
-    upsert(connection, table(ExcerptTable), EXCERPT_COLUMNS, rows)
-    return corpus_id
 
 
 def save_plan(
@@ -102,28 +121,27 @@ def save_plan(
     run_id: int,
     *,
     neurons: Iterable[tuple[int, int, bool]],
-    shards: Iterable[Sequence[Any]],
+    shards: Iterable[PlannedShard],
     totals: Iterable[tuple[str, int, int]],
 ) -> None:
     """Store what a run is made of: its neurons, its shards, and what each stage adds up to.
 
-    Neurons are (layer, neuron, is_ablated), shards (stage, step, layer, start, stop, weight,
-    state), totals (stage, layer, total).
+    Neurons are (layer, neuron, is_ablated), totals (stage, layer, total).
     """
     columns = ("run_id", "layer", "neuron", "is_ablated")
-    upsert(connection, table(NeuronTable), columns, ((run_id, *neuron) for neuron in neurons))
-    rows = [dict(zip(SHARD_COLUMNS, (run_id, *shard), strict=True)) for shard in shards]
+    upsert(connection, table_of(NeuronTable), columns, ((run_id, *neuron) for neuron in neurons))
+    rows = [{"run_id": run_id, **shard._asdict()} for shard in shards]
     connection.execute(insert(ShardTable), rows)
     upsert(
         connection,
-        table(ProgressTable),
+        table_of(ProgressTable),
         ("run_id", "stage", "layer", "total"),
         ((run_id, *total) for total in totals),
     )
 
 
 def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
-    """Pause a running run. The first reason stands. Return whether it was running."""
+    """Pause a running run; return whether it was running. One that is paused keeps its reason."""
     statement = (
         update(RunTable)
         .where(RunTable.id == run_id, RunTable.state == "running")
@@ -133,7 +151,7 @@ def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
 
 
 def cancel(connection: Connection, run_id: int) -> bool:
-    """End a run for good. Return whether it was not over yet."""
+    """Cancel a run that is running or paused; return whether it was."""
     statement = (
         update(RunTable)
         .where(RunTable.id == run_id, RunTable.state.in_(("running", "paused")))
@@ -148,7 +166,7 @@ def is_running(connection: Connection, run_id: int) -> bool:
 
 
 def resume(connection: Connection, run_id: int) -> None:
-    """Let a run go on."""
+    """Mark a run as running."""
     connection.execute(
         update(RunTable)
         .where(RunTable.id == run_id)
@@ -166,7 +184,7 @@ def finish(connection: Connection, run_id: int) -> None:
 
 
 def update_limits(connection: Connection, run_id: int, config: Mapping[str, Any]) -> None:
-    """Take over a configuration that differs in what may change: limits, prices, timeouts."""
+    """Replace the configuration by one that differs only in limits, prices or timeouts."""
     connection.execute(update(RunTable).where(RunTable.id == run_id).values(config=config))
 
 
@@ -210,53 +228,9 @@ def layers_of(connection: Connection, run_id: int) -> list[int]:
     return list(connection.scalars(query))
 
 
-def excerpts_between(
-    connection: Connection, corpus_id: int, start: int, stop: int
-) -> Sequence[Row[int, bytes]]:
-    """Return (excerpt, tokens as int32 bytes) of a range of excerpts, in order."""
-    query = (
-        select(ExcerptTable.excerpt, ExcerptTable.tokens)
-        .where(ExcerptTable.corpus_id == corpus_id)
-        .where(ExcerptTable.excerpt >= start, ExcerptTable.excerpt < stop)
-        .order_by(ExcerptTable.excerpt)
-    )
-    return connection.execute(query).all()
-
-
-def excerpts_named(
-    connection: Connection, corpus_id: int, numbers: Sequence[int]
-) -> dict[int, bytes]:
-    """Return the tokens, as int32 bytes, of these excerpts."""
-    query = select(ExcerptTable.excerpt, ExcerptTable.tokens).where(
-        ExcerptTable.corpus_id == corpus_id, ExcerptTable.excerpt == func.any(list(numbers))
-    )
-    return {number: tokens for number, tokens in connection.execute(query)}
-
-
-def corpus(connection: Connection, corpus_id: int) -> RowMapping:
-    """Return a corpus."""
-    query = select(*CorpusTable.__table__.c).where(CorpusTable.id == corpus_id)
-    return connection.execute(query).mappings().one()
-
-
-def token_texts(connection: Connection, vocabulary_id: int) -> list[str]:
-    """Return the text of every token of a vocabulary, by token."""
-    query = (
-        select(TokenTable.text)
-        .where(TokenTable.vocabulary_id == vocabulary_id)
-        .order_by(TokenTable.token)
-    )
-    return list(connection.scalars(query))
-
-
 def schema_version(connection: Connection) -> str | None:
     """Return the migration that the database is at; None when it was never migrated."""
     if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
-
-
-def table(model: type[Base]) -> Any:
-    """Return the table behind a mapped class, typed loosely as SQLAlchemy does."""
-    return model.__table__
+    version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return version

@@ -1,9 +1,10 @@
 """Engines and transactions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, RowMapping, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
 # Over a network a server can vanish without a word. These say how long a connection waits for it;
@@ -37,6 +38,24 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that commits at the end of the block, or rolls back if it raises."""
     with engine.begin() as connection:
         yield connection
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Open a read-only transaction that sees the database as it is now, to its end."""
+    with engine.begin() as connection:
+        isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        connection.execute(text(isolation))
+        yield connection
+
+
+def streamed(
+    connection: Connection, query: str, values: Mapping[str, Any], at_once: int = 1000
+) -> Iterator[RowMapping]:
+    """Yield the rows of a query from a cursor that the server keeps, `at_once` in each fetch."""
+    # An option of the statement: as one of the connection, it would hold for all that follow.
+    options = {"yield_per": at_once}
+    yield from connection.execute(text(query), values, execution_options=options).mappings()
 
 
 def is_away(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Who does which part of a run: claims with a lease and a fencing token.
+"""Shards: claims with a lease and a fencing token.
 
 A shard goes waiting -> ready -> queued -> leased -> done. `queued` and `leased` last until
 `lease_until` by the database's clock; a shard past it is ready again, whatever became of the
@@ -8,8 +8,9 @@ latest token only.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, text
 
 from neurogloss.stages import position_sql
 
@@ -32,11 +33,28 @@ class Claim:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExhaustedShard:
+    """A shard that was claimed too often without a result; `error` is of its last attempt."""
+
+    id: int
+    stage: str
+    attempts: int
+    error: str | None
+
+
+class QueuedShard(NamedTuple):
+    """A shard that a message is to be sent for."""
+
+    id: int
+    stage: str
+
+
 def claim(connection: Connection, shard_id: int, worker: str, lease_s: float) -> Claim | None:
-    """Take a shard that nobody works on, in a run that is running. Return None if there is none."""
-    row = connection.execute(_CLAIM, {"shard": shard_id, "worker": worker, "lease": lease_s})
-    found = row.mappings().first()
-    return None if found is None else Claim(**found)
+    """Claim a shard of a running run that no lease holds; return None if it cannot be claimed."""
+    values = {"shard": shard_id, "worker": worker, "lease": lease_s}
+    row = connection.execute(_CLAIM, values).first()
+    return None if row is None else Claim(*row)
 
 
 _CLAIM = text("""
@@ -51,7 +69,7 @@ _CLAIM = text("""
 
 
 def renew(connection: Connection, claims: Sequence[Claim], lease_s: float) -> set[int]:
-    """Prolong leases. Return the ids of the shards that are still the caller's."""
+    """Renew leases; return the ids of the shards that the caller still holds."""
     held = connection.execute(
         text("""
             UPDATE shard SET lease_until = now() + :lease * interval '1 second'
@@ -74,20 +92,20 @@ def finish(connection: Connection, held: Claim) -> bool:
 
 
 def release(connection: Connection, held: Claim) -> bool:
-    """Give a shard back untried, as when the worker is told to stop."""
+    """Give a shard back without counting the attempt, as when the worker is told to stop."""
     change = "state = 'ready', attempts = attempts - 1, lease_until = NULL, worker = NULL"
     return _leave(connection, held, change)
 
 
 def unqueue(connection: Connection, shard_id: int) -> None:
-    """Let a shard be queued anew whose message is dropped unread."""
+    """Reset a queued shard whose message was discarded."""
     change = "state = 'ready', lease_until = NULL"
     query = text(f"UPDATE shard SET {change} WHERE id = :id AND state = 'queued'")  # noqa: S608  (a constant)
     connection.execute(query, {"id": shard_id})
 
 
 def wait(connection: Connection, held: Claim) -> bool:
-    """Give a shard back until its questions, which are put into batches, are answered."""
+    """Give a shard back until its calls, which are put into batches, are answered."""
     change = "state = 'waiting', attempts = attempts - 1, lease_until = NULL, asked = true"
     return _leave(connection, held, change)
 
@@ -102,8 +120,8 @@ def _leave(connection: Connection, held: Claim, change: str, **values: str) -> b
     statement = text(
         f"UPDATE shard SET {change} WHERE id = :id AND token = :token AND state = 'leased'"  # noqa: S608  (constants of this module)
     )
-    found = connection.execute(statement, {"id": held.shard_id, "token": held.token, **values})
-    return found.rowcount == 1
+    result = connection.execute(statement, {"id": held.shard_id, "token": held.token, **values})
+    return result.rowcount == 1
 
 
 def sweep(connection: Connection, run_id: int) -> int:
@@ -119,17 +137,17 @@ def sweep(connection: Connection, run_id: int) -> int:
     ).rowcount
 
 
-def exhausted(connection: Connection, run_id: int) -> Sequence[RowMapping]:
+def exhausted(connection: Connection, run_id: int) -> list[ExhaustedShard]:
     """Return the shards that were claimed too often without a result, and lock them.
 
-    They are parked: nobody gets them until they are given up or forgiven.
+    They are parked: they are not queued again until they are given up or forgiven.
     """
     query = text("""
-        SELECT id, stage, step, layer, start, stop, attempts, error FROM shard
+        SELECT id, stage, attempts, error FROM shard
         WHERE run_id = :run AND state = 'ready' AND attempts >= :most FOR UPDATE SKIP LOCKED
     """)
-    found = connection.execute(query, {"run": run_id, "most": MAX_ATTEMPTS})
-    return found.mappings().all()
+    rows = connection.execute(query, {"run": run_id, "most": MAX_ATTEMPTS})
+    return [ExhaustedShard(*row) for row in rows]
 
 
 def open_others(connection: Connection, run_id: int) -> bool:
@@ -143,10 +161,10 @@ def open_others(connection: Connection, run_id: int) -> bool:
     return bool(connection.execute(query, values).scalar_one())
 
 
-def give_up(connection: Connection, shard: RowMapping) -> None:
+def give_up(connection: Connection, shard_id: int) -> None:
     """Finish an exhausted shard of neurons: those without a result fail, with its last error."""
-    connection.execute(_FAIL_NEURONS, dict(shard))
-    connection.execute(text("UPDATE shard SET state = 'done' WHERE id = :id"), {"id": shard["id"]})
+    connection.execute(_FAIL_NEURONS, {"id": shard_id})
+    connection.execute(text("UPDATE shard SET state = 'done' WHERE id = :id"), {"id": shard_id})
 
 
 _FAIL_NEURONS = text(f"""
@@ -174,7 +192,7 @@ _FAIL_NEURONS = text(f"""
 
 
 def forgive(connection: Connection, run_id: int) -> None:
-    """Let exhausted shards be tried again, as after a person has mended something."""
+    """Reset the attempts of ready shards, as when a run is resumed: the cause may be gone."""
     query = "UPDATE shard SET attempts = 0 WHERE run_id = :run AND state = 'ready'"
     connection.execute(text(query), {"run": run_id})
 
@@ -187,13 +205,14 @@ def queue(
     lease_s: float,
     *,
     only_asked: bool = False,
-) -> list[tuple[int, str]]:
-    """Mark up to `limit` ready shards as queued and return their (id, stage); later stages first.
+) -> list[QueuedShard]:
+    """Mark up to `limit` ready shards as queued and return them.
 
-    Later stages come first so that neurons are finished rather than begun. Two dispatchers never
-    get the same shard. With `only_asked`, shards are left that may have questions to ask in
-    batches.
+    Stages come in the order of `stages`: with the later ones first, neurons are finished rather
+    than begun. Two dispatchers never get the same shard. With `only_asked`, shards are left that
+    may have calls to put into batches.
     """
+    # SKIP LOCKED: a second dispatcher takes other shards instead of waiting for these.
     rows = connection.execute(
         text("""
             UPDATE shard SET state = 'queued', lease_until = now() + :lease * interval '1 second'
@@ -215,7 +234,7 @@ def queue(
             "most": MAX_ATTEMPTS,
         },
     )
-    return sorted((shard_id, stage) for shard_id, stage in rows)
+    return sorted(QueuedShard(*row) for row in rows)
 
 
 def count_open(connection: Connection, run_id: int) -> dict[tuple[str, str], int]:
@@ -237,7 +256,7 @@ def unfinished(connection: Connection, run_id: int) -> int:
 
 
 def leased(connection: Connection, run_id: int) -> int:
-    """Return how many shards workers are at, as far as their leases say."""
+    """Return how many shards have a lease that has not run out."""
     query = """
         SELECT count(*) FROM shard
         WHERE run_id = :run AND state = 'leased' AND lease_until > now()

@@ -1,8 +1,8 @@
 """Backups of a whole database, by Postgres's own pg_dump and pg_restore.
 
-They are of the server's version, or a later one: for embedded services those of the same wheel,
-elsewhere those on the PATH. A password goes to them in the environment, where no list of processes
-shows it.
+Both must be of the server's version, or a later one: for embedded services they are those of the
+same wheel, elsewhere those on the PATH. They get the password in the environment: a list of
+processes would show it on the command line.
 """
 
 import os
@@ -20,7 +20,7 @@ from orchestrator.environment import Environment, upgrade_schema
 from orchestrator.local.postgres import program
 
 
-def back_up(surroundings: Environment, path: Path) -> None:
+def back_up(environment: Environment, path: Path) -> None:
     """Write the database to a file, as it is at this moment. Runs may go on meanwhile.
 
     Raises:
@@ -31,7 +31,7 @@ def back_up(surroundings: Environment, path: Path) -> None:
     partial = path.with_name(f"{path.name}.partial")
     arguments = ["--format=custom", "--no-owner", "--no-privileges", f"--file={partial}"]
     try:
-        _run(surroundings, "pg_dump", arguments)
+        _run(environment, "pg_dump", arguments)
         partial.rename(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
@@ -39,26 +39,26 @@ def back_up(surroundings: Environment, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def restore(surroundings: Environment, path: Path) -> None:
+def restore_backup(environment: Environment, path: Path) -> None:
     """Fill a database that has no runs from a backup, and bring it to the schema of this code.
 
     Raises:
         InputError: There are runs, the file is no backup, or it is of a later version.
     """
-    _run(surroundings, "pg_restore", ["--list", str(path)], connects=False)
-    _empty(surroundings.settings.database_url)
+    _run(environment, "pg_restore", ["--list", str(path)], connects=False)
+    _empty(environment.settings.database_url)
     arguments = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
-    _run(surroundings, "pg_restore", [*arguments, str(path)])
-    upgrade_schema(surroundings.settings.database_url)
+    _run(environment, "pg_restore", [*arguments, str(path)])
+    upgrade_schema(environment.settings.database_url)
 
 
 def _empty(url: str) -> None:
     engine = make_engine(with_driver(url))
     with transaction(engine) as connection:
         has_schema = connection.scalar(text("SELECT to_regclass('run')")) is not None
-        if has_schema and (found := connection.scalar(text("SELECT min(name) FROM run"))):
+        if has_schema and (name := connection.scalar(text("SELECT min(name) FROM run"))):
             raise InputError(
-                f"the database has runs, {found!r} for one: a backup is restored into an empty one"
+                f"the database has runs, {name!r} for one: a backup is restored into an empty one"
             )
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
@@ -66,12 +66,12 @@ def _empty(url: str) -> None:
 
 
 def _run(
-    surroundings: Environment, name: str, arguments: Sequence[str], *, connects: bool = True
+    environment: Environment, name: str, arguments: Sequence[str], *, connects: bool = True
 ) -> None:
-    url = make_url(with_driver(surroundings.settings.database_url))
+    url = make_url(with_driver(environment.settings.database_url))
     env = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
     target = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
-    command = [_path(surroundings, name), *([f"--dbname={target}"] if connects else []), *arguments]
+    command = [_path(environment, name), *([f"--dbname={target}"] if connects else []), *arguments]
     done = subprocess.run(
         command, check=False, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
@@ -79,10 +79,10 @@ def _run(
         raise InputError(f"{name} failed: {done.stderr.strip()}")
 
 
-def _path(surroundings: Environment, name: str) -> str:
-    if surroundings.home is not None:
+def _path(environment: Environment, name: str) -> str:
+    if environment.home is not None:
         return str(program(name))
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise InputError(f"{name} is not on the PATH: install Postgres's client programs")
-    return found
+    return path

@@ -1,33 +1,36 @@
 """The dispatch loop: a stateless reconciler between Postgres and Celery.
 
-Each tick reads what is to be done, tops the queues up, and takes back what nobody works on any
-more. Kill it, or start two of them: nothing changes but the pace.
+Each tick makes shards ready again whose worker or message is gone, opens those whose predecessors
+are done, and tops the queues up. Kill it, or start two of them: nothing changes but the pace.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from celery.canvas import Signature
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
-from sqlalchemy import Connection, Engine, RowMapping
+from sqlalchemy import Connection, Engine
 
 from db import batch_requests, batches, heartbeats, progress, runs, shard_readiness, shards
 from db.session import transaction
+from db.shards import QueuedShard
 from neurogloss.config.endpoint import BatchesConfig
+from neurogloss.config.run import RunConfig
 from neurogloss.stages import STAGES
 from worker import signatures
+from worker.run import Run
 from worker.signatures import QUEUES
 
 log = logging.getLogger(__name__)
 
-AHEAD = {"gpu": 2, "api": 16}  # shards queued or leased for each worker: busy, and one waiting
+# Shards queued or leased for each worker: it is busy, and the next is there when it is done.
+AHEAD = {"gpu": 2, "api": 16}
 LATER_FIRST = STAGES[::-1]
 
 
 class BrokerAway(Exception):
-    """Redis cannot be reached; what was to be sent is sent again when its lease has run out."""
+    """Redis cannot be reached. What was not sent is queued again when its lease has run out."""
 
 
 def tick(engine: Engine, run_id: int, lease_s: float) -> str:
@@ -40,24 +43,24 @@ def tick(engine: Engine, run_id: int, lease_s: float) -> str:
     """
     with transaction(engine) as connection:
         run = runs.get(connection, run_id)
-        if run["state"] == "running":
+        if run.state == "running":
             shards.sweep(connection, run_id)
             shard_readiness.open_ready(connection, run_id)
             _park(connection, run_id)
             if shards.unfinished(connection, run_id) == 0:
                 runs.finish(connection, run_id)
                 return "done"
-        messages = _messages(connection, run, lease_s) if run["state"] == "running" else []
-        at_work = run["state"] == "paused" and shards.leased(connection, run_id) > 0
+        messages = _messages(connection, Run.of(run), lease_s) if run.state == "running" else []
+        at_work = run.state == "paused" and shards.leased(connection, run_id) > 0
     _send(messages)
-    return "running" if at_work else str(run["state"])
+    return "running" if at_work else run.state
 
 
-def _messages(connection: Connection, run: RowMapping, lease_s: float) -> list[Signature]:
-    batching = _batching(run["config"])
-    messages = _queue(connection, run["id"], lease_s, batching)
-    if _batches_are_due(connection, run["id"], batching):
-        messages.append(signatures.batches(run["id"]))
+def _messages(connection: Connection, run: Run, lease_s: float) -> list[Signature]:
+    batching = _batching(run.config)
+    messages = _queue(connection, run.id, lease_s, batching)
+    if _batches_are_due(connection, run.id, batching):
+        messages.append(signatures.batches(run.id))
     return messages
 
 
@@ -68,21 +71,21 @@ def _park(connection: Connection, run_id: int) -> None:
     once nothing else of it is left to do.
     """
     for shard in shards.exhausted(connection, run_id):
-        if shard["stage"] == "collect":
+        if shard.stage == "collect":
             if not shards.open_others(connection, run_id):
-                reason = f"collecting failed {shard['attempts']} times: {shard['error']}"
+                reason = f"collecting failed {shard.attempts} times: {shard.error}"
                 runs.pause(connection, run_id, "collect", reason)
         else:
-            shards.give_up(connection, shard)
-            progress.count_shard(connection, shard["id"])
+            shards.give_up(connection, shard.id)
+            progress.count_shard(connection, shard.id)
 
 
-def _batching(config: Mapping[str, Any]) -> dict[str, BatchesConfig]:
+def _batching(config: RunConfig) -> dict[str, BatchesConfig]:
     """Return the endpoints that are asked in batches, and how."""
     return {
-        name: BatchesConfig.model_validate(endpoint.get("batches", {}))
-        for name, endpoint in config["endpoints"].items()
-        if endpoint.get("mode") == "batch"
+        name: endpoint.batches
+        for name, endpoint in config.endpoints.items()
+        if endpoint.mode == "batch"
     }
 
 
@@ -92,7 +95,7 @@ def _batches_are_due(
     batch_requests.withdraw(connection, run_id, list(batching))
     if not batching and not batches.under_way(connection, run_id):
         return False
-    pause = min((found.poll_s for found in batching.values()), default=BatchesConfig().poll_s)
+    pause = min((limits.poll_s for limits in batching.values()), default=BatchesConfig().poll_s)
     return batches.take_turn(connection, run_id, pause)
 
 
@@ -100,15 +103,15 @@ def _queue(
     connection: Connection, run_id: int, lease_s: float, batching: Mapping[str, BatchesConfig]
 ) -> list[Signature]:
     counts = shards.count_open(connection, run_id)
-    to_send: list[tuple[int, str]] = []
-    most = max((found.max_lines for found in batching.values()), default=0)
+    queued: list[QueuedShard] = []
+    most = max((limits.max_lines for limits in batching.values()), default=0)
     enough_asked = bool(batching) and batch_requests.pending(connection, run_id, most) >= most
     for queue, ahead in AHEAD.items():
         stages = [stage for stage in LATER_FIRST if QUEUES[stage] == queue]
         under_way = sum(counts.get((s, state), 0) for s in stages for state in ("queued", "leased"))
         room = ahead * max(1, heartbeats.alive(connection, queue)) - under_way
         if room > 0:
-            to_send += shards.queue(
+            queued += shards.queue(
                 connection,
                 run_id,
                 stages,
@@ -116,7 +119,7 @@ def _queue(
                 lease_s,
                 only_asked=enough_asked and queue == "api",
             )
-    return [signatures.of_stage(stage, shard_id) for shard_id, stage in to_send]
+    return [signatures.of_stage(shard.stage, shard.id) for shard in queued]
 
 
 def _send(messages: Sequence[Signature]) -> None:

@@ -1,4 +1,4 @@
-"""Where a command finds Postgres and Redis: the ones that are set, or embedded ones of its own."""
+"""Postgres and Redis of a command: those that the environment names, or embedded ones."""
 
 import os
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from orchestrator.local.errors import ServiceError
 from orchestrator.local.services import start_services
 from worker.outages import first_line_of
 
-EMBEDDED_LEASE_S = "20"  # one machine: a worker that is not heard of is dead, not far away
+EMBEDDED_LEASE_S = "20"  # short: on one machine, a worker without a heartbeat has died
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +67,15 @@ def find_environment() -> Environment:
     return Environment(Settings.from_env(env), home)
 
 
-def open_database(surroundings: Environment) -> Engine:
+def open_database(environment: Environment) -> Engine:
     """Return an engine on a database of this code's schema; embedded ones are migrated.
 
     Raises:
         InputError: The database cannot be reached, or has another schema.
     """
-    if surroundings.home is not None:
-        upgrade_schema(surroundings.settings.database_url)
-    engine = make_engine(with_driver(surroundings.settings.database_url))
+    if environment.home is not None:
+        upgrade_schema(environment.settings.database_url)
+    engine = make_engine(with_driver(environment.settings.database_url))
     try:
         check_schema(engine)
     except OperationalError as error:
@@ -91,9 +91,9 @@ def check_schema(engine: Engine) -> None:
         InputError: It is not.
     """
     with transaction(engine) as connection:
-        found = runs.schema_version(connection)
+        version = runs.schema_version(connection)
     try:
-        migrate.check_version(found)
+        migrate.check_version(version)
     except migrate.SchemaError as error:
         raise InputError(str(error)) from error
 

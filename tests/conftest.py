@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine
 
 from db import migrate
 from orchestrator.local.services import ServiceUrls, start_services, stop_services
+from tests.support.databases import connected, copied, copy_database, url_of
 
 settings.register_profile("shared machine", deadline=None)  # a slow example is no failure
 settings.register_profile("fuzz", deadline=timedelta(seconds=20), max_examples=5000)
@@ -30,29 +31,19 @@ def services() -> Iterator[ServiceUrls]:
 @pytest.fixture(scope="session")
 def template(services: ServiceUrls) -> str:
     """A database that the migrations have just built; tests get copies of it."""
-    _execute(services, "CREATE DATABASE template_of_tests")
-    url = make_url(services.database_url).set(database="template_of_tests")
-    migrate.upgrade(url.render_as_string(hide_password=False))
+    copy_database(services, "template1", "template_of_tests")
+    migrate.upgrade(url_of(services, "template_of_tests"))
     return "template_of_tests"
 
 
 @pytest.fixture
 def database_url(services: ServiceUrls, template: str) -> Iterator[str]:
     """A migrated, empty database."""
-    _execute(services, f"CREATE DATABASE test TEMPLATE {template}")
-    yield make_url(services.database_url).set(database="test").render_as_string(False)
-    _execute(services, "DROP DATABASE test WITH (FORCE)")
+    with copied(services, template, "test") as url:
+        yield url
 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_engine(database_url)
-    yield engine
-    engine.dispose()
-
-
-def _execute(services: ServiceUrls, statement: str) -> None:
-    engine = create_engine(services.database_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+    with connected(database_url) as engine:
+        yield engine

@@ -3,20 +3,20 @@
 One background thread renews the leases and says that the process lives, by the database's clock.
 """
 
+import atexit
 import gc
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import heartbeats, runs, shards
 from db.session import is_away, make_engine, transaction
-from neurogloss.config.run import RunConfig
 from neurogloss.config.settings import Settings
 from neurogloss.errors import (
     InputError,
@@ -27,6 +27,8 @@ from neurogloss.errors import (
     Waiting,
 )
 from worker.outages import first_line_of, retry_while_db_down
+from worker.process_calls import ProcessCalls
+from worker.run import load_run
 from worker.shard import ClaimedShard, Lease, RunJob
 
 log = logging.getLogger(__name__)
@@ -37,9 +39,11 @@ OUTAGE_PAUSE_S = 1.0  # before a shard goes back that a service failed: it may f
 class _Process:
     """What the process holds; made once, by `start`."""
 
-    def __init__(self, settings: Settings, name: str, queue: str) -> None:
-        self.settings, self.name, self.queue = settings, name, queue
-        self.engine = make_engine(settings.database_url, pool_size=4)
+    def __init__(self, env: Mapping[str, str], name: str, queue: str) -> None:
+        self.settings = Settings.from_env(env)
+        self.env, self.name, self.queue = env, name, queue
+        self.calls = ProcessCalls(self.settings.redis_url, env)
+        self.engine = make_engine(self.settings.database_url, pool_size=4)
         self.stop = threading.Event()
         self.ended = threading.Event()
         self.held: dict[int, ClaimedShard] = {}
@@ -78,7 +82,9 @@ def start(name: str, queue: str) -> None:
         ValueError: A variable that it needs is not set.
     """
     global _process
-    _process = _Process(Settings.from_env(os.environ), name, queue)
+    _process = _Process(os.environ, name, queue)
+    # Not in `stop`: at exit no task can need it any more.
+    atexit.register(_process.calls.close)
     _collect_garbage_seldom()
     _process.beating.start()
 
@@ -132,18 +138,17 @@ def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
         process.held.pop(shard_id, None)
 
 
-def run_job(run_id: int, errand: Callable[[RunJob], None]) -> None:
+def run_job(run_id: int, do: Callable[[RunJob], None]) -> None:
     """Do something for a run that is no shard's work. Does nothing while the run is paused."""
     process = _process
     if process is None:
         raise RuntimeError("the worker process was not started")
     try:
         with transaction(process.engine) as connection:
-            run = runs.get(connection, run_id)
-        if process.stop.is_set() or run["state"] != "running":
+            run = load_run(connection, run_id)
+        if process.stop.is_set() or run.row.state != "running":
             return
-        config = RunConfig.model_validate(run["config"])
-        errand(RunJob(process.engine, run_id, config, process.stop))
+        do(RunJob(process.engine, run_id, run.config, process.stop, process.env))
     except RunError as error:
         _pause(process, run_id, error)
     except SQLAlchemyError as error:
@@ -180,9 +185,8 @@ def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
         claim = shards.claim(connection, shard_id, process.name, lease_s)
         if claim is None:
             return None
-        run = runs.get(connection, claim.run_id)
-    config = RunConfig.model_validate(run["config"])
-    return ClaimedShard(process.engine, claim, run, config, lease)
+        run = load_run(connection, claim.run_id)
+    return ClaimedShard(process.engine, claim, run.row, run.config, lease, process.calls)
 
 
 def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None:

@@ -2,56 +2,78 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Engine, RowMapping
+from sqlalchemy import Connection, Engine
 
 from db import progress, shards
+from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import LeaseLost
+from neurogloss.llm.endpoint import Endpoint
+from worker.process_calls import ProcessCalls
 
 
 @dataclass(frozen=True, slots=True)
 class RunJob:
-    """What is done for a run as a whole."""
+    """What a task needs to do something for a run as a whole.
+
+    Attributes:
+        stop: Set when the process is told to stop.
+        env: Environment variables, for the keys of endpoints.
+    """
 
     engine: Engine
     run_id: int
     config: RunConfig
-    stop: threading.Event  # set when the process is told to stop
+    stop: threading.Event
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Return an endpoint of the run, with its key.
+
+        Raises:
+            BadCredentials: The variable that should hold the key is not set, or holds no key.
+        """
+        return Endpoint.from_config(name, self.config.endpoints[name], self.env)
 
 
 class Lease:
-    """How long a worker may take a shard for its own.
+    """The time for which a worker has the right to a shard.
 
-    Counted by a clock that nobody can set, from before the database was asked: so it ends no later
-    than what the database knows, also for a process that was frozen meanwhile.
+    Counted by the monotonic clock, from before the database was asked. So it ends no later than the
+    lease in the database, also in a process that was frozen meanwhile.
     """
 
     def __init__(self, process_stop: threading.Event, until: float) -> None:
         self._process_stop, self._until = process_stop, until
 
     def renew(self, until: float) -> None:
-        """Let the lease end at this moment of `time.monotonic`."""
+        """Set the end of the lease, in seconds of `time.monotonic`."""
         self._until = until
 
     def has_ended(self) -> bool:
-        """Return whether the shard may be another's by now, or the process is told to stop."""
+        """Return whether another worker may have the shard, or the process is told to stop."""
         return self._process_stop.is_set() or time.monotonic() >= self._until
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedShard:
-    """A shard that this process has claimed, with what its stage needs to do it."""
+    """A shard that this process has claimed, with all that its stage needs.
+
+    Attributes:
+        calls: Makes its calls; the default makes none online.
+    """
 
     engine: Engine
     claim: shards.Claim
-    run: RowMapping
+    run: StoredRun
     config: RunConfig
     lease: Lease
+    calls: ProcessCalls = field(default_factory=ProcessCalls)
 
     @property
     def neuron_range(self) -> tuple[int, int, int, int]:
@@ -60,7 +82,7 @@ class ClaimedShard:
 
     @contextmanager
     def committing(self) -> Iterator[Connection]:
-        """Open the transaction in which the results are stored, counted, and the shard finished.
+        """Open the transaction that stores and counts the results and finishes the shard.
 
         Raises:
             LeaseLost: Another worker has the shard; nothing is stored.

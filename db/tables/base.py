@@ -3,7 +3,17 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import REAL, DateTime, Double, ForeignKey, Integer, LargeBinary, MetaData, Text
+from sqlalchemy import (
+    REAL,
+    DateTime,
+    Double,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -27,6 +37,13 @@ class Base(DeclarativeBase):
         list[int]: ARRAY(Integer),
         list[float]: ARRAY(REAL),
     }
+
+
+def table_of(model: type[Base]) -> Table:
+    """Return the table that a class declares."""
+    table = model.__table__
+    assert isinstance(table, Table)  # a mapped class may declare a join instead; ours do not
+    return table
 
 
 def run_key() -> Mapped[int]:

@@ -1,4 +1,4 @@
-"""Storing answers in batches, off the event loop, as they arrive."""
+"""Storing answers in batches, in threads, as they arrive."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from neurogloss.llm.calls import Answer, Ledger
 log = logging.getLogger(__name__)
 
 BATCH = 256
-BATCH_WAIT_S = 0.005
+BATCH_WAIT_S = 0.005  # answers that arrive within it share a statement
 
 Entry = tuple[Ledger, Answer, asyncio.Future[None]]
 
@@ -23,13 +23,14 @@ class AnswerWriter:
         self._writing: asyncio.Task[None] | None = None
 
     async def store(self, ledger: Ledger, answer: Answer) -> None:
-        """Return when the answer is stored; it is, even if the caller is cancelled meanwhile.
+        """Return when the answer is stored. It is stored even if the caller is cancelled meanwhile.
 
         Raises:
-            Exception: Whatever the ledger raises.
+            Exception: Any that the ledger raises.
         """
         stored = asyncio.get_running_loop().create_future()
         self._queue.put_nowait((ledger, answer, stored))
+        # The task ends when the queue is empty, so that no loop runs while nothing is called.
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._run())
         await stored
@@ -43,6 +44,7 @@ class AnswerWriter:
     async def _run(self) -> None:
         while not self._queue.empty():
             await asyncio.sleep(BATCH_WAIT_S)
+            # By the ledger, because each run has its own.
             batches: dict[int, list[Entry]] = defaultdict(list)
             for _ in range(min(BATCH, self._queue.qsize())):
                 entry = self._queue.get_nowait()
@@ -53,16 +55,16 @@ class AnswerWriter:
 
 async def _write(batch: list[Entry]) -> None:
     ledger = batch[0][0]
-    failed: Exception | None = None
+    failure: Exception | None = None
     try:
         await asyncio.to_thread(ledger.save, [answer for _, answer, _ in batch])
-    except Exception as error:  # whatever it is, it belongs to those who wait, if they still do
+    except Exception as error:  # of any kind: it is raised where the answers are awaited
         log.exception("%d answers that were paid for are not stored", len(batch))
-        failed = error
+        failure = error
     for *_, stored in batch:
-        if stored.done():  # whoever waited is gone
+        if stored.done():  # the caller was cancelled
             continue
-        if failed is not None:
-            stored.set_exception(failed)
+        if failure is not None:
+            stored.set_exception(failure)
         else:
             stored.set_result(None)

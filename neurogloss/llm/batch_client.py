@@ -10,24 +10,24 @@ from pydantic import BaseModel, ValidationError
 
 from neurogloss.errors import ServiceUnavailable
 from neurogloss.llm.endpoint import Endpoint
-from neurogloss.llm.responses import check
+from neurogloss.llm.responses import raise_for_error
 
 MARK = "neurogloss_batch"
-"""Where a batch's metadata holds our name for it."""
-WINDOW = "24h"
+"""Key in a batch's metadata that holds our mark, by which it is found again after a crash."""
+WINDOW = "24h"  # in which a batch is to be done; OpenAI offers no other
 _TIMEOUT = httpx.Timeout(120.0, connect=10.0)
-_PAGE = 100
+_PAGE = 100  # the most that OpenAI lists at once
 T = TypeVar("T", bound=BaseModel)
 
 
 class BatchClient:
-    """Uploads, creates, looks up and downloads. Nothing is tried twice: the caller comes again.
+    """Uploads, creates, looks up and downloads. Nothing is retried: the caller comes back anyway.
 
-    All methods raise what `neurogloss.llm.responses.check` does, and ServiceUnavailable where there
-    was no reply.
+    All methods raise what `neurogloss.llm.responses.raise_for_error` does, and ServiceUnavailable
+    where there was no response.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, transport: httpx.BaseTransport | None = None) -> None:
         key = endpoint.api_key
         self._key = key
         self._http = httpx.Client(
@@ -35,6 +35,7 @@ class BatchClient:
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=_TIMEOUT,
             follow_redirects=False,
+            transport=transport,
         )
 
     def close(self) -> None:
@@ -42,7 +43,7 @@ class BatchClient:
         self._http.close()
 
     def upload(self, name: str, path: str, bodies: Iterable[tuple[bytes, bytes]]) -> str:
-        """Upload a file of questions, given as (identity, body), and return its id."""
+        """Upload a file of calls, given as (identity, body), and return its id."""
         with tempfile.TemporaryFile() as file:
             for identity, body in bodies:
                 file.write(request_line(identity, path, body))
@@ -51,13 +52,13 @@ class BatchClient:
 
     def create(self, path: str, file_id: str, mark: str) -> str:
         """Create a batch under our mark and return its id."""
-        asked = {
+        batch = {
             "input_file_id": file_id,
             "endpoint": f"/v1{path}",
             "completion_window": WINDOW,
             "metadata": {MARK: mark},
         }
-        return self._id_of("batches", json=asked)
+        return self._id_of("batches", json=batch)
 
     def find(self, mark: str) -> str | None:
         """Return the id of the batch that has our mark, if it was created."""
@@ -72,26 +73,27 @@ class BatchClient:
             after = {"after": page.data[-1].id}
 
     def get(self, batch_id: str) -> dict[str, Any]:
-        """Return what the API says of a batch, as far as it is asked here."""
+        """Return the state of a batch: the fields of `_State`."""
         return self._read(_State, self._send("GET", f"batches/{batch_id}")).model_dump()
 
     def cancel(self, batch_id: str) -> None:
-        """Ask for the end of a batch, which takes the API a while."""
+        """Cancel a batch. It takes the API minutes until its state is `cancelled`."""
         self._send("POST", f"batches/{batch_id}/cancel")
 
     @contextmanager
     def download(self, file_id: str) -> Iterator[IO[bytes]]:
-        """Yield a file, whole on disk: it may be larger than memory."""
+        """Yield a temporary copy of a file, which may be larger than memory."""
         with tempfile.TemporaryFile() as file:
             try:
                 with self._http.stream("GET", f"files/{file_id}/content") as response:
                     if not response.is_success:
+                        # A streamed response has no content until it is read.
                         response.read()
-                        check(response, self._key)
+                        raise_for_error(response, self._key)
                     for chunk in response.iter_bytes():
                         file.write(chunk)
             except httpx.RequestError as error:
-                raise _no_reply(error) from error
+                raise _unanswered(error) from error
             file.seek(0)
             yield file
 
@@ -100,30 +102,30 @@ class BatchClient:
         self._send("DELETE", f"files/{file_id}")
 
     def _id_of(self, path: str, **content: Any) -> str:
-        return self._read(_Named, self._send("POST", path, **content)).id
+        return self._read(_Object, self._send("POST", path, **content)).id
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **content)
         except httpx.RequestError as error:
-            raise _no_reply(error) from error
-        check(response, self._key)
+            raise _unanswered(error) from error
+        raise_for_error(response, self._key)
         return response
 
-    def _read(self, form: type[T], response: httpx.Response) -> T:
+    def _read(self, model: type[T], response: httpx.Response) -> T:
         try:
-            return form.model_validate_json(response.content)
+            return model.model_validate_json(response.content)
         except ValidationError as error:
-            raise ServiceUnavailable("the reply is cut off, or not what was asked") from error
+            raise ServiceUnavailable("the response is cut off, or of another form") from error
 
 
-class _Named(BaseModel):
+class _Object(BaseModel):
     id: str
     metadata: dict[str, Any] | None = None
 
 
 class _Page(BaseModel):
-    data: list[_Named]
+    data: list[_Object]
     has_more: bool = False
 
 
@@ -147,12 +149,12 @@ class _State(BaseModel):
     cancelled_at: float | None = None
 
 
-def _no_reply(error: httpx.RequestError) -> ServiceUnavailable:
+def _unanswered(error: httpx.RequestError) -> ServiceUnavailable:
     return ServiceUnavailable(f"no answer from the endpoint: {str(error) or type(error).__name__}")
 
 
 def request_line(identity: bytes, path: str, body: bytes) -> bytes:
-    """Return a line of an input file. The body goes in as it is, which keeps its order of keys."""
+    """Return a line of an input file. The body is not parsed, so its keys stay in their order."""
     custom_id = identity.hex().encode()
     head = b'{"custom_id":"%b","method":"POST","url":"/v1%b","body":' % (custom_id, path.encode())
     return head + body + b"}\n"

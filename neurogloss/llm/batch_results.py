@@ -8,40 +8,43 @@ import httpx
 import orjson
 
 from neurogloss.errors import RequestRejected, RunError, TransientError
-from neurogloss.llm.responses import Completion, UnsupportedParameter, check, read_completion
+from neurogloss.llm.responses import (
+    Completion,
+    UnsupportedParameter,
+    raise_for_error,
+    read_completion,
+)
 
-PRICE_FACTOR = 0.5
-"""What a batch costs of the price of its questions."""
 _NOT_TRIED = ("batch_expired", "batch_cancelled")
 
-Outcome = Completion | RequestRejected | RunError | TransientError | UnsupportedParameter | None
+BatchOutcome = Completion | RequestRejected | RunError | TransientError | UnsupportedParameter
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a line says of a question: `response` is empty where it was not answered."""
+    """A line about one call: `response` is empty where the call was not answered."""
 
     identity: bytes
     response: dict[str, Any]
     error: dict[str, Any]
     request_id: str | None
 
-    def outcome(self, asked: Mapping[str, Any], secret: str | None) -> Outcome:
-        """Return the answer, or the error that it stands for; None if it was not tried.
+    def outcome(self, request: Mapping[str, Any], secret: str | None) -> BatchOutcome | None:
+        """Return the completion, or the error that the line stands for; None if it was not tried.
 
         Args:
-            asked: The body of the question.
-            secret: The key, which is taken out of what errors say.
+            request: The body of the call.
+            secret: The key, which is removed from messages.
         """
         if self.response:
-            return _outcome(self.response, asked, secret)
+            return _read_response(self.response, request, secret)
         if self.error.get("code") in _NOT_TRIED:
             return None
         return TransientError(str(self.error.get("message"))[:300])
 
 
 def read_result(line: bytes) -> Result | None:
-    """Return what a line says; None if it is no result of ours."""
+    """Read one line; return None if it is no result of one of our calls."""
     try:
         row = _object(orjson.loads(line))
         identity = bytes.fromhex(row["custom_id"])
@@ -56,13 +59,16 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _outcome(response: dict[str, Any], asked: Mapping[str, Any], secret: str | None) -> Outcome:
+def _read_response(
+    response: dict[str, Any], request: Mapping[str, Any], secret: str | None
+) -> BatchOutcome:
     content = orjson.dumps(response.get("body"))
     status = response.get("status_code")
-    # Some lines of a batch that ended well have the status 0: nobody knows what happened.
+    # Some lines of a batch that ended well have the status 0, of which the API gives no reason:
+    # they count as server errors.
     status = status if isinstance(status, int) and 100 <= status <= 599 else 500
     try:
-        check(httpx.Response(status, content=content), secret)
-        return read_completion(content, asked)
+        raise_for_error(httpx.Response(status, content=content), secret)
+        return read_completion(content, request)
     except (RequestRejected, RunError, TransientError, UnsupportedParameter) as error:
         return error

@@ -1,4 +1,4 @@
-"""Many calls at once, each stored before anyone reads it, none asked twice.
+"""Many calls at once, each answer stored before anyone reads it, no call made twice.
 
 One event loop in a thread of the process serves the shards of all tasks, over one HTTP transport
 and one connection to Redis.
@@ -10,21 +10,20 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import aiohttp
 from httpx_aiohttp import AiohttpTransport
 from redis.asyncio import Redis
 
-from neurogloss.errors import RowError
 from neurogloss.llm.answer_writer import AnswerWriter
-from neurogloss.llm.call_session import CallSession, RunContext
-from neurogloss.llm.calls import Answer, Call
+from neurogloss.llm.call_session import CallSession, SharedByProcess
+from neurogloss.llm.calls import Call, CallOutcome
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.limiter import Limiter
 from neurogloss.llm.model_client import ModelClient
 from neurogloss.llm.redis_limits import RedisLimits
-from neurogloss.llm.sender import Outcome
+from neurogloss.llm.run_context import RunContext
+from neurogloss.llm.single_flight import SingleFlight
 
 REDIS_TIMEOUT_S = 10.0
 _KEEP_ALIVE_S = 30.0
@@ -35,7 +34,7 @@ def _never() -> bool:
 
 
 class CallEngine:
-    """Asks endpoints, for all tasks of a process. Safe to use from several threads.
+    """Makes calls, for all tasks of a process. Safe to use from several threads.
 
     Args:
         redis_url: Where limits are shared, as Celery writes it.
@@ -46,8 +45,7 @@ class CallEngine:
         self._redis_url = redis_url.replace("redis+socket://", "unix://", 1)
         self._longest_wait_s = longest_wait_s
         self._process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._channels: dict[tuple[str, str], ModelClient] = {}
-        self._asked: dict[bytes, Outcome] = {}
+        self._clients: dict[tuple[str, str], ModelClient] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="calls")
         self._thread.start()
@@ -57,18 +55,18 @@ class CallEngine:
         self,
         endpoint: Endpoint,
         calls: Sequence[Call],
-        account: RunContext,
+        context: RunContext,
         should_stop: Callable[[], bool] = _never,
-    ) -> list[Answer | RowError]:
+    ) -> list[CallOutcome]:
         """Return the answer to each call, or why that row fails, in the order of the calls.
 
         Args:
-            endpoint: Its limits are taken over, also where it was asked under others before.
-            calls: Of one model. Asked once each, however often they occur and whoever else asks
-                them in this process, unless the ledger has the answer.
-            account: The run that asks and pays.
-            should_stop: Once it returns true, nothing more is sent; what is in flight is stored
-                if it comes soon.
+            endpoint: Its limits replace those under which its account was called before.
+            calls: Of one model. Each is made once, however often it occurs and whichever other
+                shards of this process need it, and not at all if the ledger has its answer.
+            context: Of the run that pays.
+            should_stop: Once it returns true, nothing more is sent. What is in flight then is
+                stored if its answer comes soon.
 
         Raises:
             RunError: The whole run is affected. It is paused, and what was in flight is stored.
@@ -77,10 +75,10 @@ class CallEngine:
         if not calls:
             return []
         identities = [call.identity(endpoint.base_url) for call in calls]
-        questions = dict(zip(identities, calls, strict=True))
-        work = self._run(endpoint, questions, account, should_stop)
-        found = asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        return [found[identity] for identity in identities]
+        distinct = dict(zip(identities, calls, strict=True))
+        session = self._run_session(endpoint, distinct, context, should_stop)
+        outcomes = asyncio.run_coroutine_threadsafe(session, self._loop).result()
+        return [outcomes[identity] for identity in identities]
 
     def close(self) -> None:
         """Close the connections and end the thread."""
@@ -89,6 +87,7 @@ class CallEngine:
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        # Threads of the executor may still be in the ledger; the loop must outlive them.
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
@@ -97,40 +96,44 @@ class CallEngine:
         self._http = _transport()
         self._redis = Redis.from_url(self._redis_url, socket_timeout=REDIS_TIMEOUT_S)
         self._writer = AnswerWriter()
+        self._shared = SharedByProcess(
+            self._client, SingleFlight(), self._writer, self._longest_wait_s
+        )
 
     async def _close(self) -> None:
-        for channel in self._channels.values():
-            await channel.limiter.close()
+        for client in self._clients.values():
+            await client.limiter.close()
         await self._writer.close()
         await self._http.aclose()
         await self._redis.aclose()
         await asyncio.sleep(0.05)  # transports close a turn of the loop after their connections
 
-    async def _run(
+    async def _run_session(
         self,
         endpoint: Endpoint,
-        questions: dict[bytes, Call],
-        account: RunContext,
+        calls: dict[bytes, Call],
+        context: RunContext,
         should_stop: Callable[[], bool],
-    ) -> dict[bytes, Answer | RowError]:
-        account.budget.renew()
-        model = next(iter(questions.values())).model
-        reach = partial(self._channel, model)
-        asking = CallSession(
-            endpoint, reach, account, self._writer, self._asked, self._longest_wait_s, should_stop
-        )
-        return await asking.run(questions)
+    ) -> dict[bytes, CallOutcome]:
+        # The budget may have been changed since the last shard.
+        context.budget.renew()
+        model = next(iter(calls.values())).model
+        session = CallSession(endpoint, model, context, self._shared, should_stop)
+        return await session.run(calls)
 
-    def _channel(self, model: str, endpoint: Endpoint) -> ModelClient:
-        """Return the channel to a model, within the limits that the endpoint has by now."""
+    def _client(self, endpoint: Endpoint, model: str) -> ModelClient:
+        """Return the client of a model, within the limits that the endpoint has by now.
+
+        A client that takes the place of another keeps its limiter, with the queue of all shards.
+        """
         key = (endpoint.account, model)
-        found = self._channels.get(key)
-        if found is None or found.endpoint != endpoint:
-            shared = RedisLimits(self._redis, endpoint, model, self._process)
-            limiter = found.limiter if found else Limiter(shared)
-            limiter.shared = shared
-            self._channels[key] = ModelClient(self._http, endpoint, limiter)
-        return self._channels[key]
+        client = self._clients.get(key)
+        if client is None or client.endpoint != endpoint:
+            limits = RedisLimits(self._redis, endpoint, model, self._process)
+            limiter = client.limiter if client else Limiter(limits)
+            limiter.shared = limits
+            self._clients[key] = ModelClient(self._http, endpoint, limiter)
+        return self._clients[key]
 
 
 def _transport() -> AiohttpTransport:

@@ -1,5 +1,6 @@
-"""What is asked of a language model, and what comes back."""
+"""Calls to a language model, their answers, and the ledger that keeps the answers."""
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -9,15 +10,19 @@ from typing import Any, Protocol
 
 import orjson
 
-CHARACTERS_PER_TOKEN = 4  # of English; tiktoken would need a download at start
+from neurogloss.errors import Refused, RowError, Truncated
+
+# For English. An exact count needs the tokenizer of each model, which is a download at start.
+CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
 class Call:
-    """One question.
+    """One request to a model.
 
-    `sample` asks the same body once more, after a person's `retry`; `again` does so by itself,
-    where the first answer could not be read.
+    Two numbers tell repetitions of one body apart: `sample` counts how often a person asked for
+    another answer by `retry`; `again` is 1 for the one repetition that follows an answer which
+    could not be parsed.
     """
 
     purpose: str
@@ -33,30 +38,40 @@ class Call:
         return orjson.dumps(self.body)
 
     def identity(self, base_url: str) -> bytes:
-        """Return the hash of everything that can change the answer."""
+        """Return the SHA-256 of everything that can change the answer."""
         place = f"{base_url.rstrip('/')}\n{self.path}\n{self.sample}\n{self.again}\n"
         return hashlib.sha256(place.encode() + self.content).digest()
 
     @cached_property
     def prompt_tokens(self) -> int:
-        """An estimate from the length of the texts, as the limits of hosted APIs use too."""
+        """Tokens of the prompt, estimated from its characters, as hosted APIs do for limits."""
         messages, prompt = self.body.get("messages"), self.body.get("prompt")
         texts = [message["content"] for message in messages] if messages else [prompt or ""]
         return math.ceil(sum(map(len, texts)) / CHARACTERS_PER_TOKEN)
 
     @property
     def max_completion_tokens(self) -> int:
-        """What the answer may be long at most."""
+        """The token limit of the answer; 0 if the body sets none."""
         return int(self.body.get("max_completion_tokens") or self.body.get("max_tokens") or 0)
+
+    def with_double_limit(self) -> "Call":
+        """Return the call that is sent after an answer was cut off: twice the token limit."""
+        name = "max_completion_tokens" if "max_completion_tokens" in self.body else "max_tokens"
+        body = {**self.body, name: 2 * self.max_completion_tokens}
+        return dataclasses.replace(self, body=body)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One answer, as it is stored.
 
-    `distributions` is what is kept of its log probabilities. `usd` is what an answer of use cost,
-    `wasted_usd` what was paid for anything else. `reused` says that the answer was stored before it
-    was asked for.
+    Attributes:
+        identity: Of the call.
+        distributions: What is kept of its log probabilities, see `neurons.distributions`.
+        usd: Its price, if it is of use.
+        wasted_usd: Paid for failed attempts, and for the answer itself if it is of no use.
+        attempts: Requests that were sent for it; those that met a rate limit do not count.
+        reused: It was in the ledger before the call was made.
     """
 
     identity: bytes
@@ -77,12 +92,25 @@ class Answer:
     request_id: str | None
     reused: bool = False
 
+    def outcome(self) -> "CallOutcome":
+        """Return the answer itself, or why all of it is unusable: refused, or cut off."""
+        if self.refusal or self.finish_reason == "content_filter":
+            reason = self.refusal or "stopped by a content filter"
+            return Refused(reason[:300], self.attempts, self.request_id)
+        if self.finish_reason == "length":
+            reason = f"cut off after {self.completion_tokens} tokens"
+            return Truncated(reason, self.attempts, self.request_id)
+        return self
+
+
+CallOutcome = Answer | RowError
+
 
 class Ledger(Protocol):
-    """Where answers are kept. Called from threads."""
+    """Stores answers. Its methods are called from threads."""
 
     def find(self, identities: Sequence[bytes]) -> dict[bytes, Answer]:
         """Return the answers that are stored."""
 
     def save(self, answers: Sequence[Answer]) -> None:
-        """Store answers; they are committed when it returns."""
+        """Store answers; they are committed when this returns."""

@@ -1,7 +1,7 @@
 """Waiting for a turn: one queue for each model of an endpoint, first come, first served.
 
-What the queue may let go is agreed with all other processes in one exchange for all calls that
-wait, no more often than every few milliseconds, so that it costs next to nothing a call.
+How many calls may leave the queue is agreed with the other processes, in one exchange for all calls
+that wait, at most every few milliseconds: so limits cost next to nothing for each call.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 COLLECT_S = 0.005  # calls that come within it share an exchange
 SHORTEST_WAIT_S = 0.02
-LONGEST_WAIT_S = 0.25  # half a bucket: what others give back is not overslept
-STILL_HERE_S = 2.0  # how often a process says that its calls are still in flight
-GIVE_UP_S = 300.0
+LONGEST_WAIT_S = 0.25  # half a bucket: tokens that other processes give back are not missed
+STILL_HERE_S = 2.0  # how often a process reports that its calls are still in flight
+GIVE_UP_S = 300.0  # without Redis
 KEEPS_TURNS_S = 1.0  # how long calls may follow each other without an exchange
 
 
@@ -36,13 +36,13 @@ class Limiter:
         self._change = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._away_since: float | None = None
-        self._keeps_turns_until = 0.0  # as the last exchange said, unless there is news since
+        self._keeps_turns_until = 0.0  # by the last exchange; 0 after anything that it must know
 
-    async def take(self, tokens: int, *, first: bool = False) -> None:
-        """Wait until a call of so many tokens may be sent; whoever took must `leave`.
+    async def acquire(self, tokens: int, *, first: bool = False) -> None:
+        """Wait until a call may be sent. After it, `release` must be called.
 
         Args:
-            tokens: Of its prompt, and at most of its answer.
+            tokens: Of its prompt, and the most that its answer may have.
             first: Whether to go before all others, as a call that was sent before.
 
         Raises:
@@ -56,18 +56,20 @@ class Limiter:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # its turn came in the same moment
-                self.leave(unused=tokens)
+            # Its turn may have come in the same moment, and must not be lost.
+            if turn.done() and not turn.cancelled():
+                self.release(unused=tokens)
             raise
 
-    def leave(
+    def release(
         self, *, unused: int = 0, answered: int = 0, failed: int = 0, refused: int = 0
     ) -> None:
-        """End a call that was taken, and say how. `unused` tokens go back.
+        """End a call that was acquired, and report how it ended. `unused` tokens go back.
 
-        Its turn goes to the next call at once, where the number of calls is all that is limited.
+        Where only the number of calls is limited, the next call begins at once.
         """
         self._in_flight -= 1
+        # After a fault the shared limit may shrink: the next call waits for an exchange.
         if failed or refused:
             self._keeps_turns_until = 0.0
         if time.monotonic() < self._keeps_turns_until:
@@ -79,29 +81,29 @@ class Limiter:
         self._change.set()
 
     def refund(self, tokens: int) -> None:
-        """Give back tokens that were taken and not used, or take more if negative."""
+        """Give back tokens that were acquired and not used; if negative, count more as used."""
         self._report.refund += tokens
 
     def block(self, seconds: float) -> None:
-        """Let nobody send anything for so long, in any process."""
+        """Stop sending for so long, in all processes."""
         self._report.blocked_s = max(self._report.blocked_s, seconds)
         self._keeps_turns_until = 0.0
         self._change.set()
 
     def lower(self, ceilings: dict[str, float]) -> None:
-        """Take over the limits that the server names, a second, where they are lower."""
+        """Take over limits per second that the server named, where they are lower."""
         self._report.ceilings |= ceilings
         self._keeps_turns_until = 0.0
 
     async def close(self) -> None:
-        """Stop; nobody waits any more."""
+        """Stop the exchanges. No call waits any more."""
         if self._pump is not None:
             self._pump.cancel()
             with suppress(asyncio.CancelledError):
                 await self._pump
 
     async def _run(self) -> None:
-        """Exchange while there is something to say; the last time that nothing is left."""
+        """Exchange while calls wait or are in flight, and once after the last one has ended."""
         while True:
             self._change.clear()
             grant = await self._exchange()
@@ -110,12 +112,13 @@ class Limiter:
             await self._rest(grant)
 
     async def _rest(self, grant: Grant) -> None:
-        """Sleep until another exchange may change something."""
+        """Sleep until another exchange could grant a call or has something to report."""
         if not self._queue or grant.wait_s is None:
             longest = LONGEST_WAIT_S if self._queue else STILL_HERE_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(longest):
                     await self._change.wait()
+            # The calls of a shard arrive, and end, within milliseconds of each other.
             await asyncio.sleep(COLLECT_S)
         else:
             await asyncio.sleep(min(max(grant.wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S))
@@ -123,34 +126,40 @@ class Limiter:
     async def _exchange(self) -> Grant:
         while self._queue and self._queue[0][1].cancelled():
             self._queue.popleft()
-        asked = list(islice(self._queue, MOST_AT_ONCE))
+        first = list(islice(self._queue, MOST_AT_ONCE))
         report, self._report = self._report, Report()
         try:
-            needs = [tokens for tokens, _ in asked]
+            needs = [tokens for tokens, _ in first]
             grant = await self.shared.exchange(report, needs, len(self._queue), self._in_flight)
         except (RedisError, OSError) as error:
             self._report.add(report)
             return self._without_redis(error)
         self._away_since = None
+        # What was reported during the exchange is not in the grant yet.
         has_news = self._report.failed or self._report.refused or self._report.blocked_s
         if grant.keeps_turns and not has_news and not self._report.ceilings:
             self._keeps_turns_until = time.monotonic() + KEEPS_TURNS_S
         else:
             self._keeps_turns_until = 0.0
-        for tokens, turn in asked[: grant.calls]:
-            if turn.done() and not turn.cancelled():  # it was given the turn of another meanwhile
-                self._begin_next()
-                continue
-            self._queue.remove((tokens, turn))
-            self._in_flight += 1
-            if turn.cancelled():
-                self.leave(unused=tokens)
-            else:
-                turn.set_result(None)
+        for tokens, turn in first[: grant.calls]:
+            self._begin(tokens, turn)
         return grant
 
+    def _begin(self, tokens: int, turn: asyncio.Future[None]) -> None:
+        """Let a granted call begin, or the next one, if it took the turn of another meanwhile."""
+        if turn.done() and not turn.cancelled():
+            self._begin_next()
+            return
+        # Near the front: others may have gone before it by `first` during the exchange.
+        self._queue.remove((tokens, turn))
+        self._in_flight += 1
+        if turn.cancelled():
+            self.release(unused=tokens)
+        else:
+            turn.set_result(None)
+
     def _begin_next(self) -> None:
-        """Let the first call that waits begin, without tokens of its own."""
+        """Let the first call that waits begin, for which no tokens were granted."""
         while self._queue:
             _, turn = self._queue.popleft()
             if not turn.done():
@@ -159,9 +168,9 @@ class Limiter:
                 return
 
     def _without_redis(self, error: Exception) -> Grant:
-        """Wait on, or give up when Redis was away too long."""
+        """Grant nothing; if Redis was away too long, raise the error in all calls that wait."""
         if self._away_since is None:
-            log.warning("limits cannot be read, waiting: %s", error)
+            log.warning("Redis is away, calls wait for their limits: %s", error)
             self._away_since = time.monotonic()
         if time.monotonic() - self._away_since > GIVE_UP_S:
             while self._queue:

@@ -1,4 +1,4 @@
-"""One model of an endpoint: sending a request, and what is learnt from its replies."""
+"""One model of an endpoint: sending a request, and keeping what its replies tell of the model."""
 
 import math
 import time
@@ -14,16 +14,16 @@ from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.limiter import Limiter
 from neurogloss.llm.parameter_support import ParameterSupport
-from neurogloss.llm.responses import Completion, UnsupportedParameter, check
+from neurogloss.llm.responses import Completion, UnsupportedParameter, raise_for_error
 
 CONNECT_TIMEOUT_S = 10.0
-CALLS_IN_VAIN = 10  # in a row, each to its last attempt: then the endpoint is away
+UNANSWERED_CALLS = 10  # in a row, each after its last attempt: then the endpoint is unreachable
 _CEILINGS_EVERY_S = 5.0
-_LEARNING_RATE = 0.05
+_LEARNING_RATE = 0.05  # of the token estimate: it follows some twenty calls
 
 
 class ModelClient:
-    """Shared by all runs of a process that ask this model. Belongs to an event loop."""
+    """Shared by all runs of a process that call this model. Belongs to an event loop."""
 
     def __init__(
         self, http: httpx.AsyncBaseTransport, endpoint: Endpoint, limiter: Limiter
@@ -36,43 +36,44 @@ class ModelClient:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
         timeout = httpx.Timeout(endpoint.timeout_s, connect=CONNECT_TIMEOUT_S)
         self._extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
-        self._dialect = ParameterSupport()
+        self._support = ParameterSupport()
         self._tokens_per_estimate = 1.0
-        self._in_vain = 0
+        self._unanswered = 0
         self._ceilings_until = 0.0
 
-    def prompt_tokens(self, call: Call) -> int:
-        """Return an estimate that has learnt from the model's own counts."""
+    def estimate_prompt_tokens(self, call: Call) -> int:
+        """Return the tokens of a prompt, by the ratio of earlier estimates to the model's usage."""
         return math.ceil(call.prompt_tokens * self._tokens_per_estimate)
 
-    def learn(self, call: Call, reading: Completion) -> None:
-        """Take over what an answer says about the endpoint and its tokenizer."""
-        self._in_vain = 0
-        if reading.prompt_tokens and call.prompt_tokens:
-            found = max(1.0, reading.prompt_tokens / call.prompt_tokens)
-            self._tokens_per_estimate += _LEARNING_RATE * (found - self._tokens_per_estimate)
+    def record_usage(self, call: Call, completion: Completion) -> None:
+        """Note that the endpoint has answered, and how many tokens the prompt really had."""
+        self._unanswered = 0
+        if completion.prompt_tokens and call.prompt_tokens:
+            # Never below 1: an estimate that is too low runs into the limits of the server.
+            ratio = max(1.0, completion.prompt_tokens / call.prompt_tokens)
+            self._tokens_per_estimate += _LEARNING_RATE * (ratio - self._tokens_per_estimate)
 
-    def in_vain(self, reason: str, attempts: int) -> RowError | EndpointUnreachable:
-        """Return what follows from a call that got no answer to its last attempt."""
-        self._in_vain += 1
-        if self._in_vain >= CALLS_IN_VAIN:
+    def record_no_answer(self, reason: str, attempts: int) -> RowError | EndpointUnreachable:
+        """Note that a call got no answer at its last attempt, and return the error to raise."""
+        self._unanswered += 1
+        if self._unanswered >= UNANSWERED_CALLS:
             return EndpointUnreachable(f"{self.endpoint.name}: {reason}")
         return Unavailable(reason, attempts)
 
     async def post(self, call: Call) -> tuple[httpx.Response, Mapping[str, Any]]:
-        """Send once; return the reply to a success, and the body that was sent.
+        """Send a call; return the response, which is a success, and the body that was sent.
 
-        Parameters that the model turns out not to take are left out, as far as they may be.
+        Parameters that the model turns out not to support are left out, if the call can do without.
 
         Raises:
-            WorkerError: As `check` says, or ServiceUnavailable where there was no reply.
+            NeuroglossError: As `raise_for_error` says, or ServiceUnavailable without a response.
         """
         while True:
-            body = self._dialect.adapt(call.body) if self._dialect.refused else call.body
+            body = self._support.adapt(call.body) if self._support.refused else call.body
             try:
                 return await self._send(call, body), body
             except UnsupportedParameter as error:
-                self._dialect.learn(error, body, call.model)
+                self._support.record_refusal(error, body, call.model)
 
     async def _send(self, call: Call, body: Mapping[str, Any]) -> httpx.Response:
         request = httpx.Request(
@@ -85,11 +86,12 @@ class ModelClient:
         try:
             response = await self._http.handle_async_request(request)
             await response.aread()
-        except (httpx.RequestError, aiohttp.ClientError, OSError) as error:  # not all are renamed
+        # The transport turns most errors of aiohttp and of sockets into httpx's, but not all.
+        except (httpx.RequestError, aiohttp.ClientError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise ServiceUnavailable(f"no answer from the endpoint: {reason}") from error
         self._read_ceilings(response.headers)
-        check(response, self.endpoint.api_key)
+        raise_for_error(response, self.endpoint.api_key)
         return response
 
     def _url(self, path: str) -> httpx.URL:
@@ -98,10 +100,10 @@ class ModelClient:
         return self._urls[path]
 
     def _read_ceilings(self, headers: httpx.Headers) -> None:
-        """Tell the limiter now and then what the server says of its limits, which is a minute."""
+        """Tell the limiter, every few seconds, the limits per minute that the server names."""
         now = time.monotonic()
         if now < self._ceilings_until:
             return
         self._ceilings_until = now + _CEILINGS_EVERY_S
-        named = {k: headers.get(f"x-ratelimit-limit-{k}", "") for k in ("requests", "tokens")}
-        self.limiter.lower({k: int(v) / 60 for k, v in named.items() if v.isdecimal() and int(v)})
+        limits = {k: headers.get(f"x-ratelimit-limit-{k}", "") for k in ("requests", "tokens")}
+        self.limiter.lower({k: int(v) / 60 for k, v in limits.items() if v.isdecimal() and int(v)})

@@ -1,4 +1,4 @@
-"""What a model does not take of a request, learnt from its refusals.
+"""The request parameters that a model does not support, as its refusals tell.
 
 Reasoning models want `max_completion_tokens` and no `temperature`. Small servers know no strict
 schemas, but some take one with `json_object`.
@@ -20,13 +20,13 @@ _DISPENSABLE = {"temperature", "top_p", "response_format", "seed"}
 
 
 class ParameterSupport:
-    """The parameters that one model takes, as far as it is known."""
+    """The parameters of one model. `refused` are those that it is known not to support."""
 
     def __init__(self) -> None:
         self.refused: set[str] = set()
 
     def adapt(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the body as the model takes it."""
+        """Return a body without the refused parameters, or with what takes their place."""
         return {
             _RENAMED.get(name, name) if name in self.refused else name: self._value(name, value)
             for name, value in body.items()
@@ -39,7 +39,9 @@ class ParameterSupport:
             return {"type": "json_object", "schema": value["json_schema"]["schema"]}
         return value
 
-    def learn(self, error: UnsupportedParameter, sent: Mapping[str, Any], model: str) -> None:
+    def record_refusal(
+        self, error: UnsupportedParameter, sent: Mapping[str, Any], model: str
+    ) -> None:
         """Note a parameter that a model refused, so that the call can be sent again without it.
 
         Args:
@@ -52,12 +54,14 @@ class ParameterSupport:
             RequestRejected: The call was sent without it.
         """
         refused = error.parameter
+        # It was left out already: sending the same body again would be refused for ever.
         if refused not in sent:
             raise RequestRejected(error.reason) from error
         if refused not in _DISPENSABLE | _RENAMED.keys():
             raise UnsuitableModel(f"{model} does not take {refused}: {error}") from error
+        # A schema is refused in two steps: first its strict form, then any response_format.
         if refused == "response_format" and sent[refused]["type"] == _STRICT:
             refused = _STRICT
         if refused not in self.refused:
-            log.warning("%s is asked without %s: %s", model, refused, error)
+            log.warning("%s is called without %s: %s", model, refused, error)
         self.refused.add(refused)

@@ -1,16 +1,17 @@
-"""What an endpoint's model can do, found out by asking: a few small calls before a run begins.
+"""What a model of an endpoint can do: found out by a few small calls before a run begins.
 
-Every kind of simulator asks its real question about a short text, and its own parser reads the
-answer. `auto` then takes the first of these that works:
+Every kind of simulator makes its real call about a short text, and its own parser reads the answer.
+`auto` then takes the first of these that works:
 
 1. `echo_logprobs`, if the log probabilities of a prompt show all eleven numbers: the paper's
-   method, and the cheapest, for it generates one token a record. Servers of one's own offer it.
-2. `json`, where hosted chat models end: under a strict schema no answer can be misaligned.
+   method, and the cheapest, because it generates one token for each record. Servers of one's own
+   offer it.
+2. `json`, for hosted chat models: under a strict schema no answer can be misaligned.
 
 `chat_logprobs` costs the tokens of `json`, and the expected value over eleven numbers tells more
 than the likeliest one. But its answers are some 300 KB instead of 1 KB, thirty times the work for a
-worker, and what is kept of them doubles the dataset: it is for who asks for it by name.
-`token_by_token` is never chosen: it makes a call for every token.
+worker, and what is kept of them doubles the dataset: it is used only where a configuration names
+it. `token_by_token` is never chosen: it makes a call for every token.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurogloss.errors import (
-    Malformed,
     RequestRejected,
     RowError,
     Truncated,
@@ -31,23 +31,28 @@ from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.single_calls import SingleCalls
 from neurogloss.neurons.records import MAX_NORMALIZED
 from neurogloss.neurons.simulation import Simulation
-from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 
 AUTO_ORDER = ("echo_logprobs", "json")
 KINDS = (*AUTO_ORDER, "chat_logprobs", "token_by_token")
 _TOP_LOGPROBS = (20, 15, MAX_NORMALIZED + 1)  # the most that any server gives, down to the least
-_LEAST_COVERED = 0.01  # of the probability: less, and the model does not see the task
+_LEAST_COVERED = 0.01  # of the probability: with less, the model does not see the task
 _TEXTS = (
     (" From", " the", " Rhine", " it", " is", " 10", " miles", "\n"),
     (" Boats", " on", " the", " Danube", " carry", " grain", ",", " mostly"),
-)  # the second is for when the first meets a refusal or the like
+)  # the second is tried where the first is refused or its answer is malformed
 _EXPLANATION = "names of rivers"
+PURPOSE = "probe"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Whether one way of asking works. `covered` is the mean probability of all numbers."""
+    """Whether one kind of call works.
+
+    Attributes:
+        covered: The mean probability of all numbers together, from 0 to 1.
+        numbers: How many of the numbers 0 to 10 are ever among the likely tokens.
+    """
 
     name: str
     works: bool
@@ -60,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What was found about a model. `refused` are parameters that it does not take."""
+    """What was found about a model. `refused` are parameters that it does not support."""
 
     findings: tuple[Finding, ...]
     refused: tuple[str, ...]
@@ -73,11 +78,11 @@ class Probe:
             UnsuitableModel: Nothing works.
         """
         reasons: list[str] = []
-        for found in self.findings:
-            lack = _lack(found)
-            if found.name in AUTO_ORDER and lack is None:
-                return _choice(found, "; ".join([f"it works ({found.detail})", *reasons]))
-            reasons.append(f"not {found.name}: {lack}")
+        for finding in self.findings:
+            lack = _lack(finding)
+            if finding.name in AUTO_ORDER and lack is None:
+                return _choice(finding, "; ".join([f"it works ({finding.detail})", *reasons]))
+            reasons.append(f"not {finding.name}: {lack}")
         raise UnsuitableModel("no simulator works with this model: " + "; ".join(reasons))
 
 
@@ -87,78 +92,79 @@ def probe(endpoint: Endpoint, model: str, kinds: Sequence[str] = KINDS) -> Probe
     Raises:
         RunError: The endpoint is not there, or refuses the key or the model.
     """
-    with SingleCalls(endpoint, model) as calls:
+    with SingleCalls(endpoint, model, PURPOSE) as calls:
         findings, unknown = [], []
         for kind in kinds:
             try:
                 findings.append(_try(calls, kind))
-            except UnknownModel as error:  # some models have one of the two paths
+            except UnknownModel as error:  # some models have only one of the two paths
                 findings.append(Finding(kind, False, error.reason))
                 unknown.append(error)
+        # If no path knows the model, it is the model that is unknown.
         if len(unknown) == len(findings):
             raise unknown[-1]
         return Probe(tuple(findings), calls.refused, tuple(calls.answers))
 
 
 def probe_kind(endpoint: Endpoint, model: str, kind: str) -> tuple[SimulatorChoice, Probe]:
-    """Return how a model is to be asked as one kind of simulator, or as `auto` finds best.
+    """Return the choice of a simulator, of one kind or the best by `auto`, and its probe.
 
     Raises:
-        RunError: It cannot be.
+        RunError: The model does not work as such a simulator.
     """
-    found = probe(endpoint, model, AUTO_ORDER if kind == "auto" else (kind,))
+    probed = probe(endpoint, model, AUTO_ORDER if kind == "auto" else (kind,))
     if kind == "auto":
-        return found.choice(), found
-    (finding,) = found.findings
+        return probed.choice(), probed
+    (finding,) = probed.findings
     if not finding.works:
         raise UnsuitableModel(f"{model} does not work as simulator {kind}: {finding.detail}")
-    return _choice(finding, f"configured; it works ({finding.detail})"), found
+    return _choice(finding, f"configured; it works ({finding.detail})"), probed
 
 
 def probe_chat(endpoint: Endpoint, model: str) -> Probe:
-    """Find out whether a model answers in a chat, as the explainer asks.
+    """Find out whether a model answers chat completions, which explainers make.
 
     Raises:
         RunError: It does not.
     """
     message = {"role": "user", "content": "Name a river, in one word."}
     body = {"messages": [message], "max_tokens": 60, "temperature": 1.0, "top_p": 1.0}
-    with SingleCalls(endpoint, model) as calls:
+    with SingleCalls(endpoint, model, PURPOSE) as calls:
         try:
-            calls.ask(SimulatorRequest(CHAT, body))
+            calls.ask(body)
         except Truncated:
-            pass  # it speaks
+            pass  # a long answer is an answer
         except RowError as error:
             raise UnsuitableModel(f"{model} does not answer in a chat: {error.reason}") from error
         return Probe((Finding("chat", True, "it answers"),), calls.refused, tuple(calls.answers))
 
 
-def _choice(found: Finding, reason: str) -> SimulatorChoice:
-    top = found.top_logprobs or 0
-    return SimulatorChoice(found.name, top, found.prompt_logprobs, reason)
+def _choice(finding: Finding, reason: str) -> SimulatorChoice:
+    top = finding.top_logprobs or 0
+    return SimulatorChoice(finding.name, top, finding.prompt_logprobs, reason)
 
 
-def _lack(found: Finding) -> str | None:
-    """Return why a kind is not to be chosen by itself, None if it may be."""
-    if not found.works:
-        return found.detail
-    if found.covered is not None and found.covered < _LEAST_COVERED:
+def _lack(finding: Finding) -> str | None:
+    """Return why `auto` must not choose a kind; None if it may."""
+    if not finding.works:
+        return finding.detail
+    if finding.covered is not None and finding.covered < _LEAST_COVERED:
         least = f"{_LEAST_COVERED:.0%}"
-        return f"numbers have {found.covered:.1%} of the probability, less than {least}"
-    if found.numbers is not None and found.numbers <= MAX_NORMALIZED:
-        return f"only {found.numbers} of the numbers 0 to 10 are ever among the likely tokens"
+        return f"numbers have {finding.covered:.1%} of the probability, less than {least}"
+    if finding.numbers is not None and finding.numbers <= MAX_NORMALIZED:
+        return f"only {finding.numbers} of the numbers 0 to 10 are ever among the likely tokens"
     return None
 
 
 def _try(calls: SingleCalls, kind: str) -> Finding:
-    """Ask in each form of a kind until one works; return what came of that or of the last."""
+    """Try each form of a kind until one works; return the finding of that one or of the last."""
     detail = ""
     for forms in _forms(kind):
         for choice in forms:
             try:
-                return _ask_as(calls, choice)
-            except (RequestRejected, UnsuitableModel) as error:  # fewer alternatives may do
-                detail = error.reason
+                return _try_choice(calls, choice)
+            except (RequestRejected, UnsuitableModel) as error:
+                detail = error.reason  # fewer alternatives may be allowed
             except RowError as error:
                 detail = error.reason
                 break
@@ -166,37 +172,32 @@ def _try(calls: SingleCalls, kind: str) -> Finding:
 
 
 def _forms(kind: str) -> list[list[SimulatorChoice]]:
+    """Return the forms of a kind; each is a list of choices with fewer and fewer alternatives."""
     if kind == "json":
         return [[SimulatorChoice(kind)]]
-    ways = (False, True) if kind == "echo_logprobs" else (False,)
-    return [[SimulatorChoice(kind, top, way) for top in _TOP_LOGPROBS] for way in ways]
+    in_vllm_way = (False, True) if kind == "echo_logprobs" else (False,)
+    return [[SimulatorChoice(kind, top, vllm) for top in _TOP_LOGPROBS] for vllm in in_vllm_way]
 
 
-def _ask_as(calls: SingleCalls, choice: SimulatorChoice) -> Finding:
-    """Simulate a short text; another one, if what came for the first cannot be used.
+def _try_choice(calls: SingleCalls, choice: SimulatorChoice) -> Finding:
+    """Simulate a short text, and another one if the answer to the first is of no use.
 
     Raises:
         RowError: It does not work.
-        UnsuitableModel: The model does not take a parameter.
+        UnsuitableModel: The model does not support a parameter.
     """
     try:
         simulation = _simulate(calls, choice, _TEXTS[0])
     except RequestRejected:
-        raise
+        raise  # another text would be rejected too
     except RowError:
         simulation = _simulate(calls, choice, _TEXTS[1])
     return _finding(choice, simulation)
 
 
 def _simulate(calls: SingleCalls, choice: SimulatorChoice, text: Sequence[str]) -> Simulation:
-    simulator = simulator_of(choice)
-    tokens = text[:1] if choice.kind == "token_by_token" else text
-    answers = [calls.ask(question) for question in simulator.ask(_EXPLANATION, [tokens])]
-    replies = [ModelReply(answer.text, answer.distributions) for answer in answers]
-    (simulation,) = simulator.read(_EXPLANATION, [tokens], replies)
-    if isinstance(simulation, Malformed):
-        raise simulation
-    return simulation
+    tokens = text[:1] if choice.kind == "token_by_token" else text  # one call for each token
+    return calls.simulate(simulator_of(choice), _EXPLANATION, tokens)
 
 
 def _finding(choice: SimulatorChoice, simulation: Simulation) -> Finding:
@@ -204,8 +205,9 @@ def _finding(choice: SimulatorChoice, simulation: Simulation) -> Finding:
         return Finding(choice.kind, True, "its answer can be read")
     weights = simulation.distribution.astype(np.float64)
     covered, numbers = float(weights.sum(axis=1).mean()), int((weights > 0).any(axis=0).sum())
-    way = "prompt_logprobs" if choice.prompt_logprobs else "logprobs"
-    detail = f"{way} = {choice.top_logprobs}, {covered:.1%} of the probability on {numbers} numbers"
+    parameter = "prompt_logprobs" if choice.prompt_logprobs else "logprobs"
+    covers = f"{covered:.1%} of the probability on {numbers} numbers"
+    detail = f"{parameter} = {choice.top_logprobs}, {covers}"
     return Finding(
         choice.kind, True, detail, choice.top_logprobs, choice.prompt_logprobs, covered, numbers
     )

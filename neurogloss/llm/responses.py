@@ -1,4 +1,4 @@
-"""Reading what an OpenAI-compatible API answers, and what its errors mean."""
+"""Reading the responses of an OpenAI-compatible API, and classifying its errors."""
 
 import math
 import re
@@ -22,11 +22,9 @@ from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.token_logprobs import chat_places, prompt_places
 
-MAX_WAIT_S = 120.0  # a daily limit may ask for hours: better look again
+MAX_WAIT_S = 120.0  # a daily limit may ask for hours, and be raised meanwhile
 _MOST_TOKENS = 2**31 - 1  # that the database holds
 _NO_CREDIT = ("insufficient_quota", "exceeded your current quota", "billing_hard_limit")
-
-
 _PARAMETERS = (
     "max_tokens",
     "temperature",
@@ -58,22 +56,28 @@ class UnsupportedParameter(NeuroglossError):
         return self.reason
 
 
-def check(response: httpx.Response, secret: str | None) -> None:
-    """Return for a success, raise what an error means otherwise.
+def raise_for_error(response: httpx.Response, secret: str | None) -> None:
+    """Raise the error that a response reports; return if it is a success.
+
+    Args:
+        response: Read to its end.
+        secret: The key, which is removed from messages.
 
     Raises:
         RateLimited: With the wait that the server asks for.
-        ServiceUnavailable: Trying again may help.
-        RequestRejected: It would not.
-        RunError: It would not for any call.
-        UnsupportedParameter: It might, without the parameter.
+        ServiceUnavailable: The same request may succeed later.
+        RequestRejected: The same request would be rejected again.
+        RunError: Every request of the run would fail alike.
+        UnsupportedParameter: The request may succeed without the parameter.
     """
     if response.is_success:
         return
     status, reason = response.status_code, _reason(response, secret)
     shown = f"the endpoint answered {status}: {reason}"
+    # OpenAI reports an empty account as a rate limit, which waiting would not lift.
     if status == 402 or (status == 429 and any(word in reason for word in _NO_CREDIT)):
         raise NoCredit(shown)
+    # Before the key is blamed: some servers answer 403 to a parameter.
     parameter = _unsupported(response) if status in _OF_PARAMETERS else None
     if parameter is not None:
         raise UnsupportedParameter(parameter, shown)
@@ -89,7 +93,7 @@ def check(response: httpx.Response, secret: str | None) -> None:
 
 
 def _reason(response: httpx.Response, secret: str | None) -> str:
-    """Return the server's message and code; a key that it repeats is taken out."""
+    """Return the server's message and code. Some servers repeat the key: it is replaced."""
     try:
         error = orjson.loads(response.content)["error"]
         text = f"{error.get('message')} ({error.get('code') or error.get('type')})"
@@ -104,24 +108,27 @@ def _unsupported(response: httpx.Response) -> str | None:
     if not _UNSUPPORTED.search(text):
         return None
     try:
-        named = orjson.loads(response.content)["error"]["param"]
+        # OpenAI names it; "response_format.json_schema" stands for "response_format".
+        parameter = orjson.loads(response.content)["error"]["param"]
     except (ValueError, KeyError, TypeError):
-        named = None
-    if isinstance(named, str) and named.split(".")[0] in _PARAMETERS:
-        return named.split(".")[0]
+        parameter = None
+    if isinstance(parameter, str) and parameter.split(".")[0] in _PARAMETERS:
+        return parameter.split(".")[0]
+    # The message names the parameter to use instead.
     if "max_completion_tokens" in text:
         return "max_tokens"
-    found = _NAMED.search(text)
-    return found[1] if found else None
+    match = _NAMED.search(text)
+    return match[1] if match else None
 
 
 def retry_after(headers: httpx.Headers) -> float:
     """Return the seconds to wait: `Retry-After`, else the longest `x-ratelimit-reset-*`, else 1."""
-    found = [_seconds(headers.get(name, "")) for name in ("retry-after-ms", "retry-after")]
-    if found[0] is not None:
-        return min(MAX_WAIT_S, found[0] / 1000)
-    if found[1] is not None:
-        return min(MAX_WAIT_S, found[1])
+    milliseconds = _seconds(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return min(MAX_WAIT_S, milliseconds / 1000)
+    seconds = _seconds(headers.get("retry-after", ""))
+    if seconds is not None:
+        return min(MAX_WAIT_S, seconds)
     resets = [_seconds(headers.get(f"x-ratelimit-reset-{k}", "")) for k in ("requests", "tokens")]
     return min(MAX_WAIT_S, max([r for r in resets if r is not None], default=1.0))
 
@@ -145,10 +152,11 @@ def _seconds(text: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a completion says, as far as it is stored.
+    """The parts of a completion that are stored.
 
-    `text` is what was generated, without an echo of the prompt. `distributions` is what is kept of
-    its log probabilities, packed; None where there are none.
+    Attributes:
+        text: Generated text, without an echo of the prompt.
+        distributions: What is kept of its log probabilities, packed; None where there are none.
     """
 
     text: str
@@ -174,7 +182,7 @@ class Completion:
     ) -> Answer:
         """Return the answer to a call, at the prices of its endpoint times `price_factor`.
 
-        What is cut off is of no use: what it cost adds to `wasted_usd`.
+        An answer that was cut off is of no use: its price adds to `wasted_usd`.
         """
         usage = (self.prompt_tokens, self.cached_tokens, self.completion_tokens)
         usd = price_factor * endpoint.price(model).cost(*usage)
@@ -199,63 +207,65 @@ class Completion:
         )
 
 
-def read_completion(content: bytes, asked: Mapping[str, Any] | None = None) -> Completion:
+def read_completion(content: bytes, request: Mapping[str, Any] | None = None) -> Completion:
     """Read the first choice and the usage of a successful completion, of a chat or of a prompt.
 
     Args:
-        content: The response.
-        asked: The body of the request. A prompt in it may be echoed, and an answer of one token
-            that was limited to one is whole: its `finish_reason` reads `stop`.
+        content: The body of the response.
+        request: The body of the request. A prompt in it may be echoed, and an answer of one token
+            that was limited to one is complete: its `finish_reason` becomes `stop`.
 
     Raises:
         ServiceUnavailable: The body is cut off, or is no completion.
     """
-    asked = asked or {}
+    request = request or {}
     try:
         body = orjson.loads(content)
         choice = body["choices"][0]
-        text, refusal, places = (_of_prompt if "prompt" in asked else _of_chat)(choice, body, asked)
+        read_choice = _read_prompt_choice if "prompt" in request else _read_chat_choice
+        text, refusal, distributions = read_choice(choice, body, request)
         return Completion(
             text=_storable(text) or "",
-            finish_reason=_finish_reason(choice, asked),
+            finish_reason=_finish_reason(choice, request),
             refusal=_storable(refusal),
             **_usage(body.get("usage") or {}),
-            distributions=places,
+            distributions=distributions,
         )
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise ServiceUnavailable(f"the answer is no completion: {content[:80]!r}") from error
 
 
-Said = tuple[str | None, str | None, bytes | None]  # text, refusal, places
+Choice = tuple[str | None, str | None, bytes | None]  # text, refusal, distributions
 
 
-def _of_chat(choice: Mapping[str, Any], body: object, asked: object) -> Said:
+def _read_chat_choice(choice: Mapping[str, Any], body: object, request: object) -> Choice:
     message = choice["message"]
     text = message.get("content") or ""
-    listed = (choice.get("logprobs") or {}).get("content")
-    places = None if listed is None else chat_places(listed, text)
-    return text, message.get("refusal"), places
+    logprobs = (choice.get("logprobs") or {}).get("content")
+    distributions = None if logprobs is None else chat_places(logprobs, text)
+    return text, message.get("refusal"), distributions
 
 
-def _of_prompt(
-    choice: Mapping[str, Any], body: Mapping[str, Any], asked: Mapping[str, Any]
-) -> Said:
-    prompt = asked["prompt"]
-    text = choice["text"].removeprefix(prompt) if asked.get("echo") else choice["text"]
+def _read_prompt_choice(
+    choice: Mapping[str, Any], body: Mapping[str, Any], request: Mapping[str, Any]
+) -> Choice:
+    prompt = request["prompt"]
+    text = choice["text"].removeprefix(prompt) if request.get("echo") else choice["text"]
     return text, None, prompt_places(choice, body, prompt)
 
 
-def _finish_reason(choice: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
+def _finish_reason(choice: Mapping[str, Any], request: Mapping[str, Any]) -> str | None:
     reason = _storable(choice.get("finish_reason"))
-    limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
+    # A prompt with echo is answered by one token, or none, and always "cut off" there.
+    limit = request.get("max_completion_tokens", request.get("max_tokens"))
     return "stop" if reason == "length" and limit in (0, 1) else reason
 
 
 def _storable(text: object) -> str | None:
-    """Return a text as the database takes it, without NUL.
+    """Return a text without NUL, which the database does not take.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not a text.
     """
     if text is None:
         return None

@@ -1,7 +1,10 @@
-"""One call after another, for what is asked before a run: no limits, no ledger, no event loop."""
+"""One call after another, with retries: for a probe, a script or a notebook.
+
+No limits, no ledger, no event loop. `neurogloss.llm.call_engine` is for many calls at once.
+"""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import httpx
@@ -15,36 +18,51 @@ from tenacity import (
 
 from neurogloss.errors import (
     EndpointUnreachable,
+    Malformed,
     RateLimited,
-    Refused,
+    RowError,
     ServiceUnavailable,
     TransientError,
-    Truncated,
     Unavailable,
 )
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.parameter_support import ParameterSupport
-from neurogloss.llm.responses import Completion, UnsupportedParameter, check, read_completion
-from neurogloss.neurons.simulators.base import SimulatorRequest
+from neurogloss.llm.responses import (
+    Completion,
+    UnsupportedParameter,
+    raise_for_error,
+    read_completion,
+)
+from neurogloss.neurons.simulation import Simulation
+from neurogloss.neurons.simulators.base import CHAT, ModelReply, Simulator
 
-ATTEMPTS = 4
+ATTEMPTS = 4  # fewer than a run makes: somebody waits for the outcome
 TIMEOUT_S = 60.0
 _LONGEST_WAIT_S = 20.0
 
 
 class SingleCalls:
-    """Asks one model, and keeps what it answered."""
+    """Calls one model. `answers` are all that it gave, in their order.
 
-    def __init__(self, endpoint: Endpoint, model: str) -> None:
-        self._endpoint, self._model = endpoint, model
-        self._dialect = ParameterSupport()
+    All methods that call raise RowError where there is no answer to this call, and RunError where
+    there would be none to any.
+
+    Args:
+        endpoint: Its limits are not kept: calls follow each other.
+        model: Its name at the endpoint.
+        purpose: What the answers are for, as it is stored with them.
+    """
+
+    def __init__(self, endpoint: Endpoint, model: str, purpose: str = "single") -> None:
+        self._endpoint, self._model, self._purpose = endpoint, model, purpose
+        self._support = ParameterSupport()
         self._http = httpx.Client(
             base_url=endpoint.base_url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {},
             timeout=httpx.Timeout(min(TIMEOUT_S, endpoint.timeout_s), connect=10.0),
         )
-        self._replied = False
+        self._has_responded = False
         self.answers: list[Answer] = []
 
     def __enter__(self) -> Self:
@@ -55,18 +73,30 @@ class SingleCalls:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """Return the parameters that the model does not take."""
-        return tuple(sorted(self._dialect.refused))
+        """Return the parameters that the model does not support, as far as calls had them."""
+        return tuple(sorted(self._support.refused))
 
-    def ask(self, question: SimulatorRequest) -> Answer:
-        """Return a whole answer.
+    def simulate(self, simulator: Simulator, explanation: str, tokens: Sequence[str]) -> Simulation:
+        """Return what a neuron would do on the tokens of one text, if its explanation were true.
 
         Raises:
-            RowError: There is none to this question.
-            RunError: There is none to any.
+            RowError: There is no answer, or it is Malformed.
         """
-        body = {"model": self._model, **question.body}
-        call = Call(purpose="probe", model=self._model, body=body, path=question.path)
+        answers = [self.ask(r.body, r.path) for r in simulator.ask(explanation, [tokens])]
+        replies = [ModelReply(answer.text, answer.distributions) for answer in answers]
+        (simulation,) = simulator.read(explanation, [tokens], replies)
+        if isinstance(simulation, Malformed):
+            raise simulation
+        return simulation
+
+    def ask(self, body: Mapping[str, Any], path: str = CHAT) -> Answer:
+        """Return a complete answer to a request.
+
+        Args:
+            body: Of the request, without the model.
+            path: Under the endpoint's address.
+        """
+        call = Call(self._purpose, self._model, {"model": self._model, **body}, path)
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
             wait=_wait,
@@ -75,27 +105,34 @@ class SingleCalls:
         )
         started = time.monotonic()
         try:
-            reading, request_id = retrying(self._send, call)
+            completion, request_id = retrying(self._send, call)
         except TransientError as error:
-            if self._replied:  # some servers say 500 to what they cannot do
+            # Some servers answer 500 to what they cannot do: then the endpoint is there.
+            if self._has_responded:
                 raise Unavailable(str(error), ATTEMPTS) from error
             raise EndpointUnreachable(f"{self._endpoint.name}: {error}") from error
-        attempts = retrying.statistics["attempt_number"]
-        answer = self._answer(call, reading, request_id, attempts, time.monotonic() - started)
+        answer = completion.answer(
+            identity=call.identity(self._endpoint.base_url),
+            purpose=call.purpose,
+            endpoint=self._endpoint,
+            model=call.model,
+            attempts=retrying.statistics["attempt_number"],
+            latency_ms=round(1000 * (time.monotonic() - started)),
+            request_id=request_id,
+        )
         self.answers.append(answer)
-        if answer.refusal or answer.finish_reason == "content_filter":
-            raise Refused(answer.refusal or "stopped by a content filter")
-        if answer.finish_reason == "length":
-            raise Truncated(f"cut off after {answer.completion_tokens} tokens")
-        return answer
+        outcome = answer.outcome()
+        if isinstance(outcome, RowError):
+            raise outcome
+        return outcome
 
     def _send(self, call: Call) -> tuple[Completion, str | None]:
         while True:
-            body = self._dialect.adapt(call.body)
+            body = self._support.adapt(call.body)
             try:
                 response = self._post(call.path, body)
             except UnsupportedParameter as error:
-                self._dialect.learn(error, body, call.model)
+                self._support.record_refusal(error, body, call.model)
                 continue
             return read_completion(response.content, body), response.headers.get("x-request-id")
 
@@ -105,25 +142,13 @@ class SingleCalls:
         except httpx.RequestError as error:
             reason = str(error) or type(error).__name__
             raise ServiceUnavailable(f"no answer from the endpoint: {reason}") from error
-        self._replied = True
-        check(response, self._endpoint.api_key)
+        self._has_responded = True
+        raise_for_error(response, self._endpoint.api_key)
         return response
-
-    def _answer(
-        self, call: Call, reading: Completion, request_id: str | None, attempts: int, seconds: float
-    ) -> Answer:
-        return reading.answer(
-            identity=call.identity(self._endpoint.base_url),
-            purpose=call.purpose,
-            endpoint=self._endpoint,
-            model=call.model,
-            attempts=attempts,
-            latency_ms=round(1000 * seconds),
-            request_id=request_id,
-        )
 
 
 def _wait(state: RetryCallState) -> float:
+    """Return the seconds to wait: what a rate limit asks for, else up to 0.5, 1 and 2 s."""
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, RateLimited):
         return min(_LONGEST_WAIT_S, error.retry_after)

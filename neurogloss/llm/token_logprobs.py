@@ -1,8 +1,8 @@
-"""From the log probabilities of an answer to the places where it could have said a number.
+"""Log probabilities of the numbers 0 to 10, at the places of an answer where a number stands.
 
 The forms differ: chat completions list alternatives with their bytes, completions give dictionaries
-by text, vLLM's `prompt_logprobs` dictionaries by token id. Tokens are laid along the text that they
-spell, because the offsets that servers give drift where a character is in pieces.
+by text, vLLM's `prompt_logprobs` dictionaries by token id. Tokens are aligned with the text that
+they spell, because the offsets that servers give drift where a character is split into tokens.
 """
 
 import math
@@ -17,17 +17,19 @@ from neurogloss.neurons.distributions import UNKNOWN, pack_distributions
 MIN_COVERED = 1e-5  # below it float16 would not hold the distribution
 _NUMBERS = {str(number): number for number in range(11)}
 _BYTES = re.compile(r"^bytes:(?:\\x[0-9a-fA-F]{2})+$")
-_LONGEST_CHARACTER = 4  # bytes
-_RUN = 6  # tokens by which a place is known again
-_UNKNOWN_START = 32  # characters in which the first token with a text may begin
+_LONGEST_CHARACTER = 4  # bytes in UTF-8
+_RUN = 6  # tokens that are searched for together after a gap: one alone may occur too early
+_UNKNOWN_START = 32  # most characters of a token of which nothing is known
 
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """A token of a text, with what could stand in its place, in the form of the server.
+    """A token of a text.
 
-    `text` is empty where it is not told, as that of a piece of a character is not; it `hides` so
-    many characters then, at most.
+    Attributes:
+        text: Empty where the server does not give it, as for a part of a character.
+        alternatives: The likely tokens in its place, in the form of the server.
+        hides: The most characters that a token without text may stand for.
     """
 
     text: str
@@ -40,53 +42,56 @@ def chat_places(content: Iterable[Mapping[str, Any]], text: str) -> bytes:
 
     Args:
         content: `logprobs.content` of a choice.
-        text: Its message, which the tokens spell, perhaps after more (as reasoning or white space).
+        text: Its message. The tokens spell it, perhaps after other text (reasoning, white space).
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: It has not the form of log probabilities.
+        ValueError, KeyError, TypeError, AttributeError: They are not log probabilities.
     """
     tokens = [_chat_token(entry) for entry in content]
     spelt = "".join(token.text for token in tokens)
+    # The last occurrence: the message may be quoted in the reasoning before it.
     tokens = _without_start(tokens, max(0, spelt.rfind(text)))
     return pack_distributions(
-        (offset, _numbers((one["token"], one["logprob"]) for one in token.alternatives or ()))
-        for offset, token in _laid_along(tokens, text)
+        (offset, _numbers((other["token"], other["logprob"]) for other in token.alternatives or ()))
+        for offset, token in _aligned(tokens, text)
         if token.text.strip() in _NUMBERS
     )
 
 
 def prompt_places(choice: Mapping[str, Any], body: Mapping[str, Any], prompt: str) -> bytes | None:
-    """Return, packed, what was expected where a prompt says `unknown`; None if that is not told.
+    """Return, packed, the numbers that were likely where a prompt says `unknown`.
+
+    None if the completion has no log probabilities of its prompt.
 
     Args:
         choice: Of a completion, with the `logprobs` of an echo or vLLM's `prompt_logprobs`.
-        body: The answer that the choice is of.
+        body: The completion.
         prompt: As it was sent.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: It has not the form of log probabilities.
+        ValueError, KeyError, TypeError, AttributeError: They are not log probabilities.
     """
-    listed = choice.get("prompt_logprobs") or body.get("prompt_logprobs")
+    entries = choice.get("prompt_logprobs") or body.get("prompt_logprobs")
     pairs: Callable[[Any], Iterable[tuple[str, Any]]] = dict.items
-    if listed is not None:
-        tokens, pairs = [_vllm_token(entry) for entry in listed], _vllm_pairs
+    if entries is not None:
+        tokens, pairs = [_vllm_token(entry) for entry in entries], _vllm_pairs
     elif (logprobs := choice.get("logprobs")) is not None:
         tops = logprobs["top_logprobs"] or []
         tokens = [_token(*pair) for pair in zip(logprobs["tokens"], tops, strict=False)]
     else:
         return None
-    found = (
+    places = (
         (offset, _numbers(pairs(token.alternatives or {})))
-        for offset, token in _laid_along(tokens, prompt)
+        for offset, token in _aligned(tokens, prompt)
         if prompt.startswith(UNKNOWN, offset)
     )
-    return pack_distributions(place for place in found if sum(place[1].values()) >= MIN_COVERED)
+    return pack_distributions(place for place in places if sum(place[1].values()) >= MIN_COVERED)
 
 
-def _token(shown: str, alternatives: Any) -> _Token:
-    if not shown or "\N{REPLACEMENT CHARACTER}" in shown or _BYTES.match(shown):
-        return _Token("", alternatives, max(len(shown), _LONGEST_CHARACTER))
-    return _Token(shown, alternatives)
+def _token(text: str, alternatives: Any) -> _Token:
+    if not text or "\N{REPLACEMENT CHARACTER}" in text or _BYTES.match(text):
+        return _Token("", alternatives, max(len(text), _LONGEST_CHARACTER))
+    return _Token(text, alternatives)
 
 
 def _chat_token(entry: Mapping[str, Any]) -> _Token:
@@ -100,7 +105,7 @@ def _chat_token(entry: Mapping[str, Any]) -> _Token:
 
 
 def _vllm_token(entry: Mapping[str, Mapping[str, Any]] | None) -> _Token:
-    """Read one place: the first of its dictionary is the token of the prompt."""
+    """Read one entry. The first token of its dictionary is the one in the prompt."""
     if not entry:
         return _Token("", None, _UNKNOWN_START)
     first = next(iter(entry.values()))
@@ -108,21 +113,22 @@ def _vllm_token(entry: Mapping[str, Mapping[str, Any]] | None) -> _Token:
 
 
 def _vllm_pairs(entry: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
-    return ((one.get("decoded_token") or "", one["logprob"]) for one in entry.values())
+    return ((token.get("decoded_token") or "", token["logprob"]) for token in entry.values())
 
 
 def _numbers(pairs: Iterable[tuple[str, Any]]) -> dict[int, float]:
-    """Return the probabilities of the numbers, a number with and without a space being one."""
-    found: dict[int, float] = {}
+    """Return the probabilities of the numbers; those of " 7" and "7" are added up."""
+    probabilities: dict[int, float] = {}
     for text, logprob in pairs:
         number = _NUMBERS.get(text.strip())
         if number is not None and logprob is not None and not math.isnan(logprob):
-            found[number] = min(1.0, found.get(number, 0.0) + math.exp(min(0.0, logprob)))
-    return found
+            probability = probabilities.get(number, 0.0) + math.exp(min(0.0, logprob))
+            probabilities[number] = min(1.0, probability)
+    return probabilities
 
 
 def _without_start(tokens: Sequence[_Token], length: int) -> list[_Token]:
-    """Leave out what spells the first characters."""
+    """Return tokens without the first `length` characters that they spell."""
     kept, left = [], length
     for token in tokens:
         if left < len(token.text):
@@ -133,11 +139,11 @@ def _without_start(tokens: Sequence[_Token], length: int) -> list[_Token]:
     return kept
 
 
-def _laid_along(tokens: Sequence[_Token], text: str) -> Iterator[tuple[int, _Token]]:
-    """Yield each token that is more than white space, with where that begins in the text.
+def _aligned(tokens: Sequence[_Token], text: str) -> Iterator[tuple[int, _Token]]:
+    """Yield each token that is more than white space, with the offset of its first other character.
 
-    Behind tokens that hide what they are, the next one is looked for as far as they may reach.
-    Where tokens leave the text, laying ends.
+    After tokens without a text, the next one is searched for as far as they may reach. Where the
+    tokens stop spelling the text, this ends.
     """
     place, hidden = 0, 0
     for index, token in enumerate(tokens):
@@ -145,7 +151,7 @@ def _laid_along(tokens: Sequence[_Token], text: str) -> Iterator[tuple[int, _Tok
             hidden += token.hides
             continue
         run = _run(tokens, index) if hidden else token.text
-        start = _found(token.text, run, text, place, hidden)
+        start = _find(token.text, run, text, place, hidden)
         if start is None:
             if place == 0:  # a mark before the text, such as <s>
                 continue
@@ -157,16 +163,17 @@ def _laid_along(tokens: Sequence[_Token], text: str) -> Iterator[tuple[int, _Tok
 
 
 def _run(tokens: Sequence[_Token], first: int) -> str:
-    """Return what the next tokens spell, as far as it is told."""
+    """Return what the next tokens spell, up to one without a text."""
     following = (token.text for token in tokens[first : first + _RUN])
     return "".join(takewhile(bool, following))
 
 
-def _found(token: str, run: str, text: str, place: int, hidden: int) -> int | None:
-    """Return where a token is that begins a run, so many characters behind a place at most."""
+def _find(token: str, run: str, text: str, place: int, hidden: int) -> int | None:
+    """Return the offset of a token that begins a run, at most `hidden` characters after a place."""
     for spelt in (run, token):
         start = text.find(spelt, place, place + hidden + len(spelt))
         if start >= 0:
             return start
-    dropped = place > 0 and text.startswith(" " + token, place)  # as some tokenizers do alone
-    return place + 1 if dropped else None
+    # Some tokenizers drop the space before a token that is decoded alone.
+    has_space = place > 0 and text.startswith(" " + token, place)
+    return place + 1 if has_space else None

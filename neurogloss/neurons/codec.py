@@ -18,7 +18,7 @@ def pack_array(values: NDArray[Any], dtype: type[np.generic]) -> bytes:
 
 
 def unpack_array(
-    stored: bytes | bytearray, dtype: type[Scalar] | np.dtype[Scalar], *shape: int
+    stored: bytes | bytearray | memoryview, dtype: type[Scalar] | np.dtype[Scalar], *shape: int
 ) -> NDArray[Scalar]:
     """Return an array as a view of its stored bytes.
 

@@ -6,14 +6,16 @@ from typing import Any
 import click
 import orjson
 from rich.console import Console
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Engine
 
 from db import comparison
+from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.errors import InputError
+from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal import comparison_tables
-from orchestrator.cli.terminal.printing import json_option, print_json
+from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.compare import plots, reports
 
 
@@ -67,7 +69,7 @@ def compare(
 
 
 def _runs(
-    engine: Engine, a: RowMapping, b: RowMapping, limit: int, plot: Path | None
+    engine: Engine, a: StoredRun, b: StoredRun, limit: int, plot: Path | None
 ) -> dict[str, Any]:
     with transaction(engine) as connection:
         report = reports.two_runs(connection, a, b, limit)
@@ -77,7 +79,7 @@ def _runs(
     return report
 
 
-def _paper(engine: Engine, run: RowMapping, plot: Path | None) -> dict[str, Any]:
+def _paper(engine: Engine, run: StoredRun, plot: Path | None) -> dict[str, Any]:
     with transaction(engine) as connection:
         report = reports.with_the_paper(connection, run)
     if plot is not None:
@@ -85,10 +87,10 @@ def _paper(engine: Engine, run: RowMapping, plot: Path | None) -> dict[str, Any]
     return report
 
 
-def _write_neurons(engine: Engine, a: RowMapping, b: RowMapping, file: Path) -> None:
+def _write_neurons(engine: Engine, a: StoredRun, b: StoredRun, file: Path) -> None:
     try:
         with file.open("wb") as lines, transaction(engine) as connection:
-            for row in comparison.pairs(connection, a["id"], b["id"]):
-                lines.write(orjson.dumps(dict(row), option=orjson.OPT_APPEND_NEWLINE))
+            for pair in comparison.pairs(connection, a.id, b.id):
+                lines.write(orjson.dumps(pair, option=orjson.OPT_APPEND_NEWLINE))
     except OSError as error:
         raise InputError(f"--neurons {file}: {error.strerror}") from error

@@ -1,13 +1,10 @@
-"""The command `doctor`: what a run needs, and whether it is there."""
+"""The command `doctor`: check the services and endpoints that a run needs."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 from sqlalchemy import text
 
 from db import migrate as schema
@@ -16,11 +13,12 @@ from db.session import transaction
 from neurogloss.config.toml import read_config
 from neurogloss.errors import UnsuitableModel
 from neurogloss.llm.probe import Probe
-from orchestrator.cli.terminal import views
-from orchestrator.cli.terminal.printing import json_option, print_json
+from orchestrator.cli.options import json_option
+from orchestrator.cli.terminal.json_output import print_json
+from orchestrator.cli.terminal.probe_table import probe_table
 from orchestrator.environment import find_environment, open_database
-from orchestrator.runs.create import check_inputs
 from orchestrator.runs.endpoints import probe_parts
+from orchestrator.runs.inputs import check_inputs
 from worker.app import app
 
 
@@ -37,36 +35,36 @@ def doctor(config: Path | None, as_json: bool) -> None:
     if config is not None:
         run = read_config(config)
         check_inputs(run)
-        values["endpoints"] = {part: _report(found) for part, found in probe_parts(run).items()}
+        values["endpoints"] = {part: _report(probe) for part, probe in probe_parts(run).items()}
     if as_json:
         print_json(values)
         return
     console = Console()
     for part, report in values.pop("endpoints", {}).items():
-        console.print(_table(part, report))
+        console.print(probe_table(part, report))
     for key, value in values.items():
         click.echo(f"{key}: {value}")
 
 
 def _services() -> dict[str, Any]:
-    surroundings = find_environment()
-    engine = open_database(surroundings)
+    environment = find_environment()
+    engine = open_database(environment)
     with transaction(engine) as connection:
         version = connection.execute(text("SHOW server_version")).scalar_one()
         workers = len(progress.workers(connection))
-    broker = app.connection_for_write(url=surroundings.settings.redis_url)
+    broker = app.connection_for_write(url=environment.settings.redis_url)
     return {
         "postgres": version,
         "schema": schema.head(),
         "redis": broker.ensure_connection(max_retries=1) is not None,
         "workers": workers,
-        "embedded": surroundings.home is not None,
+        "embedded": environment.home is not None,
     }
 
 
-def _report(found: Probe) -> dict[str, Any]:
-    """Return what was found as plain values; the choice is for simulators."""
-    works = {finding.name: finding for finding in found.findings}
+def _report(probe: Probe) -> dict[str, Any]:
+    """Return what a probe found, in the types of JSON; `auto` is there for simulators only."""
+    works = {finding.name: finding for finding in probe.findings}
     report: dict[str, Any] = {
         "kinds": {
             name: {
@@ -77,36 +75,20 @@ def _report(found: Probe) -> dict[str, Any]:
             }
             for name, finding in works.items()
         },
-        "max_completion_tokens": "max_tokens" in found.refused,
-        "temperature": "temperature" not in found.refused,
+        "max_completion_tokens": "max_tokens" in probe.refused,
+        "temperature": "temperature" not in probe.refused,
     }
     if "json" in works:
-        report["json_schema"] = "json_schema" not in found.refused and works["json"].works
+        report["json_schema"] = "json_schema" not in probe.refused and works["json"].works
         report["echo"] = works["echo_logprobs"].works and not works["echo_logprobs"].prompt_logprobs
         report["prompt_logprobs"] = works["echo_logprobs"].prompt_logprobs
-        report["logprobs"] = max(f.top_logprobs or 0 for f in found.findings)
-        report["auto"] = _auto(found)
+        report["logprobs"] = max(f.top_logprobs or 0 for f in probe.findings)
+        report["auto"] = _auto(probe)
     return report
 
 
-def _auto(found: Probe) -> dict[str, Any]:
+def _auto(probe: Probe) -> dict[str, Any]:
     try:
-        return found.choice().to_json()
+        return probe.choice().to_json()
     except UnsuitableModel as error:
         return {"kind": None, "reason": str(error)}
-
-
-def _table(part: str, report: Mapping[str, Any]) -> Table:
-    table = Table(title=part, title_justify="left", show_header=False)
-    for name, found in report["kinds"].items():
-        works = "works" if found["works"] else "no"
-        table.add_row(name, works, Text(views.plain(found["detail"])))
-    for name, value in report.items():
-        if isinstance(value, bool):
-            table.add_row(name, "yes" if value else "no", "")
-        elif isinstance(value, int):
-            table.add_row(name, str(value), "alternatives at a token, at most")
-    if "auto" in report:
-        chosen = report["auto"]
-        table.add_row("auto", str(chosen["kind"]), Text(views.plain(chosen["reason"])))
-    return table

@@ -1,28 +1,29 @@
-"""What commands share in finding the database and the run that they are about."""
+"""The database and the run that a command is about."""
 
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Engine
 
 from db import runs
+from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.errors import InputError
 from orchestrator.environment import find_environment, open_database
 
 
 def open_engine() -> Engine:
-    """Return the database of the surroundings, at this version's schema."""
+    """Return the database of the environment, at this version's schema."""
     return open_database(find_environment())
 
 
-def find_run(engine: Engine, name: str | None) -> RowMapping:
+def find_run(engine: Engine, name: str | None) -> StoredRun:
     """Return the run called `name`, or the latest one.
 
     Raises:
-        InputError: there is none.
+        InputError: There is none, or it is not imported yet.
     """
     with transaction(engine) as connection:
-        found = runs.latest(connection) if name is None else runs.find(connection, name)
-    if found is None:
+        run = runs.latest(connection) if name is None else runs.find(connection, name)
+    if run is None:
         raise InputError("there is no run yet" if name is None else f"there is no run {name!r}")
-    if found["state"] == "importing":
+    if run.state == "importing":
         raise InputError(f"run {name!r} is not imported yet: the same `neurogloss import` goes on")
-    return found
+    return run

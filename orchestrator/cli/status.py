@@ -1,6 +1,8 @@
 """The command `status`: how far a run is."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -9,10 +11,16 @@ from rich.live import Live
 from sqlalchemy import Engine
 
 from db import progress
+from db.progress import FailureGroup, RunProgress, WorkerState
+from db.runs import StoredRun
 from db.session import transaction
+from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
-from orchestrator.cli.terminal import views
-from orchestrator.cli.terminal.printing import json_option, print_json
+from orchestrator.cli.terminal.json_output import print_json
+from orchestrator.cli.terminal.plain import plain
+from orchestrator.cli.terminal.progress import progress_table
+
+WATCH_EVERY_S = 1.0
 
 
 @click.command()
@@ -22,39 +30,51 @@ from orchestrator.cli.terminal.printing import json_option, print_json
 def status(name: str | None, watch: bool, as_json: bool) -> None:
     """Show how far run NAME is, or the latest one."""
     engine = open_engine()
-    found = find_run(engine, name)
+    run = find_run(engine, name)
     if as_json:
         with transaction(engine) as connection:
-            parts = _progress(engine, found["name"])
-            workers = [dict(row) for row in progress.workers(connection)]
-        state = {key: found[key] for key in ("state", "pause_cause", "pause_reason")}
-        stages, costs, failures = ([dict(row) for row in rows] for rows in parts)
-        values = {"stages": stages, "cost": costs, "failures": failures, "workers": workers}
-        print_json({"run": found["name"], **state, **values})
+            of_run = progress.of_run(connection, run.name)
+            workers = progress.workers(connection)
+        print_json(_values(run, of_run, workers))
         return
     console = Console()
     if watch:
-        _watch(console, engine, found["name"])
+        _watch(console, engine, run.name)
         return
-    console.print(views.progress_table(found["name"], *_progress(engine, found["name"])))
-    reason = f" ({found['pause_cause']}: {found['pause_reason']})" if found["pause_cause"] else ""
-    console.print(views.plain(f"{found['state']}{reason}"), markup=False, highlight=False)
+    console.print(progress_table(run.name, _progress(engine, run.name)))
+    reason = f" ({run.pause_cause}: {run.pause_reason})" if run.pause_cause else ""
+    console.print(plain(f"{run.state}{reason}"), markup=False, highlight=False)
 
 
-def _progress(engine: Engine, name: str) -> tuple[Any, Any, Any]:
+def _values(run: StoredRun, of_run: RunProgress, workers: Sequence[WorkerState]) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "state": run.state,
+        "pause_cause": run.pause_cause,
+        "pause_reason": run.pause_reason,
+        "stages": [asdict(stage) for stage in of_run.stages],
+        "cost": [asdict(cost) for cost in of_run.costs],
+        "failures": [_failure_values(group) for group in of_run.failures],
+        "workers": [asdict(worker) for worker in workers],
+    }
+
+
+def _failure_values(group: FailureGroup) -> dict[str, Any]:
+    """Return a row of the view failure_summary under the names of its columns."""
+    names = {"failure_class": "class"}
+    return {names.get(name, name): value for name, value in asdict(group).items()}
+
+
+def _progress(engine: Engine, name: str) -> RunProgress:
     with transaction(engine) as connection:
-        return (
-            progress.stages(connection, name),
-            progress.costs(connection, name),
-            progress.failures(connection, name),
-        )
+        return progress.of_run(connection, name)
 
 
 def _watch(console: Console, engine: Engine, name: str) -> None:
     with Live(console=console, auto_refresh=False) as live:
         try:
             while True:
-                live.update(views.progress_table(name, *_progress(engine, name)), refresh=True)
-                time.sleep(1)
+                live.update(progress_table(name, _progress(engine, name)), refresh=True)
+                time.sleep(WATCH_EVERY_S)
         except KeyboardInterrupt:
             return

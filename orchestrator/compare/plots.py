@@ -18,9 +18,9 @@ def check(file: Path) -> None:
         InputError: matplotlib is missing, the folder is, or the format is unknown.
     """
     figure = _figure()
-    known = sorted(figure.canvas.get_supported_filetypes())
-    if file.suffix.removeprefix(".") not in known:
-        raise InputError(f"--plot {file}: the name must end in one of {', '.join(known)}")
+    suffixes = sorted(figure.canvas.get_supported_filetypes())
+    if file.suffix.removeprefix(".") not in suffixes:
+        raise InputError(f"--plot {file}: the name must end in one of {', '.join(suffixes)}")
     if not file.parent.is_dir():
         raise InputError(f"--plot {file}: there is no folder {file.parent}")
 
@@ -66,11 +66,11 @@ def with_the_paper(file: Path, report: Mapping[str, Any]) -> None:
     last = max(1, report["n_layers"] - 1)
     depths = [row["layer"] / last for row in report["layers"]]
     for kind, colour in COLOURS.items():
-        theirs = _gaps(published[kind])
+        of_paper = _gaps(published[kind])
         paper_depths = [layer / (paper.N_LAYERS - 1) for layer in range(paper.N_LAYERS)]
         own = _gaps([row["run"][kind] for row in report["layers"]])
         axes.plot(depths, own, color=colour, marker="o", markersize=3, label=f"{kind}, run")
-        axes.plot(paper_depths, theirs, color=colour, linestyle="--", label=f"{kind}, paper")
+        axes.plot(paper_depths, of_paper, color=colour, linestyle="--", label=f"{kind}, paper")
     axes.set(xlabel="depth (first layer 0, last layer 1)", ylabel="mean score")
     axes.set_title(f"{_literal(report['run'])} and the paper ({paper.MODEL})")
     figure.legend(loc="outside lower center", ncols=3)

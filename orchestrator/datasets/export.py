@@ -20,18 +20,18 @@ import orjson
 from sqlalchemy import Connection, Engine
 
 from db import datasets
-from db.session import make_engine, transaction
+from db.session import make_engine, snapshot
 from neurogloss.errors import InputError
 from orchestrator.datasets import description
+from orchestrator.datasets.exported import ExportedRun
 from orchestrator.datasets.files import Folder, checksum_lines, merge_checksums, remove_partial
 from orchestrator.datasets.openai.writer import write_layer as write_openai_layer
-from orchestrator.datasets.stored import StoredRun
 
 CHECKSUMS = "SHA256SUMS"
 _STATE = ".export"
 
-WriteLayer = Callable[[Connection, StoredRun, int, Folder, Callable[[], Any]], None]
-WriteWhole = Callable[[Connection, StoredRun, Folder], None]
+WriteLayer = Callable[[Connection, ExportedRun, int, Folder, Callable[[], Any]], None]
+WriteWhole = Callable[[Connection, ExportedRun, Folder], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def format_of(name: str) -> Format:
     return Format(name, writer.write_layer, writer.write_whole)
 
 
-def _write_description(connection: Connection, run: StoredRun, folder: Folder) -> None:
+def _write_description(connection: Connection, run: ExportedRun, folder: Folder) -> None:
     folder.write(description.FILE, description.description_json(run))
 
 
@@ -98,13 +98,12 @@ def export(
     """
     started = time.monotonic()
     chosen = format_of(format_name)
-    with transaction(engine) as connection:
-        datasets.snapshot(connection)
-        run = StoredRun.load(connection, run_id)
+    with snapshot(engine) as connection:
+        run = ExportedRun.load(connection, run_id)
         layers = datasets.neurons_by_layer(connection, run_id)
         state = _state(run, format_name, datasets.counts(connection, run_id))
     if not layers:
-        raise InputError(f"run {run.row['name']!r} has no records yet")
+        raise InputError(f"run {run.row.name!r} has no records yet")
     _open(root, state)
     waiting = [layer for layer in layers if not _sums_file(root, layer).exists()]
     total = sum(layers.values())
@@ -121,11 +120,11 @@ def export(
     return Exported(total, n_files, time.monotonic() - started, len(layers) - len(waiting))
 
 
-def _state(run: StoredRun, format_name: str, counts: Mapping[str, int]) -> bytes:
+def _state(run: ExportedRun, format_name: str, counts: Mapping[str, int]) -> bytes:
     """Return what tells an export from another; a run that has got more since is another."""
     value = {
-        "run": run.row["name"],
-        "config_hash": run.row["config_hash"],
+        "run": run.row.name,
+        "config_hash": run.row.config_hash,
         "format": format_name,
         "counts": dict(counts),
     }
@@ -223,9 +222,8 @@ def _write_layer(layer: int) -> None:
 
     engine = make_engine(url, pool_size=1)
     try:
-        with transaction(engine) as connection:
-            datasets.snapshot(connection)
-            run = StoredRun.load(connection, run_id)
+        with snapshot(engine) as connection:
+            run = ExportedRun.load(connection, run_id)
             format_of(format_name).write_layer(connection, run, layer, folder, on_neuron)
     finally:
         engine.dispose()
@@ -238,10 +236,9 @@ def _write_sums(path: Path, sums: dict[str, str]) -> None:
     partial.replace(path)
 
 
-def _close(engine: Engine, run: StoredRun, chosen: Format, root: Path, layers: list[int]) -> int:
+def _close(engine: Engine, run: ExportedRun, chosen: Format, root: Path, layers: list[int]) -> int:
     folder = Folder(root)
-    with transaction(engine) as connection:
-        datasets.snapshot(connection)
+    with snapshot(engine) as connection:
         chosen.write_whole(connection, run, folder)
     whole = root / _STATE / "whole.sha256"
     _write_sums(whole, folder.sums)

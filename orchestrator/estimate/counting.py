@@ -9,6 +9,7 @@ from typing import Any
 from neurogloss.config.endpoint import EndpointConfig
 from neurogloss.config.run import ExplainerConfig, RunConfig, ScorerConfig, SimulatorConfig
 from neurogloss.llm.calls import Call
+from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR, Price
 from neurogloss.neurons.classification import LabelledExample, classification_body
 from neurogloss.neurons.illustration import illustration_body
 from neurogloss.neurons.lookup import TOP_TOKENS
@@ -21,7 +22,6 @@ from neurogloss.neurons.token_space import token_space_body
 from orchestrator.estimate.sample import Sample, SampleNeuron
 from orchestrator.estimate.token_counts import TokenCounter
 
-BATCH_DISCOUNT = 0.5
 CACHE_LEAST, CACHE_STEP = 1024, 128  # tokens of a prefix that providers keep
 SENTENCE_TOKENS = 25  # of one that an explanation is tried on
 EXPLANATION_TOKENS = 25  # of an explanation of one sentence
@@ -201,7 +201,7 @@ class Counting:
             completion_tokens=completion,
             usd=usd,
             usd_with_cache=_usd(endpoint, part.model, prompt, cached, completion),
-            usd_in_batches=None if usd is None else BATCH_DISCOUNT * usd,
+            usd_in_batches=None if usd is None else BATCH_PRICE_FACTOR * usd,
             seconds=_seconds(endpoint, n_calls, prompt + completion, self.latency_s or seconds),
         )
 
@@ -248,11 +248,7 @@ def _usd(
     endpoint: EndpointConfig, model: str, prompt: int, cached: int, completion: int
 ) -> float | None:
     price = endpoint.prices.get(model)
-    if price is None:
-        return None
-    cached_price = price.input if price.cached_input is None else price.cached_input
-    paid = (prompt - cached) * price.input + cached * cached_price + completion * price.output
-    return paid / 1e6
+    return None if price is None else Price.from_config(price).cost(prompt, cached, completion)
 
 
 def _seconds(

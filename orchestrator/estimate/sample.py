@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
-from db import records, results, runs
+from db import corpora, runs
+from db.codec import INT32
+from db.neuron import NeuronPart, StoredNeuron, load_neurons
+from db.records import NeuronRecordsRow
+from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.splits import Split, random_slice, top_slice
@@ -38,44 +42,43 @@ class Sample:
     neurons: list[SampleNeuron]
 
 
-def sample_of_run(connection: Connection, run: RowMapping, config: RunConfig) -> Sample | None:
+def sample_of_run(connection: Connection, run: StoredRun, config: RunConfig) -> Sample | None:
     """Return neurons of a run, each with its own records; None if none are collected yet."""
-    corpus = runs.corpus(connection, run["corpus_id"])
-    rows: list[RowMapping] = []
-    for layer in runs.layers_of(connection, run["id"]):
-        neurons = runs.neurons_in(connection, run["id"], layer)[: NEURONS // 2]
-        if neurons and len(rows) < NEURONS:
-            found = records.load(connection, run["id"], layer, neurons[0], neurons[-1] + 1)
-            rows += [row for row in found if row["undefined_reason"] is None]
-    if not rows:
-        return None
-    texts = runs.token_texts(connection, corpus["vocabulary_id"])
-    found_neurons = [_neuron_of(connection, run, config, row, texts) for row in rows[:NEURONS]]
-    return Sample(f"records of run {run['name']}", found_neurons)
+    corpus = corpora.get(connection, run.corpus_id)
+    texts = corpora.token_texts(connection, corpus.vocabulary_id)
+    sampled: list[SampleNeuron] = []
+    for layer in runs.layers_of(connection, run.id):
+        neurons = runs.neurons_in(connection, run.id, layer)[: NEURONS // 2]
+        if len(sampled) < NEURONS:
+            parts = (NeuronPart.RECORDS, NeuronPart.EXPLANATION)
+            sampled += [
+                _neuron_of(connection, corpus.id, config, stored.records, stored, texts)
+                for stored in load_neurons(connection, run.id, layer, neurons, parts)
+                if stored.records is not None and stored.records.undefined_reason is None
+            ]
+    return Sample(f"records of run {run.name}", sampled[:NEURONS]) if sampled else None
 
 
 def _neuron_of(
-    connection: Connection, run: RowMapping, config: RunConfig, row: RowMapping, texts: list[str]
+    connection: Connection,
+    corpus_id: int,
+    config: RunConfig,
+    records: NeuronRecordsRow,
+    stored: StoredNeuron,
+    texts: list[str],
 ) -> SampleNeuron:
-    found = runs.excerpts_named(connection, run["corpus_id"], row["excerpts"])
-    tokens = [
-        [texts[token] for token in np.frombuffer(found[e], np.int32).tolist()]
-        for e in row["excerpts"]
-    ]
-    activations = np.frombuffer(row["activations"], np.float16).reshape(len(tokens), -1).tolist()
-    top = row["top_records"]
-    shown = top[top_slice(Split.TRAIN, config.scoring.top)]
+    excerpts = corpora.excerpts_named(connection, corpus_id, records.excerpts)
+    tokens = [[texts[token] for token in excerpts[e].tolist()] for e in records.excerpts]
+    activations = records.activations.tolist()
+    shown = records.top_records[top_slice(Split.TRAIN, config.scoring.top)]
     scored = [
-        *top[top_slice(Split.VALID, config.scoring.top)],
-        *row["random_records"][random_slice(Split.VALID, config.scoring.random)],
+        *records.top_records[top_slice(Split.VALID, config.scoring.top)],
+        *records.random_records[random_slice(Split.VALID, config.scoring.random)],
     ]
-    named = results.explanations(
-        connection, run["id"], row["layer"], row["neuron"], row["neuron"] + 1
-    )
     return SampleNeuron(
         [ActivationRecord(tuple(tokens[p]), tuple(activations[p])) for p in shown],
         [tokens[place] for place in dict.fromkeys(scored)],
-        named.get(row["neuron"], _EXPLANATION),
+        stored.explanation.text if stored.explanation else _EXPLANATION,
     )
 
 
@@ -95,9 +98,7 @@ def sample_of_corpus(config: RunConfig, vocab_size: int) -> Sample:
         seed=config.corpus.seed,
     )
     texts = token_texts(tokenizer, vocab_size)
-    excerpts = [
-        [texts[token] for token in np.frombuffer(e.tokens, np.int32).tolist()] for e in cut.excerpts
-    ]
+    excerpts = [[texts[token] for token in INT32.unpack(e.tokens).tolist()] for e in cut.excerpts]
     neurons = list(_made_up(excerpts, n_shown, n_scored, config.corpus.seed))
     return Sample(f"excerpts of {config.corpus.source} with made-up activations", neurons)
 

@@ -1,17 +1,18 @@
 """Creating a run, or finding it again under its name."""
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from db import runs, shards
+from db import corpora, runs, shards
+from db.corpora import NewCorpus
+from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import differences
 from neurogloss.errors import InputError
-from neurogloss.subject.shape import Shape, read_shape
+from neurogloss.subject.shape import Shape
 from neurogloss.subject.tokenizer import read_tokenizer, token_texts, vocabulary_digest
 from orchestrator.corpus.cut import CutCorpus, cut_excerpts
 from orchestrator.corpus.sources import documents
@@ -20,62 +21,15 @@ from orchestrator.runs.endpoints import Readiness, check_endpoints
 from orchestrator.runs.plan import Plan, make_plan
 from orchestrator.runs.save import save_run
 from worker.outages import retry_while_db_down
+from worker.run import Run
 
-HUB_DOCUMENTS_PER_EXCERPT = 2  # read of a hub data set, which may be too large to read whole
-
-
-def check_inputs(config: RunConfig, env: Mapping[str, str] = os.environ) -> Shape | None:
-    """Check what the configuration refers to: the subject model, and the variables with keys.
-
-    Return the shape of the subject model; None where the records are those of another run.
-
-    Raises:
-        InputError: Something is missing or impossible.
-    """
-    shape = None if config.records.run is not None else check_model(config)
-    _check_keys(config, env)
-    return shape
-
-
-def check_model(config: RunConfig) -> Shape:
-    """Check that the subject model is there, and is what the configuration takes it for.
-
-    Raises:
-        InputError: It is not.
-    """
-    shape = read_shape(config.subject.model)
-    if config.corpus.excerpt_tokens > shape.n_positions:
-        raise InputError(
-            f"corpus.excerpt_tokens = {config.corpus.excerpt_tokens} is more than the "
-            f"{shape.n_positions} positions of subject.model = {config.subject.model!r}"
-        )
-    if config.ablation.is_wanted and not shape.has_tied_embeddings:
-        raise InputError(
-            f"subject.model = {config.subject.model!r} has an output matrix of its own, which is "
-            "not read: its neurons cannot be ablated, so leave out [ablation]"
-        )
-    if config.neurons.layers != "all":
-        wrong = [layer for layer in config.neurons.layers if layer >= shape.n_layers]
-        if wrong or not config.neurons.layers:
-            raise InputError(
-                f"neurons.layers = {config.neurons.layers}: the model has layers 0 to "
-                f"{shape.n_layers - 1}"
-            )
-    return shape
-
-
-def _check_keys(config: RunConfig, env: Mapping[str, str]) -> None:
-    for role in config.calling:
-        name = getattr(config, role).endpoint
-        variable = config.endpoints[name].api_key_env
-        if variable and not env.get(variable):
-            raise InputError(f"{variable} is not set, which endpoints.{name}.api_key_env names")
+HUB_DOCUMENTS_PER_EXCERPT = 2  # of a hub data set, which may be too large to be read whole
 
 
 def create_or_resume(
     engine: Engine, config: RunConfig, shape: Shape | None, on_document: Callable[[], None]
 ) -> int:
-    """Return the id of the run of this configuration, which is running then.
+    """Create the run of this configuration, or resume it; return its id.
 
     Args:
         engine: The database.
@@ -88,46 +42,47 @@ def create_or_resume(
             serve.
         RunError: An endpoint of a run that is not there yet cannot do its part.
     """
-    found = retry_while_db_down(lambda: _find(engine, config.name))
-    if found is not None:
-        return _resume(engine, found, config)
+    stored = retry_while_db_down(lambda: _find(engine, config.name))
+    if stored is not None:
+        return _resume(engine, stored, config)
     if shape is None:
         return create_from_run(engine, config)
     return _create(engine, config, shape, on_document)
 
 
-def _find(engine: Engine, name: str) -> RowMapping | None:
+def _find(engine: Engine, name: str) -> StoredRun | None:
     with transaction(engine) as connection:
         return runs.find(connection, name)
 
 
-def _resume(engine: Engine, found: RowMapping, config: RunConfig) -> int:
-    refuse_cancelled(found)
-    before = RunConfig.model_validate(found["config"])
-    if before.digest() != config.digest():  # stored ones may lack a key that has come since
+def _resume(engine: Engine, stored: StoredRun, config: RunConfig) -> int:
+    refuse_cancelled(stored)
+    before = Run.of(stored).config
+    # Not the stored hash: the stored configuration may lack keys that have come since.
+    if before.digest() != config.digest():
         changes = "\n  ".join(differences(before.frozen(), config.frozen()))
         raise InputError(
             f"run {config.name!r} exists with another configuration; "
             f"choose another name or undo:\n  {changes}"
         )
-    retry_while_db_down(lambda: _go_on(engine, found, config))
-    return int(found["id"])
+    retry_while_db_down(lambda: _go_on(engine, stored, config))
+    return stored.id
 
 
-def _go_on(engine: Engine, found: RowMapping, config: RunConfig) -> None:
+def _go_on(engine: Engine, run: StoredRun, config: RunConfig) -> None:
     with transaction(engine) as connection:
-        runs.update_limits(connection, found["id"], config.model_dump(mode="json"))
-        runs.set_budget(connection, found["id"], config.budget.usd)
-        if found["state"] == "paused":
-            runs.resume(connection, found["id"])
-            shards.forgive(connection, found["id"])
+        runs.update_limits(connection, run.id, config.model_dump(mode="json"))
+        runs.set_budget(connection, run.id, config.budget.usd)
+        if run.state == "paused":
+            runs.resume(connection, run.id)
+            shards.forgive(connection, run.id)
 
 
-def refuse_cancelled(run: RowMapping) -> None:
+def refuse_cancelled(run: StoredRun) -> None:
     """Raise InputError if a run was cancelled: it is over for good."""
-    if run["state"] == "cancelled":
+    if run.state == "cancelled":
         raise InputError(
-            f"run {run['name']!r} was cancelled, which is for good. The same configuration under "
+            f"run {run.name!r} was cancelled, which is for good. The same configuration under "
             "another name takes over every answer that was paid for"
         )
 
@@ -150,7 +105,8 @@ def _create(
     plan = make_plan(config, shape)
     try:
         return retry_while_db_down(lambda: _save(engine, config, shape, cut, texts, plan, ready))
-    except IntegrityError:  # another command has just created it, or we have: the word got lost
+    except IntegrityError:
+        # Another command has just created it, or this one has, and the word of its commit was lost.
         return create_or_resume(engine, config, shape, on_document)
 
 
@@ -164,16 +120,16 @@ def _save(
     ready: Readiness,
 ) -> int:
     with transaction(engine) as connection:
-        corpus = {
-            "digest": cut.digest,
-            "vocabulary_id": runs.save_vocabulary(connection, vocabulary_digest(texts), texts),
-            "source": config.corpus.source,
-            "n_excerpts": len(cut.excerpts),
-            "excerpt_tokens": config.corpus.excerpt_tokens,
-            "n_documents": cut.n_documents,
-            "n_documents_too_short": cut.n_documents_too_short,
-            "n_windows": cut.n_windows,
-        }
+        corpus = NewCorpus(
+            digest=cut.digest,
+            vocabulary_id=corpora.save_vocabulary(connection, vocabulary_digest(texts), texts),
+            source=config.corpus.source,
+            n_excerpts=len(cut.excerpts),
+            excerpt_tokens=config.corpus.excerpt_tokens,
+            n_documents=cut.n_documents,
+            n_documents_too_short=cut.n_documents_too_short,
+            n_windows=cut.n_windows,
+        )
         excerpts = ((e.document, e.position, e.tokens) for e in cut.excerpts)
-        corpus_id = runs.save_corpus(connection, corpus, excerpts)
+        corpus_id = corpora.save_corpus(connection, corpus, excerpts)
         return save_run(connection, config, shape, corpus_id, plan, ready)

@@ -1,12 +1,12 @@
 """Runs on the records of another run: explained or simulated by other models, and compared."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Engine, RowMapping
+from sqlalchemy import Connection, Engine
 
 from db import datasets, imports, runs
+from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
@@ -15,10 +15,11 @@ from orchestrator.datasets.description import DEFAULT_ACTIVATION
 from orchestrator.runs.endpoints import check_endpoints
 from orchestrator.runs.plan import chosen_neurons, make_neuron_plan
 from orchestrator.runs.save import save_run
+from worker.run import Run
 
 
 def with_records_of(engine: Engine, config: RunConfig) -> RunConfig:
-    """Return the configuration with subject, corpus and records of the run that it names, if any.
+    """Return the configuration, completed by subject, corpus and records of `records.run`, if set.
 
     Raises:
         InputError: There is no such run, it is not at rest, or it keeps too few records.
@@ -29,12 +30,12 @@ def with_records_of(engine: Engine, config: RunConfig) -> RunConfig:
     with transaction(engine) as connection:
         base = runs.find(connection, name)
         if base is None and runs.find(connection, config.name) is not None:
-            return config  # it was there when this one was made
-    if base is None or base["state"] == "importing":
+            return config  # this run exists already, and has its records
+    if base is None or base.state == "importing":
         raise InputError(f"records.run = {name!r}: there is no run of this name")
-    if base["state"] != "done":
-        raise InputError(f"records.run = {name!r}: this run is {base['state']}, not done")
-    of_base = RunConfig.model_validate(base["config"])
+    if base.state != "done":
+        raise InputError(f"records.run = {name!r}: this run is {base.state}, not done")
+    of_base = Run.of(base).config
     values = config.model_dump()
     values |= {
         part: getattr(of_base, part).model_dump() for part in ("subject", "corpus", "records")
@@ -59,15 +60,15 @@ def create_from_run(engine: Engine, config: RunConfig) -> int:
     plan = make_neuron_plan(config, neurons)
     ready = check_endpoints(config)
     with transaction(engine) as connection:
-        run_id = save_run(connection, config, _shape_of(base), base["corpus_id"], plan, ready)
-        imports.copy(connection, base["id"], run_id, explanations=config.explainer.kind == "stored")
-        origin = datasets.origin(connection, base["id"])
-        function = origin["activation_function"] if origin else DEFAULT_ACTIVATION
-        imports.save_origin(connection, run_id, f"run {base['name']}", function, base["id"])
+        run_id = save_run(connection, config, _shape_of(base), base.corpus_id, plan, ready)
+        imports.copy(connection, base.id, run_id, explanations=config.explainer.kind == "stored")
+        origin = datasets.origin(connection, base.id)
+        function = origin.activation_function if origin else DEFAULT_ACTIVATION
+        imports.save_origin(connection, run_id, f"run {base.name}", function, base.id)
     return run_id
 
 
-def base_of(connection: Connection, config: RunConfig) -> tuple[RowMapping, dict[int, list[int]]]:
+def base_of(connection: Connection, config: RunConfig) -> tuple[StoredRun, dict[int, list[int]]]:
     """Return the run that the records are from, and its neurons that are wanted, by layer.
 
     Raises:
@@ -77,26 +78,26 @@ def base_of(connection: Connection, config: RunConfig) -> tuple[RowMapping, dict
     if base is None:
         raise InputError(f"records.run = {config.records.run!r}: there is no such run any more")
     there = {
-        layer: set(runs.neurons_in(connection, base["id"], layer))
-        for layer in runs.layers_of(connection, base["id"])
+        layer: set(runs.neurons_in(connection, base.id, layer))
+        for layer in runs.layers_of(connection, base.id)
     }
     return base, _chosen(config, base, there)
 
 
 def _chosen(
-    config: RunConfig, base: RowMapping, there: Mapping[int, set[int]]
+    config: RunConfig, base: StoredRun, there: Mapping[int, set[int]]
 ) -> dict[int, list[int]]:
     """Return the neurons that the configuration wants and the other run has."""
-    wanted: dict[int, Any] = chosen_neurons(config, _shape_of(base))
-    found = {
-        layer: [n for n in some if n in there.get(layer, ())] for layer, some in wanted.items()
+    chosen = {
+        layer: [neuron for neuron in neurons if neuron in there.get(layer, ())]
+        for layer, neurons in chosen_neurons(config, _shape_of(base)).items()
     }
-    found = {layer: some for layer, some in found.items() if some}
-    if not found:
-        raise InputError(f"neurons: run {base['name']!r} has none of them")
-    return found
+    chosen = {layer: neurons for layer, neurons in chosen.items() if neurons}
+    if not chosen:
+        raise InputError(f"neurons: run {base.name!r} has none of them")
+    return chosen
 
 
-def _shape_of(base: RowMapping) -> Shape:
-    """Return what a run says of its subject model, which is not asked for more."""
-    return Shape(base["n_layers"], base["neurons_per_layer"], 0, 0)
+def _shape_of(base: StoredRun) -> Shape:
+    """Return what a run says of its subject model; vocabulary and positions are not known."""
+    return Shape(base.n_layers, base.neurons_per_layer, 0, 0)

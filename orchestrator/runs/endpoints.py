@@ -1,4 +1,4 @@
-"""Asking the endpoints of a run what they can do, before it begins."""
+"""Probing the endpoints of a run, before it begins."""
 
 import os
 from collections.abc import Mapping
@@ -9,12 +9,11 @@ from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.probe import Probe, probe, probe_chat, probe_kind
 from neurogloss.neurons.simulators.kinds import SimulatorChoice
-from worker.stages.model_calls import endpoint_of
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What a run needs to know of its endpoints, with the answers that were paid for it.
+    """What the probe of a run's endpoints found, with the answers that were paid for.
 
     `simulator` is None where the run makes no calls to simulate.
     """
@@ -24,7 +23,7 @@ class Readiness:
 
 
 def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> Readiness:
-    """Find out how the simulator is to be asked, and whether the explainer answers.
+    """Find out which kind of simulator works, and whether explainer and scorer answer.
 
     Raises:
         RunError: An endpoint is not there, refuses its key or model, or cannot do its part.
@@ -36,8 +35,8 @@ def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> R
         answers += probe_chat(endpoint, config.explainer.model).answers
     if config.simulator.kind != "lookup":
         endpoint = _endpoint(config, config.simulator, env)
-        simulator, found = probe_kind(endpoint, config.simulator.model, config.simulator.kind)
-        answers += found.answers
+        simulator, probed = probe_kind(endpoint, config.simulator.model, config.simulator.kind)
+        answers += probed.answers
     if config.scoring.also and not _asked_already(config):
         endpoint = _endpoint(config, config.scorer, env)
         answers += probe_chat(endpoint, config.scorer.model).answers
@@ -45,7 +44,7 @@ def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> R
 
 
 def _asked_already(config: RunConfig) -> bool:
-    """Return whether the scorer is the model of the explainer, of which the same was asked."""
+    """Return whether the scorer is the explainer's model, which was probed in the same way."""
     explainer, scorer = config.explainer, config.scorer
     is_same = (explainer.endpoint, explainer.model) == (scorer.endpoint, scorer.model)
     return is_same and explainer.kind != "lookup"
@@ -57,17 +56,17 @@ def probe_parts(config: RunConfig, env: Mapping[str, str] = os.environ) -> dict[
     Raises:
         RunError: An endpoint is not there, or refuses its key or model.
     """
-    found = {}
+    probes = {}
     if "explainer" in config.calling:
         endpoint = _endpoint(config, config.explainer, env)
-        found["explainer"] = probe_chat(endpoint, config.explainer.model)
+        probes["explainer"] = probe_chat(endpoint, config.explainer.model)
     if config.simulator.kind != "lookup":
         endpoint = _endpoint(config, config.simulator, env)
-        found["simulator"] = probe(endpoint, config.simulator.model)
+        probes["simulator"] = probe(endpoint, config.simulator.model)
     if config.scoring.also:
         endpoint = _endpoint(config, config.scorer, env)
-        found["scorer"] = probe_chat(endpoint, config.scorer.model)
-    return found
+        probes["scorer"] = probe_chat(endpoint, config.scorer.model)
+    return probes
 
 
 def _endpoint(
@@ -75,4 +74,4 @@ def _endpoint(
     part: ExplainerConfig | SimulatorConfig | ScorerConfig,
     env: Mapping[str, str],
 ) -> Endpoint:
-    return endpoint_of(config, part.endpoint, env)
+    return Endpoint.from_config(part.endpoint, config.endpoints[part.endpoint], env)

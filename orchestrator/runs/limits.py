@@ -13,6 +13,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import config_lines, differences
 from neurogloss.errors import InputError
 from orchestrator.runs.create import refuse_cancelled
+from worker.run import Run
 
 NONE = "none"
 
@@ -24,11 +25,11 @@ def change_limits(engine: Engine, run_id: int, assignments: Sequence[str]) -> li
         InputError: A key is unknown or identifies the run, or a value is impossible. Nothing is
             changed then.
     """
-    changes = [_parse(assignment) for assignment in assignments]
+    changes = [parse_assignment(assignment) for assignment in assignments]
     with transaction(engine) as connection:
-        run = runs.get_for_update(connection, run_id)
-        refuse_cancelled(run)
-        before = RunConfig.model_validate(run["config"])
+        run = Run.of(runs.get_for_update(connection, run_id))
+        refuse_cancelled(run.row)
+        before = run.config
         values = before.model_dump(mode="json")
         for change in changes:
             values = _merged(values, change)
@@ -45,7 +46,7 @@ def change_limits(engine: Engine, run_id: int, assignments: Sequence[str]) -> li
     return differences(before.model_dump(mode="json"), after.model_dump(mode="json"))
 
 
-def _parse(assignment: str) -> dict[str, Any]:
+def parse_assignment(assignment: str) -> dict[str, Any]:
     """Read `KEY=VALUE`: a dotted key and a value of TOML, a word without quotes, or `none`."""
     key, equals, value = assignment.partition("=")
     if not equals or not key.strip():
@@ -53,10 +54,10 @@ def _parse(assignment: str) -> dict[str, Any]:
     is_none = value.strip() == NONE
     for text in ("0",) if is_none else (value, f"'{value.strip()}'"):
         try:
-            found = tomllib.loads(f"{key} = {text}")
+            values = tomllib.loads(f"{key} = {text}")
         except (ValueError, RecursionError):  # of TOML, or of a number with too many digits
             continue
-        return _without(found) if is_none else found
+        return _without(values) if is_none else values
     raise InputError(f"{assignment!r} is not of the form KEY=VALUE")
 
 

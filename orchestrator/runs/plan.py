@@ -1,4 +1,4 @@
-"""What a run is made of: neurons, shards, totals. Pure."""
+"""The plan of a run: neurons, shards, totals. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from db.runs import PlannedShard
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from neurogloss.neurons.selection import n_reference
@@ -15,17 +16,13 @@ from neurogloss.subject.shape import Shape
 
 LOOKUP_BYTES = 8 << 30  # what the lookup tables of one shard's layers may take in a worker
 
-ShardRow = tuple[
-    str, str, int, int, int, int, str
-]  # stage, step, layer, start, stop, weight, state
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The neurons of a run by layer, the shards that add up to it, and who of them is ablated."""
+    """The neurons of a run by layer, its shards, and the neurons that are ablated, by layer."""
 
     neurons: dict[int, list[int]]
-    shards: list[ShardRow]
+    shards: list[PlannedShard]
     ablated: dict[int, set[int]] = field(default_factory=dict)
 
     @property
@@ -34,16 +31,16 @@ class Plan:
 
     def neuron_rows(self) -> Iterator[tuple[int, int, bool]]:
         """Yield (layer, neuron, is_ablated) of every neuron."""
-        for layer, found in self.neurons.items():
+        for layer, neurons in self.neurons.items():
             ablated = self.ablated.get(layer, set())
-            yield from ((layer, neuron, neuron in ablated) for neuron in found)
+            yield from ((layer, neuron, neuron in ablated) for neuron in neurons)
 
     def totals(self) -> list[tuple[str, int, int]]:
         """Return (stage, layer, total): what the counters of each stage must add up to."""
         sums: dict[tuple[str, int], int] = {(COLLECT, -1): 0}
-        for stage, _, layer, _, _, weight, _ in self.shards:
-            place = (stage, -1 if stage == COLLECT else layer)
-            sums[place] = sums.get(place, 0) + weight
+        for shard in self.shards:
+            place = (shard.stage, -1 if shard.stage == COLLECT else shard.layer)
+            sums[place] = sums.get(place, 0) + shard.weight
         return [(*place, total) for place, total in sums.items()]
 
 
@@ -83,8 +80,8 @@ def ablated_neurons(config: RunConfig, neurons: Mapping[int, Sequence[int]]) -> 
         InputError: One that is named is not among them.
     """
     chosen = {
-        layer: {found[place] for place in _places(config, layer, len(found))}
-        for layer, found in neurons.items()
+        layer: {of_layer[place] for place in _places(config, layer, len(of_layer))}
+        for layer, of_layer in neurons.items()
     }
     for layer, neuron in config.ablation.neurons:
         if neuron not in neurons.get(layer, ()):
@@ -100,14 +97,14 @@ def _places(config: RunConfig, layer: int, n: int) -> list[int]:
 
 
 def _sample(seed: int, layer: int, n: int, count: int) -> list[int]:
-    found: list[int] = np.random.default_rng([seed, layer]).choice(n, count, replace=False).tolist()
-    return found
+    drawn: list[int] = np.random.default_rng([seed, layer]).choice(n, count, replace=False).tolist()
+    return drawn
 
 
 def _collect_shards(
     config: RunConfig, shape: Shape, neurons: dict[int, list[int]]
-) -> Iterator[ShardRow]:
-    layers = list(neurons)
+) -> Iterator[PlannedShard]:
+    layers, per_layer = list(neurons), shape.neurons_per_layer
     n, size = config.corpus.excerpts, whole_tiles(config.shards.excerpts)
     reference = n_reference(n)
     for step, first, last in (("reference", 0, reference), ("read", reference, n)):
@@ -115,33 +112,35 @@ def _collect_shards(
         # Cut at whole tiles: a tile that two shards share is computed twice.
         edges = [first, *range((first // size + 1) * size, last, size), last]
         for start, stop in pairwise(edges):
-            yield "collect", step, -1, start, stop, stop - start, state
+            yield PlannedShard("collect", step, -1, start, stop, stop - start, state)
     for step in ("boundaries", "select"):
         for layer in layers:
-            yield "collect", step, layer, 0, shape.neurons_per_layer, 0, "waiting"
+            yield PlannedShard("collect", step, layer, 0, per_layer, 0, "waiting")
     if config.connections.neurons or config.connections.tokens:
         for layer in layers:
-            yield "collect", "connections", layer, 0, shape.neurons_per_layer, 0, "waiting"
+            yield PlannedShard("collect", "connections", layer, 0, per_layer, 0, "waiting")
     if config.needs_lookup or config.scoring.baselines:
-        step = "lookup" if config.needs_lookup else "baselines"  # for these nobody waits
+        # No stage waits for the step `baselines`.
+        step = "lookup" if config.needs_lookup else "baselines"
         widest = max(map(len, neurons.values()))
         at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * widest))
         for group in range(0, len(layers), at_once):
             first_layer, last_layer = layers[group], layers[min(group + at_once, len(layers)) - 1]
-            yield "collect", step, -1, first_layer, last_layer + 1, n, "waiting"
+            yield PlannedShard("collect", step, -1, first_layer, last_layer + 1, n, "waiting")
 
 
 def _neuron_shards(
     config: RunConfig, neurons: dict[int, list[int]], ablated: Mapping[int, set[int]]
-) -> Iterator[ShardRow]:
+) -> Iterator[PlannedShard]:
     """Yield shards of so many neurons of one layer, the same ones for every stage."""
     size = config.shards.neurons
     for stage in config.neuron_stages:
-        for layer, found in neurons.items():
-            for place in range(0, len(found), size):
-                part = found[place : place + size]
+        for layer, of_layer in neurons.items():
+            for place in range(0, len(of_layer), size):
+                part = of_layer[place : place + size]
                 weight = len(part)
                 if stage == ABLATE:
                     weight = len(ablated.get(layer, set()).intersection(part))
                 if weight:
-                    yield stage, "", layer, part[0], part[-1] + 1, weight, "waiting"
+                    ends = (part[0], part[-1] + 1)
+                    yield PlannedShard(stage, "", layer, *ends, weight, "waiting")

@@ -3,11 +3,12 @@
 from sqlalchemy import Connection
 
 from db import runs
+from db.runs import NewRun
 from neurogloss.config.run import RunConfig
 from neurogloss.subject.shape import Shape
 from orchestrator.runs.endpoints import Readiness
 from orchestrator.runs.plan import Plan
-from worker.stages.ledger import PostgresLedger
+from worker.ledger import PostgresLedger
 
 
 def save_run(
@@ -22,16 +23,16 @@ def save_run(
 
     With it go the answers that its endpoints gave to the probe: they were paid for.
     """
-    run = {
-        "name": config.name,
-        "config": config.model_dump(mode="json"),
-        "config_hash": config.digest(),
-        "corpus_id": corpus_id,
-        "n_layers": shape.n_layers,
-        "neurons_per_layer": shape.neurons_per_layer,
-        "budget_usd": config.budget.usd,
-        "simulator": ready.simulator.to_json() if ready.simulator else None,
-    }
+    run = NewRun(
+        name=config.name,
+        config=config.model_dump(mode="json"),
+        config_hash=config.digest(),
+        corpus_id=corpus_id,
+        n_layers=shape.n_layers,
+        neurons_per_layer=shape.neurons_per_layer,
+        budget_usd=config.budget.usd,
+        simulator=ready.simulator.to_json() if ready.simulator else None,
+    )
     run_id = runs.create(connection, run)
     runs.save_plan(
         connection,

@@ -1,52 +1,47 @@
-"""Do counters agree with their rows, and shards with the neurons that they are made of?"""
+"""Check counters against the rows that they count, and shards against the run's neurons."""
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
-from db import verification
-from db.verification import SPEND_SUMS
-from orchestrator.verify.differences import Difference, changes
+from db import counter_differences, shard_coverage, shards
+from db.counter_differences import ShardDifference
+from db.runs import StoredRun
+from orchestrator.verify.differences import Difference, described
 
 
-def check_counters(connection: Connection, run: RowMapping) -> Iterator[Difference]:
+def check_counters(connection: Connection, run_id: int) -> Iterator[Difference]:
     """Yield what is wrong with the counters of a run, and with what they add up."""
-    run_id = run["id"]
-    for row in verification.shard_counts(connection, run_id):
-        what = changes(row, row, ("weight", "done", "failed"))
-        yield Difference("shards", shard_name(row), what)
-    for row in verification.progress(connection, run_id):
-        what = changes(row, row, ("total", "done", "failed"))
-        yield Difference("progress", stage_name(row), what)
-    for row in verification.spend(connection, run_id):
-        what = changes(row, row, SPEND_SUMS)
-        yield Difference("spend", f"{row['stage']} {row['model']}", what)
-    for row in verification.throughput(connection, run_id):
-        what = f"{row['finished']} were counted by the minute, {row['n']} are finished"
-        yield Difference("throughput", row["stage"], what)
+    for shard in counter_differences.shard_counts(connection, run_id):
+        yield Difference("shards", _shard_name(shard), described(shard.changes))
+    for row in counter_differences.progress(connection, run_id):
+        yield Difference("progress", _place(row.stage, row.layer), described(row.changes))
+    for spend in counter_differences.spend(connection, run_id):
+        yield Difference("spend", f"{spend.stage} {spend.model}", described(spend.changes))
+    for stage in counter_differences.throughput(connection, run_id):
+        what = f"{stage.finished} were counted by the minute, {stage.n} are finished"
+        yield Difference("throughput", stage.stage, what)
 
 
-def check_shards(connection: Connection, run: RowMapping, n_excerpts: int) -> Iterator[Difference]:
+def check_shards(connection: Connection, run: StoredRun, n_excerpts: int) -> Iterator[Difference]:
     """Yield where the shards of a run do not cover its neurons and excerpts exactly once."""
-    for row in verification.overlaps(connection, run["id"]):
-        where = stage_name(row)
-        yield Difference("shards", where, f"shards {row['one']} and {row['other']} overlap")
-    for row in verification.gaps(connection, run["id"], n_excerpts):
-        what = f"shards cover {row['covered']} of {row['wanted']}"
-        yield Difference("shards", stage_name(row), what)
-    unfinished = verification.unfinished(connection, run["id"])
-    if run["state"] == "done" and unfinished:
+    for pair in shard_coverage.overlaps(connection, run.id):
+        where = _place(pair.stage, pair.layer, pair.step)
+        yield Difference("shards", where, f"shards {pair.one} and {pair.other} overlap")
+    for gap in shard_coverage.gaps(connection, run.id, n_excerpts):
+        where = _place(gap.stage, gap.layer, gap.step)
+        yield Difference("shards", where, f"shards cover {gap.covered} of {gap.wanted}")
+    unfinished = shards.unfinished(connection, run.id)
+    if run.state == "done" and unfinished:
         yield Difference("shards", "run", f"it is done, but {unfinished} shards are not")
 
 
-def stage_name(row: RowMapping) -> str:
-    """Name a stage, or a step of collect, in a layer."""
-    words = [row["stage"], row.get("step") or ""]
-    if row["layer"] is not None and row["layer"] >= 0:
-        words.append(f"layer {row['layer']}")
+def _place(stage: str, layer: int, step: str = "") -> str:
+    """Name a stage, or a step of collect, in a layer; -1 is the whole model."""
+    words = [stage, step, f"layer {layer}" if layer >= 0 else ""]
     return " ".join(filter(None, words))
 
 
-def shard_name(row: RowMapping) -> str:
-    """Name a shard by its place."""
-    return f"shard {row['id']} ({stage_name(row)}, {row['start']} to {row['stop']})"
+def _shard_name(shard: ShardDifference) -> str:
+    place = _place(shard.stage, shard.layer, shard.step)
+    return f"shard {shard.id} ({place}, {shard.start} to {shard.stop})"

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from db.counter_differences import Change
+
 EXAMPLES = 1000  # differences of one kind that are kept; the others are counted
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as the rows say. `check` is its kind, `where` what it is about."""
+    """A stored value that is not what the rows say. `check` is its kind, `where` its place."""
 
     check: str
     where: str
@@ -27,21 +29,20 @@ class Findings:
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[Difference] = field(default_factory=list)
 
-    def add(self, found: Iterable[Difference]) -> Iterator[Difference]:
+    def add(self, differences: Iterable[Difference]) -> Iterator[Difference]:
         """Count differences, and yield those that are kept."""
-        for difference in found:
+        for difference in differences:
             self.counts[difference.check] += 1
             if self.counts[difference.check] <= EXAMPLES:
                 self.examples.append(difference)
                 yield difference
 
 
-def changes(stored: Any, right: Any, names: Iterable[str]) -> str:
-    """Say how the named values differ from those under `right_` and the name."""
+def described(changes: Iterable[Change]) -> str:
+    """Return stored values beside those that they should be."""
     return ", ".join(
-        f"{name} is {_shown(stored[name])}, by its rows {_shown(right[f'right_{name}'])}"
-        for name in names
-        if stored[name] != right[f"right_{name}"]
+        f"{name} is {_shown(stored)}, by its rows {_shown(right)}"
+        for name, stored, right in changes
     )
 
 

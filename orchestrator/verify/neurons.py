@@ -1,64 +1,96 @@
-"""Does each neuron have what its finished shards owe it, and the scores that its rows give?"""
+"""Check that each neuron has what its finished shards owe it, and the scores of its rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
-from db import datasets, runs, verification
+from db import datasets, runs, shard_coverage
+from db.corpora import StoredCorpus
+from db.rows import CorruptRowError
+from db.shard_coverage import DoneRange
 from neurogloss.config.run import RunConfig
 from orchestrator.verify.candidates import candidate_faults
+from orchestrator.verify.checked_neuron import CheckedNeuron, load_checked
 from orchestrator.verify.differences import Difference
 from orchestrator.verify.records import Rules, records_faults
 from orchestrator.verify.scores import score_faults
-from orchestrator.verify.stored_neurons import StoredNeuron, load
+from worker.run import Run
 
 AT_ONCE = 256  # neurons that are in memory together
 
 
 def check_neurons(
-    connection: Connection, run: RowMapping, config: RunConfig, corpus: RowMapping
+    connection: Connection, run: Run, corpus: StoredCorpus
 ) -> Iterator[list[Difference]]:
     """Yield, for each neuron of a run, what is wrong with it."""
-    is_collected = datasets.origin(connection, run["id"]) is None
-    rules = Rules.of(config, corpus, is_collected=is_collected)
-    for layer in runs.layers_of(connection, run["id"]):
-        done = verification.done_ranges(connection, run["id"], layer)
-        neurons = runs.neurons_in(connection, run["id"], layer)
+    is_collected = datasets.origin(connection, run.id) is None
+    rules = Rules.of(run.config, corpus, is_collected=is_collected)
+    for layer in runs.layers_of(connection, run.id):
+        done = shard_coverage.done_ranges(connection, run.id, layer)
+        neurons = runs.neurons_in(connection, run.id, layer)
         for place in range(0, len(neurons), AT_ONCE):
-            some = neurons[place : place + AT_ONCE]
-            stored = load(connection, run["id"], layer, some, done)
-            for neuron, found in stored.items():
-                yield list(_neuron_differences(layer, neuron, found, config, rules))
+            group = neurons[place : place + AT_ONCE]
+            for checked in _loaded(connection, run.id, layer, group, done):
+                if isinstance(checked, CorruptRowError):
+                    yield [
+                        Difference("records", _name(checked.layer, checked.neuron), str(checked))
+                    ]
+                else:
+                    yield list(_neuron_differences(checked, run.config, rules))
+
+
+def _loaded(
+    connection: Connection,
+    run_id: int,
+    layer: int,
+    neurons: Sequence[int],
+    done: Sequence[DoneRange],
+) -> Iterator[CheckedNeuron | CorruptRowError]:
+    """Yield neurons; where rows of one are corrupt, the error stands for it alone."""
+    try:
+        yield from load_checked(connection, run_id, layer, neurons, done)
+    except CorruptRowError as error:
+        if len(neurons) == 1:
+            yield error
+            return
+        for neuron in neurons:
+            yield from _loaded(connection, run_id, layer, [neuron], done)
+
+
+def _name(layer: int, neuron: int) -> str:
+    return f"layer {layer} neuron {neuron}"
 
 
 def _neuron_differences(
-    layer: int, neuron: int, stored: StoredNeuron, config: RunConfig, rules: Rules
+    checked: CheckedNeuron, config: RunConfig, rules: Rules
 ) -> Iterator[Difference]:
-    where = f"layer {layer} neuron {neuron}"
+    stored = checked.stored
     faults = list(records_faults(stored.records, rules)) if stored.records is not None else []
-    found = {"records": faults, "results": _missing(stored, config)}
-    if not faults and not stored.is_imported:  # `import` has checked what was published
-        found["candidates"] = candidate_faults(stored, config)
-        found["scores"] = score_faults(stored, config, rules.excerpt_tokens)
-    for kind, texts in found.items():
+    by_kind = {"records": faults, "results": _missing(checked, config)}
+    if not faults and stored.imported is None:  # `import` has checked what was published
+        by_kind["candidates"] = candidate_faults(checked, config)
+        by_kind["scores"] = score_faults(checked, config, rules.excerpt_tokens)
+    where = _name(stored.layer, stored.neuron)
+    for kind, texts in by_kind.items():
         yield from (Difference(kind, where, text) for text in texts)
 
 
-def _missing(stored: StoredNeuron, config: RunConfig) -> Iterator[str]:
+def _missing(checked: CheckedNeuron, config: RunConfig) -> Iterator[str]:
     """Say what a finished stage left undone, and what contradicts itself."""
+    stored = checked.stored
     if stored.records is None:
-        if stored.finished or stored.explanation is not None or stored.simulations:
+        if checked.finished or stored.explanation is not None or stored.simulations:
             yield "it has no records"
         return
     explaining = [s for s in config.neuron_stages if s in ("explain", "choose", "revise")][-1]
-    if stored.explanation is None and stored.is_owed_by(explaining):
+    if stored.explanation is None and checked.is_owed_by(explaining):
         yield "it has neither an explanation, nor a failure, nor a reason for none"
-    if stored.score is None and "score" in stored.finished and not stored.failed_up_to("score"):
+    if stored.score is None and "score" in checked.finished and not checked.failed_up_to("score"):
         yield "it has neither a score nor a failure"
-    if stored.is_ablated and stored.is_owed_by("ablate") and "ablation" not in stored.row:
+    if checked.is_ablated and checked.is_owed_by("ablate") and stored.ablation is None:
         yield "it was to be ablated, and has neither a result nor a failure"
-    if stored.explanation is not None and stored.failed_up_to(explaining):
+    if stored.explanation is not None and checked.failed_up_to(explaining):
         yield "it has an explanation, and a failure in its place"
     after = {"ablate"} | ({"score"} if config.scoring.also else set())  # of a further scorer
-    if stored.score is not None and (against := stored.failures - after):
+    if stored.score is not None and (against := stored.failures.keys() - after):
         yield f"it has a score, and failed in {', '.join(sorted(against))}"

@@ -1,14 +1,15 @@
-"""Do the records of a neuron agree with themselves, and with the rules that they were chosen by?"""
+"""Check the records of a neuron against themselves and the rules that they were chosen by."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from sqlalchemy import RowMapping
 
+from db.corpora import StoredCorpus
+from db.records import NeuronRecordsRow
 from neurogloss.config.run import RunConfig
-from neurogloss.neurons.records import FloatArray, IntArray
+from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.sampling import neuron_keys
 from neurogloss.neurons.selection import N_BUCKETS, RecordCounts, draw_keys, top_keys
 
@@ -25,30 +26,26 @@ class Rules:
     is_collected: bool
 
     @classmethod
-    def of(cls, config: RunConfig, corpus: RowMapping, *, is_collected: bool) -> "Rules":
+    def of(cls, config: RunConfig, corpus: StoredCorpus, *, is_collected: bool) -> "Rules":
         """Return the rules of a configuration on a corpus."""
         records = config.records
-        wanted = RecordCounts(
-            corpus["n_excerpts"], records.top, records.random, records.per_quantile
-        )
-        return cls(wanted, corpus["excerpt_tokens"], config.corpus.seed, is_collected)
+        wanted = RecordCounts(corpus.n_excerpts, records.top, records.random, records.per_quantile)
+        return cls(wanted, corpus.excerpt_tokens, config.corpus.seed, is_collected)
 
 
-def records_faults(row: RowMapping, rules: Rules) -> Iterator[str]:
-    """Yield what is wrong with a row of `neuron_records`."""
-    n_records = len(row["excerpts"])
-    size = 2 * n_records * rules.excerpt_tokens
-    if len(row["activations"]) != size:
-        yield f"activations have {len(row['activations'])} bytes, {n_records} records need {size}"
+def records_faults(row: NeuronRecordsRow, rules: Rules) -> Iterator[str]:
+    """Yield what is wrong with the records of a neuron."""
+    n_records = len(row.excerpts)
+    size = n_records * rules.excerpt_tokens
+    if row.activations.size != size:
+        yield f"there are {row.activations.size} activations, {n_records} records need {size}"
         return
-    activations = np.frombuffer(row["activations"], np.float16)
-    activations = activations.reshape(n_records, rules.excerpt_tokens)
-    if outside := [e for e in row["excerpts"] if not 0 <= e < rules.wanted.n_excerpts]:
+    if outside := [e for e in row.excerpts if not 0 <= e < rules.wanted.n_excerpts]:
         yield f"excerpt {outside[0]} is not in the corpus"
         return
-    if len(set(row["excerpts"])) < n_records:
+    if len(set(row.excerpts)) < n_records:
         yield "an excerpt has two records"
-    lists = (row["top_records"], row["random_records"], row["bucket_records"])
+    lists = (row.top_records, row.random_records, row.bucket_records)
     named = [place for places in lists for place in places]
     if any(not 0 <= place < n_records for place in named):
         yield f"a list names a record that is not among its {n_records}"
@@ -56,21 +53,21 @@ def records_faults(row: RowMapping, rules: Rules) -> Iterator[str]:
     if rules.is_collected:
         if set(named) != set(range(n_records)):
             yield "a record is in no list"
-        yield from _choice_faults(_Chosen(row, activations, rules))
+        yield from _choice_faults(_Chosen(row, rules))
         yield from _moment_faults(row, rules)
 
 
 class _Chosen:
     """The records of a neuron with their keys, as they were ranked by."""
 
-    def __init__(self, row: RowMapping, activations: FloatArray, rules: Rules) -> None:
+    def __init__(self, row: NeuronRecordsRow, rules: Rules) -> None:
         self.row, self.rules = row, rules
-        self.excerpts: IntArray = np.array(row["excerpts"], dtype=np.int64)
-        self.finite = bool(np.isfinite(activations).all())
-        self.maxima = activations.max(axis=1) + np.float16(0)  # no negative zero
+        self.excerpts: IntArray = np.array(row.excerpts, dtype=np.int64)
+        self.finite = bool(np.isfinite(row.activations).all())
+        self.maxima = row.activations.max(axis=1) + np.float16(0)  # no negative zero
         bits = self.maxima.view(np.int16).astype(np.int64)
         self.top: IntArray = top_keys(bits, self.excerpts)
-        key = neuron_keys(rules.seed, row["layer"], np.array([row["neuron"]]))
+        key = neuron_keys(rules.seed, row.layer, np.array([row.neuron]))
         self.drawn: IntArray = draw_keys(key, self.excerpts, rules.wanted.n_excerpts)
 
 
@@ -81,15 +78,15 @@ def _choice_faults(chosen: _Chosen) -> Iterator[str]:
         return
     n_top = min(wanted.top, wanted.n_excerpts)
     n_random = min(wanted.random, wanted.n_excerpts)
-    yield from _list_faults("top", row["top_records"], n_top, chosen.top)
-    yield from _list_faults("random", row["random_records"], n_random, chosen.drawn)
-    if row["top_records"]:
-        highest = float(chosen.maxima[row["top_records"][0]])
-        if row["max_activation"] != highest:
-            yield f"max_activation is {row['max_activation']}, by its records {highest}"
+    yield from _list_faults("top", row.top_records, n_top, chosen.top)
+    yield from _list_faults("random", row.random_records, n_random, chosen.drawn)
+    if row.top_records:
+        highest = float(chosen.maxima[row.top_records[0]])
+        if row.max_activation != highest:
+            yield f"max_activation is {row.max_activation}, by its records {highest}"
         if float(chosen.maxima.max()) > highest:
             yield "a record is higher than the first top record"
-    outside = chosen.excerpts[row["random_records"]] >= wanted.n_reference
+    outside = chosen.excerpts[row.random_records] >= wanted.n_reference
     if wanted.draws_outside and not outside.all():
         yield "a random record is from the reference"
     yield from _bucket_faults(chosen)
@@ -108,8 +105,8 @@ def _rises(keys: IntArray) -> bool:
 
 def _bucket_faults(chosen: _Chosen) -> Iterator[str]:
     row, wanted = chosen.row, chosen.rules.wanted
-    places, buckets = list(row["bucket_records"]), np.array(row["buckets"], dtype=np.int64)
-    boundaries = np.array(row["quantile_boundaries"], dtype=np.float32)
+    places, buckets = list(row.bucket_records), np.array(row.buckets, dtype=np.int64)
+    boundaries = np.array(row.quantile_boundaries, dtype=np.float32)
     if len(places) != len(buckets):
         yield f"{len(places)} bucket records have {len(buckets)} buckets"
         return
@@ -133,19 +130,19 @@ def _bucket_faults(chosen: _Chosen) -> Iterator[str]:
             yield f"the records of bucket {bucket} are not in order"
 
 
-def _moment_faults(row: RowMapping, rules: Rules) -> Iterator[str]:
+def _moment_faults(row: NeuronRecordsRow, rules: Rules) -> Iterator[str]:
     """Moments are over the whole corpus: of what is kept, only their bounds can be told."""
-    n, expected = row["n_tokens"], rules.wanted.n_excerpts * rules.excerpt_tokens
+    n, expected = row.n_tokens, rules.wanted.n_excerpts * rules.excerpt_tokens
     if n != expected:
         yield f"n_tokens is {n}, the corpus has {expected}"
-    mean, variance, highest = row["mean"], row["variance"], row["max_activation"]
-    skewness, kurtosis = row["skewness"], row["kurtosis"]
-    if row["undefined_reason"] == "nonfinite_activations":
+    mean, variance, highest = row.mean, row.variance, row.max_activation
+    skewness, kurtosis = row.skewness, row.kurtosis
+    if row.undefined_reason == "nonfinite_activations":
         return
     right_reason = "dead" if highest <= 0 else None
-    if row["undefined_reason"] != right_reason:
-        yield f"undefined_reason is {row['undefined_reason']}, by its records {right_reason}"
-    if None in (mean, variance) or variance < 0:
+    if row.undefined_reason != right_reason:
+        yield f"undefined_reason is {row.undefined_reason}, by its records {right_reason}"
+    if n is None or mean is None or variance is None or variance < 0:
         yield f"mean {mean} and variance {variance} are no moments"
         return
     slack = _TOLERANCE * (1 + abs(highest))
@@ -154,7 +151,7 @@ def _moment_faults(row: RowMapping, rules: Rules) -> Iterator[str]:
     # Samuelson's inequality: no value is further from the mean than that.
     if (highest - mean) ** 2 > variance * max(0, n - 1) * (1 + _TOLERANCE) + slack:
         yield f"max_activation {highest} is too far from mean {mean} for variance {variance}"
-    if variance > 0 and None not in (skewness, kurtosis):
+    if variance > 0 and skewness is not None and kurtosis is not None:
         if kurtosis < (skewness**2 + 1) * (1 - _TOLERANCE) - _TOLERANCE:  # Pearson's inequality
             yield f"kurtosis {kurtosis} is too small for skewness {skewness}"
     elif variance == 0 and (skewness, kurtosis) != (None, None):

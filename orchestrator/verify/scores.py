@@ -1,19 +1,20 @@
-"""Are the simulations of a neuron those that its scores need, and the scores what they give?"""
+"""Check that a neuron has the simulations that its scores need, and the scores that they give."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
-from typing import Any
 
 import numpy as np
-from sqlalchemy import RowMapping
 
+from db.evaluations import CalibratedScoreRow
+from db.records import NeuronRecordsRow
+from db.results import ScoreRow
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.calibration import calibrate
-from neurogloss.neurons.records import FloatArray
+from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
 from neurogloss.neurons.scoring import NeuronScore, score_neuron, unscored
 from neurogloss.neurons.splits import Split
-from orchestrator.verify.stored_neurons import StoredNeuron
-from worker.stages.scored_records import activations_of, scored_places
+from orchestrator.verify.checked_neuron import CheckedNeuron
+from worker.stages.scored_records import scored_places
 
 SCORES = tuple(column.name for column in fields(NeuronScore))
 
@@ -27,85 +28,85 @@ class _Records:
     n_top: int
 
     @classmethod
-    def of(cls, row: RowMapping, config: RunConfig, split: Split) -> "_Records":
-        places, n_top = scored_places(row, config.scoring, split)
-        return cls(places, [row["excerpts"][place] for place in places], n_top)
+    def of(cls, row: NeuronRecordsRow, config: RunConfig, split: Split) -> "_Records":
+        lists = row.top_records, row.random_records
+        places, n_top = scored_places(*lists, config.scoring, split)
+        return cls(places, [row.excerpts[place] for place in places], n_top)
 
 
-def score_faults(stored: StoredNeuron, config: RunConfig, n_tokens: int) -> Iterator[str]:
+def score_faults(checked: CheckedNeuron, config: RunConfig, n_tokens: int) -> Iterator[str]:
     """Yield what differs. Scores are recomputed only where all simulations are in order."""
-    if stored.records is None:
+    records, score = checked.stored.records, checked.stored.score
+    if records is None:
         return
-    scored = _Records.of(stored.records, config, Split.VALID)
-    held_back = _Records.of(stored.records, config, Split.CALIBRATION)
+    scored = _Records.of(records, config, Split.VALID)
+    held_back = _Records.of(records, config, Split.CALIBRATION)
     owed = [*scored.excerpts, *(held_back.excerpts if config.scoring.calibration else [])]
-    found = list(_simulation_faults(stored, owed, n_tokens))
-    yield from found
-    if not found and stored.score is not None:
-        yield from _differences(stored.score, _score(stored, scored), "")
-        yield from _calibration_faults(stored, config, scored, held_back)
+    faults = list(_simulation_faults(checked, owed, n_tokens))
+    yield from faults
+    if not faults and score is not None:
+        yield from _differences(score, _score(checked, scored), "")
+        yield from _calibration_faults(checked, config, scored, held_back)
 
 
-def _simulation_faults(stored: StoredNeuron, owed: Sequence[int], n_tokens: int) -> Iterator[str]:
-    strange = stored.simulations.keys() - set(owed)
-    if strange:
+def _simulation_faults(checked: CheckedNeuron, owed: Sequence[int], n_tokens: int) -> Iterator[str]:
+    simulations = checked.stored.simulations
+    if strange := simulations.keys() - set(owed):
         yield f"excerpt {min(strange)} is simulated, which is not among its scored records"
-    for excerpt, row in stored.simulations.items():
-        if len(row["expected_activations"]) != 2 * n_tokens:
+    for excerpt, row in simulations.items():
+        if row.expected_activations.shape != (n_tokens,):
             yield f"the simulation on excerpt {excerpt} has not {n_tokens} activations"
-        elif not np.isfinite(_expected(row)).all():
+        elif not np.isfinite(row.expected_activations).all():
             yield f"the simulation on excerpt {excerpt} is not finite"
-        distribution = row["distribution"]
-        if distribution is not None and len(distribution) != 2 * 11 * n_tokens:
+        shape = (n_tokens, MAX_NORMALIZED + 1)
+        if row.distribution is not None and row.distribution.shape != shape:
             yield f"the distribution on excerpt {excerpt} is not of {n_tokens} tokens"
-    is_scored = stored.score is not None and not stored.failed_up_to("simulate")
-    if stored.is_owed_by("simulate") or (is_scored and not stored.is_undefined):
-        missing = set(owed) - stored.simulations.keys()
+    is_scored = checked.stored.score is not None and not checked.failed_up_to("simulate")
+    if checked.is_owed_by("simulate") or (is_scored and checked.undefined_reason is None):
+        missing = set(owed) - simulations.keys()
         if missing:
             yield f"the simulation on excerpt {min(missing)} is missing"
 
 
-def _expected(row: RowMapping) -> Any:
-    return np.frombuffer(row["expected_activations"], np.float16)
-
-
-def _pair(stored: StoredNeuron, records: _Records) -> tuple[FloatArray, FloatArray]:
+def _pair(checked: CheckedNeuron, records: _Records) -> tuple[FloatArray, FloatArray]:
     """Return true and simulated activations, (n_records, n_tokens) each."""
+    stored = checked.stored
     if stored.records is None:
         raise ValueError("the neuron has no records")
-    simulated = np.stack([_expected(stored.simulations[excerpt]) for excerpt in records.excerpts])
-    return activations_of(stored.records)[records.places], simulated
+    simulated = [stored.simulations[excerpt].expected_activations for excerpt in records.excerpts]
+    return stored.records.activations[records.places], np.stack(simulated)
 
 
-def _score(stored: StoredNeuron, scored: _Records) -> NeuronScore:
+def _score(checked: CheckedNeuron, scored: _Records) -> NeuronScore:
     """Score a neuron as the score stage does, from what is stored."""
-    if stored.records is not None and stored.records["undefined_reason"] is not None:
-        return unscored(stored.records["undefined_reason"])
-    return score_neuron(*_pair(stored, scored), scored.n_top)
+    if checked.undefined_reason is not None:
+        return unscored(checked.undefined_reason)
+    return score_neuron(*_pair(checked, scored), scored.n_top)
 
 
 def _calibration_faults(
-    stored: StoredNeuron, config: RunConfig, scored: _Records, held_back: _Records
+    checked: CheckedNeuron, config: RunConfig, scored: _Records, held_back: _Records
 ) -> Iterator[str]:
-    rows = {row["calibration"]: row for row in stored.rows["calibrated_score"]}
+    rows = checked.stored.calibrated
     for kind in config.scoring.calibration:
         if kind not in rows:
             yield f"it has a score, and none after {kind} calibration"
-        elif stored.is_undefined:
-            yield from _differences(
-                rows[kind], _score(stored, scored), f"after {kind} calibration, "
-            )
+        elif checked.undefined_reason is not None:
+            right_score = _score(checked, scored)
+            yield from _differences(rows[kind], right_score, f"after {kind} calibration, ")
         else:
-            pairs = _pair(stored, held_back), _pair(stored, scored)
+            pairs = _pair(checked, held_back), _pair(checked, scored)
             right = calibrate(kind, *pairs, scored.n_top)
             yield from _differences(rows[kind], right.scores, f"after {kind} calibration, ")
-            line = None if right.line is None else astuple(right.line)
-            found = rows[kind]["slope"], rows[kind]["intercept"]
-            if found != (line or (None, None)):
-                yield f"the line of {kind} calibration is {found}, by its rows {line}"
+            right_line = None if right.line is None else astuple(right.line)
+            line = rows[kind].slope, rows[kind].intercept
+            if line != (right_line or (None, None)):
+                yield f"the line of {kind} calibration is {line}, by its rows {right_line}"
 
 
-def _differences(row: Mapping[Any, Any], right: NeuronScore, what: str) -> Iterator[str]:
+def _differences(
+    row: ScoreRow | CalibratedScoreRow, right: NeuronScore, what: str
+) -> Iterator[str]:
     for name, value in zip(SCORES, astuple(right), strict=True):
-        if row[name] != value:
-            yield f"{what}{name} is {row[name]}, by its rows {value}"
+        if getattr(row, name) != value:
+            yield f"{what}{name} is {getattr(row, name)}, by its rows {value}"

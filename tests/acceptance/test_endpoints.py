@@ -9,7 +9,7 @@ from rehearsal.capabilities import Capabilities
 from rehearsal.faults import FaultRates
 from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.acceptance.runs import BATCHED, DATASET, KEY, PROGRESS, TINY, rehearsed, rows
+from tests.support.command_line_runs import BATCHED, DATASET, KEY, PROGRESS, TINY, rehearsed, rows
 
 
 def test_a_run_on_an_api_scores_every_neuron_and_leaks_no_key(cli):

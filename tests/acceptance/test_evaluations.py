@@ -7,7 +7,7 @@ import pytest
 from rehearsal.faults import FaultRates
 from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.acceptance.runs import BATCHED, rehearsed, rows
+from tests.support.command_line_runs import BATCHED, rehearsed, rows
 
 N = 16  # neurons
 SCORER = """

@@ -5,8 +5,7 @@ import pytest
 from rehearsal.faults import FaultRates
 from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.acceptance.runs import PROGRESS, rows
-from tests.acceptance.test_candidates import N, configured
+from tests.support.command_line_runs import N_FEW, PROGRESS, of_few_neurons, rows
 
 REVISED = ("illustrate", "observe", "revise")
 EXPLAINER = "revise = true\nsentences = 8\n"
@@ -26,7 +25,7 @@ def test_explanations_are_revised_to_the_end(cli, mode, drafts, line_failures):
     )
     with RehearsalServer(options) as server:
         explainer = f"{EXPLAINER}candidates = {drafts}"
-        code, _ = cli.run("run", cli.config(configured(server, mode, explainer)))
+        code, _ = cli.run("run", cli.config(of_few_neurons(server, mode, explainer)))
         stats = server.stats()
     assert code == 0, rows(cli, "SELECT stage, failure_class, message, attempts FROM failure")
     assert stats["repeated_questions"] == 0
@@ -45,8 +44,8 @@ def _went_through_all_stages(cli, drafts):
     ]
     assert all(row["done"] == row["total"] > 0 for row in progress)
     spent = {row["stage"]: row for row in rows(cli, "SELECT stage, calls, usd FROM run_cost")}
-    assert spent["illustrate"]["calls"] >= N
-    assert spent["revise"]["calls"] > 2 * N
+    assert spent["illustrate"]["calls"] >= N_FEW
+    assert spent["revise"]["calls"] > 2 * N_FEW
     assert spent["revise"]["usd"] > spent["illustrate"]["usd"] > 0
 
 
@@ -57,7 +56,7 @@ def _tried_all_drafts(cli):
         "min(length(tokens)) AS tokens, bool_and(length(tokens) = 2 * length(activations)) AS fit "
         "FROM sentence GROUP BY 1, 2",
     )
-    assert [row["n"] for row in found] == [2 * N] * 4
+    assert [row["n"] for row in found] == [2 * N_FEW] * 4
     assert all(row["texts"] == row["n"] for row in found)
     assert all(row["fit"] and row["tokens"] > 0 for row in found)
 
@@ -71,7 +70,7 @@ def _kept_the_drafts(cli, drafts):
         "ON (s.run_id, s.layer, s.neuron, s.number) = (c.run_id, c.layer, c.neuron, c.number) "
         "WHERE s.stage = 'revise' ORDER BY c.layer, c.neuron, c.number",
     )
-    assert len(found) == 2 * N
+    assert len(found) == 2 * N_FEW
     for draft, revision in zip(found[::2], found[1::2], strict=True):
         assert revision["number"] == drafts > draft["number"]
         assert revision["text"] != draft["text"]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.acceptance.runs import DATASET, LOOKUP, PROGRESS, TINY, rows
+from tests.support.command_line_runs import DATASET, LOOKUP, PROGRESS, TINY, rows
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from neurogloss.llm.endpoint import Endpoint, Price
 from neurogloss.llm.responses import (
     Completion,
     UnsupportedParameter,
-    check,
+    raise_for_error,
     read_completion,
     retry_after,
 )
@@ -24,7 +24,7 @@ from neurogloss.neurons.distributions import unpack_distributions
 from neurogloss.neurons.prompts import clean_explanation
 from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
-from tests.unit.hostile import HOSTILE, hostile_tokens, json_values
+from tests.support.hostile_text import HOSTILE, hostile_tokens, json_values
 
 KEYS = (
     "choices",
@@ -185,7 +185,7 @@ ERROR = of_keys(
 def test_errors(status, content, headers):
     response = httpx.Response(status, content=content, headers=headers)
     try:
-        check(response, "sk-secret")
+        raise_for_error(response, "sk-secret")
     except (TransientError, RowError, RunError, UnsupportedParameter) as error:
         assert len(str(error)) < 2500
         return
@@ -216,16 +216,11 @@ def test_batch_results(line, asked):
     assert isinstance(outcome, known)
 
 
-class Answering(BatchClient):
-    """A client whose endpoint answers anything."""
-
-    def __init__(self, status, content):
-        super().__init__(Endpoint(name="here", base_url="http://here/v1"))
-        self._http.close()
-        reply = httpx.Response(status, content=content)
-        self._http = httpx.Client(
-            base_url="http://here/v1/", transport=httpx.MockTransport(lambda _: reply)
-        )
+def client_that_is_answered(status, content):
+    """Return a client whose endpoint answers anything."""
+    reply = httpx.Response(status, content=content)
+    transport = httpx.MockTransport(lambda _: reply)
+    return BatchClient(Endpoint(name="here", base_url="http://here/v1"), transport)
 
 
 BATCH = of_keys(
@@ -246,7 +241,7 @@ PAGE = of_keys(data=st.lists(BATCH, max_size=3), has_more=st.just(False))
 @example(200, DEEP)
 @example(200, b"[]")
 def test_batches(status, content):
-    client = Answering(status, content)
+    client = client_that_is_answered(status, content)
     for ask in (
         lambda: client.upload("f", "/chat/completions", [(b"1", b"{}")]),
         lambda: client.create("/chat/completions", "f", "mark"),

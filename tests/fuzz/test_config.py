@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import differences, read_config
 from neurogloss.errors import InputError
-from orchestrator.cli.run import DEMO
-from orchestrator.runs.limits import _parse
+from orchestrator.cli.demo import DEMO
+from orchestrator.runs.limits import parse_assignment
 
 RUNS = Path(__file__).parents[2] / "deploy" / "runs"
 WHOLE = (RUNS / "gpt2-xl.toml").read_text()
@@ -119,6 +119,6 @@ def is_good(config):
 @example("a=" + "9" * 5000)
 def test_any_assignment_is_read_or_refused(assignment):
     try:
-        assert isinstance(_parse(assignment), dict)
+        assert isinstance(parse_assignment(assignment), dict)
     except InputError as error:
         assert "is not of the form KEY=VALUE" in str(error)

@@ -1,84 +1,44 @@
-"""A whole run in a database, made once and copied for each test that damages or moves it."""
+"""Runs, worker processes and subject models that tests of several packages need."""
 
-import math
+import copy
 import os
+import signal
 import threading
 from collections.abc import Iterator
-from importlib import import_module
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine
 
-from db import runs, shard_readiness, shards
-from db.session import transaction
-from neurogloss.config.run import RunConfig
+from neurogloss.subject.model import load_subject
 from orchestrator.local.services import ServiceUrls
-from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from worker.shard import ClaimedShard, Lease
-
-LEASE_S = 600
-
-
-def run_config(base_url: str) -> RunConfig:
-    """Return a small run of the demo model with calls, and records of every kind."""
-    role = {"endpoint": "here", "model": "rehearsal"}
-    prices = {"rehearsal": {"input": 4.0, "cached_input": 4.0, "output": 8.0}}
-    return RunConfig.model_validate(
-        {
-            "name": "whole",
-            "corpus": {"excerpts": 96, "excerpt_tokens": 16},
-            "records": {"top": 8, "random": 6, "per_quantile": 2},
-            "scoring": {"top": 2, "random": 2},
-            "neurons": {"layers": [0, 3], "per_layer": 12},
-            "shards": {"neurons": 5, "excerpts": 32},
-            "explainer": role,
-            "simulator": {"kind": "json", **role},
-            "endpoints": {"here": {"base_url": base_url, "prices": prices}},
-        }
-    )
-
-
-def finish(engine: Engine, run_id: int, worker: Engine | None = None) -> None:
-    """Do every shard of a run, here, in the order in which they become ready.
-
-    `worker` is the engine of the work itself, where it is to be another one.
-    """
-    while True:
-        with transaction(engine) as connection:
-            shard_readiness.open_ready(connection, run_id)
-            ready = "SELECT id FROM shard WHERE run_id = :run AND state = 'ready' ORDER BY id"
-            ids = connection.scalars(text(ready), {"run": run_id}).all()
-            if not ids:
-                runs.finish(connection, run_id)
-                return
-        for shard_id in ids:
-            with transaction(worker or engine) as connection:
-                claim = shards.claim(connection, shard_id, "here", LEASE_S)
-                assert claim is not None
-                run = runs.get(connection, run_id)
-            config = RunConfig.model_validate(run["config"])
-            shard = ClaimedShard(
-                worker or engine, claim, run, config, Lease(threading.Event(), math.inf)
-            )
-            stage = import_module(f"worker.stages.{claim.stage}")
-            getattr(stage, claim.stage)(shard)
+from tests.support.databases import connected, copied, copy_database, url_of
+from tests.support.paid_run import KEY, Workers
+from tests.support.planted_subject import save_planted
+from tests.support.small_run import finish, run_config
+from tests.support.tiny_subject import save_tiny
+from worker.app import app
+from worker.stages import forward_pass
+from worker.stages.collect import steps, token_tables
 
 
 @pytest.fixture(scope="session")
 def whole_template(services: ServiceUrls, template: str) -> str:
     """A database with a finished run, of which some neurons failed."""
     os.environ["REDIS_URL"] = services.redis_url
-    _execute(services, f"CREATE DATABASE whole_template TEMPLATE {template}")
-    engine = create_engine(url_of(services, "whole_template"))
+    copy_database(services, template, "whole_template")
     faults = FaultRates(refusal=0.02, malformed=0.05)
-    with RehearsalServer(RehearsalOptions(faults=faults, seed=1)) as server:
+    with (
+        connected(url_of(services, "whole_template")) as engine,
+        RehearsalServer(RehearsalOptions(faults=faults, seed=1)) as server,
+    ):
         config = run_config(server.base_url)
         run_id = create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
         finish(engine, run_id)
-    engine.dispose()
     del os.environ["REDIS_URL"]
     return "whole_template"
 
@@ -86,25 +46,60 @@ def whole_template(services: ServiceUrls, template: str) -> str:
 @pytest.fixture
 def whole_url(services: ServiceUrls, whole_template: str) -> Iterator[str]:
     """The URL of a copy of it."""
-    _execute(services, f"CREATE DATABASE whole TEMPLATE {whole_template}")
-    yield url_of(services, "whole")
-    _execute(services, "DROP DATABASE whole WITH (FORCE)")
+    with copied(services, whole_template, "whole") as url:
+        yield url
 
 
 @pytest.fixture
 def whole(whole_url: str) -> Iterator[Engine]:
     """An engine on a copy of it."""
-    engine = create_engine(whole_url)
-    yield engine
-    engine.dispose()
+    with connected(whole_url) as engine:
+        yield engine
 
 
-def url_of(services: ServiceUrls, database: str) -> str:
-    return make_url(services.database_url).set(database=database).render_as_string(False)
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory):
+    """The folder of a subject model whose neuron n fires on token n."""
+    folder = tmp_path_factory.mktemp("planted")
+    save_planted(folder)
+    return str(folder)
 
 
-def _execute(services: ServiceUrls, statement: str) -> None:
-    engine = create_engine(services.database_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The folder of a small random subject model."""
+    folder = tmp_path_factory.mktemp("tiny")
+    save_tiny(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    """The small random subject model."""
+    return load_subject(tiny)
+
+
+@pytest.fixture
+def own_models(monkeypatch):
+    """Give each thread a model of its own, as each worker process has one: hooks are on it."""
+    own = threading.local()
+
+    def subject_of(shard):
+        if not hasattr(own, "model"):
+            own.model = copy.deepcopy(forward_pass.subject_of(shard))
+        return own.model
+
+    for module in (steps, token_tables):
+        monkeypatch.setattr(module, "subject_of", subject_of)
+
+
+@pytest.fixture
+def workers(database_url, services, tmp_path, monkeypatch):
+    monkeypatch.setenv("PAID_KEY", KEY)
+    app.conf.broker_url = services.redis_url
+    found = Workers(database_url, services.redis_url, tmp_path)
+    yield found
+    for process in found.processes.values():
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

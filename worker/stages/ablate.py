@@ -1,22 +1,21 @@
 """Ablate: how much of what a neuron does to the output its simulation does too."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from sqlalchemy import RowMapping
 
-from db import evaluations, records, results, runs
+from db import results, runs
+from db.evaluations import AblationRow, CalibratedScoreRow, ablations, calibrated_scores
+from db.records import neuron_records
 from db.session import transaction
 from neurogloss.neurons.calibration import LinearCalibration
+from neurogloss.neurons.records import FloatArray
 from neurogloss.stages import up_to
 from neurogloss.subject.ablation import ablate as compare_outputs
 from worker.shard import ClaimedShard
-from worker.stages.calibration import expected_on
 from worker.stages.forward_pass import go_on, subject_of
+from worker.stages.score import expected_on
 from worker.stages.scored_records import ScoredRecords, scored_records
-
-Row = tuple[Any, ...]  # of `ablation`, but for the neuron
 
 
 def ablate(shard: ClaimedShard) -> None:
@@ -29,49 +28,49 @@ def ablate(shard: ClaimedShard) -> None:
     with transaction(shard.engine) as connection:
         wanted = set(runs.ablated_in(connection, *shard.neuron_range))
         wanted -= results.failed(connection, run_id, up_to("ablate"), layer, start, stop)
-        wanted -= {row["neuron"] for row in evaluations.ablations(connection, *shard.neuron_range)}
-        lines = _lines(evaluations.calibrated_scores(connection, *shard.neuron_range))
-        simulated = results.simulations(connection, *shard.neuron_range)
-        means = {
-            row["neuron"]: row["mean"] for row in records.load(connection, *shard.neuron_range)
+        wanted -= {row.neuron for row in ablations.load(connection, *shard.neuron_range)}
+        lines = {
+            row.neuron: row
+            for row in calibrated_scores.load(connection, *shard.neuron_range)
+            if row.calibration == "linear"
         }
-        found = list(scored_records(connection, shard, layer, start, stop))
-    check, rows = go_on(shard), []
-    for scored in found:
-        if scored.neuron in wanted:
-            check()
-            of_neuron = simulated.get(scored.neuron, {})
-            row = _ablate(shard, scored, lines.get(scored.neuron), of_neuron, means[scored.neuron])
-            rows.append((run_id, layer, scored.neuron, *row))
+        simulated = results.expected_activations(connection, *shard.neuron_range)
+        rows = neuron_records.load(connection, *shard.neuron_range)
+        means = {row.neuron: row.mean for row in rows}
+        records = [
+            scored
+            for scored in scored_records(connection, shard, layer, start, stop)
+            if scored.neuron in wanted
+        ]
+    check = go_on(shard)
+    ablated: list[AblationRow] = []
+    for scored in records:
+        check()
+        neuron = scored.neuron
+        of_neuron = simulated.get(neuron, {})
+        ablated.append(_ablate(shard, scored, lines.get(neuron), of_neuron, means[neuron]))
     with shard.committing() as connection:
-        evaluations.save_ablations(connection, rows)
-
-
-def _lines(rows: Any) -> dict[int, RowMapping]:
-    return {row["neuron"]: row for row in rows if row["calibration"] == "linear"}
+        ablations.save(connection, ablated)
 
 
 def _ablate(
     shard: ClaimedShard,
     scored: ScoredRecords,
-    line: RowMapping | None,
-    simulated: Mapping[int, bytes],
+    line: CalibratedScoreRow | None,
+    simulated: Mapping[int, FloatArray],
     mean: float | None,
-) -> Row:
-    if line is None or line["undefined_reason"] is not None:
-        return _undefined("not_calibrated" if line is None else line["undefined_reason"])
+) -> AblationRow:
+    key = (shard.claim.run_id, shard.claim.layer, scored.neuron)
+    if line is None or line.undefined_reason is not None:
+        reason = "not_calibrated" if line is None else line.undefined_reason
+        return AblationRow(*key, None, None, None, reason)
     if mean is None:
-        return _undefined("nonfinite_activations")
-    calibrated = LinearCalibration(line["slope"], line["intercept"]).apply(
-        expected_on(scored, simulated)
-    )
+        return AblationRow(*key, None, None, None, "nonfinite_activations")
+    assert line.slope is not None and line.intercept is not None  # as there is no reason for none
+    calibrated = LinearCalibration(line.slope, line.intercept).apply(expected_on(scored, simulated))
     place = (shard.claim.layer, scored.neuron)
-    found = compare_outputs(subject_of(shard), *place, scored.tokens, calibrated, mean)
-    if not np.isfinite((found.simulated, found.mean)).all():
-        return _undefined("nonfinite_output")
-    reason = "no_effect" if found.score is None else None
-    return found.score, found.simulated, found.mean, reason
-
-
-def _undefined(reason: str) -> Row:
-    return None, None, None, reason
+    outputs = compare_outputs(subject_of(shard), *place, scored.tokens, calibrated, mean)
+    if not np.isfinite((outputs.simulated, outputs.mean)).all():
+        return AblationRow(*key, None, None, None, "nonfinite_output")
+    reason = "no_effect" if outputs.score is None else None
+    return AblationRow(*key, outputs.score, outputs.simulated, outputs.mean, reason)

@@ -1,15 +1,18 @@
-"""Judging candidates by how well they predict what was held back from the explainer.
+"""The candidates for a neuron's explanation: which there are, and how they are judged.
 
-Never by the scored records: a score of what was chosen by it would mean less.
+They are judged by how well they predict what was held back from the explainer, never by the scored
+records: the score of an explanation that was chosen by its score would mean less.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
+from db.candidates import CandidateRow, CandidateScoreRow, candidate_scores, candidates
+from db.results import ExplanationRow, FailureRow
 from neurogloss.errors import RowError
 from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import correlation_score
@@ -17,10 +20,48 @@ from neurogloss.neurons.splits import Split
 from worker.shard import ClaimedShard
 from worker.stages.model_calls import failure_row
 from worker.stages.scored_records import scored_records
-from worker.stages.simulations import ToSimulate, simulate_all
+from worker.stages.simulations import SimulationInput, simulate_all
 from worker.stages.vocabulary import texts_of
 
-Rows = list[tuple[Any, ...]]
+
+def drafts_of(connection: Connection, shard: ClaimedShard) -> dict[int, list[CandidateRow]]:
+    """Return the drafts of each neuron of a shard that has them, in order."""
+    drafts: dict[int, list[CandidateRow]] = defaultdict(list)
+    for row in candidates.load(connection, *shard.neuron_range):
+        if row.number < shard.config.explainer.candidates:
+            drafts[row.neuron].append(row)
+    return dict(drafts)
+
+
+def chosen_drafts(connection: Connection, shard: ClaimedShard) -> dict[int, CandidateRow]:
+    """Return the draft that is kept of each neuron: the best that was judged, or the only one."""
+    drafts = drafts_of(connection, shard)
+    if shard.config.explainer.candidates == 1:
+        return {neuron: of_neuron[0] for neuron, of_neuron in drafts.items()}
+    scores = scores_of(connection, shard, "choose")
+    return {neuron: drafts[neuron][best(of_neuron)] for neuron, of_neuron in scores.items()}
+
+
+def scores_of(
+    connection: Connection, shard: ClaimedShard, stage: str
+) -> dict[int, dict[int, float | None]]:
+    """Return how a stage judged each neuron's candidates, by number."""
+    rows = candidate_scores.load(connection, *shard.neuron_range)
+    return scores_by_neuron([row for row in rows if row.stage == stage])
+
+
+def scores_by_neuron(rows: Sequence[CandidateScoreRow]) -> dict[int, dict[int, float | None]]:
+    """Return the scores of candidates, by neuron and number."""
+    scores: dict[int, dict[int, float | None]] = defaultdict(dict)
+    for row in rows:
+        scores[row.neuron][row.number] = row.score
+    return dict(scores)
+
+
+def explanation_of(candidate: CandidateRow) -> ExplanationRow:
+    """Return the candidate as the explanation of its neuron."""
+    key = (candidate.run_id, candidate.layer, candidate.neuron)
+    return ExplanationRow(*key, candidate.text, candidate.explainer, candidate.call)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +74,7 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A candidate of a neuron that is to be judged. `sample` is as in `ToSimulate`."""
+    """A candidate of a neuron that is to be judged. `sample` is as in `SimulationInput`."""
 
     neuron: int
     number: int
@@ -72,7 +113,7 @@ def judge(shard: ClaimedShard, trials: Sequence[Trial]) -> list[Verdict | RowErr
         Waiting: The questions are put into batches, and are not all answered.
     """
     wanted = [
-        ToSimulate(
+        SimulationInput(
             trial.neuron,
             trial.explanation,
             list(range(len(trial.held_back.texts))),
@@ -106,19 +147,26 @@ def _verdict(true: FloatArray, expected: Sequence[FloatArray]) -> Verdict:
 
 def judged_rows(
     shard: ClaimedShard, trials: Sequence[Trial], verdicts: Sequence[Verdict | RowError]
-) -> tuple[Rows, Rows]:
-    """Return rows of `candidate_score` and of `failure`.
+) -> tuple[list[CandidateScoreRow], list[FailureRow]]:
+    """Return how candidates were judged, and failures.
 
-    A neuron of which one candidate cannot be judged has failed: of the others, the best might be
-    another.
+    A neuron of which one candidate cannot be judged has failed: that one might be the best.
     """
-    failures: dict[int, tuple[Any, ...]] = {}
+    failures: dict[int, FailureRow] = {}
     for trial, verdict in zip(trials, verdicts, strict=True):
         if isinstance(verdict, RowError):
             failures.setdefault(trial.neuron, failure_row(shard, trial.neuron, verdict))
-    run_id, layer, stage = shard.claim.run_id, shard.claim.layer, shard.claim.stage
+    claim = shard.claim
     rows = [
-        (run_id, layer, trial.neuron, stage, trial.number, verdict.score, verdict.undefined_reason)
+        CandidateScoreRow(
+            run_id=claim.run_id,
+            layer=claim.layer,
+            neuron=trial.neuron,
+            stage=claim.stage,
+            number=trial.number,
+            score=verdict.score,
+            undefined_reason=verdict.undefined_reason,
+        )
         for trial, verdict in zip(trials, verdicts, strict=True)
         if isinstance(verdict, Verdict) and trial.neuron not in failures
     ]

@@ -4,12 +4,21 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
-from db import candidates, results
+from db import results
+from db.candidates import candidate_scores
 from db.session import transaction
 from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
-from worker.stages.candidates import Trial, calibration_records, judge, judged_rows
-from worker.stages.drafts import chosen_drafts, drafts_of, scores_of
+from worker.stages.candidates import (
+    Trial,
+    calibration_records,
+    chosen_drafts,
+    drafts_of,
+    explanation_of,
+    judge,
+    judged_rows,
+    scores_of,
+)
 
 
 def choose(shard: ClaimedShard) -> None:
@@ -20,19 +29,16 @@ def choose(shard: ClaimedShard) -> None:
     trials = list(_trials(shard))
     rows, failures = judged_rows(shard, trials, judge(shard, trials))
     with shard.committing() as connection:
-        candidates.save_candidate_scores(connection, rows)
-        results.save_failures(connection, failures)
+        candidate_scores.save(connection, rows)
+        results.failures.save(connection, failures)
         if not shard.config.explainer.revise:
             explain_by(connection, shard)
 
 
 def explain_by(connection: Connection, shard: ClaimedShard) -> None:
     """Store the chosen drafts as the explanations."""
-    rows = [
-        (*shard.neuron_range[:2], neuron, row["text"], row["explainer"], row["call"])
-        for neuron, row in chosen_drafts(connection, shard).items()
-    ]
-    results.save_explanations(connection, rows)
+    chosen = chosen_drafts(connection, shard).values()
+    results.explanations.save(connection, map(explanation_of, chosen))
 
 
 def _trials(shard: ClaimedShard) -> Iterator[Trial]:
@@ -45,6 +51,6 @@ def _trials(shard: ClaimedShard) -> Iterator[Trial]:
         drafts = drafts_of(connection, shard)
         held_back = calibration_records(connection, shard)
     for neuron in sorted(drafts.keys() - done):
-        for row in drafts[neuron]:
-            number, sample = row["number"], retries.get(neuron, 0)
-            yield Trial(neuron, number, row["text"], held_back[neuron], sample)
+        for draft in drafts[neuron]:
+            sample = retries.get(neuron, 0)
+            yield Trial(neuron, draft.number, draft.text, held_back[neuron], sample)

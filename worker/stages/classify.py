@@ -6,9 +6,12 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
-from db import evaluations, records, results
+from db import results
+from db.evaluations import ScorerResultRow, scorer_results
+from db.records import NeuronRecordsRow, neuron_records
+from db.results import FailureRow
 from db.session import transaction
 from neurogloss.errors import Malformed, RowError
 from neurogloss.llm.calls import Answer, Call
@@ -33,7 +36,6 @@ from worker.shard import ClaimedShard
 from worker.stages.model_calls import ask_and_read, failure_row
 from worker.stages.shown_records import shown_records
 
-Rows = list[tuple[Any, ...]]
 Outcome = tuple[Classification, bytes] | RowError
 
 
@@ -59,15 +61,15 @@ class _Task:
         return "no_negative_records" if True in kinds else "no_positive_records"
 
 
-def classify(shard: ClaimedShard) -> tuple[Rows, Rows]:
-    """Return the rows of `scorer_result` that a shard's neurons still lack, and failures."""
+def classify(shard: ClaimedShard) -> tuple[list[ScorerResultRow], list[FailureRow]]:
+    """Return the scorer results that a shard's neurons still lack, and failures."""
     if not shard.config.scoring.also:
         return [], []
     tasks = list(_tasks(shard))
     undefined = [task for task in tasks if task.undefined_reason is not None]
     asked = [task for task in tasks if task.undefined_reason is None]
-    found: Rows = [_row(shard, task, None, None, None) for task in undefined]
-    failures: dict[int, tuple[Any, ...]] = {}
+    rows = [_row(shard, task, None, None, None) for task in undefined]
+    failures: dict[int, FailureRow] = {}
     calls = [_call(shard, task) for task in asked]
 
     def read(answers: Sequence[Answer | RowError]) -> tuple[list[Outcome], list[int]]:
@@ -83,35 +85,34 @@ def classify(shard: ClaimedShard) -> tuple[Rows, Rows]:
             score = balanced_accuracy(task.truth, answered.answers)
             sure = answered.probabilities
             auc = None if sure is None else area_under_curve(task.truth, sure)
-            found.append(_row(shard, task, score, auc, identity))
-    return found, list(failures.values())
+            rows.append(_row(shard, task, score, auc, identity))
+    return rows, list(failures.values())
 
 
 def _tasks(shard: ClaimedShard) -> Iterator[_Task]:
     run_id, layer, start, stop = shard.neuron_range
     with transaction(shard.engine) as connection:
-        explanations = results.explanations(connection, *shard.neuron_range)
+        explanations = results.explanation_texts(connection, *shard.neuron_range)
         retries = results.retries(connection, run_id, "score", layer, start, stop)
         failed = results.failed(connection, run_id, up_to("score"), layer, start, stop)
         stored = {
-            (row["neuron"], row["scorer"])
-            for row in evaluations.scorer_results(connection, *shard.neuron_range)
+            (row.neuron, row.scorer) for row in scorer_results.load(connection, *shard.neuron_range)
         }
         rows = [
             row
-            for row in records.load(connection, *shard.neuron_range)
-            if row["neuron"] in explanations and row["neuron"] not in failed
+            for row in neuron_records.load(connection, *shard.neuron_range)
+            if row.neuron in explanations and row.neuron not in failed
         ]
         chosen = _chosen(connection, shard, rows)
-    for row, neuron_records in zip(rows, chosen, strict=True):
+    for row, of_neuron in zip(rows, chosen, strict=True):
         for scorer in shard.config.scoring.also:
-            if (row["neuron"], scorer) not in stored:
+            if (row.neuron, scorer) not in stored:
                 yield _Task(
-                    neuron=row["neuron"],
+                    neuron=row.neuron,
                     scorer=scorer,
-                    explanation=explanations[row["neuron"]],
-                    examples=_examples(shard, scorer, row, neuron_records),
-                    sample=retries.get(row["neuron"], 0),
+                    explanation=explanations[row.neuron],
+                    examples=_examples(shard, scorer, row, of_neuron),
+                    sample=retries.get(row.neuron, 0),
                 )
 
 
@@ -125,16 +126,16 @@ class _Chosen:
 
 
 def _chosen(
-    connection: Connection, shard: ClaimedShard, rows: Sequence[RowMapping]
+    connection: Connection, shard: ClaimedShard, rows: Sequence[NeuronRecordsRow]
 ) -> list[_Chosen]:
     scoring = shard.config.scoring
     places = [
         (
-            row["top_records"][top_slice(Split.TEST, scoring.top)],
-            row["top_records"][top_slice(Split.CALIBRATION, scoring.top)],
+            row.top_records[top_slice(Split.TEST, scoring.top)],
+            row.top_records[top_slice(Split.CALIBRATION, scoring.top)],
             [
-                *row["random_records"][random_slice(Split.TEST, scoring.random)],
-                *row["random_records"][random_slice(Split.CALIBRATION, scoring.random)],
+                *row.random_records[random_slice(Split.TEST, scoring.random)],
+                *row.random_records[random_slice(Split.CALIBRATION, scoring.random)],
             ],
         )
         for row in rows
@@ -148,11 +149,11 @@ def _chosen(
 
 
 def _examples(
-    shard: ClaimedShard, scorer: ScorerKind, row: RowMapping, chosen: _Chosen
+    shard: ClaimedShard, scorer: ScorerKind, row: NeuronRecordsRow, chosen: _Chosen
 ) -> list[LabelledExample]:
     """Return the examples of a neuron in a drawn order, which is the same at every attempt."""
-    highest, n_most = row["max_activation"], shard.config.scoring.top
-    seed = (shard.config.corpus.seed, shard.claim.layer, row["neuron"])
+    highest, n_most = row.max_activation, shard.config.scoring.top
+    seed = (shard.config.corpus.seed, shard.claim.layer, row.neuron)
     positive = [record for record in chosen.test if fires(record, highest)]
     if scorer == "detection":
         negative = [record for record in chosen.drawn if is_silent(record, highest)]
@@ -182,8 +183,17 @@ def _read(task: _Task, answer: Answer | RowError) -> Outcome:
 
 def _row(
     shard: ClaimedShard, task: _Task, score: float | None, auc: float | None, call: bytes | None
-) -> tuple[Any, ...]:
+) -> ScorerResultRow:
     n_positive = sum(example.is_true for example in task.examples)
-    counts = (n_positive, len(task.examples) - n_positive)
-    place = (shard.claim.run_id, shard.claim.layer, task.neuron, task.scorer)
-    return (*place, score, auc, *counts, task.undefined_reason, call)
+    return ScorerResultRow(
+        run_id=shard.claim.run_id,
+        layer=shard.claim.layer,
+        neuron=task.neuron,
+        scorer=task.scorer,
+        score=score,
+        auc=auc,
+        n_positive=n_positive,
+        n_negative=len(task.examples) - n_positive,
+        undefined_reason=task.undefined_reason,
+        call=call,
+    )

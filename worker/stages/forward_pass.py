@@ -4,11 +4,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection
 from transformers import GPT2Model
 
-from db import runs
+from db import corpora
 from neurogloss.errors import Interrupted
 from neurogloss.neurons.records import IntArray
 from neurogloss.subject.model import load_subject
@@ -27,8 +26,7 @@ def _load_once(model: str, dtype: Any) -> GPT2Model:
 
 def excerpts(connection: Connection, shard: ClaimedShard, start: int, stop: int) -> IntArray:
     """Return the tokens of a range of excerpts, int32 (n, excerpt_tokens)."""
-    rows = runs.excerpts_between(connection, shard.run["corpus_id"], start, stop)
-    return np.stack([np.frombuffer(tokens, np.int32) for _, tokens in rows])
+    return corpora.excerpts_between(connection, shard.run.corpus_id, start, stop)
 
 
 def go_on(shard: ClaimedShard) -> Callable[[], None]:

@@ -1,20 +1,18 @@
 """Illustrate: sentences that put a draft of an explanation to the test, by the explainer."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from db import candidates, results
+from db import results
+from db.candidates import SentenceRow, sentences
+from db.results import FailureRow
 from db.session import transaction
 from neurogloss.errors import RowError
 from neurogloss.llm.calls import Call
 from neurogloss.neurons.illustration import illustration_body, read_illustration
 from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
-from worker.stages.asking_each import ask_each
-from worker.stages.drafts import chosen_drafts
-from worker.stages.model_calls import failure_row
-
-Rows = list[tuple[Any, ...]]
+from worker.stages.candidates import chosen_drafts
+from worker.stages.model_calls import ask_each, failure_row
 
 
 def illustrate(shard: ClaimedShard) -> None:
@@ -27,21 +25,23 @@ def illustrate(shard: ClaimedShard) -> None:
         list(calls.values()),
         lambda answer: read_illustration(answer, n),
     )
-    rows: Rows = []
-    failures: Rows = []
+    rows: list[SentenceRow] = []
+    failures: list[FailureRow] = []
     for neuron, outcome in zip(calls, outcomes, strict=True):
         if isinstance(outcome, RowError):
             failures.append(failure_row(shard, neuron, outcome))
             continue
-        found, call = outcome
+        written, call = outcome
         key = (shard.claim.run_id, shard.claim.layer, neuron)
         rows += [
-            (*key, number, sentence.text, sentence.is_expected, sentence.for_judging, call)
-            for number, sentence in enumerate(found)
+            SentenceRow(
+                *key, number, sentence.text, sentence.is_expected, sentence.for_judging, call
+            )
+            for number, sentence in enumerate(written)
         ]
     with shard.committing() as connection:
-        candidates.save_sentences(connection, rows)
-        results.save_failures(connection, failures)
+        sentences.save(connection, rows)
+        results.failures.save(connection, failures)
 
 
 def _calls(shard: ClaimedShard) -> Mapping[int, Call]:
@@ -49,11 +49,11 @@ def _calls(shard: ClaimedShard) -> Mapping[int, Call]:
     run_id, layer, start, stop = shard.neuron_range
     with transaction(shard.engine) as connection:
         done = results.failed(connection, run_id, up_to("illustrate"), layer, start, stop)
-        done |= {row["neuron"] for row in candidates.sentences(connection, *shard.neuron_range)}
+        done |= {row.neuron for row in sentences.load(connection, *shard.neuron_range)}
         retries = results.retries(connection, run_id, "illustrate", layer, start, stop)
         drafts = chosen_drafts(connection, shard)
     return {
-        neuron: _call(shard, draft["text"], retries.get(neuron, 0))
+        neuron: _call(shard, draft.text, retries.get(neuron, 0))
         for neuron, draft in sorted(drafts.items())
         if neuron not in done
     }

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-from sqlalchemy import RowMapping
+import numpy as np
 from tokenizers import Tokenizer
 
-from db import candidates, results
+from db import results
+from db.candidates import Observation, SentenceRow, save_observations, sentences
 from db.session import transaction
 from neurogloss.stages import up_to
 from neurogloss.subject.sentences import load_tokenizer, sentence_activations
@@ -23,33 +24,32 @@ def observe(shard: ClaimedShard) -> None:
     One that has no token is stored with none, and left out from then on.
     """
     rows = _unobserved(shard)
-    found = _observed(shard, _tokenizer(shard.config.subject.model), rows) if rows else []
+    observed = _observed(shard, _tokenizer(shard.config.subject.model), rows) if rows else []
     with shard.committing() as connection:
-        candidates.save_observations(connection, shard.claim.run_id, shard.claim.layer, found)
+        save_observations(connection, shard.claim.run_id, shard.claim.layer, observed)
 
 
-def _unobserved(shard: ClaimedShard) -> list[RowMapping]:
+def _unobserved(shard: ClaimedShard) -> list[SentenceRow]:
     """Return the sentences of the neurons that have not failed."""
     run_id, layer, start, stop = shard.neuron_range
     with transaction(shard.engine) as connection:
         failed = results.failed(connection, run_id, up_to("observe"), layer, start, stop)
         return [
             row
-            for row in candidates.sentences(connection, *shard.neuron_range)
-            if row["tokens"] is None and row["neuron"] not in failed
+            for row in sentences.load(connection, *shard.neuron_range)
+            if row.tokens is None and row.neuron not in failed
         ]
 
 
 def _observed(
-    shard: ClaimedShard, tokenizer: Tokenizer, rows: Sequence[RowMapping]
-) -> list[tuple[int, int, bytes, bytes]]:
-    """Return (neuron, number, tokens, activations) of each sentence."""
+    shard: ClaimedShard, tokenizer: Tokenizer, rows: Sequence[SentenceRow]
+) -> list[Observation]:
     n_tokens = shard.config.corpus.excerpt_tokens
-    read = tokenize(tokenizer, [row["text"] for row in rows], n_tokens)
+    tokenised = tokenize(tokenizer, [row.text for row in rows], n_tokens)
     readable = [
-        (row["neuron"], tokens) for row, tokens in zip(rows, read, strict=True) if len(tokens)
+        (row.neuron, tokens) for row, tokens in zip(rows, tokenised, strict=True) if len(tokens)
     ]
-    values = iter(
+    activations = iter(
         sentence_activations(
             subject_of(shard),
             shard.claim.layer,
@@ -59,12 +59,8 @@ def _observed(
             on_batch=go_on(shard),
         )
     )
+    nothing = np.empty(0, np.float16)
     return [
-        (
-            row["neuron"],
-            row["number"],
-            tokens.tobytes(),
-            next(values).tobytes() if len(tokens) else b"",
-        )
-        for row, tokens in zip(rows, read, strict=True)
+        Observation(row.neuron, row.number, tokens, next(activations) if len(tokens) else nothing)
+        for row, tokens in zip(rows, tokenised, strict=True)
     ]

@@ -2,13 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import astuple, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
-from db import candidates, records, results
+from db import candidates, results
+from db.candidates import CandidateRow, CandidateScoreRow
+from db.records import neuron_records
+from db.results import ExplanationRow, FailureRow
 from db.session import transaction
 from neurogloss.errors import Malformed, RowError
 from neurogloss.llm.calls import Call
@@ -18,15 +20,20 @@ from neurogloss.neurons.revision import ObservedSentence, revision_body
 from neurogloss.neurons.splits import Split, top_slice
 from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
-from worker.stages.asking_each import ask_each
-from worker.stages.candidates import HeldBack, Trial, best, calibration_records, judge, judged_rows
-from worker.stages.drafts import chosen_drafts
-from worker.stages.model_calls import failure_row
+from worker.stages.candidates import (
+    HeldBack,
+    Trial,
+    best,
+    calibration_records,
+    chosen_drafts,
+    explanation_of,
+    judge,
+    judged_rows,
+    scores_by_neuron,
+)
+from worker.stages.model_calls import ask_each, failure_row
 from worker.stages.shown_records import shown_records
 from worker.stages.vocabulary import texts_of
-
-Rows = list[tuple[Any, ...]]
-_CANDIDATE = ("number", "text", "explainer", "call")
 
 
 def revise(shard: ClaimedShard) -> None:
@@ -39,23 +46,11 @@ def revise(shard: ClaimedShard) -> None:
     revised, failures = _revised(shard, tasks)
     trials = list(_trials(tasks, revised))
     scores, unjudged = judged_rows(shard, trials, judge(shard, trials))
-    key = shard.neuron_range[:2]
     with shard.committing() as connection:
-        rows = [(*key, neuron, *astuple(found)) for neuron, found in revised.items()]
-        candidates.save_candidates(connection, rows)
-        candidates.save_candidate_scores(connection, scores)
-        results.save_explanations(connection, _explanations(shard, tasks, revised, scores))
-        results.save_failures(connection, [*failures, *unjudged])
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A row of `candidate`, but for its neuron."""
-
-    number: int
-    text: str
-    explainer: str
-    call: bytes | None
+        candidates.candidates.save(connection, revised.values())
+        candidates.candidate_scores.save(connection, scores)
+        results.explanations.save(connection, _explanations(tasks, revised, scores))
+        results.failures.save(connection, [*failures, *unjudged])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +60,8 @@ class _Task:
     `revision` is there where an earlier attempt has stored it.
     """
 
-    draft: _Candidate
-    revision: _Candidate | None
+    draft: CandidateRow
+    revision: CandidateRow | None
     records: list[ActivationRecord]
     observed: list[ObservedSentence]
     held_back: HeldBack
@@ -78,7 +73,7 @@ def _tasks(shard: ClaimedShard) -> dict[int, _Task]:
     run_id, layer, start, stop = shard.neuron_range
     with transaction(shard.engine) as connection:
         done = results.failed(connection, run_id, up_to("revise"), layer, start, stop)
-        done |= results.explanations(connection, *shard.neuron_range).keys()
+        done |= results.explanation_texts(connection, *shard.neuron_range).keys()
         retries = results.retries(connection, run_id, "revise", layer, start, stop)
         drafts = chosen_drafts(connection, shard)
         revisions = _revisions(connection, shard)
@@ -89,7 +84,7 @@ def _tasks(shard: ClaimedShard) -> dict[int, _Task]:
     for neuron, of_neuron in shown.items():
         for_revising, for_judging = sentences[neuron]
         tasks[neuron] = _Task(
-            draft=_candidate(drafts[neuron]),
+            draft=drafts[neuron],
             revision=revisions.get(neuron),
             records=of_neuron,
             observed=for_revising,
@@ -99,14 +94,10 @@ def _tasks(shard: ClaimedShard) -> dict[int, _Task]:
     return tasks
 
 
-def _candidate(row: RowMapping) -> _Candidate:
-    return _Candidate(*(row[column] for column in _CANDIDATE))
-
-
-def _revisions(connection: Connection, shard: ClaimedShard) -> dict[int, _Candidate]:
-    number = shard.config.explainer.candidates
-    found = candidates.candidates(connection, *shard.neuron_range)
-    return {row["neuron"]: _candidate(row) for row in found if row["number"] == number}
+def _revisions(connection: Connection, shard: ClaimedShard) -> dict[int, CandidateRow]:
+    """Return the revisions that are stored; their number follows that of the last draft."""
+    rows = candidates.candidates.load(connection, *shard.neuron_range)
+    return {row.neuron: row for row in rows if row.number == shard.config.explainer.candidates}
 
 
 def _train_records(
@@ -114,10 +105,10 @@ def _train_records(
 ) -> dict[int, list[ActivationRecord]]:
     """Return what the drafts of some neurons were written from."""
     train = top_slice(Split.TRAIN, shard.config.scoring.top)
-    loaded = records.load(connection, *shard.neuron_range)
-    rows = [row for row in loaded if row["neuron"] in neurons]
-    shown = shown_records(connection, shard, rows, [row["top_records"][train] for row in rows])
-    return {row["neuron"]: found for row, found in zip(rows, shown, strict=True)}
+    loaded = neuron_records.load(connection, *shard.neuron_range)
+    rows = [row for row in loaded if row.neuron in neurons]
+    shown = shown_records(connection, shard, rows, [row.top_records[train] for row in rows])
+    return {row.neuron: records for row, records in zip(rows, shown, strict=True)}
 
 
 def _observed(
@@ -125,18 +116,15 @@ def _observed(
 ) -> Mapping[int, tuple[list[ObservedSentence], list[ObservedSentence]]]:
     """Return the sentences that have tokens, by neuron: those for revising, and for judging."""
     texts = texts_of(connection, shard)
-    found: dict[int, tuple[list[ObservedSentence], list[ObservedSentence]]] = defaultdict(
+    observed: dict[int, tuple[list[ObservedSentence], list[ObservedSentence]]] = defaultdict(
         lambda: ([], [])
     )
-    for row in candidates.sentences(connection, *shard.neuron_range):
-        if row["tokens"]:
-            tokens = np.frombuffer(row["tokens"], np.int32).tolist()
-            values = np.frombuffer(row["activations"], np.float16).tolist()
-            record = ActivationRecord(tuple(texts[token] for token in tokens), tuple(values))
-            found[row["neuron"]][row["for_judging"]].append(
-                ObservedSentence(record, row["is_expected"])
-            )
-    return found
+    for row in candidates.sentences.load(connection, *shard.neuron_range):
+        if row.tokens is not None and row.activations is not None and len(row.tokens):
+            words = tuple(texts[token] for token in row.tokens.tolist())
+            record = ActivationRecord(words, tuple(row.activations.tolist()))
+            observed[row.neuron][row.for_judging].append(ObservedSentence(record, row.is_expected))
+    return observed
 
 
 def _with(held_back: HeldBack, sentences: Sequence[ObservedSentence]) -> HeldBack:
@@ -146,20 +134,26 @@ def _with(held_back: HeldBack, sentences: Sequence[ObservedSentence]) -> HeldBac
     return HeldBack([*held_back.texts, *texts], np.concatenate([held_back.true, *true]))
 
 
-def _revised(shard: ClaimedShard, tasks: Mapping[int, _Task]) -> tuple[dict[int, _Candidate], Rows]:
+def _revised(
+    shard: ClaimedShard, tasks: Mapping[int, _Task]
+) -> tuple[dict[int, CandidateRow], list[FailureRow]]:
     """Return the revisions by neuron, and failures."""
+    run_id, layer, *_ = shard.neuron_range
     explainer = shard.config.explainer
-    found = {neuron: task.revision for neuron, task in tasks.items() if task.revision}
-    calls = {neuron: _call(shard, task) for neuron, task in tasks.items() if neuron not in found}
+    revisions = {neuron: task.revision for neuron, task in tasks.items() if task.revision}
+    calls = {n: _call(shard, task) for n, task in tasks.items() if n not in revisions}
     outcomes = ask_each(shard, explainer.endpoint, list(calls.values()), _read)
-    failures: Rows = []
+    failures: list[FailureRow] = []
     for neuron, outcome in zip(calls, outcomes, strict=True):
         if isinstance(outcome, RowError):
             failures.append(failure_row(shard, neuron, outcome))
         else:
             text, call = outcome
-            found[neuron] = _Candidate(explainer.candidates, text, explainer.model, call)
-    return found, failures
+            number = explainer.candidates
+            revisions[neuron] = CandidateRow(
+                run_id, layer, neuron, number, text, explainer.model, call
+            )
+    return revisions, failures
 
 
 def _call(shard: ClaimedShard, task: _Task) -> Call:
@@ -175,24 +169,19 @@ def _read(answer: str) -> str:
     return text
 
 
-def _trials(tasks: Mapping[int, _Task], revised: Mapping[int, _Candidate]) -> Iterator[Trial]:
+def _trials(tasks: Mapping[int, _Task], revised: Mapping[int, CandidateRow]) -> Iterator[Trial]:
     for neuron, revision in sorted(revised.items()):
         task = tasks[neuron]
-        for found in (task.draft, revision):
-            yield Trial(neuron, found.number, found.text, task.held_back, task.sample)
+        for candidate in (task.draft, revision):
+            yield Trial(neuron, candidate.number, candidate.text, task.held_back, task.sample)
 
 
 def _explanations(
-    shard: ClaimedShard,
     tasks: Mapping[int, _Task],
-    revised: Mapping[int, _Candidate],
-    scores: Rows,
-) -> Iterator[tuple[Any, ...]]:
-    """Yield rows of `explanation`: the better of both, the draft where they are as good."""
-    by_neuron: dict[int, dict[int, float | None]] = defaultdict(dict)
-    for _, _, neuron, _, number, score, _ in scores:
-        by_neuron[neuron][number] = score
-    for neuron, found in by_neuron.items():
+    revised: Mapping[int, CandidateRow],
+    scores: Sequence[CandidateScoreRow],
+) -> Iterator[ExplanationRow]:
+    """Yield the better of draft and revision, the draft where they are as good."""
+    for neuron, of_neuron in scores_by_neuron(scores).items():
         both = {candidate.number: candidate for candidate in (tasks[neuron].draft, revised[neuron])}
-        kept = both[best(found)]
-        yield (*shard.neuron_range[:2], neuron, kept.text, kept.explainer, kept.call)
+        yield explanation_of(both[best(of_neuron)])

@@ -3,18 +3,22 @@
 Then the further scorers of `scoring.also`, which make calls.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 
+import numpy as np
 from sqlalchemy import Connection
 
-from db import evaluations, results
+from db import results
+from db.evaluations import CalibratedScoreRow, calibrated_scores, scorer_results
+from db.results import ScoreRow
 from db.session import transaction
+from neurogloss.neurons.calibration import CalibratedScore, calibrate
+from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import NeuronScore, score_neuron, unscored
 from neurogloss.neurons.splits import Split
 from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
-from worker.stages.calibration import calibrated_scores, expected_on
 from worker.stages.classify import classify
 from worker.stages.scored_records import ScoredRecords, scored_records
 
@@ -28,28 +32,27 @@ def score(shard: ClaimedShard) -> None:
     with transaction(shard.engine) as connection:
         stored = results.scored(connection, *shard.neuron_range)
         failed = results.failed(connection, run_id, up_to("simulate"), layer, start, stop)
-        simulated = results.simulations(connection, *shard.neuron_range)
+        simulated = results.expected_activations(connection, *shard.neuron_range)
         held_back = _held_back(connection, shard)
         wanted = [
             scored
             for scored in scored_records(connection, shard, layer, start, stop)
             if scored.neuron not in stored | failed
         ]
-    rows, calibrated = [], []
+    scores: list[ScoreRow] = []
+    calibrated: list[CalibratedScoreRow] = []
     for scored in wanted:
-        key = (run_id, layer, scored.neuron)
         of_neuron = simulated.get(scored.neuron, {})
-        rows.append((*key, *astuple(_score(scored, of_neuron))))
+        key = (run_id, layer, scored.neuron)
+        scores.append(ScoreRow(*key, *astuple(_score(scored, of_neuron))))
         if held_back:
-            pair = held_back[scored.neuron], scored
-            found = calibrated_scores(shard.config.scoring, *pair, of_neuron)
-            calibrated += [(*key, *row) for row in found]
+            calibrated += _calibrated(shard, held_back[scored.neuron], scored, of_neuron)
     classified, failures = classify(shard)
     with shard.committing() as connection:
-        results.save_scores(connection, rows)
-        evaluations.save_calibrated_scores(connection, calibrated)
-        evaluations.save_scorer_results(connection, classified)
-        results.save_failures(connection, failures)
+        results.scores.save(connection, scores)
+        calibrated_scores.save(connection, calibrated)
+        scorer_results.save(connection, classified)
+        results.failures.save(connection, failures)
 
 
 def _held_back(connection: Connection, shard: ClaimedShard) -> dict[int, ScoredRecords]:
@@ -57,11 +60,35 @@ def _held_back(connection: Connection, shard: ClaimedShard) -> dict[int, ScoredR
     if not shard.config.scoring.calibration:
         return {}
     _, layer, start, stop = shard.neuron_range
-    found = scored_records(connection, shard, layer, start, stop, Split.CALIBRATION)
-    return {records.neuron: records for records in found}
+    of_split = scored_records(connection, shard, layer, start, stop, Split.CALIBRATION)
+    return {records.neuron: records for records in of_split}
 
 
-def _score(scored: ScoredRecords, simulated: Mapping[int, bytes]) -> NeuronScore:
+def expected_on(records: ScoredRecords, simulated: Mapping[int, FloatArray]) -> FloatArray:
+    """Return what was simulated on records, float16 (n_records, n_tokens)."""
+    return np.stack([simulated[excerpt] for excerpt in records.excerpts.tolist()])
+
+
+def _score(scored: ScoredRecords, simulated: Mapping[int, FloatArray]) -> NeuronScore:
     if scored.undefined_reason is not None:
         return unscored(scored.undefined_reason)
     return score_neuron(scored.true, expected_on(scored, simulated), scored.n_top)
+
+
+def _calibrated(
+    shard: ClaimedShard,
+    held_back: ScoredRecords,
+    scored: ScoredRecords,
+    simulated: Mapping[int, FloatArray],
+) -> Iterator[CalibratedScoreRow]:
+    """Yield the scores of a neuron after each calibration that its run asks for."""
+    for kind in shard.config.scoring.calibration:
+        if scored.undefined_reason is not None:
+            calibrated = CalibratedScore(unscored(scored.undefined_reason))
+        else:
+            on_held_back = held_back.true, expected_on(held_back, simulated)
+            on_scored = scored.true, expected_on(scored, simulated)
+            calibrated = calibrate(kind, on_held_back, on_scored, scored.n_top)
+        line = (None, None) if calibrated.line is None else astuple(calibrated.line)
+        key = (shard.claim.run_id, shard.claim.layer, scored.neuron, kind)
+        yield CalibratedScoreRow(*key, *astuple(calibrated.scores), *line)

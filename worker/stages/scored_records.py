@@ -1,14 +1,14 @@
 """The records of a neuron that are simulated and scored, with their tokens and true activations."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
-from db import records, runs
+from db import corpora
+from db.records import neuron_records
 from neurogloss.config.run import ScoringConfig
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.splits import Split, random_slice, top_slice
@@ -70,37 +70,35 @@ def scored_records(
     split: Split = Split.VALID,
 ) -> Iterator[ScoredRecords]:
     """Yield the scored records of a range of neurons, in order, or as many of another split."""
-    rows = records.load(connection, shard.claim.run_id, layer, start, stop)
-    places = [scored_places(row, shard.config.scoring, split) for row in rows]
+    rows = neuron_records.load(connection, shard.claim.run_id, layer, start, stop)
+    scoring = shard.config.scoring
+    places = [scored_places(row.top_records, row.random_records, scoring, split) for row in rows]
     excerpts = [
-        [row["excerpts"][place] for place in found]
-        for row, (found, _) in zip(rows, places, strict=True)
+        [row.excerpts[place] for place in of_split]
+        for row, (of_split, _) in zip(rows, places, strict=True)
     ]
     tokens = tokens_of(connection, shard, excerpts)
-    for row, (found, n_top), named, read in zip(rows, places, excerpts, tokens, strict=True):
+    for row, (of_split, n_top), numbers, read in zip(rows, places, excerpts, tokens, strict=True):
         yield ScoredRecords(
-            neuron=row["neuron"],
-            excerpts=np.array(named, dtype=np.int64),
+            neuron=row.neuron,
+            excerpts=np.array(numbers, dtype=np.int64),
             tokens=read,
-            true=activations_of(row)[found],
+            true=row.activations[of_split],
             n_top=n_top,
-            undefined_reason=row["undefined_reason"],
+            undefined_reason=row.undefined_reason,
         )
 
 
 def scored_places(
-    row: Mapping[Any, Any], scoring: ScoringConfig, split: Split = Split.VALID
+    top_records: Sequence[int],
+    random_records: Sequence[int],
+    scoring: ScoringConfig,
+    split: Split = Split.VALID,
 ) -> tuple[list[int], int]:
     """Return where the records of a split stand among a neuron's, and how many are top records."""
-    top = row["top_records"][top_slice(split, scoring.top)]
-    drawn = row["random_records"][random_slice(split, scoring.random)]
+    top = top_records[top_slice(split, scoring.top)]
+    drawn = random_records[random_slice(split, scoring.random)]
     return [*top, *drawn], len(top)
-
-
-def activations_of(row: RowMapping) -> FloatArray:
-    """Return a neuron's stored activations, float16 (n_records, excerpt_tokens)."""
-    stored: FloatArray = np.frombuffer(row["activations"], np.float16)
-    return stored.reshape(len(row["excerpts"]), -1)
 
 
 def tokens_of(
@@ -111,6 +109,5 @@ def tokens_of(
     All are read at once: a query for each neuron would cost more than asking about it.
     """
     numbers = sorted({number for named in excerpts for number in named})
-    stored = runs.excerpts_named(connection, shard.run["corpus_id"], numbers)
-    found = {number: np.frombuffer(tokens, np.int32) for number, tokens in stored.items()}
-    return [np.stack([found[number] for number in named]) for named in excerpts]
+    tokens = corpora.excerpts_named(connection, shard.run.corpus_id, numbers)
+    return [np.stack([tokens[number] for number in named]) for named in excerpts]

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from db import records, results
+from db import results
+from db.records import TokenMeansRow, token_means
+from db.results import FailureRow, SimulationRow
 from db.session import transaction
 from neurogloss.errors import RowError
 from neurogloss.neurons.lookup import LookupTable, simulate_by_lookup
@@ -17,10 +18,10 @@ from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
 from worker.stages.model_calls import failure_row
 from worker.stages.scored_records import scored_records
-from worker.stages.simulations import ToSimulate, simulate_all
+from worker.stages.simulations import SimulationInput, simulate_all
 from worker.stages.vocabulary import texts_of
 
-Rows = list[tuple[Any, ...]]
+Results = tuple[list[SimulationRow], list[FailureRow]]
 
 
 def simulate(shard: ClaimedShard) -> None:
@@ -31,8 +32,8 @@ def simulate(shard: ClaimedShard) -> None:
     kind = shard.config.simulator.kind
     simulations, failures = _by_lookup(shard) if kind == "lookup" else _by_calls(shard)
     with shard.committing() as connection:
-        results.save_simulations(connection, simulations)
-        results.save_failures(connection, failures)
+        results.simulations.save(connection, simulations)
+        results.failures.save(connection, failures)
 
 
 def _wanted(shard: ClaimedShard) -> dict[int, dict[int, IntArray]]:
@@ -53,18 +54,11 @@ def _wanted(shard: ClaimedShard) -> dict[int, dict[int, IntArray]]:
     return dict(wanted)
 
 
-def _by_lookup(shard: ClaimedShard) -> tuple[Rows, Rows]:
+def _by_lookup(shard: ClaimedShard) -> Results:
     with transaction(shard.engine) as connection:
-        rows = records.token_means(connection, *shard.neuron_range)
-    tables = {
-        row["neuron"]: LookupTable(
-            np.frombuffer(row["tokens"], np.int32),
-            np.frombuffer(row["means"], np.float32),
-            row["default_mean"],
-        )
-        for row in rows
-    }
-    simulations: Rows = []
+        rows = token_means.load(connection, *shard.neuron_range)
+    tables = {row.neuron: _lookup_table(row) for row in rows}
+    simulations: list[SimulationRow] = []
     for neuron, excerpts in _wanted(shard).items():
         expected = simulate_by_lookup(tables[neuron], np.stack(list(excerpts.values())))
         for excerpt, values in zip(excerpts, expected, strict=True):
@@ -73,10 +67,15 @@ def _by_lookup(shard: ClaimedShard) -> tuple[Rows, Rows]:
     return simulations, []
 
 
-def _by_calls(shard: ClaimedShard) -> tuple[Rows, Rows]:
+def _lookup_table(row: TokenMeansRow) -> LookupTable:
+    assert row.default_mean is not None  # only imported ones lack it, and `lookup` is not for them
+    return LookupTable(row.tokens, row.means, row.default_mean)
+
+
+def _by_calls(shard: ClaimedShard) -> Results:
     wanted = list(_to_simulate(shard))
-    simulations: Rows = []
-    failures: dict[int, tuple[Any, ...]] = {}
+    simulations: list[SimulationRow] = []
+    failures: dict[int, FailureRow] = {}
     for one, outcomes in zip(wanted, simulate_all(shard, wanted), strict=True):
         for excerpt, outcome in zip(one.keys, outcomes, strict=True):
             if isinstance(outcome, RowError):
@@ -88,19 +87,19 @@ def _by_calls(shard: ClaimedShard) -> tuple[Rows, Rows]:
     return simulations, list(failures.values())
 
 
-def _to_simulate(shard: ClaimedShard) -> Iterator[ToSimulate]:
+def _to_simulate(shard: ClaimedShard) -> Iterator[SimulationInput]:
     """Yield the neurons that lack simulations, with the records that lack them."""
     run_id, layer, start, stop = shard.neuron_range
     wanted = _wanted(shard)
     with transaction(shard.engine) as connection:
         texts = texts_of(connection, shard)
-        stored = results.simulations(connection, *shard.neuron_range)
-        explanations = results.explanations(connection, *shard.neuron_range)
+        stored = results.expected_activations(connection, *shard.neuron_range)
+        explanations = results.explanation_texts(connection, *shard.neuron_range)
         retries = results.retries(connection, run_id, "simulate", layer, start, stop)
     for neuron, excerpts in wanted.items():
         missing = [excerpt for excerpt in excerpts if excerpt not in stored.get(neuron, {})]
         if missing:
-            yield ToSimulate(
+            yield SimulationInput(
                 neuron=neuron,
                 explanation=explanations[neuron],
                 keys=missing,
@@ -117,9 +116,15 @@ def _row(
     scale: str,
     simulator: str,
     call: bytes | None = None,
-) -> tuple[Any, ...]:
-    place = (shard.claim.run_id, shard.claim.layer, neuron, excerpt)
-    expected = simulation.expected.astype(np.float16).tobytes()
-    covered = simulation.distribution
-    distribution = None if covered is None else covered.astype(np.float16).tobytes()
-    return (*place, expected, distribution, scale, simulator, call)
+) -> SimulationRow:
+    return SimulationRow(
+        run_id=shard.claim.run_id,
+        layer=shard.claim.layer,
+        neuron=neuron,
+        excerpt=excerpt,
+        expected_activations=simulation.expected,
+        distribution=simulation.distribution,
+        activation_scale=scale,
+        simulator=simulator,
+        call=call,
+    )

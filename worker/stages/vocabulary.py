@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from db import runs
+from db import corpora
 from worker.shard import ClaimedShard
 
 _texts: dict[str, list[str]] = {}  # by the digest of a corpus: ids begin anew in another database
@@ -10,8 +10,8 @@ _texts: dict[str, list[str]] = {}  # by the digest of a corpus: ids begin anew i
 
 def texts_of(connection: Connection, shard: ClaimedShard) -> list[str]:
     """Return the text of every token of the subject's vocabulary, by token."""
-    corpus = runs.corpus(connection, shard.run["corpus_id"])
-    digest: str = corpus["digest"]
+    corpus = corpora.get(connection, shard.run.corpus_id)
+    digest = corpus.digest
     if digest not in _texts:
-        _texts[digest] = runs.token_texts(connection, corpus["vocabulary_id"])
+        _texts[digest] = corpora.token_texts(connection, corpus.vocabulary_id)
     return _texts[digest]

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.terminal.views import number, plain
+from orchestrator.cli.terminal.plain import number, plain
 
 Report = Mapping[str, Any]
 
@@ -38,14 +38,14 @@ def _runs(report: Report) -> Table:
 
 
 def _summary(report: Report) -> Text:
-    found = report["summary"]
+    summary = report["summary"]
     return Text(
-        f"{found['neurons_in_both']:,} neurons in both, {found['n']:,} with a score in both, "
-        f"{found['same_explanation']:,} with the same explanation\n"
-        f"mean score: a {number(found['mean_a'])}, b {number(found['mean_b'])}, "
-        f"difference {_signed(found['difference'])} ± {number(found['standard_error'], 4)}\n"
-        f"a is higher in {found['a_higher']:,}, b in {found['b_higher']:,}; "
-        f"correlation of the scores {number(found['correlation'])}"
+        f"{summary['neurons_in_both']:,} neurons in both, {summary['n']:,} with a score in both, "
+        f"{summary['same_explanation']:,} with the same explanation\n"
+        f"mean score: a {number(summary['mean_a'])}, b {number(summary['mean_b'])}, "
+        f"difference {_signed(summary['difference'])} ± {number(summary['standard_error'], 4)}\n"
+        f"a is higher in {summary['a_higher']:,}, b in {summary['b_higher']:,}; "
+        f"correlation of the scores {number(summary['correlation'])}"
     )
 
 

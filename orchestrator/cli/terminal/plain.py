@@ -1,4 +1,4 @@
-"""Untrusted text made harmless for a terminal: models, servers and corpora write what they like."""
+"""Values as text for a terminal. What models, servers and corpora wrote is made harmless."""
 
 import logging
 
@@ -16,6 +16,11 @@ def plain(text: str) -> str:
 def plain_lines(text: str) -> str:
     """Return text with its own line breaks, and all else as `plain` does."""
     return "\n".join(map(plain, text.split("\n")))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 class PlainFormatter(logging.Formatter):

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from db import runs
+from db import corpora
 from db.bulk import upsert
 from db.datasets import stream_excerpts
 from db.tables import ExcerptTable, TokenTable
+from db.tables.base import table_of
 from orchestrator.datasets.json_reader import clean
 
 Digest = bytes
@@ -38,14 +39,13 @@ class ImportedCorpus:
 
     def load(self, connection: Connection) -> None:
         """Take over what was stored before."""
-        texts = runs.token_texts(connection, self.vocabulary_id)
+        texts = corpora.token_texts(connection, self.vocabulary_id)
         for number, text in enumerate(texts):
             self._tokens.setdefault(text, []).append(number)
         self._n_tokens = len(texts)
         for row in stream_excerpts(connection, self.corpus_id):
-            ids = np.frombuffer(row["tokens"], np.int32).tolist()
-            digest = _digest([texts[token] for token in ids])
-            self._excerpts.setdefault(digest, []).append(row["excerpt"])
+            digest = _digest([texts[token] for token in row.tokens.tolist()])
+            self._excerpts.setdefault(digest, []).append(row.excerpt)
             self._n_excerpts += 1
 
     @property
@@ -87,8 +87,8 @@ class ImportedCorpus:
     def save(self, connection: Connection) -> None:
         """Store what is new."""
         columns = ("vocabulary_id", "token", "text")
-        upsert(connection, runs.table(TokenTable), columns, self._new_tokens)
-        upsert(connection, runs.table(ExcerptTable), runs.EXCERPT_COLUMNS, self._new_excerpts)
+        upsert(connection, table_of(TokenTable), columns, self._new_tokens)
+        upsert(connection, table_of(ExcerptTable), corpora.EXCERPT_COLUMNS, self._new_excerpts)
         self._new_tokens, self._new_excerpts = [], []
 
 

@@ -1,6 +1,5 @@
 """What an imported run says of itself: its configuration, and where it comes from."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,17 +112,4 @@ def _published(subject: str, source: str, first: PublishedNeuron) -> dict[str, A
         "scoring": scoring,
         "explainer": {"kind": "llm", "endpoint": "openai", "model": "gpt-4"},
         "simulator": {"kind": "echo_logprobs", "endpoint": "openai", "model": "gpt-4"},
-    }
-
-
-def corpus_row(source: Source, excerpt_tokens: int) -> dict[str, Any]:
-    """Return the corpus of an imported run, which nobody else's is."""
-    return {
-        "digest": f"imported:{uuid.uuid4()}",
-        "source": source.name,
-        "n_excerpts": 0,
-        "excerpt_tokens": excerpt_tokens,
-        "n_documents": 0,
-        "n_documents_too_short": 0,
-        "n_windows": 0,
     }

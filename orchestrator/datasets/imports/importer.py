@@ -5,6 +5,7 @@ stored, the run is in no view; after a fault, or once a wrong file is mended, th
 on with those that are missing.
 """
 
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,23 +13,21 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from db import imports, runs
+from db import corpora, imports, runs
+from db.datasets import neurons_with_records
+from db.runs import NewRun, StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from orchestrator.datasets.imports.corpus import ImportedCorpus
-from orchestrator.datasets.imports.imported_run import (
-    Origin,
-    configuration,
-    corpus_row,
-    find_origin,
-)
+from orchestrator.datasets.imports.imported_run import Origin, configuration, find_origin
 from orchestrator.datasets.imports.rows import ImportedRows, PublishedFiles, add_rows, check_lengths
 from orchestrator.datasets.imports.source import Source
 from orchestrator.datasets.openai import reader, writer
+from worker.run import Run
 
 CHUNK = 64  # neurons stored in one transaction
 
@@ -74,13 +73,13 @@ def import_dataset(
     origin = find_origin(source, wanted.subject)
     neurons = _neurons(source, origin, wanted)
     reader = _Reader(source, wanted.related)
-    with imports.ImportLock(engine) as right:
-        run_id, config = _begin(engine, right, source, origin, wanted, reader, neurons)
+    with imports.ImportLock(engine) as lock:
+        run_id, config = _begin(engine, lock, source, origin, wanted, reader, neurons)
         corpus = _corpus(engine, run_id)
         total, done, others = sum(map(len, neurons.values())), 0, 0
         with transaction(engine) as connection:
             missing = {
-                layer: sorted(set(found) - imports.stored_neurons(connection, run_id, layer))
+                layer: sorted(set(found) - set(neurons_with_records(connection, run_id, layer)))
                 for layer, found in neurons.items()
             }
         resumed = done = total - sum(map(len, missing.values()))
@@ -138,7 +137,7 @@ class _Reader:
             InputError: One of them is missing or wrong.
         """
         paths = {
-            name: getattr(format, name).format(layer, neuron)
+            name: getattr(writer, name).format(layer, neuron)
             for name in (
                 "EXPLANATIONS",
                 "TOKENS_BY_ACTIVATION",
@@ -172,67 +171,85 @@ class _Reader:
 
 def _begin(
     engine: Engine,
-    right: imports.ImportLock,
+    lock: imports.ImportLock,
     source: Source,
     origin: Origin,
     wanted: ImportSelection,
     reader: _Reader,
     neurons: Mapping[int, Sequence[int]],
 ) -> tuple[int, RunConfig]:
-    """Find the run that is being imported, or create it, and take the sole right to it."""
+    """Find the run that is being imported, or create it, and take its lock."""
     with transaction(engine) as connection:
-        found = runs.find(connection, wanted.name)
-    if found is not None:
-        if found["state"] != "importing":
+        stored = runs.find(connection, wanted.name)
+    if stored is not None:
+        if stored.state != "importing":
             raise InputError(f"--name {wanted.name}: there is a run of this name already")
-        _take(right, found)
+        _take(lock, stored.id, stored.name)
         if not wanted.restart:
-            return _go_on(engine, found, source)
+            return _go_on(engine, stored, source)
         with transaction(engine) as connection:
-            imports.discard(connection, found["id"])
+            imports.discard(connection, stored.id)
     layer = next(iter(neurons))
     first = reader.records(layer, neurons[layer][0])
     where = reader.where("dataset.json")
     config = configuration(origin, wanted.name, wanted.subject, source, first, where)
     shape = origin.shape or (max(neurons) + 1, max(map(max, neurons.values())) + 1)
-    run = {
-        "name": config.name,
-        "config": config.model_dump(mode="json"),
-        "config_hash": config.digest(),
-        "n_layers": shape[0],
-        "neurons_per_layer": shape[1],
-    }
-    named = {"source": source.name, "activation_function": origin.activation_function}
     try:
         with transaction(engine) as connection:
-            corpus = corpus_row(source, len(first.top[0].tokens))
-            run_id = imports.create(connection, run, corpus, named)
+            run_id = _create(
+                connection, config, shape, source, origin, excerpt_tokens=len(first.top[0].tokens)
+            )
     except IntegrityError as error:
         raise InputError(f"--name {wanted.name}: another command has just taken it") from error
-    _take(right, {"id": run_id, "name": wanted.name})
+    _take(lock, run_id, wanted.name)
     return run_id, config
 
 
-def _take(right: imports.ImportLock, run: Any) -> None:
-    if not right.take(run["id"]):
-        raise InputError(f"run {run['name']!r} is being imported by another command")
+def _create(
+    connection: Connection,
+    config: RunConfig,
+    shape: tuple[int, int],
+    source: Source,
+    origin: Origin,
+    *,
+    excerpt_tokens: int,
+) -> int:
+    """Store a run that is being imported, with a corpus of its own that is empty."""
+    digest = f"imported:{uuid.uuid4()}"
+    run = NewRun(
+        name=config.name,
+        config=config.model_dump(mode="json"),
+        config_hash=config.digest(),
+        corpus_id=imports.create_corpus(connection, digest, source.name, excerpt_tokens),
+        n_layers=shape[0],
+        neurons_per_layer=shape[1],
+        state="importing",
+    )
+    run_id = runs.create(connection, run)
+    imports.save_origin(connection, run_id, source.name, origin.activation_function)
+    return run_id
 
 
-def _go_on(engine: Engine, found: RowMapping, source: Source) -> tuple[int, RunConfig]:
+def _take(lock: imports.ImportLock, run_id: int, name: str) -> None:
+    if not lock.take(run_id):
+        raise InputError(f"run {name!r} is being imported by another command")
+
+
+def _go_on(engine: Engine, stored: StoredRun, source: Source) -> tuple[int, RunConfig]:
     with transaction(engine) as connection:
-        corpus = runs.corpus(connection, found["corpus_id"])
-    if corpus["source"] != source.name:
+        corpus = corpora.get(connection, stored.corpus_id)
+    if corpus.source != source.name:
         raise InputError(
-            f"--name {found['name']}: the import of {corpus['source']} under this name is not "
+            f"--name {stored.name}: the import of {corpus.source} under this name is not "
             "finished; go on with it, choose another name, or drop it with --restart"
         )
-    return found["id"], RunConfig.model_validate(found["config"])
+    return stored.id, Run.of(stored).config
 
 
 def _corpus(engine: Engine, run_id: int) -> ImportedCorpus:
     with transaction(engine) as connection:
-        row = runs.corpus(connection, runs.get(connection, run_id)["corpus_id"])
-        corpus = ImportedCorpus(row["id"], row["vocabulary_id"], row["excerpt_tokens"])
+        stored = corpora.get(connection, runs.get(connection, run_id).corpus_id)
+        corpus = ImportedCorpus(stored.id, stored.vocabulary_id, stored.excerpt_tokens)
         corpus.load(connection)
     return corpus
 

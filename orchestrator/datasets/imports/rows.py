@@ -1,19 +1,24 @@
-"""What is stored of a published neuron: rows like those of a run of ours."""
+"""From the files about a published neuron to rows like those of a run of ours."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
+from db.codec import FLOAT16
+from db.connections import RelatedNeuronsRow, RelatedTokensRow
+from db.imported_neurons import ImportedNeuronRow
+from db.records import NeuronRecordsRow, TokenMeansRow
+from db.results import ExplanationRow, ScoreRow, SimulationRow
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
-from neurogloss.neurons.scoring import NeuronScore, score_neuron
+from neurogloss.neurons.records import FloatArray
+from neurogloss.neurons.scoring import NeuronScore, score_neuron, unscored
 from orchestrator.datasets.imports.corpus import ImportedCorpus
 from orchestrator.datasets.openai import reader
 from worker.stages.scored_records import scored_places
 
-Row = tuple[Any, ...]
+Place = tuple[int, int, int]  # run, layer, neuron
 Key = tuple[int, bytes]
 
 SAME = 1e-9  # further apart, a published score and ours are not of the same numbers
@@ -34,16 +39,16 @@ class PublishedFiles:
 
 @dataclass(frozen=True, slots=True)
 class ImportedRows:
-    """Rows by table, in the order of its columns."""
+    """Rows of neurons, by the kinds of `db.datasets.STORED`."""
 
-    records: list[Row] = field(default_factory=list)
-    explanations: list[Row] = field(default_factory=list)
-    simulations: list[Row] = field(default_factory=list)
-    scores: list[Row] = field(default_factory=list)
-    imported: list[Row] = field(default_factory=list)
-    token_means: list[Row] = field(default_factory=list)
-    related_neurons: list[Row] = field(default_factory=list)
-    related_tokens: list[Row] = field(default_factory=list)
+    records: list[NeuronRecordsRow] = field(default_factory=list)
+    explanations: list[ExplanationRow] = field(default_factory=list)
+    simulations: list[SimulationRow] = field(default_factory=list)
+    scores: list[ScoreRow] = field(default_factory=list)
+    imported: list[ImportedNeuronRow] = field(default_factory=list)
+    token_means: list[TokenMeansRow] = field(default_factory=list)
+    related_neurons: list[RelatedNeuronsRow] = field(default_factory=list)
+    related_tokens: list[RelatedTokensRow] = field(default_factory=list)
 
 
 def add_rows(
@@ -56,27 +61,35 @@ def add_rows(
     """Add the rows of one neuron."""
     place = (run_id, files.layer, files.neuron)
     records = _Records(corpus)
-    lists = [records.places(files.records.top), records.places(files.records.random)]
+    top, random = records.places(files.records.top), records.places(files.records.random)
     buckets = [records.places(bucket) for bucket in files.records.buckets]
     reason = _undefined_reason(files.records, records)
     if files.explanation is not None:
         spoiled = None if reason == "dead" else reason  # then its numbers still give a score
+        lists = (top, random)
         _add_explanation(rows, place, config, records, lists, files.explanation, spoiled)
     elif reason is not None:
-        rows.scores.append((*place, None, None, None, None, None, reason))
+        rows.scores.append(ScoreRow(*place, *astuple(unscored(reason))))
+    mean, variance, skewness, kurtosis = files.records.moments
     rows.records.append(
-        (
-            *place,
-            records.excerpts,
-            b"".join(records.activations),
-            *lists,
-            [number for bucket in buckets for number in bucket],
-            [number for number, bucket in enumerate(buckets) for _ in bucket],
-            files.records.boundaries,
-            _highest(files.records),
-            *files.records.moments,
-            None,
-            reason,
+        NeuronRecordsRow(
+            run_id=run_id,
+            layer=files.layer,
+            neuron=files.neuron,
+            excerpts=records.excerpts,
+            activations=records.all_activations(),
+            top_records=top,
+            random_records=random,
+            bucket_records=[number for bucket in buckets for number in bucket],
+            buckets=[number for number, bucket in enumerate(buckets) for _ in bucket],
+            quantile_boundaries=files.records.boundaries,
+            max_activation=_highest(files.records),
+            mean=mean,
+            variance=variance,
+            skewness=skewness,
+            kurtosis=kurtosis,
+            n_tokens=None,
+            undefined_reason=reason,
         )
     )
     _add_connections(rows, place, corpus, files)
@@ -89,10 +102,14 @@ class _Records:
         self._corpus = corpus
         self.excerpts: list[int] = []
         self.activations: list[bytes] = []
-        self.simulations: dict[int, tuple[bytes, bytes | None, str]] = {}
+        self.simulations: dict[int, reader.ScoredSequence] = {}
         self.keys: dict[int, Key] = {}  # what is the same of equal records, by excerpt
         self._found: dict[Key, list[int]] = {}
         self._copies: dict[int, int] = {}
+
+    def all_activations(self) -> FloatArray:
+        """Return the activations of all records, float16 (n_records * n_tokens,)."""
+        return FLOAT16.unpack(b"".join(self.activations))
 
     def places(self, records: Sequence[reader.PublishedRecord]) -> list[int]:
         """Return where records stand, equal ones at one place."""
@@ -118,21 +135,19 @@ class _Records:
 
     def simulated(self, sequence: reader.ScoredSequence) -> int:
         """Return the excerpt of a record that is simulated in this way."""
-        packed = None if sequence.distribution is None else sequence.distribution.tobytes()
-        simulation = sequence.expected.tobytes(), packed, sequence.scale
         places = self._places(sequence.record)
         for place in places:
             excerpt = self.excerpts[place]
-            if self.simulations.setdefault(excerpt, simulation) == simulation:
+            if self.simulations.setdefault(excerpt, sequence).is_like(sequence):
                 return excerpt
         key = self._corpus.excerpt(sequence.record.tokens, 0), self.activations[places[0]]
         excerpt = self.excerpts[self._add(key, sequence.record)]
-        self.simulations[excerpt] = simulation
+        self.simulations[excerpt] = sequence
         return excerpt
 
 
 def _undefined_reason(neuron: reader.PublishedNeuron, records: _Records) -> str | None:
-    if not np.isfinite(np.frombuffer(b"".join(records.activations), np.float16)).all():
+    if not np.isfinite(records.all_activations()).all():
         return "nonfinite_activations"
     return "dead" if _highest(neuron) <= 0 else None
 
@@ -144,41 +159,35 @@ def _highest(neuron: reader.PublishedNeuron) -> float:
 
 def _add_explanation(
     rows: ImportedRows,
-    place: tuple[int, int, int],
+    place: Place,
     config: RunConfig,
     records: _Records,
-    lists: list[list[int]],
+    lists: tuple[list[int], list[int]],
     explanation: reader.PublishedExplanation,
     reason: str | None,
 ) -> None:
-    rows.explanations.append((*place, explanation.text, config.explainer.model, None))
+    rows.explanations.append(ExplanationRow(*place, explanation.text, config.explainer.model))
     excerpts = [records.simulated(sequence) for sequence in explanation.sequences]
-    for excerpt, (expected, distribution, scale) in records.simulations.items():
-        model = config.simulator.model
-        rows.simulations.append((*place, excerpt, expected, distribution, scale, model, None))
-    places, n_top = scored_places(
-        {"top_records": lists[0], "random_records": lists[1]}, config.scoring
-    )
+    for excerpt, sequence in records.simulations.items():
+        rows.simulations.append(_simulation_row(place, excerpt, sequence, config.simulator.model))
+    places, n_top = scored_places(*lists, config.scoring)
     split = [records.excerpts[number] for number in places]
     follows = excerpts == split
     keys = [records.keys[excerpt] for excerpt in excerpts]
     if keys != [records.keys[excerpt] for excerpt in split]:
         tops = {records.keys[records.excerpts[number]] for number in lists[0]}
         n_top = next((i for i, key in enumerate(keys) if key not in tops), len(keys))
-    found = _score(explanation, n_top, reason)
-    rows.scores.append(
-        (
-            *place,
-            found.score,
-            found.score_top,
-            found.score_random,
-            found.rsquared,
-            found.absolute_dev_explained,
-            found.undefined_reason,
-        )
-    )
+    score = _score(explanation, n_top, reason)
+    rows.scores.append(ScoreRow(*place, *astuple(score)))
     order = (None, None) if follows else (excerpts, n_top)
-    rows.imported.append((*place, explanation.scores.score, *order))
+    rows.imported.append(ImportedNeuronRow(*place, explanation.scores.score, *order))
+
+
+def _simulation_row(
+    place: Place, excerpt: int, sequence: reader.ScoredSequence, simulator: str
+) -> SimulationRow:
+    expected, distribution = sequence.expected, sequence.distribution
+    return SimulationRow(*place, excerpt, expected, distribution, sequence.scale, simulator)
 
 
 def _score(explanation: reader.PublishedExplanation, n_top: int, reason: str | None) -> NeuronScore:
@@ -222,26 +231,37 @@ def _nearest(stated: float | None, found: float | None) -> float | None:
 
 
 def _add_connections(
-    rows: ImportedRows, place: tuple[int, int, int], corpus: ImportedCorpus, files: PublishedFiles
+    rows: ImportedRows, place: Place, corpus: ImportedCorpus, files: PublishedFiles
 ) -> None:
-    for direction, found in files.related_neurons.items():
-        named = [reader.neuron_of(name) for name in found.names]
+    for direction, related in files.related_neurons.items():
+        named = [reader.neuron_of(name) for name in related.names]
         layers, neurons = [layer for layer, _ in named], [neuron for _, neuron in named]
-        rows.related_neurons.append((*place, direction, layers, neurons, found.weights.tolist()))
-    for direction, found in files.related_tokens.items():
-        tokens = corpus.tokens(found.names)
-        rows.related_tokens.append((*place, direction, tokens, found.weights.tolist()))
+        rows.related_neurons.append(
+            RelatedNeuronsRow(*place, direction, layers, neurons, related.weights.tolist())
+        )
+    for direction, related in files.related_tokens.items():
+        tokens = corpus.tokens(related.names)
+        rows.related_tokens.append(
+            RelatedTokensRow(*place, direction, tokens, related.weights.tolist())
+        )
     if files.token_means is not None:
-        rows.token_means.append((*place, *_token_means(corpus, files.token_means)))
+        rows.token_means.append(_token_means(place, corpus, files.token_means))
 
 
-def _token_means(corpus: ImportedCorpus, found: reader.Weighted) -> Row:
-    """Return tokens, means, counts, top tokens, and the mean over all, which nobody knows."""
-    top = corpus.tokens_apart(found.names)
+def _token_means(place: Place, corpus: ImportedCorpus, means: reader.Weighted) -> TokenMeansRow:
+    run_id, layer, neuron = place
+    top = corpus.tokens_apart(means.names)
     tokens, first = np.unique(np.array(top, np.int32), return_index=True)
-    means = np.asarray(found.weights, np.float32)[first]
-    counts = np.zeros(len(tokens), np.int32)
-    return tokens.tobytes(), means.tobytes(), counts.tobytes(), top, None
+    return TokenMeansRow(
+        run_id=run_id,
+        layer=layer,
+        neuron=neuron,
+        tokens=tokens,
+        means=np.asarray(means.weights, np.float32)[first],
+        counts=np.zeros(len(tokens), np.int32),
+        top_tokens=top,
+        default_mean=None,  # the mean over all tokens is not published
+    )
 
 
 def check_lengths(files: PublishedFiles, excerpt_tokens: int, where: str) -> None:

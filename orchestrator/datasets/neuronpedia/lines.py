@@ -14,8 +14,8 @@ import orjson
 
 from neurogloss.neurons.scoring import score_neurons
 from neurogloss.neurons.selection import QUANTILES
+from orchestrator.datasets.exported import ExcerptTexts, ExportedNeuron, ExportedRun
 from orchestrator.datasets.neuronpedia.source import BOT, Line, model_id, set_name, source_id
-from orchestrator.datasets.stored import ExcerptTexts, StoredNeuron, StoredRun
 
 Lines = dict[str, Iterator[Line]]
 
@@ -43,7 +43,7 @@ _EMPTY = (
 )
 
 
-def lines_of(neuron: StoredNeuron, excerpts: ExcerptTexts[orjson.Fragment]) -> Lines:
+def lines_of(neuron: ExportedNeuron, excerpts: ExcerptTexts[orjson.Fragment]) -> Lines:
     """Return what is said of a neuron, by the folder that it goes to."""
     run = neuron.run
     key = {
@@ -60,23 +60,23 @@ def lines_of(neuron: StoredNeuron, excerpts: ExcerptTexts[orjson.Fragment]) -> L
     }
 
 
-def _id(neuron: StoredNeuron, *parts: object) -> str:
+def _id(neuron: ExportedNeuron, *parts: object) -> str:
     """Return an id that is the same in every export of the run."""
-    named = (neuron.run.row["name"], neuron.run.row["config_hash"], neuron.layer, neuron.neuron)
+    named = (neuron.run.row.name, neuron.run.row.config_hash, neuron.layer, neuron.neuron)
     text = orjson.dumps([*named, *map(str, parts)])
     return "c" + hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
-def _feature(neuron: StoredNeuron, texts: list[str]) -> Line:
+def _feature(neuron: ExportedNeuron, texts: list[str]) -> Line:
     row = neuron.records
-    drawn = neuron.activations[row["random_records"]].astype(np.float64).ravel()
+    drawn = row.activations[row.random_records].astype(np.float64).ravel()
     positive = drawn[np.isfinite(drawn) & (drawn > 0)]
     heights, edges = np.histogram(positive, bins=_BARS if len(positive) else 1)
     above, below = _output_tokens(neuron, texts)
     return {
         "sourceSetName": set_name(neuron.run),
         "creatorId": BOT,
-        "maxActApprox": row["max_activation"],
+        "maxActApprox": row.max_activation,
         "frac_nonzero": len(positive) / len(drawn) if len(drawn) else 0.0,
         "pos_str": [token for token, _ in above],
         "pos_values": [weight for _, weight in above],
@@ -93,40 +93,40 @@ def _feature(neuron: StoredNeuron, texts: list[str]) -> Line:
 
 
 def _output_tokens(
-    neuron: StoredNeuron, texts: list[str]
+    neuron: ExportedNeuron, texts: list[str]
 ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
     """Return the tokens that the neuron drives most, up and down, with their weights."""
-    row = neuron.connections.get(("related_tokens", "output"))
+    row = neuron.stored.related_tokens.get("output")
     if row is None:
         return [], []
-    named = [(texts[t], w) for t, w in zip(row["tokens"], row["weights"], strict=True)]
+    named = [(texts[t], w) for t, w in zip(row.tokens, row.weights, strict=True)]
     above = [pair for pair in named if pair[1] > 0]
     below = [pair for pair in reversed(named) if pair[1] <= 0]
     return above[:_LOGIT_TOKENS], below[:_LOGIT_TOKENS]
 
 
-def _bins(neuron: StoredNeuron) -> Mapping[int, tuple[str, float, float, float]]:
+def _bins(neuron: ExportedNeuron) -> Mapping[int, tuple[str, float, float, float]]:
     """Return (data source, lowest, highest, share of excerpts) of each record, by place."""
     row = neuron.records
-    highest = row["max_activation"]
-    edges = [0.0, *row["quantile_boundaries"], highest]
+    highest = row.max_activation
+    edges = [0.0, *row.quantile_boundaries, highest]
     whole = ("random", 0.0, highest, 1.0)
-    found = {place: ("simulated", 0.0, highest, 1.0) for place in range(len(row["excerpts"]))}
-    found |= dict.fromkeys(row["random_records"], whole)
-    for place, bucket in zip(row["bucket_records"], row["buckets"], strict=True):
+    found = {place: ("simulated", 0.0, highest, 1.0) for place in range(len(row.excerpts))}
+    found |= dict.fromkeys(row.random_records, whole)
+    for place, bucket in zip(row.bucket_records, row.buckets, strict=True):
         ends = (
             (edges[bucket], edges[bucket + 1]) if len(edges) == len(_CONTAINS) + 1 else whole[1:3]
         )
         found[place] = ("quantile", *ends, _CONTAINS[bucket])
     top = ("top", float(_ALL), float(_ALL), float(_ALL))
-    return found | dict.fromkeys(row["top_records"], top)
+    return found | dict.fromkeys(row.top_records, top)
 
 
 def _activations(
-    neuron: StoredNeuron, key: Line, excerpts: ExcerptTexts[orjson.Fragment]
+    neuron: ExportedNeuron, key: Line, excerpts: ExcerptTexts[orjson.Fragment]
 ) -> Iterator[Line]:
-    tokens = excerpts.of(neuron.records["excerpts"])
-    activations = neuron.activations.astype(np.float32)
+    tokens = excerpts.of(neuron.records.excerpts)
+    activations = neuron.records.activations.astype(np.float32)
     for place, (source, lowest, highest, contains) in _bins(neuron).items():
         values = activations[place]
         if not np.isfinite(values).all():
@@ -146,7 +146,7 @@ def _activations(
             "binContains": contains,
             "qualifyingTokenIndex": None,
             "dataSource": source,
-            "dataIndex": str(neuron.records["excerpts"][place]),
+            "dataIndex": str(neuron.records.excerpts[place]),
             "dfaValues": [],
             "dfaTargetIndex": None,
             "dfaMaxValue": None,
@@ -155,58 +155,61 @@ def _activations(
         }
 
 
-def _explanation(neuron: StoredNeuron, key: Line) -> Iterator[Line]:
-    if neuron.explanation is None:
+def _explanation(neuron: ExportedNeuron, key: Line) -> Iterator[Line]:
+    explanation, score = neuron.stored.explanation, neuron.stored.score
+    if explanation is None:
         return
     by_calls = "explainer" in neuron.run.config.calling
     yield {
         "id": _id(neuron, "explanation"),
         **key,
         "authorId": BOT,
-        "description": neuron.explanation["text"],
+        "description": explanation.text,
         "embedding": None,
         "typeName": EXPLANATION_TYPE if by_calls else None,
         "explanationModelName": None,
-        "notes": f"explainer {neuron.explanation['explainer']}, {_defined(neuron)}",
-        "scoreV2": None if neuron.score is None else neuron.score["score"],
+        "notes": f"explainer {explanation.explainer}, {_defined(neuron)}",
+        "scoreV2": None if score is None else score.score,
     }
 
 
-def _defined(neuron: StoredNeuron) -> str:
-    if neuron.score is None:
+def _defined(neuron: ExportedNeuron) -> str:
+    score = neuron.stored.score
+    if score is None:
         return "not scored"
-    if neuron.score["score"] is None:
-        return f"no score: {neuron.score['undefined_reason']}"
+    if score.score is None:
+        return f"no score: {score.undefined_reason}"
     return f"simulator {neuron.run.config.simulator.kind}"
 
 
-def _score(neuron: StoredNeuron) -> Iterator[Line]:
-    if neuron.explanation is None or neuron.score is None or neuron.score["score"] is None:
+def _score(neuron: ExportedNeuron) -> Iterator[Line]:
+    score = neuron.stored.score
+    if neuron.stored.explanation is None or score is None or score.score is None:
         return
     names = ("score_top", "score_random", "rsquared", "absolute_dev_explained")
     yield {
         "id": _id(neuron, "score"),
         "initiatedByUserId": BOT,
-        "value": neuron.score["score"],
+        "value": score.score,
         "explanationId": _id(neuron, "explanation"),
         "explanationScoreTypeName": SCORE_TYPE,
         "explanationScoreModelName": simulator_name(neuron.run),
-        "jsonDetails": orjson.dumps({name: neuron.score[name] for name in names}).decode(),
+        "jsonDetails": orjson.dumps({name: getattr(score, name) for name in names}).decode(),
     }
 
 
-def simulator_name(run: StoredRun) -> str:
+def simulator_name(run: ExportedRun) -> str:
     """Return who simulated: a model, or `lookup`."""
     simulator = run.config.simulator
     return "lookup" if simulator.kind == "lookup" else simulator.model
 
 
-def _simulations(neuron: StoredNeuron) -> Iterator[Line]:
+def _simulations(neuron: ExportedNeuron) -> Iterator[Line]:
     """Yield the simulations with a score of their own: that column takes no null."""
-    if neuron.explanation is None:
+    if neuron.stored.explanation is None:
         return
     places = list(dict.fromkeys(neuron.scored()))
-    true, expected = neuron.activations[places], neuron.expected(places)
+    true, expected = neuron.records.activations[places], neuron.expected(places)
     scores = score_neurons(true[:, None], expected[:, None], n_top=1) if places else []
     for row, place in enumerate(places):
         if scores[row].score is None or not np.isfinite(true[row]).all():
@@ -218,5 +221,5 @@ def _simulations(neuron: StoredNeuron) -> Iterator[Line]:
             "expectedValues": expected[row],
             "score": scores[row].score,
             "scorerAutoInterpModel": simulator_name(neuron.run),
-            "version": 1 if neuron.simulation(place)["distribution"] is not None else 2,
+            "version": 1 if neuron.simulation(place).distribution is not None else 2,
         }

@@ -3,25 +3,25 @@
 import re
 from typing import Any
 
-from orchestrator.datasets.stored import StoredRun
+from orchestrator.datasets.exported import ExportedRun
 
 Line = dict[str, Any]
 
 BOT = "clkht01d40000jv08hvalcvly"  # the user that Neuronpedia's seed makes for imports
 
 
-def model_id(run: StoredRun) -> str:
+def model_id(run: ExportedRun) -> str:
     """Return the id of the subject model; `gpt2` is called gpt2-small there."""
     name = run.config.subject.model.rstrip("/").rsplit("/", 1)[-1]
     return {"gpt2": "gpt2-small"}.get(name, _slug(name))
 
 
-def set_name(run: StoredRun) -> str:
+def set_name(run: ExportedRun) -> str:
     """Return the name of the run's source set."""
-    return f"mlp-{_slug(run.row['name'])}"
+    return f"mlp-{_slug(run.row.name)}"
 
 
-def source_id(run: StoredRun, layer: int) -> str:
+def source_id(run: ExportedRun, layer: int) -> str:
     """Return the id of a layer: it begins with the number and is no bare number."""
     return f"{layer}-{set_name(run)}"
 
@@ -30,11 +30,11 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "model"
 
 
-def metadata(run: StoredRun, layer: int) -> dict[str, Line]:
+def metadata(run: ExportedRun, layer: int) -> dict[str, Line]:
     """Return release, model, source set and source, in the order in which they are imported."""
     config, release = run.config, f"neurogloss-{set_name(run)}"
     model, source_set = model_id(run), set_name(run)
-    made = run.row["created_at"].isoformat()
+    made = run.row.created_at.isoformat()
     about = f"Neurons of {model}, explained by {config.explainer.model} with neurogloss"
     owned = {"creatorId": BOT, "createdAt": made, "visibility": "PUBLIC"}
     return {
@@ -59,8 +59,8 @@ def metadata(run: StoredRun, layer: int) -> dict[str, Line]:
             "displayNameShort": model,
             "tlensId": None,
             "dimension": None,
-            "layers": run.row["n_layers"],
-            "neuronsPerLayer": run.row["neurons_per_layer"],
+            "layers": run.row.n_layers,
+            "neuronsPerLayer": run.row.neurons_per_layer,
             "inferenceEnabled": False,
             "instruct": False,
             "owner": "unknown",

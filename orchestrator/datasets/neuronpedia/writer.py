@@ -8,18 +8,22 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
+from orchestrator.datasets.exported import ExcerptTexts, ExportedRun, exported_neurons
 from orchestrator.datasets.files import Folder
 from orchestrator.datasets.neuronpedia.lines import KINDS, lines_of
 from orchestrator.datasets.neuronpedia.source import Line, metadata, model_id, source_id
 from orchestrator.datasets.openai.writer import tokens_json
-from orchestrator.datasets.stored import ExcerptTexts, StoredRun, stored_neurons
 
 BATCH = 1024  # neurons of a file, as in Neuronpedia's own data sets
 _COMPRESSION = 5
 
 
 def write_layer(
-    connection: Connection, run: StoredRun, layer: int, folder: Folder, on_neuron: Callable[[], Any]
+    connection: Connection,
+    run: ExportedRun,
+    layer: int,
+    folder: Folder,
+    on_neuron: Callable[[], Any],
 ) -> None:
     """Write the metadata and the batches of a layer."""
     place = _folder_of(run, layer)
@@ -27,7 +31,7 @@ def write_layer(
         folder.write(f"{place}/{name}.jsonl", _json(value))
     excerpts = ExcerptTexts(connection, run, tokens_json)
     with ExitStack() as files:
-        for number, neuron in enumerate(stored_neurons(connection, run, layer)):
+        for number, neuron in enumerate(exported_neurons(connection, run, layer)):
             if number % BATCH == 0:
                 files.close()
                 path = f"{place}/{{}}/batch-{number // BATCH}.jsonl.gz"
@@ -52,5 +56,5 @@ def _gzipped(folder: Folder, path: str) -> Iterator[Any]:
         yield stream
 
 
-def _folder_of(run: StoredRun, layer: int) -> str:
+def _folder_of(run: ExportedRun, layer: int) -> str:
     return f"v1/{model_id(run)}/{source_id(run, layer)}"

@@ -52,6 +52,14 @@ class ScoredSequence:
     scale: str
     distribution: FloatArray | None
 
+    def is_like(self, other: "ScoredSequence") -> bool:
+        """Return whether both simulate in the same way, bit for bit."""
+        return self._stored() == other._stored()
+
+    def _stored(self) -> tuple[bytes, bytes | None, str]:
+        distribution = None if self.distribution is None else self.distribution.tobytes()
+        return self.expected.tobytes(), distribution, self.scale
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedScores:

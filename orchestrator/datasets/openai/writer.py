@@ -6,19 +6,27 @@ are float16 numbers in the shortest form that gives them back. Distributions are
 numbers 0 to 10, as in OpenAI's files; numbers without probability are left out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
-from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
+from db.connections import RelatedNeuronsRow, RelatedTokensRow
+from db.records import TokenMeansRow
+from db.results import ScoreRow
+from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import score_neurons
 from neurogloss.neurons.selection import N_BUCKETS
+from orchestrator.datasets.exported import (
+    ExcerptTexts,
+    ExportedNeuron,
+    ExportedRun,
+    exported_neurons,
+)
 from orchestrator.datasets.files import Folder
-from orchestrator.datasets.stored import ExcerptTexts, StoredNeuron, StoredRun, stored_neurons
 
 Json = dict[str, Any]
 
@@ -30,11 +38,15 @@ TOKENS_BY_WEIGHT = "related-tokens/weight-based/{}/{}.json"
 
 
 def write_layer(
-    connection: Connection, run: StoredRun, layer: int, folder: Folder, on_neuron: Callable[[], Any]
+    connection: Connection,
+    run: ExportedRun,
+    layer: int,
+    folder: Folder,
+    on_neuron: Callable[[], Any],
 ) -> None:
     """Write all files of a layer's neurons."""
     excerpts = ExcerptTexts(connection, run, tokens_json)
-    for neuron in stored_neurons(connection, run, layer):
+    for neuron in exported_neurons(connection, run, layer):
         for path, value in _files_of(neuron, excerpts):
             content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
             folder.write(path.format(layer, neuron.neuron), content)
@@ -47,47 +59,43 @@ def tokens_json(tokens: list[str]) -> orjson.Fragment:
 
 
 def _files_of(
-    neuron: StoredNeuron, excerpts: ExcerptTexts[orjson.Fragment]
+    neuron: ExportedNeuron, excerpts: ExcerptTexts[orjson.Fragment]
 ) -> Iterator[tuple[str, Json]]:
-    tokens = excerpts.of(neuron.records["excerpts"])
+    stored, tokens = neuron.stored, excerpts.of(neuron.records.excerpts)
     yield RECORDS, neuron_record(neuron, tokens)
-    if neuron.explanation is not None:
-        yield EXPLANATIONS, simulation_results(neuron, tokens)
-    if found := _by_direction(neuron, "related_neurons"):
-        yield NEURONS_BY_WEIGHT, _related_neurons(found)
-    if neuron.token_means is not None:
-        yield TOKENS_BY_ACTIVATION, _token_means(neuron.token_means, excerpts.texts)
-    if found := _by_direction(neuron, "related_tokens"):
-        yield TOKENS_BY_WEIGHT, _related_tokens(found, excerpts.texts)
+    if stored.explanation is not None:
+        yield EXPLANATIONS, simulation_results(neuron, stored.explanation.text, tokens)
+    if stored.related_neurons:
+        yield NEURONS_BY_WEIGHT, _related_neurons(stored.related_neurons)
+    if stored.token_means is not None:
+        yield TOKENS_BY_ACTIVATION, _token_means(stored.token_means, excerpts.texts)
+    if stored.related_tokens:
+        yield TOKENS_BY_WEIGHT, _related_tokens(stored.related_tokens, excerpts.texts)
 
 
-def _by_direction(neuron: StoredNeuron, kind: str) -> dict[str, RowMapping]:
-    return {direction: row for (k, direction), row in neuron.connections.items() if k == kind}
-
-
-def neuron_record(neuron: StoredNeuron, tokens: Sequence[orjson.Fragment]) -> Json:
+def neuron_record(neuron: ExportedNeuron, tokens: Sequence[orjson.Fragment]) -> Json:
     """Return the NeuronRecord of a neuron, whose records have these tokens."""
-    row, activations = neuron.records, neuron.activations
+    row = neuron.records
     written = [
         {"tokens": t, "activations": a, "dataclass_name": "ActivationRecord"}
-        for t, a in zip(tokens, activations, strict=True)
+        for t, a in zip(tokens, row.activations, strict=True)
     ]
     buckets: list[list[Json]] = [[] for _ in range(N_BUCKETS)]
-    for place, bucket in zip(row["bucket_records"], row["buckets"], strict=True):
+    for place, bucket in zip(row.bucket_records, row.buckets, strict=True):
         buckets[bucket].append(written[place])
-    boundaries = np.array(row["quantile_boundaries"], np.float32)
+    boundaries = np.array(row.quantile_boundaries, np.float32)
     return {
         "neuron_id": _neuron_id(neuron),
-        "random_sample": [written[place] for place in row["random_records"]],
-        "random_sample_by_quantile": buckets if row["buckets"] else None,
+        "random_sample": [written[place] for place in row.random_records],
+        "random_sample_by_quantile": buckets if row.buckets else None,
         "quantile_boundaries": boundaries if len(boundaries) else None,
-        **{name: row[name] for name in ("mean", "variance", "skewness", "kurtosis")},
-        "most_positive_activation_records": [written[place] for place in row["top_records"]],
+        **{name: getattr(row, name) for name in ("mean", "variance", "skewness", "kurtosis")},
+        "most_positive_activation_records": [written[place] for place in row.top_records],
         "dataclass_name": "NeuronRecord",
     }
 
 
-def _neuron_id(neuron: StoredNeuron) -> Json:
+def _neuron_id(neuron: ExportedNeuron) -> Json:
     return {
         "layer_index": neuron.layer,
         "neuron_index": neuron.neuron,
@@ -95,30 +103,32 @@ def _neuron_id(neuron: StoredNeuron) -> Json:
     }
 
 
-def simulation_results(neuron: StoredNeuron, tokens: Sequence[orjson.Fragment]) -> Json:
-    """Return the NeuronSimulationResults of a neuron that has an explanation."""
-    assert neuron.explanation is not None
+def simulation_results(
+    neuron: ExportedNeuron, explanation: str, tokens: Sequence[orjson.Fragment]
+) -> Json:
+    """Return the NeuronSimulationResults of a neuron that has this explanation."""
     places = neuron.scored()
     scored = {
         "scored_sequence_simulations": list(_sequences(neuron, places, tokens)),
-        **_scores_of(neuron.score),
+        **_scores_of(neuron.stored.score),
         "dataclass_name": "ScoredSimulation",
     }
-    explanation = {
-        "explanation": neuron.explanation["text"],
+    scored_explanation = {
+        "explanation": explanation,
         "scored_simulation": scored,
         "dataclass_name": "ScoredExplanation",
     }
     return {
         "neuron_id": _neuron_id(neuron),
-        "scored_explanations": [explanation],
+        "scored_explanations": [scored_explanation],
         "dataclass_name": "NeuronSimulationResults",
     }
 
 
-def _scores_of(row: RowMapping | None) -> Json:
-    names = ("score", "rsquared", "absolute_dev_explained")
-    return _named_scores(*(None if row is None else row[name] for name in names))
+def _scores_of(row: ScoreRow | None) -> Json:
+    if row is None:
+        return _named_scores(None, None, None)
+    return _named_scores(row.score, row.rsquared, row.absolute_dev_explained)
 
 
 def _named_scores(ev: float | None, rsquared: float | None, absolute: float | None) -> Json:
@@ -130,61 +140,63 @@ def _named_scores(ev: float | None, rsquared: float | None, absolute: float | No
 
 
 def _sequences(
-    neuron: StoredNeuron, places: Sequence[int], tokens: Sequence[orjson.Fragment]
+    neuron: ExportedNeuron, places: Sequence[int], tokens: Sequence[orjson.Fragment]
 ) -> Iterator[Json]:
     if not places:
         return
-    true, expected = neuron.activations[places], neuron.expected(places)
+    true, expected = neuron.records.activations[places], neuron.expected(places)
     with np.errstate(invalid="ignore", over="ignore"):  # of a neuron that is not finite
         scores = score_neurons(true[:, None], expected[:, None], n_top=1)
     for row, place in enumerate(places):
         stored = neuron.simulation(place)
-        values, probabilities = _distributions(stored["distribution"], neuron.run.is_imported)
+        values, probabilities = _distributions(stored.distribution, neuron.run.is_imported)
         simulation = {
             "tokens": tokens[place],
             "expected_activations": expected[row],
-            "activation_scale": stored["activation_scale"],
+            "activation_scale": stored.activation_scale,
             "distribution_values": values,
             "distribution_probabilities": probabilities,
             "uncalibrated_simulation": None,
             "dataclass_name": "SequenceSimulation",
         }
-        found = scores[row]
+        score = scores[row]
         yield {
             "simulation": simulation,
             "true_activations": true[row],
-            **_named_scores(found.score, found.rsquared, found.absolute_dev_explained),
+            **_named_scores(score.score, score.rsquared, score.absolute_dev_explained),
             "dataclass_name": "ScoredSequenceSimulation",
         }
 
 
 def _distributions(
-    packed: bytes | None, normalized: bool
+    stored: FloatArray | None, is_normalized: bool
 ) -> tuple[list[list[int]], list[FloatArray]]:
     """Return the numbers that have a probability at each token, and the probabilities."""
-    if packed is None:
+    if stored is None:
         return [], []
-    found = np.frombuffer(packed, np.float16).reshape(-1, MAX_NORMALIZED + 1)
-    if not normalized:
-        sums = found.astype(np.float64).sum(axis=1, keepdims=True)
-        found = np.divide(found, sums, out=np.zeros(found.shape), where=sums > 0).astype(np.float16)
-    there = np.flatnonzero(found > 0)
-    values, probabilities = (there % found.shape[1]).tolist(), found.ravel()[there]
-    ends = [0, *np.cumsum((found > 0).sum(axis=1)).tolist()]
+    distribution = stored
+    if not is_normalized:
+        sums = stored.astype(np.float64).sum(axis=1, keepdims=True)
+        normalized = np.divide(stored, sums, out=np.zeros(stored.shape), where=sums > 0)
+        distribution = normalized.astype(np.float16)
+    there = np.flatnonzero(distribution > 0)
+    values = (there % distribution.shape[1]).tolist()
+    probabilities = distribution.ravel()[there]
+    ends = [0, *np.cumsum((distribution > 0).sum(axis=1)).tolist()]
     places = [slice(*pair) for pair in pairwise(ends)]
     return [values[place] for place in places], [probabilities[place] for place in places]
 
 
-def _related_neurons(found: dict[str, RowMapping]) -> Json:
+def _related_neurons(by_direction: Mapping[str, RelatedNeuronsRow]) -> Json:
     names = {"c_fc": "upstream", "c_proj": "downstream"}
-    return {name: _neuron_ends(found.get(direction)) for name, direction in names.items()}
+    return {name: _neuron_ends(by_direction.get(direction)) for name, direction in names.items()}
 
 
-def _neuron_ends(row: RowMapping | None) -> Json | None:
-    if row is None or not row["weights"]:
+def _neuron_ends(row: RelatedNeuronsRow | None) -> Json | None:
+    if row is None or not row.weights:
         return None
-    names = [f"{layer}_{n}" for layer, n in zip(row["layers"], row["neurons"], strict=True)]
-    ends = _ends(names, row["weights"])
+    names = [f"{layer}_{n}" for layer, n in zip(row.layers, row.neurons, strict=True)]
+    ends = _ends(names, row.weights)
     return {
         f"top_{sign}_{part}": ends[sign][place]
         for sign in ("positive", "negative")
@@ -202,12 +214,12 @@ def _ends(names: Sequence[str], weights: Sequence[float]) -> dict[str, tuple[lis
     }
 
 
-def _related_tokens(found: dict[str, RowMapping], texts: Sequence[str]) -> Json:
+def _related_tokens(by_direction: Mapping[str, RelatedTokensRow], texts: Sequence[str]) -> Json:
     value: Json = {}
     for direction in ("input", "output"):
-        row = found.get(direction)
-        names = [] if row is None else [texts[token] for token in row["tokens"]]
-        ends = _ends(names, [] if row is None else row["weights"])
+        row = by_direction.get(direction)
+        names = [] if row is None else [texts[token] for token in row.tokens]
+        ends = _ends(names, [] if row is None else row.weights)
         for sign, (tokens, strengths) in ends.items():
             value[f"{direction}_{sign}"] = {
                 "tokens": tokens,
@@ -217,12 +229,10 @@ def _related_tokens(found: dict[str, RowMapping], texts: Sequence[str]) -> Json:
     return {**value, "dataclass_name": "WeightBasedSummaryOfNeuron"}
 
 
-def _token_means(row: RowMapping, texts: Sequence[str]) -> Json:
-    known = np.frombuffer(row["tokens"], np.int32)
-    means = np.frombuffer(row["means"], np.float32)
-    top = row["top_tokens"]
+def _token_means(row: TokenMeansRow, texts: Sequence[str]) -> Json:
+    top = row.top_tokens
     return {
         "tokens": [texts[token] for token in top],
-        "average_activations": means[np.searchsorted(known, top)] if top else [],
+        "average_activations": row.means[np.searchsorted(row.tokens, top)] if top else [],
         "dataclass_name": "TokenLookupTableSummaryOfNeuron",
     }

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from db import datasets, results
 from orchestrator.datasets.description import activation_function, description_json
-from orchestrator.datasets.stored import StoredRun
+from orchestrator.datasets.exported import ExportedRun
 
 PAPER = "Language models can explain neurons in language models"
 UNKNOWN = "not known to neurogloss; ask whoever gave it to you before you pass it on"
@@ -40,7 +40,7 @@ _TABLES: Mapping[str, str] = {
 }
 
 
-def data_card(connection: Connection, run: StoredRun, tables: Sequence[str]) -> str:
+def data_card(connection: Connection, run: ExportedRun, tables: Sequence[str]) -> str:
     """Return the data card, with the header that `datasets.load_dataset` reads."""
     return "\n".join(
         [
@@ -67,10 +67,10 @@ def _header(tables: Sequence[str]) -> list[str]:
     return [*lines, "---", ""]
 
 
-def _introduction(run: StoredRun) -> list[str]:
+def _introduction(run: ExportedRun) -> list[str]:
     config = run.config
     source = (
-        [] if run.origin is None else [f"Its records are from {_plain(run.origin['source'])}.", ""]
+        [] if run.origin is None else [f"Its records are from {_plain(run.origin.source)}.", ""]
     )
     return [
         f"# Explanations of the neurons of {_plain(config.subject.model)}",
@@ -96,11 +96,11 @@ def _plain(text: str) -> str:
     return "".join(c for c in text if c.isalnum() or c in " .,:/_+-()")
 
 
-def _tables(connection: Connection, run: StoredRun, tables: Sequence[str]) -> list[str]:
-    counts = datasets.counts(connection, run.row["id"])
-    neurons = sum(datasets.neurons_by_layer(connection, run.row["id"]).values())
+def _tables(connection: Connection, run: ExportedRun, tables: Sequence[str]) -> list[str]:
+    counts = datasets.counts(connection, run.row.id)
+    neurons = sum(datasets.neurons_by_layer(connection, run.row.id).values())
     return [
-        f"{neurons:,} neurons in {run.row['n_layers']} layers; {counts['explanations']:,} "
+        f"{neurons:,} neurons in {run.row.n_layers} layers; {counts['explanations']:,} "
         f"explanations, {counts['simulations']:,} simulations, {counts['scores']:,} neurons "
         "scored or with a reason for none.",
         "",
@@ -116,8 +116,8 @@ def _tables(connection: Connection, run: StoredRun, tables: Sequence[str]) -> li
     ]
 
 
-def _distribution(connection: Connection, run: StoredRun) -> list[str]:
-    run_id = run.row["id"]
+def _distribution(connection: Connection, run: ExportedRun) -> list[str]:
+    run_id = run.row.id
     histogram = results.score_histogram(connection, run_id)
     lines = ["## Scores", "", "| score | neurons |", "|---|--:|"]
     for tenth in sorted(histogram):
@@ -131,13 +131,13 @@ def _distribution(connection: Connection, run: StoredRun) -> list[str]:
         "|--:|--:|--:|--:|--:|",
     ]
     for row in results.layer_means(connection, run_id):
-        means = (row[key] for key in ("score", "score_top", "score_random"))
+        means = (row.score, row.score_top, row.score_random)
         shown = " | ".join("-" if mean is None else f"{mean:.3f}" for mean in means)
-        lines.append(f"| {row['layer']} | {row['n']:,} | {shown} |")
+        lines.append(f"| {row.layer} | {row.n:,} | {shown} |")
     return [*lines, ""]
 
 
-def _licences(run: StoredRun) -> list[str]:
+def _licences(run: ExportedRun) -> list[str]:
     model, corpus = run.config.subject.model, run.config.corpus.source
     return [
         "## Licences",

@@ -1,5 +1,6 @@
 """Protections that can be taken out of a process, to see that the harness would miss them."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,23 +17,23 @@ class Mutation:
 
 
 def _no_fencing() -> None:
-    from sqlalchemy import text
+    from sqlalchemy import Engine, event
 
-    from db import shards
+    def unfenced(
+        connection: Any, cursor: Any, statement: str, values: Any, context: Any, many: bool
+    ) -> tuple[str, Any]:
+        return statement.replace(" AND token = %(token)s AND state = 'leased'", ""), values
 
-    def leave(connection: Any, held: Any, change: str, **values: str) -> bool:
-        query = text(f"UPDATE shard SET {change} WHERE id = :id")  # noqa: S608
-        connection.execute(query, {"id": held.shard_id, **values})
-        return True
-
-    shards._leave = leave
+    event.listen(Engine, "before_cursor_execute", unfenced, retval=True)
     _no_lapse()
 
 
 def _no_lapse() -> None:
     from worker.shard import Lease
 
-    Lease.has_ended = lambda self: self._process_stop.is_set()
+    init = Lease.__init__
+    Lease.__init__ = lambda self, process_stop, until: init(self, process_stop, math.inf)
+    Lease.renew = lambda self, until: None
 
 
 def _no_sweep() -> None:

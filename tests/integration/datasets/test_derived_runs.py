@@ -9,10 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from db import datasets, runs
-from orchestrator.datasets.export import export
 from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import FolderSource
-from tests.integration.datasets.conftest import DEAD, LAYERS, NEURONS, UNEXPLAINED, make_run
+from tests.support.dataset_run import DEAD, LAYERS, NEURONS, UNEXPLAINED
 
 RUN = """
 name = "{name}"
@@ -34,10 +33,8 @@ BY_MODEL = 'endpoint = "e"\nmodel = "rehearsal"'
 
 
 @pytest.fixture
-def imported(engine, tmp_path):
-    export(engine, make_run(engine), "openai", tmp_path / "dataset", processes=1)
-    source = FolderSource(tmp_path / "dataset")
-    import_dataset(engine, source, ImportSelection("imported"), concurrency=1)
+def imported(engine, run_id, exported_once):
+    import_dataset(engine, FolderSource(exported_once), ImportSelection("imported"), concurrency=1)
 
 
 @pytest.fixture
@@ -84,9 +81,9 @@ def test_an_imported_run_is_simulated_and_explained_by_another_model(
     with engine.begin() as connection:
         rows = connection.execute(query).all()
         run = runs.find(connection, "again")
-        origin = datasets.origin(connection, run["id"])
+        origin = datasets.origin(connection, run.id)
         calls = connection.scalar(text("SELECT count(*) FROM call WHERE purpose = 'simulate'"))
-    assert (origin["source"], origin["activation_function"]) == ("run imported", "gelu_new")
+    assert (origin.source, origin.activation_function) == ("run imported", "gelu_new")
     assert len(rows) == LAYERS * NEURONS
     assert calls > 0
     for row in rows:

@@ -133,4 +133,4 @@ def drop(engine):
     with engine.begin() as connection:
         connection.execute(text("UPDATE run SET state = 'importing' WHERE name = 'hostile'"))
         if found := runs.find(connection, "hostile"):
-            imports.discard(connection, found["id"])
+            imports.discard(connection, found.id)

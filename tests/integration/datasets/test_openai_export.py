@@ -7,7 +7,7 @@ from sqlalchemy import text
 from db import results
 from neurogloss.errors import InputError
 from orchestrator.datasets.export import export
-from tests.integration.datasets.conftest import (
+from tests.support.dataset_run import (
     CONSTANT,
     FAILED,
     LAYERS,
@@ -15,15 +15,17 @@ from tests.integration.datasets.conftest import (
     UNEXPLAINED,
     make_run,
 )
-from tests.integration.datasets.openai_format import export_openai, files_of, import_folder
-from tests.integration.datasets.reader import load
+from tests.support.openai_dataset import export_openai, files_of, import_folder
+from tests.support.openai_reader import load
 
 KINDS = ("collated-activations", "explanations", "related-neurons", "related-tokens")
 
 
-def test_an_export_that_is_imported_and_exported_again_is_the_same_bytes(engine, run_id, tmp_path):
-    first = export_openai(engine, run_id, tmp_path / "first")
-    again = export_openai(engine, import_folder(engine, tmp_path / "first"), tmp_path / "second")
+def test_an_export_that_is_imported_and_exported_again_is_the_same_bytes(
+    engine, run_id, exported_once, tmp_path
+):
+    first = files_of(exported_once)
+    again = export_openai(engine, import_folder(engine, exported_once), tmp_path / "second")
     assert again == first
     twice = export_openai(
         engine, import_folder(engine, tmp_path / "second", "twice"), tmp_path / "third"
@@ -31,11 +33,11 @@ def test_an_export_that_is_imported_and_exported_again_is_the_same_bytes(engine,
     assert twice == first
 
 
-def test_an_independent_reader_loads_every_file(engine, run_id, tmp_path):
-    found = export_openai(engine, run_id, tmp_path)
+def test_an_independent_reader_loads_every_file(exported_once):
+    found = files_of(exported_once)
     for path in found:
         if path.startswith(KINDS):
-            value = load(tmp_path / path)
+            value = load(exported_once / path)
             layer, neuron = path.rsplit(".", 1)[0].split("/")[-2:]
             if hasattr(value, "neuron_id"):
                 named = value.neuron_id.layer_index, value.neuron_id.neuron_index
@@ -50,14 +52,13 @@ def test_an_independent_reader_loads_every_file(engine, run_id, tmp_path):
     }
 
 
-def test_the_score_of_an_exported_file_is_the_stored_one(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
+def test_the_score_of_an_exported_file_is_the_stored_one(engine, run_id, exported_once):
     query = text("SELECT layer, neuron, score FROM score WHERE score IS NOT NULL")
     with engine.begin() as connection:
         stored = connection.execute(query).all()
     assert len(stored) == LAYERS * (NEURONS - 4)
     for layer, neuron, score in stored:
-        found = load(tmp_path / f"explanations/{layer}/{neuron}.jsonl")
+        found = load(exported_once / f"explanations/{layer}/{neuron}.jsonl")
         scored = found.scored_explanations[0].scored_simulation
         sequences = scored.scored_sequence_simulations
         true = np.concatenate([s.true_activations for s in sequences])
@@ -66,9 +67,8 @@ def test_the_score_of_an_exported_file_is_the_stored_one(engine, run_id, tmp_pat
         assert scored.ev_correlation_score == score
 
 
-def test_distributions_are_normalized_over_the_numbers(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
-    found = load(tmp_path / "explanations/0/0.jsonl").scored_explanations[0].scored_simulation
+def test_distributions_are_normalized_over_the_numbers(exported_once):
+    found = load(exported_once / "explanations/0/0.jsonl").scored_explanations[0].scored_simulation
     for sequence in found.scored_sequence_simulations:
         simulation = sequence.simulation
         assert len(simulation.distribution_values) == len(simulation.tokens)
@@ -79,17 +79,16 @@ def test_distributions_are_normalized_over_the_numbers(engine, run_id, tmp_path)
             assert sum(likely) == pytest.approx(1, abs=5e-3)
 
 
-def test_what_is_not_defined_is_null(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
-    assert load(tmp_path / "collated-activations/0/0.json").skewness is None
+def test_what_is_not_defined_is_null(exported_once):
+    assert load(exported_once / "collated-activations/0/0.json").skewness is None
     scored = [
-        load(tmp_path / f"explanations/0/{n}.jsonl").scored_explanations[0].scored_simulation
+        load(exported_once / f"explanations/0/{n}.jsonl").scored_explanations[0].scored_simulation
         for n in (FAILED, CONSTANT)
     ]
     assert [s.ev_correlation_score for s in scored] == [None, None]
     assert [len(s.scored_sequence_simulations) for s in scored] == [2, 4]
-    assert load(tmp_path / "related-neurons/weight-based/0/0.json").c_fc is None
-    assert b"NaN" not in b"".join(files_of(tmp_path).values())
+    assert load(exported_once / "related-neurons/weight-based/0/0.json").c_fc is None
+    assert b"NaN" not in b"".join(files_of(exported_once).values())
 
 
 def test_no_secret_leaves_with_a_dataset(engine, run_id, tmp_path):
@@ -100,8 +99,7 @@ def test_no_secret_leaves_with_a_dataset(engine, run_id, tmp_path):
         assert b"SECRET_KEY" not in everything
 
 
-def test_an_interrupted_export_goes_on(engine, run_id, tmp_path):
-    whole = export_openai(engine, run_id, tmp_path / "whole")
+def test_an_interrupted_export_goes_on(engine, run_id, tmp_path, exported_once):
     export_openai(engine, run_id, tmp_path / "cut")
     cut = tmp_path / "cut"
     lines = (cut / "SHA256SUMS").read_text().splitlines(keepends=True)
@@ -113,7 +111,7 @@ def test_an_interrupted_export_goes_on(engine, run_id, tmp_path):
     done = export(engine, run_id, "openai", cut, processes=1)
     assert done.resumed_layers == 1
     assert (cut / "explanations/0/0.jsonl").stat().st_mtime_ns == untouched
-    assert files_of(cut) == whole
+    assert files_of(cut) == files_of(exported_once)
 
 
 def test_a_run_that_has_more_is_written_anew(engine, run_id, tmp_path):
@@ -132,6 +130,7 @@ def test_an_export_does_not_mix_with_other_files(engine, run_id, tmp_path):
         export(engine, run_id, "parquet", tmp_path / "new", processes=1)
 
 
-def test_two_runs_with_the_same_rows_export_the_same(engine, run_id, tmp_path):
-    first = export_openai(engine, run_id, tmp_path / "a")
-    assert export_openai(engine, make_run(engine, "other"), tmp_path / "b") == first
+def test_two_runs_with_the_same_rows_export_the_same(engine, run_id, exported_once, tmp_path):
+    other = make_run(engine, "other")
+    assert other != run_id
+    assert export_openai(engine, other, tmp_path) == files_of(exported_once)

@@ -12,30 +12,28 @@ from sqlalchemy import text
 
 from db import datasets, runs
 from neurogloss.errors import InputError
-from orchestrator.cli.datasets import export as export_command
-from orchestrator.cli.datasets import import_command
+from orchestrator.cli.export import export as export_command
+from orchestrator.cli.import_ import import_ as import_command
 from orchestrator.datasets.imports import imported_run
 from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
 from orchestrator.datasets.imports.source import HttpSource, open_source
-from tests.integration.datasets.conftest import (
+from tests.support.dataset_run import (
     CONSTANT,
     DEAD,
     FAILED,
     LAYERS,
     NEURONS,
 )
-from tests.integration.datasets.openai_format import (
+from tests.support.openai_dataset import (
     differences,
-    export_openai,
     import_folder,
     in_views,
 )
 
 
-def test_an_imported_run_is_a_run_like_any_other(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
+def test_an_imported_run_is_a_run_like_any_other(engine, run_id, exported):
     assert in_views(engine, "imported") == [0, 0, 0, 0]
-    import_folder(engine, tmp_path)
+    import_folder(engine, exported)
     query = """
         SELECT layer, neuron, state, explanation, score, score_top, score_random, max_activation
         FROM neuron_summary WHERE run = :run AND neuron <> :failed ORDER BY layer, neuron
@@ -47,21 +45,19 @@ def test_an_imported_run_is_a_run_like_any_other(engine, run_id, tmp_path):
         ]
         origin = datasets.origin(connection, runs.find(connection, "imported")["id"])
     assert rows[0] == rows[1]
-    assert origin["source"] == str(tmp_path)
+    assert origin["source"] == str(exported)
     assert differences(engine, "imported") == []
     with pytest.raises(InputError, match="there is a run of this name"):
-        import_folder(engine, tmp_path)
+        import_folder(engine, exported)
 
 
 @pytest.fixture
-def dataset(engine, run_id, tmp_path):
-    """An exported dataset that says nothing of itself, as OpenAI's."""
-    root = tmp_path / "dataset"
-    export_openai(engine, run_id, root)
-    shutil.rmtree(root / ".export")
-    (root / "dataset.json").unlink()
-    (root / "SHA256SUMS").unlink()
-    return root
+def dataset(run_id, exported):
+    """An exported dataset that says nothing of itself, as OpenAI's, beside the run itself."""
+    shutil.rmtree(exported / ".export")
+    (exported / "dataset.json").unlink()
+    (exported / "SHA256SUMS").unlink()
+    return exported
 
 
 def edit(path, change):
@@ -257,11 +253,10 @@ def test_a_wrong_distribution_is_named(engine, dataset, change, message):
         import_folder(engine, dataset, subject="gpt2")
 
 
-def test_a_file_that_is_not_the_one_listed_is_refused(engine, run_id, tmp_path):
-    export_openai(engine, run_id, tmp_path)
-    edit(tmp_path / "collated-activations/0/3.json", lambda value: value.update(mean=7))
+def test_a_file_that_is_not_the_one_listed_is_refused(engine, exported):
+    edit(exported / "collated-activations/0/3.json", lambda value: value.update(mean=7))
     with pytest.raises(InputError, match="SHA256SUMS"):
-        import_folder(engine, tmp_path)
+        import_folder(engine, exported)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,23 +15,27 @@ from orchestrator.datasets.neuronpedia.lines import KINDS
 from orchestrator.datasets.neuronpedia.loader import load
 from orchestrator.datasets.neuronpedia.source import BOT
 from orchestrator.datasets.parquet.schemas import SCHEMAS
-from tests.integration.datasets.conftest import DEAD, FAILED, LAYERS, NEURONS
+from tests.support.databases import connected, copied
+from tests.support.dataset_run import DEAD, FAILED, LAYERS, NEURONS, make_run
 
 N = LAYERS * NEURONS
 ABSENT = "baselines"  # in the run that is exported
 
 
-@pytest.fixture
-def parquet(engine, run_id, tmp_path):
-    export(engine, run_id, "parquet", tmp_path, processes=1)
-    return tmp_path
+@pytest.fixture(scope="module")
+def parquet(services, template, tmp_path_factory):
+    """What an export of the run as Parquet left."""
+    folder = tmp_path_factory.mktemp("parquet")
+    with copied(services, template, "exported") as url, connected(url) as engine:
+        export(engine, make_run(engine), "parquet", folder, processes=1)
+    return folder
 
 
 def table(root, name):
     return pq.read_table(root / name).to_pylist() if (root / name).exists() else []
 
 
-def test_parquet_holds_the_rows_of_the_database(engine, parquet):
+def test_parquet_holds_the_rows_of_the_database(engine, run_id, parquet):
     rows = {name: table(parquet, name) for name in SCHEMAS}
     counts = {
         "neurons": "SELECT count(*) FROM neuron_records",
@@ -84,23 +89,24 @@ def test_the_data_card_says_what_it_holds_and_under_which_licence(parquet):
     assert "none (dead)" in card
 
 
-def test_load_dataset_reads_every_table_that_has_rows(parquet):
+def test_load_dataset_reads_every_table_that_has_rows(parquet, tmp_path):
     library = pytest.importorskip("datasets")
     held = [name for name in SCHEMAS if table(parquet, name)]
     assert library.get_dataset_config_names(str(parquet)) == held
     for name in held:
-        found = library.load_dataset(
-            str(parquet), name, split="train", cache_dir=str(parquet / "c")
-        )
+        found = library.load_dataset(str(parquet), name, split="train", cache_dir=str(tmp_path))
         assert found.num_rows == len(table(parquet, name))
 
 
-def test_a_table_without_rows_does_not_keep_the_file_of_an_earlier_export(engine, run_id, parquet):
-    stale = parquet / ABSENT / "layer-00.parquet"
+def test_a_table_without_rows_does_not_keep_the_file_of_an_earlier_export(
+    engine, run_id, parquet, tmp_path
+):
+    folder = shutil.copytree(parquet, tmp_path / "parquet")
+    stale = folder / ABSENT / "layer-00.parquet"
     pq.write_table(SCHEMAS[ABSENT].empty_table(), stale)
-    export(engine, run_id, "parquet", parquet, processes=1)
+    export(engine, run_id, "parquet", folder, processes=1)
     assert not stale.exists()
-    assert f"config_name: {ABSENT}" not in (parquet / "README.md").read_text()
+    assert f"config_name: {ABSENT}" not in (folder / "README.md").read_text()
 
 
 def test_duckdb_reads_the_layers_together(parquet):

@@ -22,7 +22,7 @@ class Shared:
 
 async def waiting(limiter, n):
     """Return tasks that wait for their turns, of which two have got theirs."""
-    tasks = [asyncio.create_task(limiter.take(1)) for _ in range(n)]
+    tasks = [asyncio.create_task(limiter.acquire(1)) for _ in range(n)]
     await asyncio.wait(tasks, timeout=1, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.sleep(0)
     return tasks
@@ -47,7 +47,7 @@ def run(scenario, *, keeps_turns=True):
 
 def test_a_call_that_ends_hands_its_turn_to_the_next():
     async def scenario(limiter, tasks):
-        limiter.leave(answered=1)
+        limiter.release(answered=1)
         await asyncio.sleep(0)
         assert with_turn(tasks) == [True, True, True, False]
 
@@ -58,7 +58,7 @@ def test_who_waits_no_more_is_passed_over():
     async def scenario(limiter, tasks):
         tasks[2].cancel()
         await asyncio.sleep(0)
-        limiter.leave(answered=1)
+        limiter.release(answered=1)
         await asyncio.sleep(0)
         assert with_turn(tasks) == [True, True, False, True]
 
@@ -68,8 +68,8 @@ def test_who_waits_no_more_is_passed_over():
 @pytest.mark.parametrize("end", [{"refused": 1}, {"failed": 1}])
 def test_after_a_refusal_or_a_fault_the_others_are_asked_first(end):
     async def scenario(limiter, tasks):
-        limiter.leave(**end)
-        limiter.leave(answered=1)
+        limiter.release(**end)
+        limiter.release(answered=1)
         await asyncio.sleep(0)
         assert with_turn(tasks) == [True, True, False, False]
 
@@ -80,7 +80,7 @@ def test_after_a_refusal_or_a_fault_the_others_are_asked_first(end):
 def test_what_the_server_asks_for_ends_it(news, value):
     async def scenario(limiter, tasks):
         getattr(limiter, news)(value)
-        limiter.leave(answered=1)
+        limiter.release(answered=1)
         await asyncio.sleep(0)
         assert with_turn(tasks) == [True, True, False, False]
 
@@ -89,7 +89,7 @@ def test_what_the_server_asks_for_ends_it(news, value):
 
 def test_turns_that_are_not_kept_come_with_the_next_exchange():
     async def scenario(limiter, tasks):
-        limiter.leave(answered=1)
+        limiter.release(answered=1)
         await asyncio.sleep(0)
         assert with_turn(tasks) == [True, True, False, False]
         limiter.shared.left = 1

@@ -12,39 +12,39 @@ def refusal(parameter):
 
 
 def test_a_refused_parameter_is_renamed_or_left_out():
-    dialect = ParameterSupport()
-    assert dialect.adapt(BODY) == BODY
-    dialect.learn(refusal("max_tokens"), BODY, "m")
-    dialect.learn(refusal("temperature"), BODY, "m")
+    support = ParameterSupport()
+    assert support.adapt(BODY) == BODY
+    support.record_refusal(refusal("max_tokens"), BODY, "m")
+    support.record_refusal(refusal("temperature"), BODY, "m")
     adapted = {"model": "m", "max_completion_tokens": 60, "logprobs": True}
-    assert dialect.adapt(BODY) == adapted
-    assert list(dialect.adapt(BODY)) == list(adapted)
+    assert support.adapt(BODY) == adapted
+    assert list(support.adapt(BODY)) == list(adapted)
 
 
 def test_calls_that_were_under_way_may_all_be_refused_the_same():
-    dialect = ParameterSupport()
+    support = ParameterSupport()
     for _ in range(3):
-        dialect.learn(refusal("max_tokens"), BODY, "m")
+        support.record_refusal(refusal("max_tokens"), BODY, "m")
 
 
 def test_a_parameter_that_is_refused_though_it_was_not_sent_fails_the_call():
-    dialect = ParameterSupport()
-    dialect.learn(refusal("max_tokens"), BODY, "m")
+    support = ParameterSupport()
+    support.record_refusal(refusal("max_tokens"), BODY, "m")
     with pytest.raises(RequestRejected):
-        dialect.learn(refusal("max_tokens"), dialect.adapt(BODY), "m")
+        support.record_refusal(refusal("max_tokens"), support.adapt(BODY), "m")
 
 
 def test_a_parameter_that_the_run_depends_on_ends_it():
     with pytest.raises(UnsuitableModel, match="m does not take logprobs"):
-        ParameterSupport().learn(refusal("logprobs"), BODY, "m")
+        ParameterSupport().record_refusal(refusal("logprobs"), BODY, "m")
 
 
 def test_a_strict_schema_becomes_a_plain_one_and_then_none():
     schema = {"type": "object"}
     strict = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
-    dialect, body = ParameterSupport(), {"response_format": strict}
+    support, body = ParameterSupport(), {"response_format": strict}
     for _ in range(2):  # both were under way
-        dialect.learn(refusal("response_format"), body, "m")
-    assert dialect.adapt(body) == {"response_format": {"type": "json_object", "schema": schema}}
-    dialect.learn(refusal("response_format"), dialect.adapt(body), "m")
-    assert dialect.adapt(body) == {}
+        support.record_refusal(refusal("response_format"), body, "m")
+    assert support.adapt(body) == {"response_format": {"type": "json_object", "schema": schema}}
+    support.record_refusal(refusal("response_format"), support.adapt(body), "m")
+    assert support.adapt(body) == {}

@@ -17,7 +17,7 @@ from neurogloss.errors import (
 from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Price
 from neurogloss.llm.responses import UnsupportedParameter, check, read_completion, retry_after
-from tests.unit.hostile import json_values
+from tests.support.hostile_text import json_values
 
 
 def answer(status, message="no", code="x", **headers):
@@ -175,7 +175,7 @@ def test_a_message_that_is_no_text_may_be_asked_again(content):
 ASKED = ({}, {"prompt": "a\tunknown\n", "echo": True}, {"prompt": "a\tunknown\n"})
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_any_response_is_read_or_may_be_asked_again(data):
     choice = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from neurogloss.llm.token_logprobs import chat_places, prompt_places
 from neurogloss.neurons.distributions import unpack_distributions
 from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
-from tests.unit.hostile import hostile_tokens
+from tests.support.hostile_text import hostile_tokens
 
 NUMBERS = {str(n): math.log(0.09) for n in range(11)}
 

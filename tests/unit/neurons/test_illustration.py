@@ -12,7 +12,7 @@ from neurogloss.neurons.illustration import (
     illustration_body,
     read_illustration,
 )
-from tests.unit.hostile import HOSTILE, json_values
+from tests.support.hostile_text import HOSTILE, json_values
 
 N = 8  # sentences
 

@@ -15,7 +15,7 @@ import pytest
 from neurogloss.errors import BadCredentials, Malformed, RequestRejected, ServiceUnavailable
 from neurogloss.llm.calls import Call
 from neurogloss.llm.parameter_support import ParameterSupport
-from neurogloss.llm.responses import UnsupportedParameter, check, read_completion
+from neurogloss.llm.responses import UnsupportedParameter, raise_for_error, read_completion
 from neurogloss.neurons.distributions import pack_distributions
 from neurogloss.neurons.json_answers import parse_simulation
 from neurogloss.neurons.prompts import LEAD_IN, clean_explanation, explanation_messages
@@ -199,18 +199,18 @@ def test_27_the_same_record_is_asked_the_same_and_so_only_once():
 def test_28_what_is_final_is_not_tried_again_and_a_body_that_is_no_json_is_read():
     for status, error in ((401, BadCredentials), (403, BadCredentials), (422, RequestRejected)):
         with pytest.raises(error):
-            check(httpx.Response(status, text="<html>no</html>"), None)
+            raise_for_error(httpx.Response(status, text="<html>no</html>"), None)
     with pytest.raises(ServiceUnavailable):
         read_completion(b"<html>")
 
 
 def test_29_a_reasoning_model_is_asked_with_max_completion_tokens():
-    body, dialect = {"max_tokens": 5, "temperature": 0.0}, ParameterSupport()
+    body, support = {"max_tokens": 5, "temperature": 0.0}, ParameterSupport()
     message = "Unsupported parameter: 'max_tokens' ... Use 'max_completion_tokens' instead."
     with pytest.raises(UnsupportedParameter) as caught:
-        check(httpx.Response(400, json={"error": {"message": message}}), None)
-    dialect.learn(caught.value, body, "m")
-    assert dialect.adapt(body) == {"max_completion_tokens": 5, "temperature": 0.0}
+        raise_for_error(httpx.Response(400, json={"error": {"message": message}}), None)
+    support.record_refusal(caught.value, body, "m")
+    assert support.adapt(body) == {"max_completion_tokens": 5, "temperature": 0.0}
 
 
 def test_a_prompt_shows_activations_of_its_own_records_alone():

@@ -13,7 +13,7 @@ from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
 from neurogloss.neurons.simulators.json_simulator import json_messages, response_format
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
-from tests.unit.hostile import HOSTILE, hostile_tokens
+from tests.support.hostile_text import HOSTILE, hostile_tokens
 
 KINDS = ("json", "chat_logprobs", "echo_logprobs", "token_by_token")
 SURE = {number: 1.0 if number == 7 else 0.0 for number in range(11)}
@@ -244,7 +244,7 @@ answers = st.one_of(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=1250, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.data())
 def test_any_answer_is_read_whole_or_refused(kind, data):
     simulator, tokens = one(kind), ["a", "<start>"]

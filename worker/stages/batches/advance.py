@@ -1,67 +1,67 @@
-"""The batches of a run: submit what waits, collect what is answered.
+"""The batches of a run: submit calls that wait, collect answers.
 
-Every step is stored before the next, so that whoever comes after a crash goes on: questions are put
+Every step is stored before the next, so that the next task goes on after a crash: calls are put
 into a batch, the file is uploaded, the batch is created under our mark, its id is stored. A batch
-without an id is looked for by its mark before it is created, as otherwise it is paid for twice.
+without an id is searched for by its mark before it is created: otherwise it could be created, and
+paid for, twice.
 """
 
 import logging
-import os
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from db import batch_requests, batches
+from db.batches import PendingRequest, StoredBatch
 from db.session import transaction
 from neurogloss.errors import BudgetReached, RequestRejected, TransientError
 from neurogloss.llm.batch_client import BatchClient
-from neurogloss.llm.batch_results import PRICE_FACTOR
-from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR, Endpoint
 from worker.shard import RunJob
 from worker.stages.batches.results import collect
-from worker.stages.model_calls import endpoint_of
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 4  # batches that a question is in before it fails
-CAUTION = 1.5  # what is set aside for prompts: their tokens are estimated from their characters
+ATTEMPTS = 4  # batches that a call is in before it fails; a day each, at worst
+CAUTION = 1.5  # factor on the price of prompts: their tokens are estimated from their characters
 _LINE_BYTES = 200  # of a line, beside the body
 
 Connect = Callable[[Endpoint], BatchClient]
 
 
-def advance(errand: RunJob, connect: Connect = BatchClient) -> None:
-    """Bring all batches of a run one step on. Does nothing while someone else does so.
+def advance(job: RunJob, connect: Connect = BatchClient) -> None:
+    """Bring all batches of a run one step on. Does nothing while another process does so.
 
     Raises:
         RunError: The whole run is affected.
     """
-    with errand.engine.connect() as guard:
+    # A connection of its own: the lock lasts as long as the connection, over many transactions.
+    with job.engine.connect() as guard:
         guard = guard.execution_options(isolation_level="AUTOCOMMIT")
-        if not batches.lock(guard, errand.run_id):
+        if not batches.lock(guard, job.run_id):
             return
         try:
-            for name in errand.config.endpoints:
-                _advance_endpoint(errand, name, connect)
+            for name in job.config.endpoints:
+                _advance_endpoint(job, name, connect)
         finally:
-            batches.unlock(guard, errand.run_id)
+            batches.unlock(guard, job.run_id)
 
 
-def _advance_endpoint(errand: RunJob, name: str, connect: Connect) -> None:
-    with transaction(errand.engine) as connection:
+def _advance_endpoint(job: RunJob, name: str, connect: Connect) -> None:
+    with transaction(job.engine) as connection:
         under_way = [
-            batch
-            for batch in batches.under_way(connection, errand.run_id)
-            if batch["endpoint"] == name
+            batch for batch in batches.under_way(connection, job.run_id) if batch.endpoint == name
         ]
-        asked = any(g.endpoint == name for g in batches.groups(connection, errand.run_id))
-    if not under_way and not asked:
+        is_waited_for = any(
+            group.endpoint == name for group in batches.groups(connection, job.run_id)
+        )
+    if not under_way and not is_waited_for:
         return
-    endpoint = endpoint_of(errand.config, name, os.environ)
+    endpoint = job.endpoint(name)
     with closing(connect(endpoint)) as client:
-        batcher = _Batcher(errand, endpoint, client)
+        batcher = _Batcher(job, endpoint, client)
         for batch in under_way:
             batcher.bring_on(batch)
         batcher.submit()
@@ -70,64 +70,66 @@ def _advance_endpoint(errand: RunJob, name: str, connect: Connect) -> None:
 class _Batcher:
     """The batches of a run at one endpoint."""
 
-    def __init__(self, errand: RunJob, endpoint: Endpoint, client: BatchClient) -> None:
-        self._errand, self._endpoint, self._client = errand, endpoint, client
-        self._limits = errand.config.endpoints[endpoint.name].batches
+    def __init__(self, job: RunJob, endpoint: Endpoint, client: BatchClient) -> None:
+        self._job, self._endpoint, self._client = job, endpoint, client
+        self._limits = job.config.endpoints[endpoint.name].batches
 
-    def bring_on(self, batch: RowMapping, *, is_fresh: bool = False) -> None:
-        """Do what is to be done next about a batch; what fails for now is left for the next time.
+    def bring_on(self, batch: StoredBatch, *, is_fresh: bool = False) -> None:
+        """Take the next step of a batch. A step that fails for now is left for the next task.
 
-        `is_fresh` says that nobody can have created it before.
+        Args:
+            batch: Its row.
+            is_fresh: It was built just now, so it cannot exist at the endpoint.
         """
-        if self._errand.stop.is_set():
+        if self._job.stop.is_set():
             return
         try:
-            match batch["state"]:
+            match batch.state:
                 case "building":
                     self._create(batch, self._upload(batch))
-                case "uploaded" if not is_fresh and (found := self._client.find(batch["mark"])):
-                    self._save_id(batch, found)
+                case "uploaded" if not is_fresh and (batch_id := self._client.find(batch.mark)):
+                    self._save_id(batch, batch_id)
                 case "uploaded":
-                    self._create(batch, batch["file_id"])
+                    self._create(batch, str(batch.file_id))
                 case "submitted":
-                    collect(self._errand, self._endpoint, self._client, batch)
+                    collect(self._job, self._endpoint, self._client, batch)
         except TransientError as error:
-            log.warning("batch %s has to wait: %s", batch["mark"], error)
+            log.warning("batch %s has to wait: %s", batch.mark, error)
         except RequestRejected as error:
-            log.warning("batch %s is refused: %s", batch["mark"], error)
-            with transaction(self._errand.engine) as connection:
+            log.warning("batch %s is refused: %s", batch.mark, error)
+            with transaction(self._job.engine) as connection:
                 batches.end(connection, batch, str(error), attempts=1)
 
-    def _upload(self, batch: RowMapping) -> str:
-        with self._errand.engine.connect() as connection:
-            bodies = batches.bodies(connection, batch["id"])
-            name = f"neurogloss-{batch['mark']}.jsonl"
-            file_id = self._client.upload(name, batch["path"], bodies)
-        with transaction(self._errand.engine) as connection:
-            batches.uploaded(connection, batch["id"], file_id)
+    def _upload(self, batch: StoredBatch) -> str:
+        with self._job.engine.connect() as connection:
+            bodies = batches.bodies(connection, batch.id)
+            name = f"neurogloss-{batch.mark}.jsonl"
+            file_id = self._client.upload(name, batch.path, bodies)
+        with transaction(self._job.engine) as connection:
+            batches.uploaded(connection, batch.id, file_id)
         return file_id
 
-    def _create(self, batch: RowMapping, file_id: str) -> None:
-        self._save_id(batch, self._client.create(batch["path"], file_id, batch["mark"]))
+    def _create(self, batch: StoredBatch, file_id: str) -> None:
+        self._save_id(batch, self._client.create(batch.path, file_id, batch.mark))
 
-    def _save_id(self, batch: RowMapping, batch_id: str) -> None:
-        with transaction(self._errand.engine) as connection:
-            batches.submitted(connection, batch["id"], batch_id)
+    def _save_id(self, batch: StoredBatch, batch_id: str) -> None:
+        with transaction(self._job.engine) as connection:
+            batches.submitted(connection, batch.id, batch_id)
 
     def submit(self) -> None:
-        """Make batches of what waits, as many as may be under way.
+        """Make batches of the calls that wait, as many as may be under way.
 
         Raises:
-            BudgetReached: The budget may not cover the next question, and nothing is under way.
+            BudgetReached: The budget may not cover the next call, and nothing is under way.
         """
-        with transaction(self._errand.engine) as connection:
-            batch_requests.give_up(connection, self._errand.run_id, ATTEMPTS)
-        while (batch := self._build()) is not None and not self._errand.stop.is_set():
+        with transaction(self._job.engine) as connection:
+            batch_requests.give_up(connection, self._job.run_id, ATTEMPTS)
+        while (batch := self._build()) is not None and not self._job.stop.is_set():
             self.bring_on(batch, is_fresh=True)
 
-    def _build(self) -> RowMapping | None:
-        with transaction(self._errand.engine) as connection:
-            for group in batches.groups(connection, self._errand.run_id):
+    def _build(self) -> StoredBatch | None:
+        with transaction(self._job.engine) as connection:
+            for group in batches.groups(connection, self._job.run_id):
                 is_full = group.n >= self._limits.max_lines
                 if group.endpoint != self._endpoint.name:
                     continue
@@ -137,31 +139,31 @@ class _Batcher:
                     return batch
         return None
 
-    def _build_of(self, connection: Connection, group: batches.Group) -> RowMapping | None:
+    def _build_of(self, connection: Connection, group: batches.Group) -> StoredBatch | None:
         room = batches.room(connection, group.endpoint, group.model)
         if room.batches >= self._limits.max_under_way:
             return None
-        money = batches.money(connection, self._errand.run_id)
+        money = batches.money(connection, self._job.run_id)
         filling = _Filling(
-            price=lambda row: self._most(group.model, row),
+            price=lambda row: self._highest_price(group.model, row),
             bytes_left=self._limits.max_bytes,
             tokens_left=min(room.limit, self._limits.max_enqueued_tokens or room.limit)
             - room.tokens,
             usd_left=money.left,
             may_be_too_large=room.batches == 0,
         )
-        rows = batches.candidates(connection, self._errand.run_id, group, self._limits.max_lines)
+        rows = batches.candidates(connection, self._job.run_id, group, self._limits.max_lines)
         filling.take(rows)
         if not filling.identities:
             if filling.lacks_money and money.held <= 0:
                 raise BudgetReached(
                     f"the budget of {money.limit:.2f} USD is reached: "
-                    f"{money.left:.2f} USD are left, less than a question may cost"
+                    f"{money.left:.2f} USD are left, less than a call may cost"
                 )
             return None
         return batches.build(
             connection,
-            self._errand.run_id,
+            self._job.run_id,
             group,
             str(uuid.uuid4()),
             filling.identities,
@@ -170,24 +172,27 @@ class _Batcher:
             usd=filling.usd,
         )
 
-    def _most(self, model: str, row: RowMapping) -> float:
-        """Return what a question may cost at most, in USD."""
-        prompt, completion = row["prompt_tokens"], row["max_completion_tokens"]
+    def _highest_price(self, model: str, row: PendingRequest) -> float:
+        """Return the most that a call may cost, in USD."""
         price = self._endpoint.price(model)
-        return PRICE_FACTOR * (CAUTION * price.cost(prompt, 0, 0) + price.cost(0, 0, completion))
+        prompt = CAUTION * price.cost(row.prompt_tokens, 0, 0)
+        return BATCH_PRICE_FACTOR * (prompt + price.cost(0, 0, row.max_completion_tokens))
 
 
 class _Filling:
     """A batch that is being filled, within limits.
 
-    With `may_be_too_large`, the first question goes in however large it is: it will never fit
-    better.
+    Args:
+        price: Returns the most that a call may cost, in USD.
+        bytes_left, tokens_left, usd_left: Room in the batch.
+        may_be_too_large: The first call goes in however large it is, because nothing is under way
+            and there will never be more room.
     """
 
     def __init__(
         self,
         *,
-        price: Callable[[RowMapping], float],
+        price: Callable[[PendingRequest], float],
         bytes_left: float,
         tokens_left: float,
         usd_left: float,
@@ -201,21 +206,21 @@ class _Filling:
         self.usd = 0.0
         self.lacks_money = False
 
-    def take(self, rows: Sequence[RowMapping]) -> None:
-        """Take questions, in their order, up to the first that does not fit."""
+    def take(self, rows: Sequence[PendingRequest]) -> None:
+        """Take calls, in their order, up to the first that does not fit."""
         for row in rows:
             usd = self._price(row)
             self.lacks_money = self.usd + usd > self._usd_left
             if self.lacks_money or not self._fits(row):
                 return
-            self._bytes_left -= row["size"] + _LINE_BYTES
-            self.identities.append(row["identity"])
-            self.tokens += row["prompt_tokens"]
+            self._bytes_left -= row.size + _LINE_BYTES
+            self.identities.append(row.identity)
+            self.tokens += row.prompt_tokens
             self.usd += usd
 
-    def _fits(self, row: RowMapping) -> bool:
+    def _fits(self, row: PendingRequest) -> bool:
         if self._may_be_too_large and not self.identities:
             return True
-        tokens: int = self.tokens + row["prompt_tokens"]
-        size: int = row["size"] + _LINE_BYTES
+        tokens = self.tokens + row.prompt_tokens
+        size = row.size + _LINE_BYTES
         return size <= self._bytes_left and tokens <= self._tokens_left

@@ -1,20 +1,17 @@
-"""Ending the batches of a run that was cancelled. What is answered was paid for, and is stored."""
+"""Cancelling the batches of a run. Answers that were given before are paid, so they are stored."""
 
 import logging
-import os
 from collections.abc import Callable
 from contextlib import closing
 
-from sqlalchemy import RowMapping
-
 from db import batches
+from db.batches import StoredBatch
 from db.session import transaction
 from neurogloss.errors import TransientError
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.endpoint import Endpoint
 from worker.shard import RunJob
 from worker.stages.batches.results import collect
-from worker.stages.model_calls import endpoint_of
 
 log = logging.getLogger(__name__)
 
@@ -22,55 +19,56 @@ ENDED = ("failed", "completed", "expired", "cancelled")
 Connect = Callable[[Endpoint], BatchClient]
 
 
-def cancel_batches(errand: RunJob, connect: Connect = BatchClient) -> int:
-    """Cancel batches at their endpoints, take over those that have ended, return how many have not.
+def cancel_batches(job: RunJob, connect: Connect = BatchClient) -> int:
+    """Cancel batches at their endpoints, collect those that have ended, return how many have not.
 
-    An endpoint takes minutes to cancel: call it again until none is left.
+    An endpoint takes minutes to cancel a batch: call this again until none is left.
 
     Raises:
-        RunError: An endpoint does not let us in.
+        RunError: An endpoint refuses the key.
     """
-    with errand.engine.connect() as guard:
+    # A connection of its own: the lock lasts as long as the connection, over many transactions.
+    with job.engine.connect() as guard:
         guard = guard.execution_options(isolation_level="AUTOCOMMIT")
-        if batches.lock(guard, errand.run_id):
+        if batches.lock(guard, job.run_id):
             try:
-                for batch in _under_way(errand):
-                    _cancel(errand, batch, connect)
+                for batch in _under_way(job):
+                    _cancel(job, batch, connect)
             finally:
-                batches.unlock(guard, errand.run_id)
-    return len(_under_way(errand))
+                batches.unlock(guard, job.run_id)
+    return len(_under_way(job))
 
 
-def _under_way(errand: RunJob) -> list[RowMapping]:
-    with transaction(errand.engine) as connection:
-        return list(batches.under_way(connection, errand.run_id))
+def _under_way(job: RunJob) -> list[StoredBatch]:
+    with transaction(job.engine) as connection:
+        return list(batches.under_way(connection, job.run_id))
 
 
-def _cancel(errand: RunJob, batch: RowMapping, connect: Connect) -> None:
-    endpoint = endpoint_of(errand.config, batch["endpoint"], os.environ)
+def _cancel(job: RunJob, batch: StoredBatch, connect: Connect) -> None:
+    endpoint = job.endpoint(batch.endpoint)
     with closing(connect(endpoint)) as client:
         try:
-            batch_id = batch["batch_id"] or client.find(batch["mark"])
+            batch_id = batch.batch_id or client.find(batch.mark)
             if batch_id is None:
-                _end_unsent(errand, batch)
+                _end_unsent(job, batch)
                 return
-            if batch["batch_id"] is None:
-                batch = _with_id(errand, batch, batch_id)
+            if batch.batch_id is None:
+                batch = _with_id(job, batch, batch_id)
             status = client.get(batch_id)["status"]
             if status in ENDED:
-                collect(errand, endpoint, client, batch)
+                collect(job, endpoint, client, batch)
             elif status != "cancelling":
                 client.cancel(batch_id)
         except TransientError as error:
-            log.warning("batch %s cannot be cancelled yet: %s", batch["mark"], error)
+            log.warning("batch %s cannot be cancelled yet: %s", batch.mark, error)
 
 
-def _end_unsent(errand: RunJob, batch: RowMapping) -> None:
-    with transaction(errand.engine) as connection:
+def _end_unsent(job: RunJob, batch: StoredBatch) -> None:
+    with transaction(job.engine) as connection:
         batches.end(connection, batch, "cancelled", attempts=0)
 
 
-def _with_id(errand: RunJob, batch: RowMapping, batch_id: str) -> RowMapping:
-    with transaction(errand.engine) as connection:
-        batches.submitted(connection, batch["id"], batch_id)
-    return next(row for row in _under_way(errand) if row["id"] == batch["id"])
+def _with_id(job: RunJob, batch: StoredBatch, batch_id: str) -> StoredBatch:
+    with transaction(job.engine) as connection:
+        batches.submitted(connection, batch.id, batch_id)
+    return next(row for row in _under_way(job) if row.id == batch.id)

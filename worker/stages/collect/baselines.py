@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import astuple
-from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from db.evaluations import BaselineScoreRow
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.scoring import score_neurons, unscored
 from neurogloss.subject.lookup_tables import LookupTables, predictions
@@ -23,8 +23,8 @@ def baseline_rows(
     tables: LookupTables,
     best: list[IntArray],
     weights: ResidualWeights,
-) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of `baseline_score` of some neurons of a layer.
+) -> Iterator[BaselineScoreRow]:
+    """Yield the scores of each baseline for some neurons of a layer.
 
     Args:
         shard: The shard.
@@ -44,11 +44,11 @@ def baseline_rows(
     }
     for baseline, simulated in expected.items():
         scores = score_neurons(group.true, simulated, group.n_top)
-        for neuron, reason, found in zip(
+        for neuron, reason, defined in zip(
             group.neurons.tolist(), group.undefined_reasons, scores, strict=True
         ):
-            row = found if reason is None else unscored(reason)
-            yield (shard.claim.run_id, layer, neuron, baseline, *astuple(row))
+            score = defined if reason is None else unscored(reason)
+            yield BaselineScoreRow(shard.claim.run_id, layer, neuron, baseline, *astuple(score))
 
 
 def _rounded(expected: torch.Tensor, group: StackedRecords) -> FloatArray:

@@ -4,19 +4,25 @@ It reads no text, so it waits for nothing and nothing waits for it.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
 
-from db import connections, runs
+from db import runs
+from db.connections import (
+    RelatedNeuronsRow,
+    RelatedTokensRow,
+    related_neurons,
+    related_tokens,
+)
 from db.session import transaction
+from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.subject.model import mlp_width
 from neurogloss.subject.weights import ResidualWeights, StrongestConnections, strongest_connections
 from worker.shard import ClaimedShard
 from worker.stages.forward_pass import go_on, subject_of
 
-Rows = list[tuple[Any, ...]]
+Key = tuple[int, int, int, str]
 Candidates = Iterable[tuple[int, torch.Tensor]]
 
 
@@ -25,8 +31,8 @@ def connect(shard: ClaimedShard) -> None:
     search = _Search(shard)
     neurons, tokens = search.related_neurons(), search.related_tokens()
     with shard.committing() as connection:
-        connections.save_related_neurons(connection, neurons)
-        connections.save_related_tokens(connection, tokens)
+        related_neurons.save(connection, neurons)
+        related_tokens.save(connection, tokens)
 
 
 class _Search:
@@ -34,16 +40,16 @@ class _Search:
 
     def __init__(self, shard: ClaimedShard) -> None:
         model = subject_of(shard)
-        self._work, self._layer = shard, shard.claim.layer
+        self._shard, self._layer = shard, shard.claim.layer
         self._weights, self._per_layer = ResidualWeights(model), mlp_width(model)
         with transaction(shard.engine) as connection:
             self._neurons = runs.neurons_in(connection, shard.claim.run_id, self._layer)
         self._reads = self._weights.input_directions(self._layer)[self._neurons]
         self._writes = self._weights.output_directions(self._layer)[self._neurons]
 
-    def related_neurons(self) -> Rows:
-        """Return the rows of `related_neurons`."""
-        weights, n = self._weights, self._work.config.connections.neurons
+    def related_neurons(self) -> list[RelatedNeuronsRow]:
+        """Return the neurons before and after the layer that its neurons are connected to."""
+        weights, n = self._weights, self._shard.config.connections.neurons
         before, after = range(self._layer), range(self._layer + 1, weights.n_layers)
         upstream = ((layer * self._per_layer, weights.output_directions(layer)) for layer in before)
         downstream = ((layer * self._per_layer, weights.input_directions(layer)) for layer in after)
@@ -54,29 +60,30 @@ class _Search:
 
     def _neuron_rows(
         self, direction: str, own: torch.Tensor, candidates: Candidates, n: int
-    ) -> Iterator[tuple[Any, ...]]:
-        for key, found, weights in self._found(direction, own, candidates, n):
-            layers, neurons = np.divmod(found, self._per_layer)
-            yield (*key, layers.tolist(), neurons.tolist(), weights.tolist())
+    ) -> Iterator[RelatedNeuronsRow]:
+        for key, places, weights in self._strongest(direction, own, candidates, n):
+            layers, neurons = np.divmod(places, self._per_layer)
+            columns = (layers.tolist(), neurons.tolist(), weights.tolist())
+            yield RelatedNeuronsRow(*key, *columns)
 
-    def related_tokens(self) -> Rows:
-        """Return the rows of `related_tokens`."""
-        weights, n = self._weights, self._work.config.connections.tokens
-        inputs = self._found("input", self._reads, [(0, weights.embedding())], n)
-        outputs = self._found("output", self._writes, [(0, weights.unembedding())], n)
+    def related_tokens(self) -> list[RelatedTokensRow]:
+        """Return the tokens that drive the layer's neurons, and those that they drive."""
+        weights, n = self._weights, self._shard.config.connections.tokens
+        inputs = self._strongest("input", self._reads, [(0, weights.embedding())], n)
+        outputs = self._strongest("output", self._writes, [(0, weights.unembedding())], n)
         return [
-            (*key, tokens.tolist(), found.tolist())
+            RelatedTokensRow(*key, tokens.tolist(), of_tokens.tolist())
             for direction in (inputs, outputs)
-            for key, tokens, found in direction
+            for key, tokens, of_tokens in direction
         ]
 
-    def _found(
+    def _strongest(
         self, direction: str, own: torch.Tensor, candidates: Candidates, n: int
-    ) -> Iterator[tuple[Any, ...]]:
-        """Yield the key, the candidates (n_found,) and their weights for each neuron."""
+    ) -> Iterator[tuple[Key, IntArray, FloatArray]]:
+        """Yield the key, the candidates (n_kept,) and their weights for each neuron."""
         if n == 0:
             return
-        found: StrongestConnections = strongest_connections(own, candidates, n, go_on(self._work))
-        for neuron, row, weights in zip(self._neurons, *found, strict=True):
-            key = (self._work.claim.run_id, self._layer, neuron, direction)
-            yield key, row[weights != 0], weights[weights != 0]
+        kept: StrongestConnections = strongest_connections(own, candidates, n, go_on(self._shard))
+        for neuron, places, weights in zip(self._neurons, *kept, strict=True):
+            key = (self._shard.claim.run_id, self._layer, neuron, direction)
+            yield key, places[weights != 0], weights[weights != 0]

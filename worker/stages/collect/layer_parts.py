@@ -12,18 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from db import collection, runs
+from db import collection, corpora, runs
 from db.session import transaction
 from neurogloss.neurons.moments import TileSums, merge_halves
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.sampling import neuron_keys
-from neurogloss.neurons.selection import (
-    N_BUCKETS,
-    ExcerptRanking,
-    KeptExcerpts,
-    RecordCounts,
-    rank_excerpts,
-)
+from neurogloss.neurons.selection import ExcerptRanking, KeptExcerpts, RecordCounts, rank_excerpts
 from worker.shard import ClaimedShard
 
 MERGE_AT = 3
@@ -63,23 +57,22 @@ def layers_of(connection: Connection, shard: ClaimedShard) -> list[Layer]:
 def wanted_by(connection: Connection, shard: ClaimedShard) -> RecordCounts:
     """Return how many records the work's run wants."""
     records = shard.config.records
-    n_excerpts = runs.corpus(connection, shard.run["corpus_id"])["n_excerpts"]
+    n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
     return RecordCounts(n_excerpts, records.top, records.random, records.per_quantile)
 
 
 def save_part(connection: Connection, run_id: int, layer: int, start: int, part: Part) -> None:
     """Store a part under its first excerpt."""
     blocks = [(block.first, block.n_tiles, block.n_tokens) for block in part.blocks]
-    sums = [block.sums for block in part.blocks]
-    arrays = (
-        part.kept.columns,
-        part.kept.excerpts,
-        part.kept.activations,
-        np.array(blocks, dtype=np.int32),
-        np.array(sums, dtype=np.float64),
-        part.nonfinite,
+    stored = collection.StoredPart(
+        kept_columns=part.kept.columns,
+        kept_excerpts=part.kept.excerpts,
+        kept_activations=part.kept.activations,
+        blocks=np.array(blocks, dtype=np.int32),
+        moments=np.array([block.sums for block in part.blocks], dtype=np.float64),
+        nonfinite=part.nonfinite,
     )
-    collection.save_part(connection, (run_id, layer, start, *(a.tobytes() for a in arrays)))
+    collection.save_part(connection, run_id, layer, start, stored)
 
 
 def load_parts(
@@ -97,10 +90,10 @@ def load_parts(
     for start, size in sizes:  # one by one: they are large
         part = collection.part(connection, run_id, layer.number, start)
         rows = slice(at, at := at + size)
-        kept.columns[rows] = np.frombuffer(part.kept_columns, np.int32)
-        kept.excerpts[rows] = np.frombuffer(part.kept_excerpts, np.int32)
-        kept.activations[rows].reshape(-1)[:] = np.frombuffer(part.kept_activations, np.float16)
-        nonfinite |= np.frombuffer(part.nonfinite, np.bool_)
+        kept.columns[rows] = part.kept_columns
+        kept.excerpts[rows] = part.kept_excerpts
+        kept.activations[rows].reshape(-1)[:] = part.kept_activations
+        nonfinite |= part.nonfinite
         blocks += _blocks(part, len(layer.neurons))
     return [start for start, _ in sizes], Part(kept, merge_halves(blocks), nonfinite)
 
@@ -111,26 +104,17 @@ def _room_for(n_kept: int, n_tokens: int) -> KeptExcerpts:
 
 
 def _blocks(part: collection.StoredPart, n_neurons: int) -> list[TileSums]:
-    numbers = np.frombuffer(part.blocks, np.int32).reshape(-1, 3).tolist()
-    sums = np.frombuffer(part.moments, np.float64).reshape(-1, 4, n_neurons)
+    numbers = part.blocks.tolist()
+    sums = part.moments.reshape(-1, 4, n_neurons)
     return [
         TileSums(first, n_tiles, n_tokens, block)
         for (first, n_tiles, n_tokens), block in zip(numbers, sums, strict=True)
     ]
 
 
-def bounds_of(
-    connection: Connection, run_id: int, layer: Layer
-) -> tuple[FloatArray, IntArray] | None:
-    """Return the boundaries, float32 (n_neurons, 4), and bars, int64 (7, n_neurons), if known."""
-    found = collection.bounds(connection, run_id, layer.number)
-    if found is None:
-        return None
-    boundaries, bars = (bytearray(stored) for stored in found)  # torch wants writable arrays
-    return (
-        np.frombuffer(boundaries, np.float32).reshape(len(layer.neurons), -1),
-        np.frombuffer(bars, np.int64).reshape(2 + N_BUCKETS, -1),
-    )
+def bounds_of(connection: Connection, run_id: int, layer: Layer) -> collection.Bounds | None:
+    """Return the boundaries (n_neurons, 4) and bars (7, n_neurons) of a layer, if known."""
+    return collection.bounds(connection, run_id, layer.number, len(layer.neurons))
 
 
 def merge_parts(
@@ -146,7 +130,7 @@ def merge_parts(
     kept = part.kept.rows(ranking.needed)
     collection.drop_parts(connection, run_id, layer.number, starts)
     save_part(connection, run_id, layer.number, starts[0], Part(kept, part.blocks, part.nonfinite))
-    collection.save_bound(connection, run_id, layer.number, boundaries.tobytes(), bars.tobytes())
+    collection.save_bounds(connection, run_id, layer.number, collection.Bounds(boundaries, bars))
 
 
 def ranked(
@@ -171,4 +155,4 @@ def merge_large_layers(shard: ClaimedShard) -> None:
                 continue
             bounds = bounds_of(connection, run_id, layer)
             if bounds and collection.lock_layer(connection, run_id, number, wait=False):
-                merge_parts(connection, shard, layer, bounds[0])
+                merge_parts(connection, shard, layer, bounds.boundaries)

@@ -8,15 +8,15 @@ over the corpus together. `connections` reads the weights alone, at any time.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
-from db import collection, records
+from db import collection
+from db.records import NeuronRecordsRow, neuron_records
 from db.session import transaction
 from neurogloss.neurons.moments import Moments, moments_of
-from neurogloss.neurons.selection import SelectedRecords, quantile_boundaries, select_records
+from neurogloss.neurons.selection import quantile_boundaries, select_records
 from neurogloss.neurons.tiles import tiles_of
 from neurogloss.subject.collection import collect as read_excerpts
 from neurogloss.subject.layer_collector import LayerPlan
@@ -49,8 +49,7 @@ def read(shard: ClaimedShard) -> None:
             found = Part(part.kept, part.blocks, part.nonfinite)
             layer_parts.save_part(connection, claim.run_id, layer, claim.start, found)
             if part.maxima is not None:
-                maxima = part.maxima.tobytes()
-                collection.save_maxima(connection, claim.run_id, layer, claim.start, maxima)
+                collection.save_maxima(connection, claim.run_id, layer, claim.start, part.maxima)
     layer_parts.merge_large_layers(shard)
 
 
@@ -58,8 +57,8 @@ def _plans(connection: Connection, shard: ClaimedShard) -> dict[int, LayerPlan]:
     plans = {}
     for layer in layer_parts.layers_of(connection, shard):
         bounds = layer_parts.bounds_of(connection, shard.claim.run_id, layer)
-        boundaries, bars = bounds or (None, None)
-        plans[layer.number] = LayerPlan(layer.neurons, layer.keys, boundaries, bars)
+        known = (None, None) if bounds is None else (bounds.boundaries, bounds.bars)
+        plans[layer.number] = LayerPlan(layer.neurons, layer.keys, *known)
     return plans
 
 
@@ -68,8 +67,7 @@ def measure_boundaries(shard: ClaimedShard) -> None:
     run_id, number = shard.claim.run_id, shard.claim.layer
     with transaction(shard.engine) as connection:
         layer = layer_parts.layer_of(connection, shard, number)
-        stored = collection.maxima(connection, run_id, number)
-    maxima = np.frombuffer(b"".join(stored), np.float16).reshape(-1, len(layer.neurons))
+        maxima = collection.maxima(connection, run_id, number, len(layer.neurons))
     boundaries = quantile_boundaries(maxima)
     with shard.committing() as connection:
         collection.lock_layer(connection, run_id, number, wait=True)
@@ -84,7 +82,7 @@ def select(shard: ClaimedShard) -> None:
         layer = layer_parts.layer_of(connection, shard, number)
         rows = _selected(connection, shard, layer)
     with shard.committing() as connection:
-        records.save(connection, rows)
+        neuron_records.save(connection, rows)
         collection.lock_layer(connection, run_id, number, wait=True)
         collection.drop_layer(connection, run_id, number)
 
@@ -102,8 +100,8 @@ _STEPS = {
 
 def _selected(
     connection: Connection, shard: ClaimedShard, layer: Layer
-) -> Iterator[tuple[Any, ...]]:
-    """Return the rows of a layer's records, in the order of `records.RECORDS_COLUMNS`.
+) -> Iterator[NeuronRecordsRow]:
+    """Return the records of a layer's neurons.
 
     Raises:
         ValueError: A part of the corpus was not read.
@@ -113,38 +111,38 @@ def _selected(
     bounds = layer_parts.bounds_of(connection, run_id, layer)
     if part is None or bounds is None:
         raise ValueError(f"nothing was read of layer {layer.number}")
-    found, n_tokens = moments_of(part.blocks)
+    of_layer, n_tokens = moments_of(part.blocks)
     wanted = layer_parts.wanted_by(connection, shard)
     if n_tokens != wanted.n_excerpts * shard.config.corpus.excerpt_tokens:
         raise ValueError(f"{n_tokens} tokens were read, which is not the whole corpus")
-    ranking = layer_parts.ranked(connection, shard, layer, part, bounds[0])
+    ranking = layer_parts.ranked(connection, shard, layer, part, bounds.boundaries)
     chosen = select_records(part.kept, ranking, len(layer.neurons))
     highest = ranking.highest(part.kept, len(layer.neurons)).tolist()
     return (
-        (
-            run_id,
-            layer.number,
-            int(layer.neurons[column]),
-            *_records_columns(of_neuron),
-            bounds[0][column].tolist(),
-            highest[column],
-            *_moments_of(found, column),
-            n_tokens,
-            _undefined_reason(highest[column], bool(part.nonfinite[column])),
+        NeuronRecordsRow(
+            run_id=run_id,
+            layer=layer.number,
+            neuron=int(layer.neurons[column]),
+            excerpts=records.excerpts,
+            activations=records.activations,
+            top_records=records.top,
+            random_records=records.random,
+            bucket_records=records.bucket_records,
+            buckets=records.buckets,
+            quantile_boundaries=bounds.boundaries[column].tolist(),
+            max_activation=highest[column],
+            **_moments_of(of_layer, column),
+            n_tokens=n_tokens,
+            undefined_reason=_undefined_reason(highest[column], bool(part.nonfinite[column])),
         )
-        for column, of_neuron in enumerate(chosen)
+        for column, records in enumerate(chosen)
     )
 
 
-def _records_columns(found: SelectedRecords) -> tuple[Any, ...]:
-    places = (found.top, found.random, found.bucket_records, found.buckets)
-    return found.excerpts, found.activations.tobytes(), *places
-
-
-def _moments_of(of_layer: Moments, column: int) -> Iterator[float | None]:
-    for values in of_layer:
-        value = float(values[column])
-        yield value if np.isfinite(value) else None
+def _moments_of(of_layer: Moments, column: int) -> dict[str, float | None]:
+    """Return the moments of one neuron by name; None where one is not finite."""
+    values = {name: float(moment[column]) for name, moment in of_layer._asdict().items()}
+    return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
 def _undefined_reason(highest: float, nonfinite: bool) -> str | None:

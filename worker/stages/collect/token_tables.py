@@ -8,12 +8,13 @@ the layers of the shard.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 
-from db import evaluations, records, runs
+from db import corpora, runs
+from db.evaluations import BaselineScoreRow, baseline_scores
+from db.records import TokenMeansRow, token_means
 from db.session import transaction
 from neurogloss.neurons.lookup import TOP_TOKENS
 from neurogloss.neurons.records import IntArray
@@ -39,8 +40,8 @@ def look_up(shard: ClaimedShard) -> None:
             if shard.claim.start <= layer < shard.claim.stop
         }
     sums, weights, check = _sums(shard, neurons), ResidualWeights(subject_of(shard)), go_on(shard)
-    tables: list[tuple[Any, ...]] = []
-    scores: list[tuple[Any, ...]] = []
+    tables: list[TokenMeansRow] = []
+    scores: list[BaselineScoreRow] = []
     for layer in neurons:
         with transaction(shard.engine) as connection:
             scored = list(scored_records(connection, shard, layer))
@@ -53,15 +54,15 @@ def look_up(shard: ClaimedShard) -> None:
             if shard.config.scoring.baselines:
                 scores += baseline_rows(shard, layer, group, found, best, weights)
     with shard.committing() as connection:
-        records.save_token_means(connection, tables)
-        evaluations.save_baseline_scores(connection, scores)
+        token_means.save(connection, tables)
+        baseline_scores.save(connection, scores)
 
 
 def _sums(shard: ClaimedShard, neurons: dict[int, list[int]]) -> TokenSums:
     """Read the corpus."""
     sums, check = TokenSums(subject_of(shard), neurons), go_on(shard)
     with transaction(shard.engine) as connection:
-        n_excerpts = runs.corpus(connection, shard.run["corpus_id"])["n_excerpts"]
+        n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
     for start in range(0, n_excerpts, _AT_ONCE):
         with transaction(shard.engine) as connection:
             tokens = excerpts(connection, shard, start, start + _AT_ONCE)
@@ -87,19 +88,19 @@ def _table_rows(
     group: StackedRecords,
     tables: LookupTables,
     best: list[IntArray],
-) -> Iterator[tuple[Any, ...]]:
+) -> Iterator[TokenMeansRow]:
     means, counts = tables.means.cpu().numpy(), tables.counts.cpu().numpy()
     defaults = tables.default_means.tolist()
     for place, neuron in enumerate(group.neurons.tolist()):
         kept = np.union1d(group.tokens[place], best[place])
         kept = kept[counts[place, kept] > 0]
-        yield (
-            shard.claim.run_id,
-            layer,
-            neuron,
-            kept.astype(np.int32).tobytes(),
-            means[place, kept].astype(np.float32).tobytes(),
-            counts[place, kept].astype(np.int32).tobytes(),
-            best[place].tolist(),
-            defaults[place],
+        yield TokenMeansRow(
+            run_id=shard.claim.run_id,
+            layer=layer,
+            neuron=neuron,
+            tokens=kept,
+            means=means[place, kept],
+            counts=counts[place, kept],
+            top_tokens=best[place].tolist(),
+            default_mean=defaults[place],
         )

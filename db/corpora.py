@@ -1,0 +1,111 @@
+"""Vocabularies, corpora and their excerpts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+
+import numpy as np
+from sqlalchemy import Connection, func, insert, select
+
+from db.bulk import upsert
+from db.codec import INT32
+from db.tables import CorpusTable, ExcerptTable, TokenTable, VocabularyTable
+from db.tables.base import table_of
+from neurogloss.neurons.records import IntArray
+
+EXCERPT_COLUMNS = ("corpus_id", "excerpt", "document", "position", "tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class NewCorpus:
+    """A corpus that is to be stored; see `db.tables.CorpusTable`."""
+
+    digest: str
+    vocabulary_id: int
+    source: str
+    n_excerpts: int
+    excerpt_tokens: int
+    n_documents: int
+    n_documents_too_short: int
+    n_windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCorpus:
+    """A corpus as it is stored; see `db.tables.CorpusTable`."""
+
+    id: int
+    digest: str
+    vocabulary_id: int
+    source: str
+    n_excerpts: int
+    excerpt_tokens: int
+    n_documents: int
+    n_documents_too_short: int
+    n_windows: int
+    created_at: datetime
+
+
+def save_vocabulary(connection: Connection, digest: str, texts: Sequence[str]) -> int:
+    """Store a tokenizer's tokens, unless they are stored, and return the vocabulary's id."""
+    stored = connection.scalar(select(VocabularyTable.id).where(VocabularyTable.digest == digest))
+    if stored is not None:
+        return int(stored)
+    values = {"digest": digest, "n_tokens": len(texts)}
+    statement = insert(VocabularyTable).values(values).returning(VocabularyTable.id)
+    vocabulary_id = int(connection.execute(statement).scalar_one())
+    rows = ((vocabulary_id, token, value) for token, value in enumerate(texts))
+    upsert(connection, table_of(TokenTable), ("vocabulary_id", "token", "text"), rows)
+    return vocabulary_id
+
+
+def save_corpus(
+    connection: Connection, corpus: NewCorpus, excerpts: Iterable[tuple[str, int, bytes]]
+) -> int:
+    """Store excerpts (document, position, tokens), unless they are stored; return the corpus id."""
+    stored = connection.scalar(select(CorpusTable.id).where(CorpusTable.digest == corpus.digest))
+    if stored is not None:
+        return int(stored)
+    statement = insert(CorpusTable).values(**asdict(corpus)).returning(CorpusTable.id)
+    corpus_id = int(connection.execute(statement).scalar_one())
+    rows = ((corpus_id, number, *excerpt) for number, excerpt in enumerate(excerpts))
+    upsert(connection, table_of(ExcerptTable), EXCERPT_COLUMNS, rows)
+    return corpus_id
+
+
+def excerpts_between(connection: Connection, corpus_id: int, start: int, stop: int) -> IntArray:
+    """Return the tokens, int32 (n, excerpt_tokens), of a range of excerpts, in order."""
+    query = (
+        select(ExcerptTable.tokens)
+        .where(ExcerptTable.corpus_id == corpus_id)
+        .where(ExcerptTable.excerpt >= start, ExcerptTable.excerpt < stop)
+        .order_by(ExcerptTable.excerpt)
+    )
+    return np.stack([INT32.unpack(tokens) for tokens in connection.scalars(query)])
+
+
+def excerpts_named(
+    connection: Connection, corpus_id: int, numbers: Sequence[int]
+) -> dict[int, IntArray]:
+    """Return the tokens, int32 (n_tokens,), of these excerpts, by number."""
+    query = select(ExcerptTable.excerpt, ExcerptTable.tokens).where(
+        ExcerptTable.corpus_id == corpus_id, ExcerptTable.excerpt == func.any(list(numbers))
+    )
+    return {number: INT32.unpack(tokens) for number, tokens in connection.execute(query)}
+
+
+def get(connection: Connection, corpus_id: int) -> StoredCorpus:
+    """Return a corpus."""
+    columns = (table_of(CorpusTable).c[field.name] for field in fields(StoredCorpus))
+    query = select(*columns).where(CorpusTable.id == corpus_id)
+    return StoredCorpus(*connection.execute(query).one())
+
+
+def token_texts(connection: Connection, vocabulary_id: int) -> list[str]:
+    """Return the text of every token of a vocabulary, by token."""
+    query = (
+        select(TokenTable.text)
+        .where(TokenTable.vocabulary_id == vocabulary_id)
+        .order_by(TokenTable.token)
+    )
+    return list(connection.scalars(query))

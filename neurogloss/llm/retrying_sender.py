@@ -1,0 +1,172 @@
+"""Sending one call until it is answered, within the limits and the budget."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from neurogloss.errors import RateLimited, ServiceUnavailable, Unavailable
+from neurogloss.llm.answer_writer import AnswerWriter
+from neurogloss.llm.calls import Answer
+from neurogloss.llm.model_client import ModelClient
+from neurogloss.llm.responses import read_completion
+from neurogloss.llm.run_context import RunContext
+from neurogloss.llm.single_flight import PendingCall, this_task
+
+ATTEMPTS = 6  # with five waits between them, of up to 0.5, 1, 2, 4 and 8 s
+PATIENCE_S = 600.0  # each attempt may last until its timeout, which is minutes
+RATE_LIMIT_PATIENCE_S = 900.0
+
+
+class RetryingSender:
+    """Sends the calls of one session. Belongs to an event loop.
+
+    Attributes:
+        client: Of the model; another one takes its place where the endpoint's limits change.
+        in_flight: The tasks whose call was sent, and whose answer is not stored yet.
+    """
+
+    def __init__(
+        self,
+        client: ModelClient,
+        context: RunContext,
+        writer: AnswerWriter,
+        longest_wait_s: float,
+        may_send: Callable[[], bool],
+    ) -> None:
+        self.client = client
+        self._ledger, self._budget = context.ledger, context.budget
+        self._writer = writer
+        self._longest_wait_s = longest_wait_s
+        self._may_send = may_send
+        self.in_flight: set[asyncio.Task[object]] = set()
+
+    async def send(self, pending: PendingCall) -> Answer:
+        """Return a stored answer, after as many attempts as its failures allow.
+
+        The first attempt is made without tenacity, whose bookkeeping costs more than our own.
+
+        Raises:
+            RowError: This call gets no answer.
+            RunError: No call would get one.
+            asyncio.CancelledError: `may_send` returned False.
+        """
+        try:
+            return await self._send_past_rate_limits(pending)
+        except ServiceUnavailable as error:
+            return await self._send_again(pending, error)
+
+    async def _send_again(self, pending: PendingCall, first: ServiceUnavailable) -> Answer:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(ServiceUnavailable),
+            wait=wait_random_exponential(multiplier=0.5, max=self._longest_wait_s),
+            stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(PATIENCE_S),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    # Tenacity counts, and waits after, the attempt that was made without it.
+                    if attempt.retry_state.attempt_number == 1:
+                        raise first
+                    return await self._send_past_rate_limits(pending)
+        except ServiceUnavailable as last:
+            raise self.client.record_no_answer(str(last), pending.attempts) from last
+        raise AssertionError("tenacity returns or raises")
+
+    async def _sleep(self, seconds: float) -> None:
+        self._check_may_send()
+        await asyncio.sleep(seconds)
+
+    def _check_may_send(self) -> None:
+        if not self._may_send():
+            raise asyncio.CancelledError
+
+    async def _send_past_rate_limits(self, pending: PendingCall) -> Answer:
+        """Send until it is not refused for the rate, which spends no attempt."""
+        deadline = time.monotonic() + RATE_LIMIT_PATIENCE_S
+        was_sent = pending.attempts > 0
+        while True:
+            try:
+                return await self._send_within_limits(pending, first=was_sent)
+            except RateLimited as error:
+                self.client.limiter.block(error.retry_after)
+                if time.monotonic() > deadline:
+                    raise Unavailable(str(error), pending.attempts) from error
+                pending.attempts -= 1
+                was_sent = True
+
+    async def _send_within_limits(self, pending: PendingCall, *, first: bool) -> Answer:
+        """Send once, within the limits and the budget, and store the answer.
+
+        The call counts as in flight until its answer is stored. So no more paid answers are at risk
+        than may be in flight, and a database that is away stops the sending.
+        """
+        self._check_may_send()
+        call, limiter, budget = pending.call, self.client.limiter, self._budget
+        prompt = self.client.estimate_prompt_tokens(call)
+        tokens = prompt + call.max_completion_tokens
+        usd = self.client.endpoint.price(call.model).cost(prompt, 0, call.max_completion_tokens)
+        await limiter.acquire(tokens, first=first)
+        # The limits come first: calls that wait for a turn must not hold money that others need.
+        try:
+            await budget.reserve(usd)
+        except BaseException:  # a cancelled call must give its tokens back too
+            limiter.release(unused=tokens)
+            raise
+        paid = 0.0
+        try:
+            self._check_may_send()  # the lease may have ended while this waited for its turn
+            self.in_flight.add(this_task())
+            answer = await self._send_once(pending, tokens)
+            paid = answer.usd + answer.wasted_usd
+            limiter.release(answered=1)
+            return answer
+        except BaseException as error:
+            limiter.release(
+                unused=tokens,
+                refused=isinstance(error, RateLimited),
+                failed=isinstance(error, ServiceUnavailable),
+            )
+            raise
+        finally:
+            self.in_flight.discard(this_task())
+            budget.settle(usd, paid)
+
+    async def _send_once(self, pending: PendingCall, tokens: int) -> Answer:
+        """Send, read and store; `tokens` are those that the limiter has granted."""
+        call = pending.call
+        pending.attempts += 1
+        started = time.monotonic()
+        response, body = await self.client.post(call)
+        seconds = time.monotonic() - started
+        try:
+            completion = read_completion(response.content, body)
+        except ServiceUnavailable:
+            # The least that it cost: without usage, nobody says how long the answer was.
+            price = self.client.endpoint.price(call.model)
+            pending.wasted_usd += price.cost(call.prompt_tokens, 0, 0)
+            raise
+        self.client.record_usage(call, completion)
+        answer = completion.answer(
+            identity=pending.identity,
+            purpose=call.purpose,
+            endpoint=self.client.endpoint,
+            model=call.model,
+            attempts=pending.attempts,
+            latency_ms=round(1000 * seconds),
+            request_id=response.headers.get("x-request-id"),
+            wasted_usd=pending.wasted_usd,
+        )
+        if used := answer.prompt_tokens + answer.completion_tokens:
+            self.client.limiter.refund(tokens - used)
+        await self._writer.store(self._ledger, answer)
+        return answer

@@ -1,0 +1,63 @@
+"""What the call sessions of one run share in a process: its ledger, its budget and its state."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from neurogloss.errors import RunError
+from neurogloss.llm.budget import Budget
+from neurogloss.llm.calls import Ledger
+from neurogloss.llm.endpoint import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLimits:
+    """What may change of a run while it makes calls. `endpoint` has its limits and prices."""
+
+    endpoint: Endpoint
+    budget_usd: float | None
+
+
+class RunState(Protocol):
+    """The state of a run, for all processes. Its methods are called from threads."""
+
+    def pause(self, error: RunError) -> None:
+        """Pause the run in all processes."""
+
+    def is_running(self) -> bool:
+        """Return whether the run is neither paused nor cancelled."""
+
+    def live_limits(self, endpoint: Endpoint) -> LiveLimits | None:
+        """Return the limits by now of the endpoint of that name; None if they cannot be read."""
+
+
+class Session(Protocol):
+    """Calls of a run that can be ended."""
+
+    def end(self, error: Exception, grace_s: float) -> None:
+        """Send nothing more. Answers that arrive within `grace_s` seconds are stored."""
+
+
+@dataclass(eq=False)
+class RunContext:
+    """The run context of the calls in this process.
+
+    Attributes:
+        halted: The error that paused the run here; nothing is sent any more.
+        sessions: Those that make calls at the moment.
+    """
+
+    ledger: Ledger
+    budget: Budget
+    state: RunState
+    halted: RunError | None = None
+    sessions: set[Session] = field(default_factory=set)
+
+    async def halt(self, error: RunError, grace_s: float) -> None:
+        """Pause the run and end all its sessions. Does nothing the second time."""
+        if self.halted is not None:
+            return
+        self.halted = error
+        for session in self.sessions:
+            session.end(error, grace_s)
+        await asyncio.to_thread(self.state.pause, error)

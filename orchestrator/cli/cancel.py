@@ -1,0 +1,46 @@
+"""The command `cancel`: end a run for good."""
+
+import os
+import sys
+import threading
+import time
+
+import click
+
+from db import runs
+from db.session import transaction
+from neurogloss.errors import InputError
+from orchestrator.cli.run_lookup import find_run, open_engine
+from worker.run import Run
+from worker.shard import RunJob
+from worker.stages.batches.cancel import cancel_batches
+
+MAX_WAIT_S = 120.0  # for endpoints to end their batches, which takes them minutes
+
+
+@click.command()
+@click.argument("name")
+def cancel(name: str) -> None:
+    """End run NAME for good; what it has found stays.
+
+    Workers stop within seconds, and store what they have in flight. Batches are cancelled at their
+    endpoints, and what these have answered is stored. A cancelled run cannot be resumed; the same
+    configuration under another name takes over every answer that was paid for.
+
+    Exit code 1: an endpoint has not ended all batches yet; cancel again to take them over.
+    """
+    engine = open_engine()
+    run = find_run(engine, name)
+    with transaction(engine) as connection:
+        if not runs.cancel(connection, run.id) and run.state != "cancelled":
+            raise InputError(f"run {name!r} is {run.state}")
+    click.echo(f"run {name} is cancelled")
+    job = RunJob(engine, run.id, Run.of(run).config, threading.Event(), os.environ)
+    deadline = time.monotonic() + MAX_WAIT_S
+    while (left := cancel_batches(job)) and time.monotonic() < deadline:
+        time.sleep(1)
+    if left:
+        click.echo(
+            f"{left} batches are not ended yet: `neurogloss cancel {name}` once more", err=True
+        )
+        sys.exit(1)

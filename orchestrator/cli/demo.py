@@ -1,0 +1,17 @@
+"""The command `demo`: a whole run on the demo model."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from neurogloss.config.toml import read_config
+from orchestrator.cli.follow import run_to_its_end
+
+DEMO = Path(__file__).with_name("demo.toml")
+
+
+@click.command()
+def demo() -> None:
+    """Explain and score every neuron of the demo model, here and now, without any API."""
+    sys.exit(run_to_its_end(read_config(DEMO), None))

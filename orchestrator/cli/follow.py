@@ -1,0 +1,151 @@
+"""What the commands `run`, `demo` and `resume` share: begin or resume a run, and follow it."""
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+from rich.console import Console
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from db import evaluations, progress, results, runs
+from db.progress import RunProgress
+from db.runs import StoredRun
+from db.session import transaction
+from neurogloss.config.run import RunConfig
+from neurogloss.subject.shape import Shape
+from orchestrator.cli.terminal.plain import plain
+from orchestrator.cli.terminal.progress import ProgressDisplay
+from orchestrator.cli.terminal.summary import baselines_table, run_summary
+from orchestrator.environment import Environment, find_environment, home_folder, open_database
+from orchestrator.local.workers import LocalWorkers
+from orchestrator.run_loop import follow_run
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.derive import with_records_of
+from orchestrator.runs.inputs import check_inputs
+from worker.app import app
+from worker.outages import retry_while_db_down
+
+BEST = 10  # neurons that the summary shows
+LOOK_CLOSER = (
+    "look closer:  neurogloss neuron 0 0   neurogloss search WORD   "
+    'neurogloss sql "select * from neuron_summary limit 10"'
+)
+
+
+def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> int:
+    """Begin the run of a configuration, or resume it, follow it, and return the exit code.
+
+    `local_workers` says how many to start here, by kind; None: one of each on embedded services,
+    none elsewhere.
+    """
+    console = Console()
+    shape = check_inputs(config)
+    environment = find_environment()
+    engine = open_database(environment)
+    app.conf.broker_url = environment.settings.redis_url
+    config = with_records_of(engine, config)
+    run_id = _create_or_resume(console, engine, config, shape)
+    run = _load(engine, run_id)
+    if chosen := run.simulator:
+        _print(console, f"simulator {chosen['kind']}: {plain(chosen['reason'])}")
+    counts = local_workers or ({} if environment.home is None else {"gpu": 1, "api": 1})
+    started = time.monotonic()
+    try:
+        if run.state == "running":
+            read = partial(_progress_unless_away, engine, config.name)
+            with (
+                _local_workers(environment, counts) as workers,
+                ProgressDisplay(console, config.name, read) as display,
+            ):
+                follow_run(display, engine, environment, run_id, workers)
+    except KeyboardInterrupt:
+        console.print("\ninterrupted: the same command goes on from here")
+        return 130
+    code, reason = retry_while_db_down(lambda: outcome(engine, run_id, config.name))
+    retry_while_db_down(lambda: _print_results(console, engine, run_id, config.name))
+    _print(console, f"run {config.name}: {reason} ({time.monotonic() - started:.0f} s)")
+    if code == 0:
+        _print(console, LOOK_CLOSER)
+    return code
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False)
+
+
+def _create_or_resume(
+    console: Console, engine: Engine, config: RunConfig, shape: Shape | None
+) -> int:
+    """Return the id of the run; a terminal shows how many documents are read for a new one."""
+    if not console.is_terminal:
+        return create_or_resume(engine, config, shape, lambda: None)
+    with console.status("cutting the corpus into excerpts") as status:
+        n_documents = 0
+
+        def on_document() -> None:
+            nonlocal n_documents
+            n_documents += 1
+            status.update(f"cutting the corpus into excerpts: {n_documents:,} documents")
+
+        return create_or_resume(engine, config, shape, on_document)
+
+
+def _load(engine: Engine, run_id: int) -> StoredRun:
+    def load() -> StoredRun:
+        with transaction(engine) as connection:
+            return runs.get(connection, run_id)
+
+    return retry_while_db_down(load)
+
+
+def _local_workers(
+    environment: Environment, counts: dict[str, int]
+) -> AbstractContextManager[LocalWorkers | None]:
+    if not any(counts.values()):
+        return nullcontext()
+    return LocalWorkers(
+        gpu=counts.get("gpu", 0),
+        api=counts.get("api", 0),
+        env=environment.worker_env(),
+        log_folder=(environment.home or home_folder()) / "logs",
+    )
+
+
+def _progress_unless_away(engine: Engine, name: str) -> RunProgress | None:
+    try:
+        with transaction(engine) as connection:
+            return progress.of_run(connection, name)
+    except SQLAlchemyError:  # the run loop says so, and waits
+        return None
+
+
+def outcome(engine: Engine, run_id: int, name: str) -> tuple[int, str]:
+    """Return the exit code of a run that ended, and the reason in a line.
+
+    0: every neuron has a score or a reason why none is defined. 3: some failed. 4: it is paused or
+    cancelled.
+    """
+    with transaction(engine) as connection:
+        run = runs.get(connection, run_id)
+        n_failed = sum(group.n for group in progress.failures(connection, name))
+    if run.state == "cancelled":
+        return 4, "cancelled"
+    if run.state == "paused":
+        return 4, plain(f"paused ({run.pause_cause}): {run.pause_reason}")
+    if n_failed:
+        return 3, f"done, {n_failed} neurons failed: see `neurogloss status {name}`"
+    return 0, "done"
+
+
+def _print_results(console: Console, engine: Engine, run_id: int, name: str) -> None:
+    """Print score distribution, layer means, the best neurons, and the baselines beside them."""
+    with transaction(engine) as connection:
+        histogram = results.score_histogram(connection, run_id)
+        means = results.layer_means(connection, run_id)
+        best = results.best(connection, name, BEST)
+        baselines = evaluations.baseline_means(connection, name)
+    if histogram:
+        console.print(run_summary(histogram, means, best))
+    if baselines:
+        console.print(baselines_table(baselines, means))

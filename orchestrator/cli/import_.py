@@ -1,0 +1,77 @@
+"""The command `import`: make a run of a published dataset."""
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from orchestrator.cli.options import json_option
+from orchestrator.cli.run_lookup import open_engine
+from orchestrator.cli.terminal.json_output import print_json
+from orchestrator.cli.terminal.progress_bar import progress_bar
+
+
+class _Layers(click.ParamType[frozenset[int]]):
+    """Reads `0,5-7`."""
+
+    name = "0,5-7"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> frozenset[int]:
+        """Return the layers."""
+        parts = [re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part) for part in value.split(",")]
+        if not all(parts):
+            self.fail(f"{value!r} is not of the form 0,5-7", param, ctx)
+        ends = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
+        layers = frozenset(layer for first, last in ends for layer in range(first, last + 1))
+        if not layers:
+            self.fail(f"{value!r} names no layer", param, ctx)
+        return layers
+
+
+@click.command(name="import")
+@click.argument("source")
+@click.option("--format", "format_name", type=click.Choice(["openai"]), default="openai")
+@click.option("--name", required=True, help="How the run is to be called.")
+@click.option("--subject", help="The subject model, e.g. gpt2-xl, where the dataset has none.")
+@click.option("--layers", type=_Layers(), help="Only these; all unless given.")
+@click.option("--related", is_flag=True, help="Look for related neurons and tokens on a server.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="Files read at a time. Be kind to servers.",
+)
+@click.option("--restart", is_flag=True, help="Drop an unfinished import of this name.")
+@json_option
+def import_(
+    source: str,
+    format_name: str,
+    name: str,
+    subject: str | None,
+    layers: frozenset[int] | None,
+    related: bool,
+    concurrency: int,
+    restart: bool,
+    as_json: bool,
+) -> None:
+    """Make a run of the dataset in SOURCE, a folder or an https:// URL.
+
+    OpenAI's own are read from where its repository says they are, with --subject gpt2-xl or gpt2.
+    The run appears when all of it is there; an import that was interrupted goes on where it was.
+    """
+    from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
+    from orchestrator.datasets.imports.source import open_source
+
+    dataset = open_source(source, concurrency)
+    selection = ImportSelection(name, subject, layers, related, restart)
+    engine = open_engine()
+    with progress_bar("neurons") as on_progress:
+        done = import_dataset(engine, dataset, selection, concurrency, on_progress)
+    if as_json:
+        print_json(asdict(done))
+        return
+    click.echo(f"run {done.run}: {done.neurons:,} neurons, {done.resumed:,} of them were there")
+    if done.other_explanations:
+        click.echo(f"{done.other_explanations:,} further explanations were not taken: one a neuron")

@@ -1,0 +1,17 @@
+"""The command `resume`: let a run go on."""
+
+import sys
+
+import click
+
+from orchestrator.cli.follow import run_to_its_end
+from orchestrator.cli.run_lookup import find_run, open_engine
+from worker.run import Run
+
+
+@click.command()
+@click.argument("name", required=False)
+def resume(name: str | None) -> None:
+    """Let run NAME go on, and follow it, as `run` with its configuration would."""
+    run = find_run(open_engine(), name)
+    sys.exit(run_to_its_end(Run.of(run).config, None))

@@ -1,0 +1,31 @@
+"""The command `retry`: try failed neurons again."""
+
+import click
+
+from db import runs
+from db.retry import retry_failures
+from db.session import transaction
+from neurogloss.stages import NEURON_STAGES
+from orchestrator.cli.run_lookup import find_run, open_engine
+from orchestrator.runs.create import refuse_cancelled
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--class", "failure_class", help="Only failures of this class.")
+@click.option("--stage", type=click.Choice(NEURON_STAGES))
+@click.option("--layer", type=int)
+def retry(
+    name: str | None, failure_class: str | None, stage: str | None, layer: int | None
+) -> None:
+    """Try failed neurons of run NAME again, the next time it is resumed."""
+    engine = open_engine()
+    run = find_run(engine, name)
+    refuse_cancelled(run)
+    with transaction(engine) as connection:
+        count = retry_failures(
+            connection, run.id, failure_class=failure_class, stage=stage, layer=layer
+        )
+        if count:
+            runs.resume(connection, run.id)
+    click.echo(f"{count} failures will be tried again: neurogloss resume {run.name}")

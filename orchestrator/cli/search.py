@@ -1,0 +1,30 @@
+"""The command `search`: find neurons by their explanations."""
+
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+
+from db import results
+from db.session import transaction
+from orchestrator.cli.options import json_option
+from orchestrator.cli.run_lookup import find_run, open_engine
+from orchestrator.cli.terminal.json_output import print_json
+from orchestrator.cli.terminal.summary import neurons_table
+
+
+@click.command()
+@click.argument("words")
+@click.option("--run", "name", help="The run; the latest one unless given.")
+@click.option("--limit", default=20, show_default=True)
+@json_option
+def search(words: str, name: str | None, limit: int, as_json: bool) -> None:
+    """Find neurons by WORDS of their explanations, best score first."""
+    engine = open_engine()
+    run = find_run(engine, name)
+    with transaction(engine) as connection:
+        rows = results.search(connection, run.name, words, limit)
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    else:
+        Console().print(neurons_table(rows))

@@ -1,0 +1,79 @@
+"""What a run will cost, as tables and notes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from neurogloss.config.run import RunConfig
+from orchestrator.cli.terminal.plain import plain
+
+Stage = Mapping[str, Any]  # a stage of the estimate, or its total
+COUNTS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens")
+PRICES = ("usd", "usd_with_cache", "usd_in_batches")
+
+
+def estimate_tables(config: RunConfig, values: Mapping[str, Any]) -> Group:
+    """Return the estimate of a run, whose `values` are those of `--json`."""
+    heading = f"run {config.name}: {values['neurons']:,} neurons"
+    if not values["stages"]:
+        return Group(f"{heading}, no calls, no cost")
+    parts: list[RenderableType] = [_table(heading, values["stages"], values["total"])]
+    if values["other_simulators"]:
+        title = "simulate, with another kind of simulator"
+        parts.append(_table(title, values["other_simulators"], None))
+    return Group(*parts, *(Text(plain(line)) for line in _notes(config, values)))
+
+
+def _table(title: str, stages: Sequence[Stage], total: Stage | None) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("stage", overflow="fold")
+    for heading in ("calls", "prompt", "cached", "completion", "USD", "cache", "batch", "time"):
+        table.add_column(heading, justify="right")
+    table.add_column("bound by")
+    for stage in stages:
+        _add_row(table, _name(stage), stage)
+    if total is not None:
+        _add_row(table, "total", total)
+    return table
+
+
+def _name(stage: Stage) -> str:
+    per_call = stage["records_per_call"]
+    several = f" x{per_call}" if per_call > 1 else ""
+    return f"{stage['stage']} ({stage['kind']}{several})"
+
+
+def _add_row(table: Table, name: str, values: Stage) -> None:
+    bound = values["bound_by"]
+    table.add_row(
+        name,
+        *(f"{values[column]:,}" for column in COUNTS),
+        *("-" if values[column] is None else f"{values[column]:,.2f}" for column in PRICES),
+        str(timedelta(seconds=math.ceil(values["seconds"][bound]))) if bound else "-",
+        bound.replace("_", " ") if bound else "-",
+    )
+
+
+def _notes(config: RunConfig, values: Mapping[str, Any]) -> list[str]:
+    notes = [
+        f"Tokens were counted on {values['sample']}, by {values['tokens_counted_by']}.",
+        "Completions and the time of a call are assumptions; cached are the tokens that a prompt "
+        "cache may keep (prefixes of 1,024 tokens and more), batch is half the price. The time is "
+        "that of the calls, without collecting.",
+    ]
+    without = {s["model"]: s["endpoint"] for s in values["stages"] if s["usd"] is None}
+    notes += [
+        f'No price is known for {model}: add [endpoints.{endpoint}.prices."{model}"].'
+        for model, endpoint in without.items()
+    ]
+    simulated = [stage for stage in values["stages"] if stage["stage"] == "simulate"]
+    if config.simulator.kind == "auto" and simulated:
+        notes.append(
+            f"simulator.kind is auto, which asks the endpoint; taken for {simulated[0]['kind']}."
+        )
+    return notes

@@ -1,0 +1,106 @@
+"""How far a run is. What failures quote is untrusted: no markup, no escapes."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from db.progress import FailureGroup, RunCost, RunProgress, StageProgress
+from orchestrator.cli.terminal.plain import plain
+
+LIVE_EVERY_S = 0.5
+PLAIN_EVERY_S = 10.0  # between lines where the output is no terminal: it may be a log file
+EXAMPLE_CHARACTERS = 90  # of the message of a failure: it may quote a whole answer
+
+
+def progress_table(name: str, progress: RunProgress) -> Group:
+    """Return the table of a run's stages, with its cost and its failures below."""
+    table = Table(title=f"run {name}", title_justify="left")
+    table.add_column("stage")
+    for heading in ("done", "total", "%", "failed", "in flight", "per minute", "ETA"):
+        table.add_column(heading, justify="right")
+    for stage in progress.stages:
+        table.add_row(
+            f"{stage.stage} ({stage.unit})",
+            f"{stage.done:,}",
+            f"{stage.total:,}",
+            f"{stage.percent or 0:.1f}",
+            f"{stage.failed:,}",
+            f"{stage.in_flight:,}",
+            f"{stage.per_minute:,.0f}",
+            _eta(stage.eta),
+        )
+    return Group(table, _cost_line(progress.costs), *map(_failure_line, progress.failures))
+
+
+def _eta(eta: timedelta | None) -> str:
+    return "-" if eta is None else str(timedelta(seconds=round(eta.total_seconds())))
+
+
+def _cost_line(costs: Sequence[RunCost]) -> Text:
+    usd = sum(cost.usd for cost in costs)
+    projected = sum(cost.usd_projected or cost.usd for cost in costs)
+    calls = sum(cost.calls for cost in costs)
+    return Text(f"calls {calls:,}   cost {usd:.4f} USD   projected {projected:.2f} USD")
+
+
+def _failure_line(group: FailureGroup) -> Text:
+    example = plain(group.example)[:EXAMPLE_CHARACTERS]
+    return Text(f"failed in {group.stage}: {group.n:,} x {group.failure_class}, e.g. {example}")
+
+
+def progress_line(stages: Sequence[StageProgress]) -> str:
+    """Return the progress of all stages on one line."""
+    return "   ".join(
+        f"{stage.stage} {stage.done + stage.failed:,}/{stage.total:,}" for stage in stages
+    )
+
+
+class ProgressDisplay:
+    """How far a run is, as long as the block lasts: a live table in a terminal, else a line.
+
+    Args:
+        console: Where to show it.
+        name: The run's name.
+        read: Reads the progress; None where it cannot be read now.
+    """
+
+    def __init__(self, console: Console, name: str, read: Callable[[], RunProgress | None]) -> None:
+        self._console, self._name, self._read = console, name, read
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._shown_at = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._show()
+        if self._live is not None:
+            self._live.stop()
+
+    def note(self, line: str) -> None:
+        """Print a line that stays."""
+        self._console.print(plain(line), markup=False, highlight=False)
+
+    def update(self) -> None:
+        """Show how far the run is, if it is time to."""
+        pause = LIVE_EVERY_S if self._live is not None else PLAIN_EVERY_S
+        if time.monotonic() - self._shown_at >= pause:
+            self._show()
+
+    def _show(self) -> None:
+        self._shown_at = time.monotonic()
+        progress = self._read()
+        if progress is None:
+            return
+        if self._live is not None:
+            self._live.update(progress_table(self._name, progress), refresh=True)
+        else:
+            self.note(progress_line(progress.stages))

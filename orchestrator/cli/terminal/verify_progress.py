@@ -1,0 +1,40 @@
+"""How far `verify` is."""
+
+import time
+from typing import Self
+
+from rich.console import Console
+
+LIVE_EVERY_S = 0.2
+PLAIN_EVERY_S = 10.0  # where the output is no terminal: it may be a log file
+
+
+class VerifyProgress:
+    """A line on stderr that changes in a terminal; elsewhere, a new line now and then."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        is_live = self._console.is_terminal
+        self._status = self._console.status("verifying") if is_live else None
+        self._said_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def step(self, what: str, done: int, total: int) -> None:
+        """Show what is being checked."""
+        pause = LIVE_EVERY_S if self._status is not None else PLAIN_EVERY_S
+        if time.monotonic() - self._said_at < pause:
+            return
+        self._said_at = time.monotonic()
+        line = f"verifying {what}: {done:,} of {total:,}"
+        if self._status is not None:
+            self._status.update(line)
+        else:
+            self._console.print(line, markup=False, highlight=False)

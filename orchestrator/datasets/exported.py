@@ -1,0 +1,130 @@
+"""A run and its neurons as exports read them: in order, in memory that does not grow."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from sqlalchemy import Connection
+
+from db import corpora, datasets
+from db.corpora import StoredCorpus
+from db.datasets import RunOrigin
+from db.neuron import StoredNeuron, load_neurons
+from db.records import NeuronRecordsRow
+from db.results import SimulationRow
+from db.runs import StoredRun
+from neurogloss.config.run import RunConfig
+from neurogloss.neurons.records import FloatArray
+from worker.run import load_run
+from worker.stages.scored_records import scored_places
+
+Rendered = TypeVar("Rendered")
+
+NEURONS_AT_ONCE = 128  # that are in memory together, at some 40 KB each
+MAX_CACHED = 16_384  # excerpts whose tokens a process keeps: some 20 MB
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedRun:
+    """A run with what its exports have to know of it."""
+
+    row: StoredRun
+    config: RunConfig
+    corpus: StoredCorpus
+    origin: RunOrigin | None
+    is_imported: bool
+
+    @classmethod
+    def load(cls, connection: Connection, run_id: int) -> "ExportedRun":
+        """Read a run."""
+        run = load_run(connection, run_id)
+        corpus = corpora.get(connection, run.row.corpus_id)
+        origin = datasets.origin(connection, run_id)
+        is_imported = datasets.is_imported(connection, run_id)
+        return cls(run.row, run.config, corpus, origin, is_imported)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedNeuron:
+    """A neuron that has records, and its run."""
+
+    run: ExportedRun
+    stored: StoredNeuron
+    records: NeuronRecordsRow
+
+    @property
+    def layer(self) -> int:
+        return self.stored.layer
+
+    @property
+    def neuron(self) -> int:
+        return self.stored.neuron
+
+    def scored(self) -> list[int]:
+        """Return where the records that are simulated stand among its records, in order.
+
+        A record that has no simulation, because the neuron failed, is left out.
+        """
+        excerpts, imported = self.records.excerpts, self.stored.imported
+        if imported is not None and imported.scored_excerpts is not None:
+            places = [excerpts.index(excerpt) for excerpt in imported.scored_excerpts]
+        else:
+            lists = self.records.top_records, self.records.random_records
+            places, _ = scored_places(*lists, self.run.config.scoring)
+        return [place for place in places if excerpts[place] in self.stored.simulations]
+
+    def expected(self, places: Sequence[int]) -> FloatArray:
+        """Return the expected activations on some records, float16 (n, excerpt_tokens)."""
+        if not places:
+            return np.empty((0, self.records.activations.shape[1]), np.float16)
+        return np.stack([self.simulation(place).expected_activations for place in places])
+
+    def simulation(self, place: int) -> SimulationRow:
+        """Return the simulation on a record."""
+        return self.stored.simulations[self.records.excerpts[place]]
+
+
+def exported_neurons(
+    connection: Connection, run: ExportedRun, layer: int
+) -> Iterator[ExportedNeuron]:
+    """Yield the neurons of a layer that have records, in order."""
+    run_id = run.row.id
+    neurons = datasets.neurons_with_records(connection, run_id, layer)
+    for first in range(0, len(neurons), NEURONS_AT_ONCE):
+        group = neurons[first : first + NEURONS_AT_ONCE]
+        for stored in load_neurons(connection, run_id, layer, group):
+            if stored.records is not None:
+                yield ExportedNeuron(run, stored, stored.records)
+
+
+class ExcerptTexts(Generic[Rendered]):
+    """The tokens of excerpts as text, in the form that a format writes them in.
+
+    Neurons share their excerpts: each is read and rendered once, as long as `MAX_CACHED` suffice.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        run: ExportedRun,
+        render: Callable[[list[str]], Rendered],
+    ) -> None:
+        self._connection = connection
+        self._corpus_id = run.corpus.id
+        self.texts = corpora.token_texts(connection, run.corpus.vocabulary_id)
+        self._render = render
+        self._cached: dict[int, Rendered] = {}
+
+    def of(self, excerpts: Sequence[int]) -> list[Rendered]:
+        """Return the excerpts, rendered."""
+        missing = [excerpt for excerpt in excerpts if excerpt not in self._cached]
+        if missing:
+            if len(self._cached) + len(missing) > MAX_CACHED:
+                self._cached.clear()
+                missing = list(excerpts)
+            stored = corpora.excerpts_named(self._connection, self._corpus_id, missing)
+            for excerpt, tokens in stored.items():
+                texts = [self.texts[token] for token in tokens.tolist()]
+                self._cached[excerpt] = self._render(texts)
+        return [self._cached[excerpt] for excerpt in excerpts]

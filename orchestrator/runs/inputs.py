@@ -1,0 +1,56 @@
+"""Checks of what a configuration refers to, before anything is started."""
+
+import os
+from collections.abc import Mapping
+
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import InputError
+from neurogloss.subject.shape import Shape, read_shape
+
+
+def check_inputs(config: RunConfig, env: Mapping[str, str] = os.environ) -> Shape | None:
+    """Check what the configuration refers to: the subject model, and the variables with keys.
+
+    Return the shape of the subject model; None where the records are those of another run.
+
+    Raises:
+        InputError: Something is missing or impossible.
+    """
+    shape = None if config.records.run is not None else check_model(config)
+    _check_keys(config, env)
+    return shape
+
+
+def check_model(config: RunConfig) -> Shape:
+    """Check that the subject model is there, and fits the configuration; return its shape.
+
+    Raises:
+        InputError: It is not.
+    """
+    shape = read_shape(config.subject.model)
+    if config.corpus.excerpt_tokens > shape.n_positions:
+        raise InputError(
+            f"corpus.excerpt_tokens = {config.corpus.excerpt_tokens} is more than the "
+            f"{shape.n_positions} positions of subject.model = {config.subject.model!r}"
+        )
+    if config.ablation.is_wanted and not shape.has_tied_embeddings:
+        raise InputError(
+            f"subject.model = {config.subject.model!r} has an output matrix of its own, which is "
+            "not read: its neurons cannot be ablated, so leave out [ablation]"
+        )
+    if config.neurons.layers != "all":
+        absent = [layer for layer in config.neurons.layers if layer >= shape.n_layers]
+        if absent or not config.neurons.layers:
+            raise InputError(
+                f"neurons.layers = {config.neurons.layers}: the model has layers 0 to "
+                f"{shape.n_layers - 1}"
+            )
+    return shape
+
+
+def _check_keys(config: RunConfig, env: Mapping[str, str]) -> None:
+    for role in config.calling:
+        name = getattr(config, role).endpoint
+        variable = config.endpoints[name].api_key_env
+        if variable and not env.get(variable):
+            raise InputError(f"{variable} is not set, which endpoints.{name}.api_key_env names")

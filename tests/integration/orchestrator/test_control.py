@@ -1,0 +1,187 @@
+"""Cancelling a run, and changing its limits while it runs."""
+
+import time
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
+
+from db import runs, shards
+from db.session import transaction
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import InputError
+from orchestrator.cli.main import cli, main
+from orchestrator.dispatch import tick
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.limits import change_limits
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
+from tests.support.paid_run import CALLS, KEY, LEASE_S, Run
+
+
+@pytest.fixture
+def command(whole_url, services, monkeypatch, capsys):
+    monkeypatch.setenv("DATABASE_URL", whole_url)
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+
+    def command(*arguments):
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as error:
+            code = error.code
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return command
+
+
+def state(engine, value):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE run SET state = :state"), {"state": value})
+
+
+def config_of(engine):
+    with transaction(engine) as connection:
+        run = runs.latest(connection)
+    return RunConfig.model_validate(run.config), run.budget_usd
+
+
+def test_limits_prices_and_budget_are_changed_together(whole, command):
+    code, output = command(
+        "set", "whole", "budget.usd=300", "endpoints.here.requests_per_minute=5000",
+        'endpoints.here.prices."other.model"={input=1.0, output=2.0}', "endpoints.here.mode=batch",
+    )  # fmt: skip
+    assert (code, "budget.usd: None -> 300.0\n" in output) == (0, True)
+    config, budget = config_of(whole)
+    assert (config.budget.usd, budget) == (300.0, 300.0)
+    here = config.endpoints["here"]
+    assert (here.requests_per_minute, here.mode) == (5000, "batch")
+    assert here.prices["other.model"].output == 2.0
+    command("set", "whole", "endpoints.here.requests_per_minute=none", "budget.usd=none")
+    config, budget = config_of(whole)
+    assert (config.endpoints["here"].requests_per_minute, config.budget.usd, budget) == (None,) * 3
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("explainer.model=gpt-5", "explainer.model: 'rehearsal' -> 'gpt-5'"),
+        ("shards.neurons=9", "shards.neurons: 5 -> 9"),
+        ("endpoints.here.base_url=http://other/v1", "endpoints.here.base_url: "),
+        ("endpoints.new.base_url=http://other/v1", "endpoints.new: None -> "),
+        ("name=other", "name: 'whole' -> 'other'"),
+        ("budget.usd=-1", "budget.usd = -1: input should be greater than 0"),
+        ("budget.usd=lots", "budget.usd = 'lots': input should be a valid number"),
+        ("budget=5", "budget = 5: "),
+        ("endpoints=none", "endpoints = None"),
+        ("endpoints.here.speed=5", "unknown key endpoints.here.speed"),
+        ("endpoints.there.requests_per_minute=5", "endpoints.there.base_url is missing"),
+        ("budget.usd", "is not of the form KEY=VALUE"),
+        ("=5", "is not of the form KEY=VALUE"),
+        ("a b=5", "is not of the form KEY=VALUE"),
+        ("a.=none", "is not of the form KEY=VALUE"),
+    ],
+)
+def test_what_cannot_be_changed_is_refused_with_the_reason_and_nothing_changes(
+    whole, command, assignment, message
+):
+    before = config_of(whole)
+    code, output = command("set", "whole", "endpoints.here.max_in_flight=3", assignment)
+    assert (code, message in output) == (2, True), output
+    assert config_of(whole) == before
+
+
+def test_workers_take_over_limits_and_a_budget_in_the_middle_of_their_shards(engine, workers):
+    with RehearsalServer(RehearsalOptions(api_key=KEY, latency_ms=50)) as server:
+        run = Run(engine, server)
+        change_limits(engine, run.id, ["endpoints.here.requests_per_minute=120"])
+        workers.start("one")
+        changed = []
+
+        def speed_up():
+            answered = server.stats()["answered"]
+            if not changed and answered > 10:
+                changed.append((answered, time.monotonic()))
+                change_limits(engine, run.id, ["endpoints.here.requests_per_minute=none"])
+
+        assert run.follow(speed_up) == "done"
+        (answered, since) = changed[0]
+        # The shards that were begun had most of their calls to make, at 2 a second.
+        assert CALLS - answered > 200
+        assert time.monotonic() - since < (CALLS - answered) / 2 / 4
+
+
+def test_a_budget_that_is_set_while_shards_ask_ends_them(engine, workers):
+    with RehearsalServer(RehearsalOptions(api_key=KEY, latency_ms=400)) as server:
+        run = Run(engine, server)
+        workers.start("one")
+
+        def lower():
+            if server.stats()["answered"] > 20:
+                change_limits(engine, run.id, ["budget.usd=0.01"])
+
+        assert run.follow(lower) == "paused"
+        assert run.rows("SELECT pause_cause FROM run") == [{"pause_cause": "budget"}]
+        assert server.stats()["answered"] < CALLS
+
+
+def test_a_cancelled_run_stops_its_workers_and_is_over_for_good(engine, workers):
+    with RehearsalServer(RehearsalOptions(api_key=KEY, latency_ms=300)) as server:
+        run = Run(engine, server)
+        workers.start("one")
+
+        def cancel():
+            if server.stats()["answered"] > 30:
+                with transaction(engine) as connection:
+                    assert runs.cancel(connection, run.id)
+
+        assert run.follow(cancel) == "cancelled"
+        deadline = time.monotonic() + 20
+        while run.value("SELECT count(*) FROM shard WHERE state = 'leased'"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        answered = server.stats()["answered"]
+        assert run.value("SELECT count(*) FROM call") == answered < CALLS
+        assert tick(engine, run.id, LEASE_S) == "cancelled"
+        with pytest.raises(InputError, match="was cancelled, which is for good"):
+            create_or_resume(engine, *run.config_and_inputs(server), lambda: None)
+        assert server.stats()["answered"] == answered
+
+
+@pytest.mark.parametrize("words", [("retry",), ("resume",), ("set",)])
+def test_commands_refuse_a_cancelled_run(whole, command, words):
+    state(whole, "cancelled")
+    arguments = (*words, "whole", *(["budget.usd=1"] if words == ("set",) else []))
+    code, output = command(*arguments)
+    assert (code, "run 'whole' was cancelled, which is for good" in output) == (2, True), output
+
+
+def test_only_what_is_not_over_is_cancelled_and_twice_is_once(whole, command):
+    assert command("cancel", "whole") == (2, "neurogloss: run 'whole' is done\n")
+    state(whole, "paused")
+    for _ in range(2):
+        assert command("cancel", "whole") == (0, "run whole is cancelled\n")
+    assert command("pause", "whole") == (2, "neurogloss: run 'whole' is cancelled\n")
+    assert command("verify", "whole")[0] == 0
+
+
+@pytest.mark.parametrize("query", ["DELETE FROM run", "COMMIT; DELETE FROM score"])
+def test_a_query_changes_nothing(whole, command, query):
+    code, output = command("sql", query)
+    assert (code, "read-only transaction" in output) == (2, True), output
+    with whole.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM score")) > 0
+
+
+def test_a_claim_is_not_given_in_a_cancelled_run(whole):
+    state(whole, "cancelled")
+    with whole.begin() as connection:
+        connection.execute(text("UPDATE shard SET state = 'ready'"))
+        shard_id = connection.scalar(text("SELECT min(id) FROM shard"))
+        assert shards.claim(connection, shard_id, "w", 60) is None
+
+
+def test_the_help_names_the_commands():
+    output = CliRunner().invoke(cli, ["--help"]).output
+    assert all(name in output for name in ("verify", "cancel", "set"))

@@ -1,0 +1,82 @@
+"""What the command line shows of baselines and connections."""
+
+import json
+
+import pytest
+from rich.console import Console
+
+from db import evaluations, results, runs
+from neurogloss.subject.shape import read_shape
+from orchestrator.cli import neuron_values
+from orchestrator.cli.terminal.evaluations import evaluation_lines
+from orchestrator.cli.terminal.summary import baselines_table
+from tests.support.collected_run import config_with_baselines, make_run, work_through
+from tests.support.tiny_subject import make_tokens
+
+pytestmark = pytest.mark.usefixtures("own_models")
+HOSTILE = "\x1b[31m[bold]red\n"
+
+
+@pytest.fixture
+def run_id(engine):
+    with engine.begin() as connection:
+        runs.save_vocabulary(connection, "v", [f"{HOSTILE}{token}" for token in range(4096)])
+    config = config_with_baselines("demo", neurons={"layers": [0, 3], "per_layer": 40})
+    run_id = make_run(engine, config, read_shape("demo"), make_tokens(200, 700, 64, 1))
+    work_through(engine, run_id)
+    return run_id
+
+
+def shown(part, width=4000):
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(part)
+    return capture.get()
+
+
+def test_a_neuron_has_its_baselines_and_connections(engine, run_id):
+    with engine.begin() as connection:
+        neuron = runs.neurons_in(connection, run_id, 3)[0]
+        found = neuron_values.evaluations_of(connection, run_id, 3, neuron)
+    assert json.loads(json.dumps(found)) == found
+    assert list(found["baselines"]) == ["lookup", "token_list", "weights"]
+    assert len(found["mean_activation_tokens"]) == 50
+    assert {k: len(v) for k, v in found["related_neurons"].items()} == {
+        "upstream": 20,
+        "downstream": 20,
+    }
+    assert {k: len(v) for k, v in found["related_tokens"].items()} == {"input": 40, "output": 40}
+    text = shown(evaluation_lines(found))
+    assert f"lookup {found['baselines']['lookup']['score']:.3f}" in text
+    strongest = found["related_neurons"]["upstream"][-1]
+    assert f"[{strongest['layer']} {strongest['neuron']}] {strongest['weight']:.3g}" in text
+    assert "\x1b" not in text
+    assert "\\x1b[31m[bold]red\\n" in text
+
+
+def test_a_neuron_of_the_first_layer_has_nothing_upstream(engine, run_id):
+    with engine.begin() as connection:
+        neuron = runs.neurons_in(connection, run_id, 0)[0]
+        found = neuron_values.evaluations_of(connection, run_id, 0, neuron)
+    assert found["related_neurons"]["upstream"] == []
+    assert "upstream" not in shown(evaluation_lines(found))
+
+
+def test_a_neuron_without_any_of_it_shows_nothing(engine, run_id):
+    with engine.begin() as connection:
+        for name in ("baseline_score", "related_neurons", "related_tokens", "token_means"):
+            connection.exec_driver_sql(f"TRUNCATE {name}")
+        found = neuron_values.evaluations_of(connection, run_id, 0, 1)
+    assert shown(evaluation_lines(found)).strip() == ""
+
+
+def test_the_summary_has_the_baselines_beside_the_scores(engine, run_id):
+    with engine.begin() as connection:
+        neuron = runs.neurons_in(connection, run_id, 3)[0]
+        results.save_scores(connection, [(run_id, 3, neuron, 0.125, 0.1, 0.2, 0.0, 0.0, None)])
+        baselines = evaluations.baseline_summary(connection, "demo")
+        means = results.layer_means(connection, run_id)
+    lines = shown(baselines_table(baselines, means), width=100).splitlines()
+    (own,) = [line for line in lines if line.strip("│ ").startswith("3 ")]
+    assert "0.125" in own
+    assert own.count(".") == 4

@@ -1,0 +1,118 @@
+"""Runs on an API, with real workers: what is paid, how often, and what stops them."""
+
+import pytest
+
+from db import runs, shards
+from rehearsal.faults import FaultRates
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
+from tests.support.paid_run import CALLS, IN_FLIGHT, KEY, NEURONS, Run
+
+
+def test_mixed_faults_end_with_every_neuron_scored(engine, workers):
+    faults = FaultRates(
+        rate_limit=0.005,
+        rate_limit_bare=0.005,
+        server_error=0.03,
+        drop=0.03,
+        slow=0.01,
+        malformed=0.01,
+        truncated=0.01,
+    )
+    options = RehearsalOptions(api_key=KEY, faults=faults, slow_seconds=0.5)
+    with RehearsalServer(options) as server:
+        run = Run(engine, server)
+        workers.start("one")
+        assert run.follow() == "done"
+        stats = server.stats()
+    assert stats["faults"]["malformed"] and stats["faults"]["truncated"] and stats["faults"]["drop"]
+    assert run.scored() == NEURONS
+    assert run.rows("SELECT * FROM failure") == []
+    (cost,) = run.rows("SELECT sum(usd) AS usd, sum(usd_wasted_on_retries) AS wasted FROM run_cost")
+    paid = 4.0 * stats["prompt_tokens"] + 8.0 * stats["completion_tokens"]
+    assert cost["usd"] == pytest.approx(paid / 1e6)
+    useless = stats["faults"]["malformed"] + stats["faults"]["truncated"]
+    assert cost["wasted"] == pytest.approx(cost["usd"] * useless / CALLS, rel=0.5)
+    assert KEY not in workers.logs()
+
+
+def test_workers_killed_again_and_again_lose_no_answer_and_repeat_what_was_in_flight(
+    engine, workers
+):
+    with RehearsalServer(RehearsalOptions(api_key=KEY, latency_ms=200)) as server:
+        run = Run(engine, server)
+        for name in ("one", "two"):
+            workers.start(name)
+        kills = []
+
+        def kill():
+            answered = server.stats()["answered"]
+            if len(kills) < 3 and answered > 70 * (len(kills) + 1):
+                kills.append(answered)
+                name = ("one", "two")[len(kills) % 2]
+                workers.kill(name)
+                workers.start(name)
+
+        assert run.follow(kill) == "done"
+        stats = server.stats()
+    assert len(kills) == 3
+    assert run.scored() == NEURONS
+    assert run.value("SELECT count(*) FROM call") == CALLS + run.probes
+    assert stats["distinct_questions"] == CALLS + run.probes
+    assert stats["repeated_questions"] <= 3 * IN_FLIGHT
+
+
+def test_credit_that_ends_pauses_the_run_and_nothing_is_asked_twice_after(engine, workers):
+    half = RehearsalOptions(api_key=KEY, latency_ms=50, credit_usd=0.03)
+    with RehearsalServer(half) as server:
+        run = Run(engine, server)
+        for name in ("one", "two"):
+            workers.start(name)
+        assert run.follow() == "paused"
+        first = server.stats()
+    (paused,) = run.rows("SELECT pause_cause, pause_reason FROM run")
+    assert paused["pause_cause"] == "credit"
+    assert "exceeded your current quota" in paused["pause_reason"]
+    assert first["refused"]["credit"] <= IN_FLIGHT
+    assert run.value("SELECT count(*) FROM call") == first["answered"] < CALLS
+    port = int(server.base_url.split(":")[2].split("/")[0])
+    with RehearsalServer(RehearsalOptions(api_key=KEY, port=port)) as good:
+        run.resume(good)
+        assert run.follow() == "done"
+        second = good.stats()
+    assert run.scored() == NEURONS
+    assert first["answered"] + second["answered"] == CALLS + run.probes
+
+
+def test_a_budget_holds_over_all_workers_and_may_be_raised(engine, workers):
+    with RehearsalServer(RehearsalOptions(api_key=KEY, latency_ms=50)) as server:
+        run = Run(engine, server, usd=1.0)
+        for name in ("one", "two"):
+            workers.start(name)
+        assert run.follow() == "paused"
+        (paused,) = run.rows("SELECT pause_cause, pause_reason FROM run")
+        assert paused["pause_cause"] == "budget"
+        assert 0.99 <= run.value("SELECT sum(usd) FROM run_cost") <= 1.0
+        run.resume(server, usd=100.0)
+        assert run.follow() == "done"
+        stats = server.stats()
+    assert run.scored() == NEURONS
+    assert stats["repeated_questions"] == 0
+
+
+def test_a_pause_stops_workers_in_the_middle_of_their_shards(engine, workers):
+    with RehearsalServer(RehearsalOptions(api_key=KEY, latency_ms=500)) as server:
+        run = Run(engine, server)
+        workers.start("one")
+
+        def pause():
+            if server.stats()["answered"] > 30:
+                with engine.begin() as connection:
+                    runs.pause(connection, run.id, "person", "tea")
+
+        assert run.follow(pause) == "paused"
+        answered = server.stats()["answered"]
+        assert answered < CALLS / 2
+        assert run.value("SELECT count(*) FROM call") == answered
+    with engine.begin() as connection:
+        assert shards.leased(connection, run.id) == 0

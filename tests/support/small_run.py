@@ -1,0 +1,59 @@
+"""A small run of the demo model with calls, and all of its shards done in this process."""
+
+import math
+import threading
+from importlib import import_module
+
+from sqlalchemy import Engine, text
+
+from db import runs, shard_readiness, shards
+from db.session import transaction
+from neurogloss.config.run import RunConfig
+from worker.shard import ClaimedShard, Lease
+
+LEASE_S = 600
+
+
+def run_config(base_url: str) -> RunConfig:
+    """Return a small run of the demo model with calls, and records of every kind."""
+    role = {"endpoint": "here", "model": "rehearsal"}
+    prices = {"rehearsal": {"input": 4.0, "cached_input": 4.0, "output": 8.0}}
+    return RunConfig.model_validate(
+        {
+            "name": "whole",
+            "corpus": {"excerpts": 96, "excerpt_tokens": 16},
+            "records": {"top": 8, "random": 6, "per_quantile": 2},
+            "scoring": {"top": 2, "random": 2},
+            "neurons": {"layers": [0, 3], "per_layer": 12},
+            "shards": {"neurons": 5, "excerpts": 32},
+            "explainer": role,
+            "simulator": {"kind": "json", **role},
+            "endpoints": {"here": {"base_url": base_url, "prices": prices}},
+        }
+    )
+
+
+def finish(engine: Engine, run_id: int, worker: Engine | None = None) -> None:
+    """Do every shard of a run, here, in the order in which they become ready.
+
+    `worker` is the engine of the work itself, where it is to be another one.
+    """
+    while True:
+        with transaction(engine) as connection:
+            shard_readiness.open_ready(connection, run_id)
+            ready = "SELECT id FROM shard WHERE run_id = :run AND state = 'ready' ORDER BY id"
+            ids = connection.scalars(text(ready), {"run": run_id}).all()
+            if not ids:
+                runs.finish(connection, run_id)
+                return
+        for shard_id in ids:
+            with transaction(worker or engine) as connection:
+                claim = shards.claim(connection, shard_id, "here", LEASE_S)
+                assert claim is not None
+                run = runs.get(connection, run_id)
+            config = RunConfig.model_validate(run["config"])
+            shard = ClaimedShard(
+                worker or engine, claim, run, config, Lease(threading.Event(), math.inf)
+            )
+            stage = import_module(f"worker.stages.{claim.stage}")
+            getattr(stage, claim.stage)(shard)

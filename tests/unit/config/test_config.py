@@ -1,0 +1,95 @@
+import pytest
+
+from neurogloss.config.toml import differences, read_config
+from neurogloss.errors import InputError
+from orchestrator.cli.demo import DEMO
+
+ENDPOINT = '[endpoints.openai]\nbase_url = "https://api.test/v1"\n'
+LOOKUP = '[explainer]\nkind = "lookup"\n[simulator]\nkind = "lookup"\n'
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text: str):
+        path = tmp_path / "run.toml"
+        path.write_text(text)
+        return read_config(path)
+
+    return read
+
+
+def test_everything_but_the_name_has_a_default(read):
+    config = read('name = "small"\n' + ENDPOINT)
+    assert (config.records.top, config.scoring.top, config.corpus.excerpt_tokens) == (20, 5, 64)
+
+
+def test_the_demo_is_valid():
+    assert read_config(DEMO).needs_lookup
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("", "name is missing", id="no name"),
+        pytest.param('name = "a b"', "name = 'a b'", id="name"),
+        pytest.param('name = "x"\ncolour = 1', "unknown key colour", id="unknown key"),
+        pytest.param('name = "x"\n[corpus]\nexcerpt = 5', "unknown key corpus.excerpt", id="typo"),
+        pytest.param('name = "x"\n[corpus]\nexcerpts = "5"', "corpus.excerpts = '5'", id="type"),
+        pytest.param('name = "x"\n[corpus]\nexcerpts = 0', "corpus.excerpts = 0", id="zero"),
+        pytest.param('name = "x"\n[corpus]\nexcerpts = 30', "too few: records.top", id="too few"),
+        pytest.param('name = "x"\n[subject]\ndtype = "int8"', "subject.dtype = 'int8'", id="dtype"),
+        pytest.param('name = "x"\n[records]\ntop = 8', "scoring.top = 5 needs", id="splits"),
+        pytest.param('name = "x"\n[budget]\nusd = nan', "budget.usd = nan", id="nan"),
+        pytest.param('name = "x"', "endpoint = 'openai' is not defined", id="no endpoint"),
+        pytest.param(
+            'name = "x"\n[scoring]\nalso = ["detection"]\n[scorer]\nendpoint = "b"',
+            "scorer.endpoint = 'b'",
+            id="no endpoint of the scorer",
+        ),
+        pytest.param(
+            'name = "x"\n[scoring]\nalso = ["fuzzing", "fuzzing"]', "a scorer twice", id="twice"
+        ),
+        pytest.param('name = "x"\n[scoring]\nalso = ["taste"]', "scoring.also", id="scorer"),
+        pytest.param(
+            'name = "x"\n[ablation]\nper_layer = 1', 'add "linear" to scoring', id="no calibration"
+        ),
+        pytest.param('name = "x"\n[explainer]\nsentences = 6', "sentences = 6", id="not by 4"),
+        pytest.param(
+            'name = "x"\n[explainer]\nkind = "lookup"\ncandidates = 2',
+            "writes one explanation",
+            id="several of one",
+        ),
+        pytest.param(
+            'name = "x"\n[explainer]\nrevise = true\n[simulator]\nkind = "lookup"',
+            "it cannot judge candidates",
+            id="a judge that does not read",
+        ),
+        pytest.param('name = "x', "is not TOML", id="not TOML"),
+        pytest.param('name = "x"\nneurons = 3', "neurons = 3", id="no table"),
+        pytest.param(
+            'name = "x"\n[endpoints.a]\nbase_url = "ftp://x"', "endpoints.a.base_url", id="scheme"
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(read, text, message):
+    tail = "" if "no endpoint" in message or "not defined" in message else "\n" + ENDPOINT
+    with pytest.raises(InputError) as caught:
+        read(text + tail)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        read_config(tmp_path / "none.toml")
+
+
+def test_limits_and_budget_may_change_under_a_name(read):
+    before = read('name = "x"\n' + ENDPOINT)
+    after = read('name = "x"\n[budget]\nusd = 5.0\n' + ENDPOINT + "requests_per_minute = 9\n")
+    assert before.digest() == after.digest()
+
+
+def test_what_was_frozen_may_not_change(read):
+    before, after = read('name = "x"\n' + LOOKUP), read('name = "x"\ncorpus.seed = 1\n' + LOOKUP)
+    assert before.digest() != after.digest()
+    assert differences(before.frozen(), after.frozen()) == ["corpus.seed: 0 -> 1"]

@@ -1,0 +1,118 @@
+"""The ledger of calls in Postgres: answers, and what they cost."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from db import calls, progress
+from db.calls import StoredCall
+from db.progress import SPEND_SUMS, Spend
+from db.session import transaction
+from neurogloss.llm.calls import Answer
+from worker.outages import retry_while_db_down
+
+_ANSWER_FIELDS = {field.name for field in fields(Answer)} - {"reused"}
+_SUMMED = tuple(column for column in SPEND_SUMS if column != "calls")
+
+
+class PostgresLedger:
+    """The table of calls, for one run. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine, run_id: int) -> None:
+        self._engine, self._run_id = engine, run_id
+        # Kept between calls of `save`: the pool asks the server whether a connection still works
+        # each time that it is taken out, which is a round trip.
+        self._connection: Connection | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Give back the connection of `save`. Answers that come later take one from the pool."""
+        with self._lock:
+            self._is_closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def find(self, identities: Sequence[bytes]) -> dict[bytes, Answer]:
+        """Return the stored answers to these calls, whichever run has paid for them."""
+        with transaction(self._engine) as connection:
+            rows = calls.find(connection, identities)
+        return {
+            row.identity: Answer(**{k: getattr(row, k) for k in _ANSWER_FIELDS}, reused=True)
+            for row in rows
+        }
+
+    def save(self, answers: Sequence[Answer]) -> None:
+        """Store answers and what they cost; committed when this returns."""
+        # Sorted, so that two processes that store the same answers wait for each other's rows in
+        # one order, and cannot deadlock.
+        ordered = sorted(answers, key=lambda answer: answer.identity)
+
+        def store() -> None:
+            if not self._save_new(ordered):
+                with transaction(self._engine) as connection:
+                    self.save_in(connection, ordered)
+
+        retry_while_db_down(store)
+
+    def _save_new(self, answers: Sequence[Answer]) -> bool:
+        """Store answers in one statement, if none of their calls has one; return whether it did.
+
+        The common case, and the one that calls in flight wait for.
+        """
+        rows = [self._row(answer) for answer in answers]
+        with self._lock:
+            if self._is_closed:
+                return False
+            if self._connection is None:
+                self._connection = self._engine.connect().execution_options(
+                    isolation_level="AUTOCOMMIT"
+                )
+            try:
+                return calls.save_new(self._connection, self._run_id, rows, spend_of(answers))
+            except SQLAlchemyError:
+                self._connection.close()
+                self._connection = None
+                raise
+
+    def save_in(self, connection: Connection, answers: Sequence[Answer]) -> None:
+        """Store answers and what they cost, as a part of a transaction.
+
+        A second answer to a call was paid for in vain: all that it cost counts as wasted.
+        """
+        saved = calls.save(connection, [self._row(answer) for answer in answers])
+        first = [answer for answer in answers if answer.identity in saved.first]
+        repeated = [
+            replace(answer, usd=0.0, wasted_usd=answer.usd + answer.wasted_usd)
+            for answer in answers
+            if answer.identity in saved.repeated
+        ]
+        progress.add_spend(connection, self._run_id, spend_of([*first, *repeated]))
+
+    def waste(self, identities: Sequence[bytes]) -> None:
+        """Count what these answers cost as wasted, once."""
+        with transaction(self._engine) as connection:
+            for call in calls.waste(connection, identities):
+                moved = Spend(call.stage, call.model, usd=-call.usd, wasted_usd=call.usd)
+                progress.add_spend(connection, call.run_id, [moved])
+
+    def _row(self, answer: Answer) -> StoredCall:
+        values = {k: getattr(answer, k) for k in _ANSWER_FIELDS}
+        return StoredCall(run_id=self._run_id, **values)
+
+
+def spend_of(answers: Sequence[Answer]) -> list[Spend]:
+    """Return what these answers add to the spend of their run."""
+    sums: dict[tuple[str, str], dict[str, Any]] = defaultdict(lambda: defaultdict(int))
+    for answer in answers:
+        row = sums[answer.purpose, answer.model]
+        row["calls"] += 1
+        for column in _SUMMED:
+            row[column] += getattr(answer, column)
+    return [Spend(stage, model, **row) for (stage, model), row in sums.items()]

@@ -1,0 +1,110 @@
+"""The calls of a worker process: its call engine, and the run contexts that its shards share."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sqlalchemy import Engine
+
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import Interrupted
+from neurogloss.llm.budget import Budget
+from neurogloss.llm.call_engine import CallEngine
+from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.run_context import RunContext
+from worker.ledger import PostgresLedger
+from worker.run_state import PostgresRunState, RunBudget
+
+_NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
+
+
+class ProcessCalls:
+    """What the shards of a process need to make calls. Safe to use from several threads.
+
+    Args:
+        redis_url: Where limits are shared; None where no calls are made online.
+        env: Environment variables, for the keys of endpoints.
+    """
+
+    def __init__(
+        self, redis_url: str | None = None, env: Mapping[str, str] = _NO_ENVIRONMENT
+    ) -> None:
+        self._redis_url, self._env = redis_url, env
+        self._lock = threading.Lock()
+        self._engine: CallEngine | None = None
+        self._contexts: dict[int, _SharedContext] = {}
+
+    def endpoint(self, config: RunConfig, name: str) -> Endpoint:
+        """Return an endpoint of a run, with its key.
+
+        Raises:
+            BadCredentials: The variable that should hold the key is not set, or holds no key.
+        """
+        return Endpoint.from_config(name, config.endpoints[name], self._env)
+
+    def engine(self) -> CallEngine:
+        """Return the call engine, which is started by the first call: many processes make none."""
+        with self._lock:
+            if self._engine is None:
+                if self._redis_url is None:
+                    raise RuntimeError("calls need a Redis that limits are shared in")
+                self._engine = CallEngine(self._redis_url)
+            return self._engine
+
+    @contextmanager
+    def run_context(self, database: Engine, run_id: int) -> Iterator[RunContext]:
+        """Yield the context that all shards of a run share while any of them makes calls.
+
+        Raises:
+            Interrupted: The run was paused here, and what was in flight then still is.
+        """
+        shared = self._enter(database, run_id)
+        try:
+            yield shared.context
+        finally:
+            self._leave(run_id, shared)
+
+    def _enter(self, database: Engine, run_id: int) -> "_SharedContext":
+        with self._lock:
+            shared = self._contexts.get(run_id)
+            if shared is None:
+                shared = self._contexts[run_id] = _SharedContext.open(database, run_id, self._env)
+            if shared.context.halted is not None:
+                raise Interrupted("the run is paused")
+            shared.n_shards += 1
+        return shared
+
+    def _leave(self, run_id: int, shared: "_SharedContext") -> None:
+        with self._lock:
+            shared.n_shards -= 1
+            if shared.n_shards == 0:
+                del self._contexts[run_id]
+                shared.close()
+
+    def close(self) -> None:
+        """Close the call engine, if there is one."""
+        if self._engine is not None:
+            self._engine.close()
+
+
+@dataclass(slots=True)
+class _SharedContext:
+    """A run context with what is closed after it, and the number of shards that use it."""
+
+    context: RunContext
+    ledger: PostgresLedger
+    budget: RunBudget
+    n_shards: int = 0
+
+    @classmethod
+    def open(cls, database: Engine, run_id: int, env: Mapping[str, str]) -> "_SharedContext":
+        ledger, budget = PostgresLedger(database, run_id), RunBudget(database, run_id)
+        state = PostgresRunState(database, run_id, env)
+        return cls(RunContext(ledger, Budget(budget), state), ledger, budget)
+
+    def close(self) -> None:
+        """Give back the ledger's connection and what is left of the budget hold."""
+        self.ledger.close()
+        self.budget.release()

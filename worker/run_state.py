@@ -1,0 +1,88 @@
+"""The budget and the state of a run in Postgres, as one process sees and changes them."""
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from db import budget, runs
+from db.session import transaction
+from neurogloss.errors import BadCredentials, RunError
+from neurogloss.llm.budget import BudgetHold
+from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.run_context import LiveLimits
+from worker.outages import retry_while_db_down
+from worker.run import load_run
+
+_PROCESS = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+"""Name of this process in the table of budget holds; no two processes ever share one."""
+
+
+class RunBudget:
+    """What this process may spend of a run's budget, in USD."""
+
+    def __init__(self, engine: Engine, run_id: int) -> None:
+        self._engine, self._run_id = engine, run_id
+
+    def hold(self, reserved: float, wanted: float) -> BudgetHold:
+        """Set aside `reserved` and at least `wanted`; see `neurogloss.llm.budget.BudgetStore`."""
+
+        def hold() -> budget.StoredHold:
+            with transaction(self._engine) as connection:
+                return budget.hold(connection, self._run_id, _PROCESS, out=reserved, wanted=wanted)
+
+        stored = retry_while_db_down(hold)
+        if stored.limit is None:
+            return BudgetHold(float("inf"), 0.0, stored.spent, float("inf"))
+        return BudgetHold(stored.usd, stored.elsewhere, stored.spent, stored.limit)
+
+    def release(self) -> None:
+        """Give back what is held and not spent. A hold that is not given back expires."""
+        with suppress(SQLAlchemyError), transaction(self._engine) as connection:
+            budget.release(connection, self._run_id, _PROCESS)
+
+
+class PostgresRunState:
+    """The state of a run; see `neurogloss.llm.run_context.RunState`.
+
+    Args:
+        engine: Of the database.
+        run_id: Of the run.
+        env: Environment variables, for the keys of endpoints.
+    """
+
+    def __init__(self, engine: Engine, run_id: int, env: Mapping[str, str]) -> None:
+        self._engine, self._run_id, self._env = engine, run_id, env
+
+    def is_running(self) -> bool:
+        """Return whether the run goes on, and renew the budget hold of this process."""
+        try:
+            with transaction(self._engine) as connection:
+                budget.keep(connection, self._run_id, _PROCESS)
+                return runs.is_running(connection, self._run_id)
+        except SQLAlchemyError:
+            return True  # not known while the database is away; storing waits for it anyway
+
+    def pause(self, error: RunError) -> None:
+        """Pause the run in all processes."""
+
+        def pause() -> None:
+            with transaction(self._engine) as connection:
+                runs.pause(connection, self._run_id, error.cause, error.reason)
+
+        retry_while_db_down(pause)
+
+    def live_limits(self, endpoint: Endpoint) -> LiveLimits | None:
+        """Return the limits by now of the endpoint of that name; None if they cannot be read."""
+        try:
+            with transaction(self._engine) as connection:
+                run = load_run(connection, self._run_id)
+            config = run.config.endpoints[endpoint.name]
+            here = Endpoint.from_config(endpoint.name, config, self._env)
+            return LiveLimits(here, run.row.budget_usd)
+        except (OperationalError, BadCredentials):  # the next shard reports what is wrong
+            return None

@@ -7,7 +7,6 @@ from sqlalchemy import text
 from db import runs
 from db.session import transaction
 from neurogloss.config.run import RunConfig
-from orchestrator.cli import neuron_values
 from orchestrator.cli.terminal.evaluations import evaluation_lines
 from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.inputs import check_inputs
@@ -73,7 +72,7 @@ def _look_closer(calibrated):
             WHERE calibration = 'linear' AND score IS NOT NULL LIMIT 1
         """
         row = connection.execute(text(query)).one()
-        shown = neuron_values.evaluations_of(connection, row.run_id, row.layer, row.neuron)
+        shown = evaluations_of(connection, row.run_id, row.layer, row.neuron)
     assert set(shown["calibrated"]) == {"linear", "percentile"}
     assert np.isclose(shown["calibrated"]["linear"]["rsquared"], row.rsquared)
     lines = str([str(line) for line in evaluation_lines(shown).renderables])

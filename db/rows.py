@@ -93,13 +93,11 @@ class NeuronTable(Generic[R]):
         return values
 
     def _decoded(self, row: Row[Any]) -> R:
-        if not self._places:
-            return self._row(*row)
         values = list(row)
         for place, array in self._places:
             if values[place] is not None:
                 values[place] = self._unpacked(values, place, array)
-        return self._row(*values)
+        return self._row(**dict(zip(self.columns, values, strict=True)))
 
     def _unpacked(self, values: Sequence[Any], place: int, array: PackedArray) -> Any:
         try:

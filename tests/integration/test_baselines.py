@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import evaluations, records
+from db import evaluations
+from db.records import neuron_records, token_means
 from neurogloss.config.run import RunConfig
 from neurogloss.subject.model import load_subject
 from neurogloss.subject.shape import read_shape
@@ -38,9 +39,9 @@ def collected(engine):
 
 def scored_excerpts(row):
     """Return the excerpts on which a neuron is scored, and where those drawn at random begin."""
-    top = row["top_records"][2 : 4 * PER_KIND : 4]
-    drawn = row["random_records"][1 : 3 * PER_KIND : 3]
-    return [row["excerpts"][place] for place in [*top, *drawn]], len(top)
+    top = row.top_records[2 : 4 * PER_KIND : 4]
+    drawn = row.random_records[1 : 3 * PER_KIND : 3]
+    return [row.excerpts[place] for place in [*top, *drawn]], len(top)
 
 
 def brute_force(tokens, activations, scored, embedding, reads):
@@ -80,24 +81,24 @@ def test_baselines_of_every_demo_neuron_equal_brute_force(engine, collected):
         gain = model.h[layer].ln_2.weight.numpy().astype(np.float64)
         reads = gain[:, None] * model.h[layer].mlp.c_fc.weight.numpy()
         with engine.begin() as connection:
-            rows = records.load(connection, run_id, layer)
+            rows = neuron_records.load(connection, run_id, layer, 0, 10_000)
             lists = {
-                row["neuron"]: row["top_tokens"]
-                for row in records.token_means(connection, run_id, layer, 0, 10_000)
+                row.neuron: row.top_tokens
+                for row in token_means.load(connection, run_id, layer, 0, 10_000)
             }
             query = text("SELECT * FROM baseline_score WHERE run_id = :run AND layer = :layer")
             found = connection.execute(query, {"run": run_id, "layer": layer}).mappings().all()
         stored = {(row["neuron"], row["baseline"]): row for row in found}
         assert len(stored) == 3 * len(rows) == 3 * activations.shape[2]
         for row in rows:
-            neuron = row["neuron"]
+            neuron = row.neuron
             scored, n_top = scored_excerpts(row)
             mine = activations[:, :, neuron]
             listed, predicted = brute_force(tokens, mine, scored, embedding, reads[:, neuron])
             assert lists[neuron] == listed
             for baseline, simulated in predicted.items():
                 score = stored[neuron, baseline]
-                if row["undefined_reason"] is not None:
+                if row.undefined_reason is not None:
                     assert (score["score"], score["undefined_reason"]) == (None, "dead")
                     continue
                 true = mine[scored]
@@ -115,26 +116,23 @@ def test_baselines_of_every_demo_neuron_equal_brute_force(engine, collected):
 def test_the_summary_is_of_the_stored_scores(engine, collected):
     run_id, _ = collected
     with engine.begin() as connection:
-        summary = evaluations.baseline_summary(connection, "demo")
+        summary = evaluations.baseline_means(connection, "demo")
         scores = {
-            (layer, neuron): evaluations.baseline_scores(connection, run_id, layer, neuron)
+            (layer, row.neuron, row.baseline): row.score
             for layer in (0, 5)
-            for neuron in range(512)
+            for row in evaluations.baseline_scores.load(connection, run_id, layer, 0, 512)
         }
-    assert [(row["layer"], row["baseline"]) for row in summary] == [
+    assert len(scores) == 2 * 512 * 3
+    assert [(row.layer, row.baseline) for row in summary] == [
         (layer, baseline) for layer in range(6) for baseline in ("lookup", "token_list", "weights")
     ]
     for row in summary:
-        if row["layer"] in (0, 5):
-            mine = [
-                found[row["baseline"]]["score"]
-                for (layer, _), found in scores.items()
-                if layer == row["layer"]
-            ]
+        if row.layer in (0, 5):
+            mine = [scores[row.layer, neuron, row.baseline] for neuron in range(512)]
             defined = [score for score in mine if score is not None]
-            assert (row["n"], row["undefined"]) == (len(defined), 512 - len(defined))
-            assert row["score"] == pytest.approx(np.mean(defined))
-            assert row["median_score"] == pytest.approx(np.median(defined))
+            assert (row.n, row.undefined) == (len(defined), 512 - len(defined))
+            assert row.score == pytest.approx(np.mean(defined))
+            assert row.median_score == pytest.approx(np.median(defined))
 
 
 def test_without_baselines_only_who_reads_the_tables_gets_them(engine):
@@ -142,8 +140,8 @@ def test_without_baselines_only_who_reads_the_tables_gets_them(engine):
     run_id = make_run(engine, config, read_shape("demo"), make_tokens(200, 700, 64, 1))
     work_through(engine, run_id)
     with engine.begin() as connection:
-        assert evaluations.baseline_summary(connection, "none") == []
-        assert len(records.token_means(connection, run_id, 2, 0, 10_000)) == 512
+        assert evaluations.baseline_means(connection, "none") == []
+        assert len(token_means.load(connection, run_id, 2, 0, 10_000)) == 512
 
 
 def test_neurons_of_a_sample_score_as_they_do_among_all(engine, collected):

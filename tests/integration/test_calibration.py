@@ -8,6 +8,7 @@ from db import runs
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from orchestrator.cli.terminal import evaluations
+from orchestrator.cli.terminal.neuron import load_page
 from orchestrator.runs.create import check_inputs, create_or_resume
 from orchestrator.verify.verify import verify
 from rehearsal.options import RehearsalOptions
@@ -67,11 +68,12 @@ def test_calibration_adds_scores_and_changes_none(calibrated):
 def _look_closer(calibrated):
     with calibrated.begin() as connection:
         query = """
-            SELECT run_id, layer, neuron, rsquared FROM calibrated_score
+            SELECT layer, neuron, rsquared FROM calibrated_score
             WHERE calibration = 'linear' AND score IS NOT NULL LIMIT 1
         """
         row = connection.execute(text(query)).one()
-        shown = evaluations.of_neuron(connection, row.run_id, row.layer, row.neuron)
+        page = load_page(connection, "calibrated", row.layer, row.neuron)
+    shown = evaluations.evaluations_of(page.stored, page.texts)
     assert set(shown["calibrated"]) == {"linear", "percentile"}
     assert np.isclose(shown["calibrated"]["linear"]["rsquared"], row.rsquared)
     lines = str([str(line) for line in evaluations.neuron_lines(shown).renderables])

@@ -18,9 +18,10 @@ def configured(name, model, **counts):
     return found.model_validate(found.model_dump() | {"name": name, "connections": counts})
 
 
-def of_all(engine, run_id, read, layer, n):
+def of_all(engine, run_id, related, layer, n):
     with engine.begin() as connection:
-        return [read(connection, run_id, layer, neuron) for neuron in range(n)]
+        rows = related.load(connection, run_id, layer, 0, n)
+    return {(row.neuron, row.direction): row for row in rows}
 
 
 def check(ids, found, products, n):
@@ -63,15 +64,15 @@ def test_connections_of_every_demo_neuron_equal_their_definition(engine, monkeyp
         )
         for neuron in range(width):
             for direction, products in (("input", inputs), ("output", outputs)):
-                row = tokens[neuron][direction]
-                check(np.array(row["tokens"]), row["weights"], products[:, neuron], 5)
+                row = tokens[neuron, direction]
+                check(np.array(row.tokens), row.weights, products[:, neuron], 5)
             for direction, products, first in (
                 ("upstream", before, 0),
                 ("downstream", after, layer + 1),
             ):
-                row = neurons[neuron][direction]
-                ids = (np.array(row["layers"], int) - first) * width + np.array(row["neurons"], int)
-                check(ids, row["weights"], products[:, neuron], 3)
+                row = neurons[neuron, direction]
+                ids = (np.array(row.layers, int) - first) * width + np.array(row.neurons, int)
+                check(ids, row.weights, products[:, neuron], 3)
 
 
 def test_a_sample_of_neurons_has_related_neurons_of_all(engine):

@@ -6,6 +6,8 @@ import pytest
 from rich.console import Console
 
 from db import results, runs
+from db.neuron import load_neuron
+from db.results import ScoreRow
 from neurogloss.subject.shape import read_shape
 from orchestrator.cli.terminal import evaluations
 from tests.integration.test_baselines import configured
@@ -24,6 +26,12 @@ def run_id(engine):
     return run_id
 
 
+def evaluations_of(connection, run_id, layer, neuron):
+    corpus = runs.corpus(connection, runs.get(connection, run_id)["corpus_id"])
+    texts = runs.token_texts(connection, corpus["vocabulary_id"])
+    return evaluations.evaluations_of(load_neuron(connection, run_id, layer, neuron), texts)
+
+
 def shown(part, width=4000):
     console = Console(width=width, color_system=None)
     with console.capture() as capture:
@@ -34,7 +42,7 @@ def shown(part, width=4000):
 def test_a_neuron_has_its_baselines_and_connections(engine, run_id):
     with engine.begin() as connection:
         neuron = runs.neurons_in(connection, run_id, 3)[0]
-        found = evaluations.of_neuron(connection, run_id, 3, neuron)
+        found = evaluations_of(connection, run_id, 3, neuron)
     assert json.loads(json.dumps(found)) == found
     assert list(found["baselines"]) == ["lookup", "token_list", "weights"]
     assert len(found["mean_activation_tokens"]) == 50
@@ -54,7 +62,7 @@ def test_a_neuron_has_its_baselines_and_connections(engine, run_id):
 def test_a_neuron_of_the_first_layer_has_nothing_upstream(engine, run_id):
     with engine.begin() as connection:
         neuron = runs.neurons_in(connection, run_id, 0)[0]
-        found = evaluations.of_neuron(connection, run_id, 0, neuron)
+        found = evaluations_of(connection, run_id, 0, neuron)
     assert found["related_neurons"]["upstream"] == []
     assert "upstream" not in shown(evaluations.neuron_lines(found))
 
@@ -63,14 +71,15 @@ def test_a_neuron_without_any_of_it_shows_nothing(engine, run_id):
     with engine.begin() as connection:
         for name in ("baseline_score", "related_neurons", "related_tokens", "token_means"):
             connection.exec_driver_sql(f"TRUNCATE {name}")
-        found = evaluations.of_neuron(connection, run_id, 0, 1)
+        found = evaluations_of(connection, run_id, 0, 1)
     assert shown(evaluations.neuron_lines(found)).strip() == ""
 
 
 def test_the_summary_has_the_baselines_beside_the_scores(engine, run_id):
     with engine.begin() as connection:
         neuron = runs.neurons_in(connection, run_id, 3)[0]
-        results.save_scores(connection, [(run_id, 3, neuron, 0.125, 0.1, 0.2, 0.0, 0.0, None)])
+        row = ScoreRow(run_id, 3, neuron, 0.125, 0.1, 0.2, 0.0, 0.0, None)
+        results.scores.save(connection, [row])
     console = Console(width=100)
     with console.capture() as capture:
         evaluations.print_baselines(console, engine, run_id, "demo")

@@ -5,6 +5,7 @@ from sqlalchemy import text
 
 from db import progress, results, retry, runs, shard_readiness, shards
 from db.bulk import fetch_bytes
+from db.results import ExplanationRow, FailureRow
 from db.tables import Base
 
 LEASE_S = 60
@@ -67,7 +68,7 @@ def counts(engine, stage):
 def hand_in(engine, held, failures=()):
     with engine.begin() as connection:
         assert shards.finish(connection, held)
-        results.save_failures(connection, failures)
+        results.failures.save(connection, failures)
         progress.count_shard(connection, held.shard_id)
 
 
@@ -142,16 +143,16 @@ def test_a_stage_opens_when_the_same_neurons_are_done(engine, run_id):
 
 def test_a_failed_neuron_counts_in_its_stage(engine, run_id):
     held = claim(engine)
-    hand_in(engine, held, [(run_id, "explain", 0, 1, "refused", "no", 1, None)])
+    hand_in(engine, held, [FailureRow(run_id, "explain", 0, 1, "refused", "no", 1, None)])
     assert counts(engine, "explain") == (1, 1)
     with engine.begin() as connection:
         assert progress.failures(connection, "r")[0]["class"] == "refused"
-        assert results.neuron_summary(connection, "r", 0, 1)["state"] == "failed"
-        assert results.neuron_summary(connection, "r", 0, 0)["state"] == "waiting"
+        assert results.neuron_summary(connection, "r", 0, 1).state == "failed"
+        assert results.neuron_summary(connection, "r", 0, 0).state == "waiting"
 
 
 def test_retry_opens_the_shard_and_takes_its_counts_back(engine, run_id):
-    hand_in(engine, claim(engine), [(run_id, "explain", 0, 1, "refused", "no", 1, None)])
+    hand_in(engine, claim(engine), [FailureRow(run_id, "explain", 0, 1, "refused", "no", 1, None)])
     with engine.begin() as connection:
         assert retry.retry(connection, run_id, failure_class="other") == 0
         assert retry.retry(connection, run_id, failure_class="refused") == 1
@@ -177,9 +178,10 @@ def test_neurons_of_an_exhausted_shard_fail_with_its_error(engine, run_id):
 
 def test_the_first_explanation_of_a_neuron_stands(engine, run_id):
     with engine.begin() as connection:
-        assert results.save_explanations(connection, [(run_id, 0, 1, "first", "m", None)]) == 1
-        assert results.save_explanations(connection, [(run_id, 0, 1, "second", "m", None)]) == 0
-        assert results.explanations(connection, run_id, 0, 0, 4) == {1: "first"}
+        first, second = (ExplanationRow(run_id, 0, 1, text, "m") for text in ("first", "second"))
+        assert results.explanations.save(connection, [first]) == 1
+        assert results.explanations.save(connection, [second]) == 0
+        assert results.explanation_texts(connection, run_id, 0, 0, 4) == {1: "first"}
 
 
 def test_only_rows_that_are_new_are_stored(engine, run_id):
@@ -192,8 +194,8 @@ def test_only_rows_that_are_new_are_stored(engine, run_id):
 
 
 def explain(connection, run_id, neurons):
-    return results.save_explanations(
-        connection, [(run_id, 0, neuron, "text", "test", None) for neuron in neurons]
+    return results.explanations.save(
+        connection, [ExplanationRow(run_id, 0, neuron, "text", "test") for neuron in neurons]
     )
 
 
@@ -208,6 +210,7 @@ def test_bytes_come_as_they_are_stored(engine):
 
 def test_search_takes_percent_signs_as_they_are(engine, run_id):
     with engine.begin() as connection:
-        rows = [(run_id, 0, 1, "100% sure", "m", None), (run_id, 0, 2, "1000 sheep", "m", None)]
-        results.save_explanations(connection, rows)
-        assert [row["neuron"] for row in results.search(connection, "r", "0%", 9)] == [1]
+        texts = {1: "100% sure", 2: "1000 sheep"}
+        rows = [ExplanationRow(run_id, 0, neuron, text, "m") for neuron, text in texts.items()]
+        results.explanations.save(connection, rows)
+        assert [row.neuron for row in results.search(connection, "r", "0%", 9)] == [1]

@@ -49,7 +49,7 @@ class NeuronTable(Generic[R]):
     """A table with rows of neurons, read and written as rows of one class.
 
     Args:
-        table: The declared table, whose key begins with run, layer and neuron.
+        table: The declared table, whose key has run, layer and neuron.
         row: A frozen dataclass whose fields are columns of the table.
         packed: How the columns that hold arrays do so.
     """

@@ -6,29 +6,29 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db.neuron import Part, StoredNeuron, load_neuron, load_neurons
+from db.neuron import NeuronPart, StoredNeuron, load_neuron, load_neurons
 from db.rows import CorruptRowError
-from tests.integration.datasets.conftest import DEAD, NEURONS, TOKENS, make_run
+from tests.support.dataset_run import DEAD, NEURONS, TOKENS, make_run
 
 TABLES = {  # of each part: its table, and the columns that come after the neuron in its order
-    Part.RECORDS: ("neuron_records", ()),
-    Part.EXPLANATION: ("explanation", ()),
-    Part.SIMULATIONS: ("simulation", ("excerpt",)),
-    Part.SCORE: ("score", ()),
-    Part.FAILURES: ("failure", ("stage",)),
-    Part.TOKEN_MEANS: ("token_means", ()),
-    Part.RELATED_NEURONS: ("related_neurons", ("direction",)),
-    Part.RELATED_TOKENS: ("related_tokens", ("direction",)),
-    Part.BASELINES: ("baseline_score", ("baseline",)),
-    Part.CALIBRATED: ("calibrated_score", ("calibration",)),
-    Part.SCORERS: ("scorer_result", ("scorer",)),
-    Part.ABLATION: ("ablation", ()),
-    Part.CANDIDATES: ("candidate", ("number",)),
-    Part.CANDIDATE_SCORES: ("candidate_score", ("stage", "number")),
-    Part.SENTENCES: ("sentence", ("number",)),
-    Part.IMPORTED: ("imported_neuron", ()),
+    NeuronPart.RECORDS: ("neuron_records", ()),
+    NeuronPart.EXPLANATION: ("explanation", ()),
+    NeuronPart.SIMULATIONS: ("simulation", ("excerpt",)),
+    NeuronPart.SCORE: ("score", ()),
+    NeuronPart.FAILURES: ("failure", ("stage",)),
+    NeuronPart.TOKEN_MEANS: ("token_means", ()),
+    NeuronPart.RELATED_NEURONS: ("related_neurons", ("direction",)),
+    NeuronPart.RELATED_TOKENS: ("related_tokens", ("direction",)),
+    NeuronPart.BASELINES: ("baseline_score", ("baseline",)),
+    NeuronPart.CALIBRATED: ("calibrated_score", ("calibration",)),
+    NeuronPart.SCORERS: ("scorer_result", ("scorer",)),
+    NeuronPart.ABLATION: ("ablation", ()),
+    NeuronPart.CANDIDATES: ("candidate", ("number",)),
+    NeuronPart.CANDIDATE_SCORES: ("candidate_score", ("stage", "number")),
+    NeuronPart.SENTENCES: ("sentence", ("number",)),
+    NeuronPart.IMPORTED: ("imported_neuron", ()),
 }
-LISTS = {Part.CANDIDATES, Part.CANDIDATE_SCORES, Part.SENTENCES}
+LISTS = {NeuronPart.CANDIDATES, NeuronPart.CANDIDATE_SCORES, NeuronPart.SENTENCES}
 FILLED_IN = {"created_at", "failed_at"}  # by the database, and read by nobody
 FILL = (  # what the run of the data sets lacks; of several rows, the later ones come first
     """INSERT INTO failure SELECT run_id, stage, layer, neuron, 'refused', 'no', 2, 'r'
@@ -117,12 +117,12 @@ def check_part(connection, stored, run_id, part):
 
 
 def test_every_part_is_what_plain_sql_gives(engine, run_id):
-    assert TABLES.keys() == set(Part)
-    counts = dict.fromkeys(Part, 0)
+    assert TABLES.keys() == set(NeuronPart)
+    counts = dict.fromkeys(NeuronPart, 0)
     for layer in (0, 1):
         for stored in load(engine, run_id, layer, range(NEURONS)):
             with engine.begin() as connection:
-                for part in Part:
+                for part in NeuronPart:
                     counts[part] += check_part(connection, stored, run_id, part)
     assert all(counts.values()), counts
 
@@ -147,13 +147,19 @@ def test_arrays_have_the_types_and_shapes_that_are_promised(engine, run_id):
 
 
 @pytest.mark.parametrize(
-    "parts", [[Part.SCORE], [Part.RECORDS, Part.SENTENCES], set(Part) - {Part.RECORDS}, []]
+    "parts",
+    [
+        [NeuronPart.SCORE],
+        [NeuronPart.RECORDS, NeuronPart.SENTENCES],
+        set(NeuronPart) - {NeuronPart.RECORDS},
+        [],
+    ],
 )
 def test_only_the_parts_that_are_asked_for_are_there(engine, run_id, parts):
     (stored,) = load(engine, run_id, 0, [0], parts)
     nothing = StoredNeuron(0, 0)
     with engine.begin() as connection:
-        for part in Part:
+        for part in NeuronPart:
             if part in parts:
                 check_part(connection, stored, run_id, part)
             else:

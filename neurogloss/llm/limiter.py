@@ -151,7 +151,8 @@ class Limiter:
             self._begin_next()
             return
         # Near the front: others may have gone before it by `first` during the exchange.
-        self._queue.remove((tokens, turn))
+        with suppress(ValueError):  # `_begin_next` dropped it, if it was cancelled meanwhile
+            self._queue.remove((tokens, turn))
         self._in_flight += 1
         if turn.cancelled():
             self.release(unused=tokens)

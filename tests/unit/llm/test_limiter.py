@@ -9,13 +9,18 @@ from neurogloss.llm.redis_limits import Grant
 
 
 class Shared:
-    """Grants two calls once, and says whether turns are kept."""
+    """Grants two calls once, and says whether turns are kept. Answers while `answers` is set."""
 
     def __init__(self, *, keeps_turns):
         self.keeps_turns = keeps_turns
         self.left = 2
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.is_asked = False
 
     async def exchange(self, report, needs, waiting, in_flight):
+        self.is_asked = True
+        await self.answers.wait()
         granted, self.left = self.left, 0
         return Grant(min(granted, len(needs)), None, 2, self.keeps_turns)
 
@@ -61,6 +66,28 @@ def test_who_waits_no_more_is_passed_over():
         limiter.release(answered=1)
         await asyncio.sleep(0)
         assert with_turn(tasks) == [True, True, False, True]
+
+    run(scenario)
+
+
+def test_who_is_passed_over_during_an_exchange_may_be_granted_a_turn_by_it():
+    async def scenario(limiter, tasks):
+        shared = limiter.shared
+        shared.answers.clear()
+        shared.is_asked = False
+        limiter.release(answered=1)  # the third begins, and an exchange for the fourth
+        async with asyncio.timeout(1):
+            while not shared.is_asked:
+                await asyncio.sleep(0.001)
+        tasks[3].cancel()
+        await asyncio.sleep(0)
+        limiter.release(answered=1)  # passes over the fourth
+        shared.left = 1
+        shared.answers.set()
+        fifth = asyncio.create_task(limiter.acquire(1))
+        async with asyncio.timeout(1):
+            await fifth
+        assert with_turn(tasks) == [True, True, True, False]
 
     run(scenario)
 

@@ -96,7 +96,7 @@ def test_a_whole_run_needs_no_more_than_the_roles_may(engines, services, monkeyp
 
 
 def finish_in_batches(orchestrator, worker, run_id, config):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         try:
             finish(orchestrator, run_id, worker)

@@ -29,7 +29,9 @@ from httpx_aiohttp import AiohttpTransport
 from sqlalchemy import Engine, text
 from surroundings import Server, in_processes, rehearsal_server, services
 
-from db import migrate, records, results, runs
+from db import migrate, results, runs
+from db.records import NeuronRecordsRow, neuron_records
+from db.results import ExplanationRow
 from db.session import make_engine, transaction
 from neurogloss.config.run import RunConfig
 from orchestrator.runs.create import create_or_resume
@@ -69,12 +71,12 @@ def make_run(engine: Engine, config: RunConfig) -> list[int]:
     draw = np.random.default_rng(0)
     with transaction(engine) as connection:
         neurons = [(n, i) for n in (0, 1) for i in runs.neurons_in(connection, run_id, n)]
-        records.save(connection, [_records(run_id, *neuron, draw) for neuron in neurons])
+        neuron_records.save(connection, [_records(run_id, *neuron, draw) for neuron in neurons])
         explanations = [
-            (run_id, *neuron, f"words of {config.name} like {neuron}", "made up", None)
+            ExplanationRow(run_id, *neuron, f"words of {config.name} like {neuron}", "made up")
             for neuron in neurons
         ]
-        results.save_explanations(connection, explanations)
+        results.explanations.save(connection, explanations)
         run = {"run": run_id}
         done = "UPDATE shard SET state = 'done' WHERE run_id = :run"
         connection.execute(text(done), run)
@@ -82,24 +84,26 @@ def make_run(engine: Engine, config: RunConfig) -> list[int]:
         return list(connection.scalars(text(f"{ready} RETURNING id"), run))
 
 
-def _records(run_id: int, layer: int, neuron: int, draw: np.random.Generator) -> tuple[Any, ...]:
-    values: dict[str, Any] = {
-        "run_id": run_id,
-        "layer": layer,
-        "neuron": neuron,
-        "excerpts": draw.choice(1000, RECORDS, replace=False).tolist(),
-        "activations": draw.random((RECORDS, 64)).astype(np.float16).tobytes(),
-        "top_records": list(range(20)),
-        "random_records": list(range(20, RECORDS)),
-        "bucket_records": [],
-        "buckets": [],
-        "quantile_boundaries": [0.0] * 4,
-        "max_activation": 1.0,
-        "mean": 0.5,
-        "variance": 0.1,
-        "n_tokens": 64000,
-    }
-    return tuple(values.get(column) for column in records.RECORDS_COLUMNS)
+def _records(run_id: int, layer: int, neuron: int, draw: np.random.Generator) -> NeuronRecordsRow:
+    return NeuronRecordsRow(
+        run_id=run_id,
+        layer=layer,
+        neuron=neuron,
+        excerpts=draw.choice(1000, RECORDS, replace=False).tolist(),
+        activations=draw.random((RECORDS, 64)).astype(np.float16),
+        top_records=list(range(20)),
+        random_records=list(range(20, RECORDS)),
+        bucket_records=[],
+        buckets=[],
+        quantile_boundaries=[0.0] * 4,
+        max_activation=1.0,
+        mean=0.5,
+        variance=0.1,
+        skewness=None,
+        kurtosis=None,
+        n_tokens=64000,
+        undefined_reason=None,
+    )
 
 
 # The worker process
@@ -171,7 +175,7 @@ def _measure_parts(meter: Meter) -> None:
     meter.function(simulations, "_read", "parse")
     meter.function(PostgresLedger, "find", "persist")
     meter.function(PostgresLedger, "save", "persist")
-    meter.function(results, "save_simulations", "persist")
+    meter.function(results.simulations, "save", "persist")
     meter.function(shards, "finish", "persist")
     meter.function(process, "_claim", "persist")
     meter.function(simulate, "_wanted", "load")

@@ -15,6 +15,8 @@ import resource
 import shutil
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,10 @@ from surroundings import services
 
 TOKENS, VOCABULARY, EXCERPTS = 64, 50_257, 50_000
 TOP, RANDOM, PER_BUCKET, SCORED = 20, 20, 5, 5
+N_RECORDS = TOP + RANDOM + 5 * PER_BUCKET
 FORMATS = ("openai", "neuronpedia", "parquet")
+
+Place = tuple[int, int, int]  # run, layer, neuron
 
 
 def main() -> None:
@@ -157,50 +162,84 @@ def _fill(url: str, n_layers: int, n_neurons: int) -> dict[str, Any]:
 
 
 def _rows(run_id: int, layer: int, neurons: range, random: Any) -> dict[str, list[Any]]:
-    kinds = ("records", "explanations", "simulations", "scores", "imported", "token_means",
-             "related_neurons", "related_tokens")  # fmt: skip
-    rows: dict[str, list[Any]] = {kind: [] for kind in kinds}
-    n_records = TOP + RANDOM + 5 * PER_BUCKET
+    """Return rows of neurons, by the kinds of `db.datasets.STORED`."""
+    from db.results import ExplanationRow, ScoreRow
+
+    rows: dict[str, list[Any]] = defaultdict(list)
     for neuron in neurons:
         place = (run_id, layer, neuron)
-        chosen = random.choice(EXCERPTS, n_records, replace=False).tolist()
-        true = random.standard_normal((n_records, TOKENS)).astype(np.float16)
-        top, drawn = list(range(TOP)), list(range(TOP, TOP + RANDOM))
-        buckets = [bucket for bucket in range(5) for _ in range(PER_BUCKET)]
-        others = list(range(TOP + RANDOM, n_records))
-        boundaries = [0.5, 1.0, 2.0, 3.0]
-        moments = (0.0, 1.0, 0.1, 3.0)
-        highest = float(true[:TOP].max())
-        rows["records"].append(
-            (*place, chosen, true.tobytes(), top, drawn, others, buckets, boundaries, highest,
-             *moments, EXCERPTS * TOKENS, None)
-        )  # fmt: skip
-        rows["explanations"].append((*place, " a made-up explanation.", "made up", None))
-        for number in (*top[2::4][:SCORED], *drawn[1::3][:SCORED]):
-            expected = random.uniform(0, 10, TOKENS).astype(np.float16)
-            likely = random.dirichlet(np.full(11, 0.2), TOKENS).astype(np.float16)
-            scale = "simulated_normalized_activations"
-            rows["simulations"].append(
-                (*place, chosen[number], expected.tobytes(), likely.tobytes(), scale, "made up",
-                 None)
-            )  # fmt: skip
-        rows["scores"].append((*place, 0.5, 0.6, 0.4, 0.1, 0.1, None))
+        chosen = random.choice(EXCERPTS, N_RECORDS, replace=False).tolist()
+        rows["records"].append(_records(place, chosen, random))
+        rows["explanations"].append(ExplanationRow(*place, " a made-up explanation.", "made up"))
+        rows["simulations"] += _simulations(place, chosen, random)
+        rows["scores"].append(ScoreRow(*place, 0.5, 0.6, 0.4, 0.1, 0.1, None))
         _add_connections(rows, place, random)
     return rows
 
 
-def _add_connections(rows: dict[str, list[Any]], place: Any, random: Any) -> None:
+def _records(place: Place, chosen: list[int], random: Any) -> Any:
+    from db.records import NeuronRecordsRow
+
+    run_id, layer, neuron = place
+    true = random.standard_normal((N_RECORDS, TOKENS)).astype(np.float16)
+    return NeuronRecordsRow(
+        run_id=run_id,
+        layer=layer,
+        neuron=neuron,
+        excerpts=chosen,
+        activations=true,
+        top_records=list(range(TOP)),
+        random_records=list(range(TOP, TOP + RANDOM)),
+        bucket_records=list(range(TOP + RANDOM, N_RECORDS)),
+        buckets=[bucket for bucket in range(5) for _ in range(PER_BUCKET)],
+        quantile_boundaries=[0.5, 1.0, 2.0, 3.0],
+        max_activation=float(true[:TOP].max()),
+        mean=0.0,
+        variance=1.0,
+        skewness=0.1,
+        kurtosis=3.0,
+        n_tokens=EXCERPTS * TOKENS,
+        undefined_reason=None,
+    )
+
+
+def _simulations(place: Place, chosen: list[int], random: Any) -> Iterator[Any]:
+    from db.results import SimulationRow
+
+    top, drawn = range(TOP), range(TOP, TOP + RANDOM)
+    for number in (*top[2::4][:SCORED], *drawn[1::3][:SCORED]):
+        expected = random.uniform(0, 10, TOKENS).astype(np.float16)
+        likely = random.dirichlet(np.full(11, 0.2), TOKENS).astype(np.float16)
+        scale = "simulated_normalized_activations"
+        yield SimulationRow(*place, chosen[number], expected, likely, scale, "made up")
+
+
+def _add_connections(rows: dict[str, list[Any]], place: Place, random: Any) -> None:
+    from db.connections import RelatedNeuronsRow, RelatedTokensRow
+    from db.records import TokenMeansRow
+
     weights = np.sort(random.standard_normal(40))[::-1].astype(np.float32).tolist()
     tokens = np.sort(random.choice(VOCABULARY, 400, replace=False)).astype(np.int32)
     means = random.standard_normal(400).astype(np.float32)
-    top = tokens[np.argsort(-means)[:50]].tolist()
-    counts = np.ones(400, np.int32).tobytes()
-    rows["token_means"].append((*place, tokens.tobytes(), means.tobytes(), counts, top, 0.0))
+    run_id, layer, neuron = place
+    row = TokenMeansRow(
+        run_id=run_id,
+        layer=layer,
+        neuron=neuron,
+        tokens=tokens,
+        means=means,
+        counts=np.ones(400, np.int32),
+        top_tokens=tokens[np.argsort(-means)[:50]].tolist(),
+        default_mean=0.0,
+    )
+    rows["token_means"].append(row)
     for direction in ("upstream", "downstream"):
         named = ([0] * 40, list(range(40)), weights)
-        rows["related_neurons"].append((*place, direction, *named))
+        rows["related_neurons"].append(RelatedNeuronsRow(*place, direction, *named))
     for direction in ("input", "output"):
-        rows["related_tokens"].append((*place, direction, tokens[:40].tolist(), weights))
+        rows["related_tokens"].append(
+            RelatedTokensRow(*place, direction, tokens[:40].tolist(), weights)
+        )
 
 
 if __name__ == "__main__":

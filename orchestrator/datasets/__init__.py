@@ -1,0 +1,1 @@
+"""Runs as datasets: exports in three formats, and imports of the format of OpenAI."""

@@ -1,0 +1,1 @@
+"""Servers and workers on this machine: embedded Postgres and Redis, local workers."""

@@ -1,0 +1,1 @@
+"""Creating, resuming and changing runs."""

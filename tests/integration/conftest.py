@@ -11,8 +11,7 @@ from sqlalchemy import Engine
 
 from neurogloss.subject.model import load_subject
 from orchestrator.local.services import ServiceUrls
-from orchestrator.runs.create import create_or_resume
-from orchestrator.runs.inputs import check_inputs
+from orchestrator.runs.create import check_inputs, create_or_resume
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer

@@ -6,15 +6,15 @@ import time
 
 from sqlalchemy import text
 
-from db import runs, shard_readiness, shards
+from db import corpora, runs, shard_readiness, shards
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import Waiting
 from neurogloss.llm.batch_client import BatchClient
+from neurogloss.llm.endpoint import Endpoint
 from worker.shard import ClaimedShard, Lease, RunJob
 from worker.stages.batches.advance import advance
 from worker.stages.batches.requests import answers_from_batches
-from worker.stages.model_calls import endpoint_of
 
 LEASE_S = 60
 
@@ -42,13 +42,13 @@ class Batched:
             }
         )
         self.run_id = self._create(budget)
-        self.endpoint = endpoint_of(self.config, "here", {})
+        self.endpoint = Endpoint.from_config("here", self.config.endpoints["here"], {})
 
     def _create(self, budget):
         with transaction(self.engine) as connection:
             corpus = {
                 "digest": "c",
-                "vocabulary_id": runs.save_vocabulary(connection, "v", ["a"]),
+                "vocabulary_id": corpora.save_vocabulary(connection, "v", ["a"]),
                 "source": "s",
                 "n_excerpts": 1,
                 "excerpt_tokens": 2,
@@ -60,17 +60,22 @@ class Batched:
                 "name": "batched",
                 "config": self.config.model_dump(mode="json"),
                 "config_hash": "h",
-                "corpus_id": runs.save_corpus(connection, corpus, [("d", 0, b"\0" * 8)]),
+                "corpus_id": corpora.save_corpus(
+                    connection, corpora.NewCorpus(**corpus), [("d", 0, b"\0" * 8)]
+                ),
                 "n_layers": 1,
                 "neurons_per_layer": 2,
                 "budget_usd": budget,
             }
-            run_id = runs.create(connection, run)
+            run_id = runs.create(connection, runs.NewRun(**run))
             runs.save_plan(
                 connection,
                 run_id,
                 neurons=[(0, 0, False), (0, 1, False)],
-                shards=[("explain", "", 0, start, start + 1, 1, "ready") for start in (0, 1)],
+                shards=[
+                    runs.PlannedShard("explain", "", 0, start, start + 1, 1, "ready")
+                    for start in (0, 1)
+                ],
                 totals=[("explain", 0, 2)],
             )
         return run_id

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 
+from db.calls import StoredCall
 from neurogloss.llm.calls import Answer, Call
 
 ANSWER = Answer(
@@ -33,7 +34,7 @@ def call_row(run_id, answer):
     """Return the row of the table of calls that holds an answer."""
     values = asdict(answer)
     del values["reused"]
-    return {"run_id": run_id, **values}
+    return StoredCall(run_id=run_id, **values)
 
 
 def questions(count, **body):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from sqlalchemy import text
 
-from db import runs, shard_readiness, shards
+from db import corpora, runs, shard_readiness, shards
 from neurogloss.config.run import RunConfig
 from orchestrator.runs.plan import make_plan
 from worker.shard import ClaimedShard, Lease
@@ -29,17 +29,17 @@ def make_run(engine, config, shape, tokens):
     }
     plan = make_plan(config, shape)
     with engine.begin() as connection:
-        corpus["vocabulary_id"] = runs.save_vocabulary(connection, "v", ["a"])
+        corpus["vocabulary_id"] = corpora.save_vocabulary(connection, "v", ["a"])
         rows = [("d", position, row.tobytes()) for position, row in enumerate(tokens)]
         run = {
             "name": config.name,
             "config": config.model_dump(mode="json"),
             "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, corpus, rows),
+            "corpus_id": corpora.save_corpus(connection, corpora.NewCorpus(**corpus), rows),
             "n_layers": shape.n_layers,
             "neurons_per_layer": shape.neurons_per_layer,
         }
-        run_id = runs.create(connection, run)
+        run_id = runs.create(connection, runs.NewRun(**run))
         runs.save_plan(
             connection,
             run_id,
@@ -71,7 +71,7 @@ def claimed(engine, run_id, shard_id):
     with engine.begin() as connection:
         claim = shards.claim(connection, shard_id, "test", 600)
         run = runs.get(connection, run_id)
-    config = RunConfig.model_validate(run["config"])
+    config = RunConfig.model_validate(run.config)
     return ClaimedShard(engine, claim, run, config, Lease(threading.Event(), math.inf))
 
 

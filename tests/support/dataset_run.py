@@ -1,8 +1,13 @@
 """A small run with everything that a dataset has trouble with."""
 
+from dataclasses import astuple
+
 import numpy as np
 
-from db import connections, imports, records, results, runs
+from db import connections, corpora, imports, results, runs
+from db.connections import RelatedNeuronsRow, RelatedTokensRow
+from db.records import NeuronRecordsRow, TokenMeansRow, neuron_records, token_means
+from db.results import ExplanationRow, ScoreRow, SimulationRow
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.scoring import score_neuron
 from neurogloss.neurons.splits import Split, random_slice, top_slice
@@ -32,7 +37,7 @@ def make_run(engine, name="source"):
     excerpts = random.integers(0, len(TEXTS), (EXCERPTS, TOKENS), dtype=np.int32)
     excerpts[5], excerpts[17] = excerpts[6], excerpts[6]  # the text stands in the corpus thrice
     with engine.begin() as connection:
-        vocabulary = runs.save_vocabulary(connection, "v", TEXTS)
+        vocabulary = corpora.save_vocabulary(connection, "v", TEXTS)
         corpus = {
             "digest": "c", "vocabulary_id": vocabulary, "source": "python-docs",
             "n_excerpts": EXCERPTS, "excerpt_tokens": TOKENS, "n_documents": 1,
@@ -41,10 +46,10 @@ def make_run(engine, name="source"):
         rows = [(f"document {i}", i, e.tobytes()) for i, e in enumerate(excerpts)]
         run = {
             "name": name, "config": config.model_dump(mode="json"), "config_hash": config.digest(),
-            "corpus_id": runs.save_corpus(connection, corpus, rows), "n_layers": LAYERS,
-            "neurons_per_layer": NEURONS,
+            "corpus_id": corpora.save_corpus(connection, corpora.NewCorpus(**corpus), rows),
+            "n_layers": LAYERS, "neurons_per_layer": NEURONS,
         }  # fmt: skip
-        run_id = runs.create(connection, run)
+        run_id = runs.create(connection, runs.NewRun(**run))
         for layer in range(LAYERS):
             for neuron in range(NEURONS):
                 _add_neuron(connection, (run_id, layer, neuron), random)
@@ -53,7 +58,7 @@ def make_run(engine, name="source"):
 
 
 def _add_neuron(connection, place, random):
-    _, layer, neuron = place
+    run_id, layer, neuron = place
     others = random.choice(np.arange(18, EXCERPTS), 13, replace=False).tolist()
     chosen = [5, 6, 17, *others]
     scale = np.float16(2.0) ** random.integers(-6, 6)
@@ -66,20 +71,35 @@ def _add_neuron(connection, place, random):
     dead = "dead" if neuron == DEAD else None
     highest = float(activations[top].max())
     boundaries = np.sort(random.standard_normal(4)).astype(np.float32).tolist()
-    moments = (0.1, 1 / 3, None, 1e-9) if neuron else (-0.0, 0.0, None, None)
-    buckets = ([12, 13, 14, 15], [0, 1, 1, 4]) if neuron % 2 else ([], [])
-    records.save(
-        connection,
-        [(*place, chosen, activations.tobytes(), top, drawn, *buckets, boundaries, highest,
-          *moments, EXCERPTS * TOKENS, dead)],
-    )  # fmt: skip
+    mean, variance, kurtosis = (0.1, 1 / 3, 1e-9) if neuron else (-0.0, 0.0, None)
+    bucket_records, buckets = ([12, 13, 14, 15], [0, 1, 1, 4]) if neuron % 2 else ([], [])
+    row = NeuronRecordsRow(
+        run_id=run_id,
+        layer=layer,
+        neuron=neuron,
+        excerpts=chosen,
+        activations=activations,
+        top_records=top,
+        random_records=drawn,
+        bucket_records=bucket_records,
+        buckets=buckets,
+        quantile_boundaries=boundaries,
+        max_activation=highest,
+        mean=mean,
+        variance=variance,
+        skewness=None,
+        kurtosis=kurtosis,
+        n_tokens=EXCERPTS * TOKENS,
+        undefined_reason=dead,
+    )
+    neuron_records.save(connection, [row])
     _add_connections(connection, place, random)
     if neuron == DEAD:
-        results.save_scores(connection, [(*place, None, None, None, None, None, "dead")])
+        results.scores.save(connection, [ScoreRow(*place, *[None] * 5, "dead")])
     if neuron in (DEAD, UNEXPLAINED):
         return
     text = f" fires on <b>{layer}</b>\n\x1b[31m{neuron}."
-    results.save_explanations(connection, [(*place, text, "an-explainer", None)])
+    results.explanations.save(connection, [ExplanationRow(*place, text, "an-explainer")])
     scored = [*top[top_slice(Split.VALID, 2)], *drawn[random_slice(Split.VALID, 2)]]
     _add_simulations(connection, place, random, chosen, activations, scored)
 
@@ -92,25 +112,21 @@ def _add_simulations(connection, place, random, chosen, activations, scored):
         distribution = random.dirichlet(np.full(11, 0.2), TOKENS).astype(np.float16)
         distribution *= np.float16(0.9)  # the rest went to other tokens
         expected[row] = 3 if neuron == CONSTANT else random.uniform(0, 10, TOKENS)
-        packed = distribution.tobytes() if neuron % 2 == 0 else None
+        given = distribution if neuron % 2 == 0 else None
         scale = "neuron_activations" if neuron == 5 else "simulated_normalized_activations"
-        kept = packed if scale.startswith("simulated") else None
+        kept = given if scale.startswith("simulated") else None
         excerpt = chosen[number]
         simulations.setdefault(
-            excerpt, (*place, excerpt, expected[row].tobytes(), kept, scale, "a-simulator", None)
+            excerpt, SimulationRow(*place, excerpt, expected[row], kept, scale, "a-simulator")
         )
     rows = list(simulations.values())
     if neuron == FAILED:
-        results.save_simulations(connection, rows[:2])
+        results.simulations.save(connection, rows[:2])
         return
-    results.save_simulations(connection, rows)
-    expected = np.stack([np.frombuffer(simulations[chosen[n]][4], np.float16) for n in scored])
+    results.simulations.save(connection, rows)
+    expected = np.stack([simulations[chosen[n]].expected_activations for n in scored])
     found = score_neuron(activations[scored], expected, 2)
-    results.save_scores(
-        connection,
-        [(*place, found.score, found.score_top, found.score_random, found.rsquared,
-          found.absolute_dev_explained, found.undefined_reason)],
-    )  # fmt: skip
+    results.scores.save(connection, [ScoreRow(*place, *astuple(found))])
 
 
 def _add_connections(connection, place, random):
@@ -118,16 +134,28 @@ def _add_connections(connection, place, random):
     means = random.standard_normal(len(TEXTS)).astype(np.float32)
     top = np.argsort(-means)[:10].tolist()
     counts = np.full(len(TEXTS), 9, np.int32)
-    row = (*place, tokens.tobytes(), means.tobytes(), counts.tobytes(), top, 0.25)
-    records.save_token_means(connection, [row])
+    run_id, layer, neuron = place
+    row = TokenMeansRow(
+        run_id=run_id,
+        layer=layer,
+        neuron=neuron,
+        tokens=tokens,
+        means=means,
+        counts=counts,
+        top_tokens=top,
+        default_mean=0.25,
+    )
+    token_means.save(connection, [row])
     weights = [1.5, 0.25, 0.25, -0.125, -0.125, -3.0]
-    _, layer, _ = place
     upstream = ([0] * 6, list(range(6)), weights) if layer else ([], [], [])
     downstream = ([], [], []) if layer else ([1] * 6, list(range(6)), weights)
-    connections.save_related_neurons(
-        connection, [(*place, "upstream", *upstream), (*place, "downstream", *downstream)]
-    )
-    connections.save_related_tokens(
-        connection,
-        [(*place, direction, [0, 7, 8, 3, 4, 14], weights) for direction in ("input", "output")],
-    )
+    neurons = [
+        RelatedNeuronsRow(*place, "upstream", *upstream),
+        RelatedNeuronsRow(*place, "downstream", *downstream),
+    ]
+    connections.related_neurons.save(connection, neurons)
+    related = [
+        RelatedTokensRow(*place, direction, [0, 7, 8, 3, 4, 14], weights)
+        for direction in ("input", "output")
+    ]
+    connections.related_tokens.save(connection, related)

@@ -9,11 +9,14 @@ import time
 import numpy as np
 from sqlalchemy import text
 
-from db import records, results, runs
+from db import results, runs
+from db.records import NeuronRecordsRow, neuron_records
+from db.results import ExplanationRow
 from neurogloss.config.run import RunConfig
 from orchestrator.dispatch import tick
 from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.inputs import check_inputs
+from tests.support.corpus import small_corpus
 
 KEY = "sk-paid-0123456789"
 LEASE_S = 2
@@ -56,9 +59,11 @@ class Run:
         draw = np.random.default_rng(0)
         with engine.begin() as connection:
             neurons = runs.neurons_in(connection, self.id, 0)
-            records.save(connection, [self._records(n, draw) for n in neurons])
-            explained = [(self.id, 0, n, f"words like {n}", "made up", None) for n in neurons]
-            results.save_explanations(connection, explained)
+            neuron_records.save(connection, [self._records(n, draw) for n in neurons])
+            explained = [
+                ExplanationRow(self.id, 0, n, f"words like {n}", "made up") for n in neurons
+            ]
+            results.explanations.save(connection, explained)
             done = "UPDATE shard SET state = 'done' WHERE stage IN ('collect', 'explain')"
             connection.execute(text(done))
 
@@ -69,7 +74,7 @@ class Run:
         config = RunConfig.model_validate(
             {
                 "name": "paid",
-                "corpus": {"excerpts": 200},
+                "corpus": {"source": small_corpus(), "excerpts": 200},
                 "neurons": {"layers": [0], "per_layer": NEURONS},
                 "shards": {"neurons": 8},
                 "explainer": role,
@@ -81,23 +86,25 @@ class Run:
         return config, check_inputs(config, {"PAID_KEY": KEY})
 
     def _records(self, neuron, draw):
-        known = {
-            "run_id": self.id,
-            "layer": 0,
-            "neuron": neuron,
-            "excerpts": draw.choice(200, 40, replace=False).tolist(),
-            "activations": draw.random((40, 64)).astype(np.float16).tobytes(),
-            "top_records": list(range(20)),
-            "random_records": list(range(20, 40)),
-            "bucket_records": [],
-            "buckets": [],
-            "quantile_boundaries": [0.0] * 4,
-            "max_activation": 1.0,
-            "mean": 0.5,
-            "variance": 0.1,
-            "n_tokens": 12800,
-        }
-        return tuple(known.get(column) for column in records.RECORDS_COLUMNS)
+        return NeuronRecordsRow(
+            run_id=self.id,
+            layer=0,
+            neuron=neuron,
+            excerpts=draw.choice(200, 40, replace=False).tolist(),
+            activations=draw.random((40, 64)).astype(np.float16),
+            top_records=list(range(20)),
+            random_records=list(range(20, 40)),
+            bucket_records=[],
+            buckets=[],
+            quantile_boundaries=[0.0] * 4,
+            max_activation=1.0,
+            mean=0.5,
+            variance=0.1,
+            skewness=None,
+            kurtosis=None,
+            n_tokens=12800,
+            undefined_reason=None,
+        )
 
     def follow(self, meanwhile=lambda: None, timeout=60):
         """Dispatch until the run is done or paused, and return that state."""

@@ -1,0 +1,1 @@
+"""From a published dataset to a run like any other."""

@@ -1,0 +1,1 @@
+"""Parquet tables with a data card."""

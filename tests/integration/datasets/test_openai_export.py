@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import text
 
 from db import results
+from db.results import ExplanationRow
 from neurogloss.errors import InputError
 from orchestrator.datasets.export import export
 from tests.support.dataset_run import (
@@ -117,7 +118,8 @@ def test_an_interrupted_export_goes_on(engine, run_id, tmp_path, exported_once):
 def test_a_run_that_has_more_is_written_anew(engine, run_id, tmp_path):
     export_openai(engine, run_id, tmp_path)
     with engine.begin() as connection:
-        results.save_explanations(connection, [(run_id, 0, UNEXPLAINED, "late", "x", None)])
+        row = ExplanationRow(run_id, 0, UNEXPLAINED, "late", "x")
+        results.explanations.save(connection, [row])
     assert f"explanations/0/{UNEXPLAINED}.jsonl" in export_openai(engine, run_id, tmp_path)
 
 

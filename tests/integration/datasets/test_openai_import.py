@@ -43,9 +43,9 @@ def test_an_imported_run_is_a_run_like_any_other(engine, run_id, exported):
             connection.execute(text(query), {"run": name, "failed": FAILED}).all()
             for name in ("source", "imported")
         ]
-        origin = datasets.origin(connection, runs.find(connection, "imported")["id"])
+        origin = datasets.origin(connection, runs.find(connection, "imported").id)
     assert rows[0] == rows[1]
-    assert origin["source"] == str(exported)
+    assert origin.source == str(exported)
     assert differences(engine, "imported") == []
     with pytest.raises(InputError, match="there is a run of this name"):
         import_folder(engine, exported)
@@ -149,13 +149,13 @@ def test_the_published_layout_is_read_over_http_with_its_aliases_and_nulls(
             for name in ("source", "published")
         )
         run = runs.find(connection, "published")
-        assert datasets.origin(connection, run["id"])["activation_function"] == "optimized GELU"
+        assert datasets.origin(connection, run.id).activation_function == "optimized GELU"
         row = connection.execute(
             text(
                 "SELECT mean, variance, kurtosis, buckets, quantile_boundaries "
                 "FROM neuron_records WHERE run_id = :run AND layer = 0 AND neuron = 0"
             ),
-            {"run": run["id"]},
+            {"run": run.id},
         ).one()
     assert [tuple(row) for row in ours] == [tuple(row) for row in theirs]
     assert tuple(row) == (None, None, None, [], [])

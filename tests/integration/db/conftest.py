@@ -1,13 +1,13 @@
 import pytest
 
-from db import runs
+from db import corpora, runs
 
 
 @pytest.fixture
 def run_id(engine):
     """A run of two shards of two neurons each in layer 0, collected and ready to be explained."""
     with engine.begin() as connection:
-        vocabulary = runs.save_vocabulary(connection, "v", ["a", "b\0"])
+        vocabulary = corpora.save_vocabulary(connection, "v", ["a", "b\0"])
         corpus = {
             "digest": "c",
             "vocabulary_id": vocabulary,
@@ -22,17 +22,21 @@ def run_id(engine):
             "name": "r",
             "config": {},
             "config_hash": "h",
-            "corpus_id": runs.save_corpus(connection, corpus, [("d", 0, b"\0" * 8)]),
+            "corpus_id": corpora.save_corpus(
+                connection, corpora.NewCorpus(**corpus), [("d", 0, b"\0" * 8)]
+            ),
             "n_layers": 1,
             "neurons_per_layer": 4,
         }
-        run_id = runs.create(connection, run)
+        run_id = runs.create(connection, runs.NewRun(**run))
         runs.save_plan(
             connection,
             run_id,
             neurons=[(0, n, False) for n in range(4)],
             shards=[
-                (stage, "", 0, start, start + 2, 2, "ready" if stage == "explain" else "waiting")
+                runs.PlannedShard(
+                    stage, "", 0, start, start + 2, 2, "ready" if stage == "explain" else "waiting"
+                )
                 for stage in ("explain", "simulate", "score")
                 for start in (0, 2)
             ],

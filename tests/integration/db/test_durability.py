@@ -5,15 +5,17 @@ import time
 
 import pytest
 from celery.canvas import Signature
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
-from worker.stages.ledger import PostgresLedger
 
 from db import progress, runs, shards
 from db.session import is_away, transaction
+from db.tables import RunTable
+from neurogloss.config.run import RunConfig
 from orchestrator.dispatch import tick
 from tests.support.calls import answer
 from tests.support.shards import LEASE_S, claim, first_shard
+from worker.ledger import PostgresLedger
 from worker.outages import retry_while_db_down
 from worker.shard import Lease
 
@@ -181,7 +183,7 @@ def test_a_poisonous_shard_is_parked_and_the_others_go_on(engine, run_id, sent):
     assert len(sent) == 1
     with engine.begin() as connection:
         (failure,) = progress.failures(connection, "r")
-    assert (failure["n"], failure["class"], failure["example"]) == (2, "error", "bad")
+    assert (failure.n, failure.failure_class, failure.example) == (2, "error", "bad")
 
 
 def test_a_poisonous_shard_of_collect_lets_the_rest_end_before_the_run_is_paused(
@@ -202,9 +204,11 @@ def test_a_poisonous_shard_of_collect_lets_the_rest_end_before_the_run_is_paused
     tick(engine, run_id, LEASE_S)
     assert tick(engine, run_id, LEASE_S) == "paused"
     with engine.begin() as connection:
-        assert runs.get(connection, run_id)["pause_reason"] == "collecting failed 5 times: bad"
+        assert runs.get(connection, run_id).pause_reason == "collecting failed 5 times: bad"
 
 
 def set_config(engine):
     with engine.begin() as connection:
-        connection.execute(text("""UPDATE run SET config = '{"endpoints": {}}'"""))
+        lookup = {"kind": "lookup"}
+        config = RunConfig(name="r", explainer=lookup, simulator=lookup)
+        connection.execute(update(RunTable).values(config=config.model_dump(mode="json")))

@@ -2,22 +2,23 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from db import progress, results, retry, runs, shard_readiness, shards
+from db import corpora, progress, results, retry, runs, shard_readiness, shards
 from db.bulk import fetch_bytes
+from db.results import ExplanationRow, FailureRow
 from db.tables import Base
 from tests.support.shards import LEASE_S, claim
 
 
 def counts(engine, stage):
     with engine.begin() as connection:
-        row = next(r for r in progress.stages(connection, "r") if r["stage"] == stage)
-        return row["done"], row["failed"]
+        row = next(r for r in progress.stages(connection, "r") if r.stage == stage)
+        return row.done, row.failed
 
 
 def hand_in(engine, held, failures=()):
     with engine.begin() as connection:
         assert shards.finish(connection, held)
-        results.save_failures(connection, failures)
+        results.failures.save(connection, failures)
         progress.count_shard(connection, held.shard_id)
 
 
@@ -28,8 +29,8 @@ def test_migrations_build_the_tables_that_the_code_declares(engine):
 
 def test_a_vocabulary_and_its_corpus_are_stored_once(engine, run_id):
     with engine.begin() as connection:
-        assert runs.save_vocabulary(connection, "v", ["other"]) == 1
-        assert runs.token_texts(connection, 1) == ["a", "b�"]
+        assert corpora.save_vocabulary(connection, "v", ["other"]) == 1
+        assert corpora.token_texts(connection, 1) == ["a", "b�"]
 
 
 def test_a_claimed_shard_is_not_claimed_again(engine, run_id):
@@ -56,7 +57,7 @@ def test_a_paused_run_gives_no_shards(engine, run_id):
     with engine.begin() as connection:
         assert runs.pause(connection, run_id, "credit", "nothing left")
         assert not runs.pause(connection, run_id, "other", "later reasons do not count")
-        assert runs.get(connection, run_id)["pause_reason"] == "nothing left"
+        assert runs.get(connection, run_id).pause_reason == "nothing left"
     assert claim(engine) is None
 
 
@@ -92,16 +93,16 @@ def test_a_stage_opens_when_the_same_neurons_are_done(engine, run_id):
 
 def test_a_failed_neuron_counts_in_its_stage(engine, run_id):
     held = claim(engine)
-    hand_in(engine, held, [(run_id, "explain", 0, 1, "refused", "no", 1, None)])
+    hand_in(engine, held, [FailureRow(run_id, "explain", 0, 1, "refused", "no", 1, None)])
     assert counts(engine, "explain") == (1, 1)
     with engine.begin() as connection:
-        assert progress.failures(connection, "r")[0]["class"] == "refused"
-        assert results.neuron_summary(connection, "r", 0, 1)["state"] == "failed"
-        assert results.neuron_summary(connection, "r", 0, 0)["state"] == "waiting"
+        assert progress.failures(connection, "r")[0].failure_class == "refused"
+        assert results.neuron_summary(connection, "r", 0, 1).state == "failed"
+        assert results.neuron_summary(connection, "r", 0, 0).state == "waiting"
 
 
 def test_retry_opens_the_shard_and_takes_its_counts_back(engine, run_id):
-    hand_in(engine, claim(engine), [(run_id, "explain", 0, 1, "refused", "no", 1, None)])
+    hand_in(engine, claim(engine), [FailureRow(run_id, "explain", 0, 1, "refused", "no", 1, None)])
     with engine.begin() as connection:
         assert retry.retry_failures(connection, run_id, failure_class="other") == 0
         assert retry.retry_failures(connection, run_id, failure_class="refused") == 1
@@ -118,18 +119,19 @@ def test_neurons_of_an_exhausted_shard_fail_with_its_error(engine, run_id):
             shards.fail(connection, held, "KeyError: 3")
     with engine.begin() as connection:
         (shard,) = shards.exhausted(connection, run_id)
-        shards.give_up(connection, shard)
-        progress.count_shard(connection, shard["id"])
+        shards.give_up(connection, shard.id)
+        progress.count_shard(connection, shard.id)
         (failure,) = progress.failures(connection, "r")
-    assert (failure["n"], failure["class"], failure["example"]) == (2, "error", "KeyError: 3")
+    assert (failure.n, failure.failure_class, failure.example) == (2, "error", "KeyError: 3")
     assert counts(engine, "explain") == (0, 2)
 
 
 def test_the_first_explanation_of_a_neuron_stands(engine, run_id):
     with engine.begin() as connection:
-        assert results.save_explanations(connection, [(run_id, 0, 1, "first", "m", None)]) == 1
-        assert results.save_explanations(connection, [(run_id, 0, 1, "second", "m", None)]) == 0
-        assert results.explanations(connection, run_id, 0, 0, 4) == {1: "first"}
+        first, second = (ExplanationRow(run_id, 0, 1, text, "m") for text in ("first", "second"))
+        assert results.explanations.save(connection, [first]) == 1
+        assert results.explanations.save(connection, [second]) == 0
+        assert results.explanation_texts(connection, run_id, 0, 0, 4) == {1: "first"}
 
 
 def test_only_rows_that_are_new_are_stored(engine, run_id):
@@ -142,8 +144,8 @@ def test_only_rows_that_are_new_are_stored(engine, run_id):
 
 
 def explain(connection, run_id, neurons):
-    return results.save_explanations(
-        connection, [(run_id, 0, neuron, "text", "test", None) for neuron in neurons]
+    return results.explanations.save(
+        connection, [ExplanationRow(run_id, 0, neuron, "text", "test") for neuron in neurons]
     )
 
 
@@ -158,6 +160,7 @@ def test_bytes_come_as_they_are_stored(engine):
 
 def test_search_takes_percent_signs_as_they_are(engine, run_id):
     with engine.begin() as connection:
-        rows = [(run_id, 0, 1, "100% sure", "m", None), (run_id, 0, 2, "1000 sheep", "m", None)]
-        results.save_explanations(connection, rows)
-        assert [row["neuron"] for row in results.search(connection, "r", "0%", 9)] == [1]
+        texts = {1: "100% sure", 2: "1000 sheep"}
+        rows = [ExplanationRow(run_id, 0, neuron, text, "m") for neuron, text in texts.items()]
+        results.explanations.save(connection, rows)
+        assert [row.neuron for row in results.search(connection, "r", "0%", 9)] == [1]

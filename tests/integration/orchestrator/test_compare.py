@@ -3,11 +3,14 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
 from db import calls, corpora, evaluations, results, runs
+from db.evaluations import BaselineScoreRow
+from db.results import ExplanationRow, ScoreRow, SimulationRow
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from orchestrator.cli.main import cli
@@ -57,23 +60,24 @@ def _store_run(connection, corpus_id, name, scores):
         shards=shards,
         totals=[("score", 0, 5)],
     )
-    results.save_scores(
+    results.scores.save(
         connection,
         [
-            (run_id, *place, score, score, score, None, None, None if score else "dead")
+            ScoreRow(run_id, *place, score, score, score, None, None, None if score else "dead")
             for place, score in scores.items()
         ],
     )
     words = [
-        (run_id, *place, f"{HOSTILE} {sum(place)}", name, _call(name, place)) for place in neurons
+        ExplanationRow(run_id, *place, f"{HOSTILE} {sum(place)}", name, _call(name, place))
+        for place in neurons
     ]
-    results.save_explanations(connection, words)
+    results.explanations.save(connection, words)
     simulations = [
-        (run_id, *place, excerpt, b"", None, "s", name, _call("both", place))
+        SimulationRow(run_id, *place, excerpt, np.empty(0), None, "s", name, _call("both", place))
         for place in neurons
         for excerpt in (1, 2)  # read from one answer
     ]
-    results.save_simulations(connection, simulations)
+    results.simulations.save(connection, simulations)
     paid = [(_call(name, place), 0.25) for place in neurons]
     paid += [(_call("both", place), 0.5) for place in neurons]
     calls.save(connection, [_call_row(run_id, identity, usd) for identity, usd in paid])
@@ -132,8 +136,8 @@ def test_a_terminal_is_not_acted_on(stored):
 
 def test_a_run_is_compared_with_the_paper(stored):
     with stored.begin() as connection:
-        rows = [(1, 1, n, "lookup", 0.5 + n / 10, None, None, None, None, None) for n in (0, 1)]
-        evaluations.save_baseline_scores(connection, rows)
+        rows = [BaselineScoreRow(1, 1, n, "lookup", 0.5 + n / 10, *[None] * 5) for n in (0, 1)]
+        evaluations.baseline_scores.save(connection, rows)
     report = json.loads(compare("one", "--paper", "--json"))
     first, last = report["layers"]
     assert (first["paper_layer"], last["paper_layer"]) == (0, 47)

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from db import results, runs
+from db.results import ExplanationRow
 from db.session import transaction
 from orchestrator.cli.follow import outcome
 from orchestrator.cli.main import main
@@ -60,7 +61,8 @@ def hostile(whole):
         connection.execute(text(damaged), {"t": stored, "n": neuron, "l": layer})
         # As answers come in, by the bulk path, which Postgres would refuse a NUL.
         connection.execute(text("DELETE FROM explanation WHERE neuron = :n"), {"n": neuron})
-        results.save_explanations(connection, [(run_id, layer, neuron, HOSTILE, "m", None)])
+        row = ExplanationRow(run_id, layer, neuron, HOSTILE, "m")
+        results.explanations.save(connection, [row])
     return whole, layer, neuron
 
 

@@ -80,10 +80,10 @@ def test_an_undisturbed_run_is_whole_and_has_failures_of_its_own(whole):
          " WHERE {ONE})", "the simulation on excerpt"),
         ("UPDATE simulation SET expected_activations = set_byte(expected_activations, 0, 1) "
          "WHERE {ONE} AND get_byte(expected_activations, 0) <> 1", "scores: layer 0 neuron"),
-        ("UPDATE simulation SET expected_activations = '\\x00' WHERE {ONE}",
+        ("UPDATE simulation SET expected_activations = '\\x0000' WHERE {ONE}",
          "has not 16 activations"),
         ("UPDATE simulation SET excerpt = 95 - excerpt WHERE {ONE}", "excerpt"),
-        ("UPDATE simulation SET distribution = '\\x00' WHERE {ONE}", "is not of 16 tokens"),
+        ("UPDATE simulation SET distribution = '\\x0000' WHERE {ONE}", "is not of 16 tokens"),
         ("DELETE FROM call WHERE identity = (SELECT call FROM explanation LIMIT 1)",
          "its explanation names call"),
         ("DELETE FROM call WHERE identity = (SELECT call FROM simulation LIMIT 1)",
@@ -125,7 +125,7 @@ def test_an_undisturbed_run_is_whole_and_has_failures_of_its_own(whole):
         ("UPDATE neuron_records SET excerpts = '{}', activations = '' WHERE {ONE}",
          "a list names a record that is not among its 0"),
         ("UPDATE neuron_records SET activations = substring(activations, 3) WHERE {ONE}",
-         "activations have "),
+         " records need "),
         ("UPDATE neuron_records SET activations = set_byte(set_byte(activations, 0, 0), 1, 124) "
          "WHERE {ONE}", "an activation is not finite"),
     ],

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from db import candidates, corpora, results
+from db.candidates import CandidateRow
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.splits import Split
 from neurogloss.subject.shape import read_shape
@@ -75,15 +76,15 @@ def chosen_among(engine, collected, drafts):
     """Return the explanations after the drafts of some neurons were judged."""
     run_id, shard_id = collected
     rows = [
-        (run_id, 0, neuron, number, draft, "planted", None)
+        CandidateRow(run_id, 0, neuron, number, draft, "planted")
         for neuron, some in drafts.items()
         for number, draft in enumerate(some)
     ]
     with engine.begin() as connection:
-        candidates.save_candidates(connection, rows)
+        candidates.candidates.save(connection, rows)
     choose(claimed(engine, run_id, shard_id))
     with engine.begin() as connection:
-        return results.explanations(connection, run_id, 0, 0, N)
+        return results.explanation_texts(connection, run_id, 0, 0, N)
 
 
 def looked_for(neuron):
@@ -99,13 +100,13 @@ def test_the_draft_that_is_right_is_chosen_of_every_neuron(engine, collected):
         some[neuron % 3] = looked_for(neuron)
     assert chosen_among(engine, collected, drafts) == {n: looked_for(n) for n in drafts}
     with engine.begin() as connection:
-        found = candidates.candidate_scores(connection, collected[0], 0, 0, N)
-    by_number = {(row["neuron"], row["number"]): row for row in found}
+        found = candidates.candidate_scores.load(connection, collected[0], 0, 0, N)
+    by_number = {(row.neuron, row.number): row for row in found}
     assert len(by_number) == 3 * len(drafts)
     for neuron in drafts:
-        assert by_number[neuron, neuron % 3]["score"] > 0.95
-    nothing = [row for row in found if drafts[row["neuron"]][row["number"]] == "nothing"]
-    assert {row["undefined_reason"] for row in nothing} == {"constant_simulation"}
+        assert by_number[neuron, neuron % 3].score > 0.95
+    nothing = [row for row in found if drafts[row.neuron][row.number] == "nothing"]
+    assert {row.undefined_reason for row in nothing} == {"constant_simulation"}
 
 
 def test_a_draft_that_knows_the_scored_records_alone_is_not_chosen(engine, collected):

@@ -3,11 +3,13 @@
 import json
 import math
 import re
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 
 from db import corpora, evaluations, results
+from db.results import ExplanationRow
 from neurogloss.config.run import RunConfig
 from neurogloss.subject.shape import read_shape
 from orchestrator.runs.endpoints import check_endpoints
@@ -85,8 +87,8 @@ def collected(engine, planted, oracle, services, monkeypatch):
 
 def _classify(engine, run_id, explanations):
     with engine.begin() as connection:
-        rows = [(run_id, 0, n, text, "planted", None) for n, text in explanations.items()]
-        results.save_explanations(connection, rows)
+        rows = [ExplanationRow(run_id, 0, n, text, "planted") for n, text in explanations.items()]
+        results.explanations.save(connection, rows)
         insert = (
             "INSERT INTO shard (run_id, stage, layer, start, stop, weight, state)"
             " VALUES (%s, 'score', 0, 0, %s, %s, 'ready') RETURNING id"
@@ -94,14 +96,15 @@ def _classify(engine, run_id, explanations):
         shard_id = connection.exec_driver_sql(insert, (run_id, N, N)).scalar_one()
     rows, failures = classify(claimed(engine, run_id, shard_id))
     with engine.begin() as connection:
-        evaluations.save_scorer_results(connection, rows)
-        results.save_failures(connection, failures)
-        stored = evaluations.scorer_results(connection, run_id, 0, 0, N)
-    return {(row["neuron"], row["scorer"]): row for row in stored}, failures
+        evaluations.scorer_results.save(connection, rows)
+        results.failures.save(connection, failures)
+        stored = evaluations.scorer_results.load(connection, run_id, 0, 0, N)
+    return {(row.neuron, row.scorer): row for row in stored}, failures
 
 
 def of_scorer(found, scorer, key="score"):
-    return [row[key] for (neuron, name), row in found.items() if name == scorer and neuron != DENSE]
+    rows = [row for (neuron, name), row in found.items() if name == scorer and neuron != DENSE]
+    return [getattr(row, key) for row in rows]
 
 
 def test_an_oracle_explanation_is_right_about_every_planted_neuron(collected):
@@ -129,14 +132,14 @@ def test_with_log_probabilities_there_is_an_area_under_the_curve(collected):
 def test_a_neuron_that_always_fires_has_no_score_and_says_why(collected):
     _, (found, failures) = collected({DENSE: "every token"})
     assert failures == []
-    assert {row["undefined_reason"] for row in found.values()} == {"no_negative_records"}
-    assert {(row["score"], row["call"]) for row in found.values()} == {(None, None)}
+    assert {row.undefined_reason for row in found.values()} == {"no_negative_records"}
+    assert {(row.score, row.call) for row in found.values()} == {(None, None)}
 
 
 def test_what_cannot_be_read_fails_and_what_is_stored_is_not_asked_again(engine, collected):
     run_id, (found, failures) = collected({0: token_text(0), 1: GARBAGE})
     assert sorted(found) == [(0, "detection"), (0, "fuzzing")]
-    assert [failure[:5] for failure in failures] == [(run_id, "score", 0, 1, "malformed")]
+    assert [astuple(failure)[:5] for failure in failures] == [(run_id, "score", 0, 1, "malformed")]
     with engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM shard WHERE stage = 'score'")
         calls = connection.exec_driver_sql("SELECT count(*) FROM call").scalar_one()

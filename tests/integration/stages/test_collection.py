@@ -9,13 +9,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from neurogloss.subject.layer_reader import LayerPlan
 from sqlalchemy import text
 
-from db import collection, records
+from db import collection
+from db.records import neuron_records
 from neurogloss.neurons.sampling import neuron_keys, priorities
 from neurogloss.neurons.selection import RecordCounts
 from neurogloss.subject.collection import collect as read_excerpts
+from neurogloss.subject.layer_collector import LayerPlan
 from neurogloss.subject.model import forward, load_subject
 from neurogloss.subject.shape import read_shape
 from tests.support.collected_run import PER_BUCKET, RANDOM, TOP, config_of, make_run, work_through
@@ -60,49 +61,49 @@ def check_records(engine, run_id, config, everything):
         finite = np.isfinite(activations)
         activations = np.where(finite, activations, np.float16(0))
         with engine.begin() as connection:
-            rows = records.load(connection, run_id, layer)
-        assert [row["neuron"] for row in rows] == list(range(activations.shape[2]))
+            rows = neuron_records.load(connection, run_id, layer, 0, 10_000)
+        assert [row.neuron for row in rows] == list(range(activations.shape[2]))
         check_moments(rows, activations)
         for row in rows:
-            mine = activations[:, :, row["neuron"]]
-            expected = brute_force(mine, layer, row["neuron"], config)
+            mine = activations[:, :, row.neuron]
+            expected = brute_force(mine, layer, row.neuron, config)
             named = {
-                kind: [row["excerpts"][place] for place in row[f"{kind}_records"]]
+                kind: [row.excerpts[place] for place in getattr(row, f"{kind}_records")]
                 for kind in ("top", "random", "bucket")
             }
             assert named["top"] == expected["top"]
             assert named["random"] == expected["random"]
-            assert list(zip(row["buckets"], named["bucket"], strict=True)) == expected["buckets"]
-            stored_boundaries = np.array(row["quantile_boundaries"], np.float32).tolist()
+            assert list(zip(row.buckets, named["bucket"], strict=True)) == expected["buckets"]
+            stored_boundaries = np.array(row.quantile_boundaries, np.float32).tolist()
             assert stored_boundaries == expected["boundaries"]
-            assert len(set(row["excerpts"])) == len(row["excerpts"])
-            assert row["activations"] == mine[row["excerpts"]].tobytes()
-            assert row["max_activation"] == float(mine.max())
+            assert len(set(row.excerpts)) == len(row.excerpts)
+            assert row.activations.tobytes() == mine[row.excerpts].tobytes()
+            assert row.max_activation == float(mine.max())
             reason = "dead" if mine.max() <= 0 else None
-            if not finite[:, :, row["neuron"]].all():
+            if not finite[:, :, row.neuron].all():
                 reason = "nonfinite_activations"
-            assert row["undefined_reason"] == reason
+            assert row.undefined_reason == reason
 
 
 def check_moments(rows, activations):
     flat = activations.reshape(-1, activations.shape[2]).astype(np.float64)
     mean, spread = flat.mean(axis=0), flat.std(axis=0)
-    assert {row["n_tokens"] for row in rows} == {len(flat)}
+    assert {row.n_tokens for row in rows} == {len(flat)}
     for row in rows:
-        n = row["neuron"]
-        assert row["mean"] == pytest.approx(mean[n], rel=1e-5, abs=1e-6 * spread[n])
-        assert row["variance"] == pytest.approx(flat[:, n].var(), rel=1e-5)
-        if row["variance"] == 0:
-            assert row["skewness"] is row["kurtosis"] is None
+        n = row.neuron
+        assert row.mean == pytest.approx(mean[n], rel=1e-5, abs=1e-6 * spread[n])
+        assert row.variance == pytest.approx(flat[:, n].var(), rel=1e-5)
+        if row.variance == 0:
+            assert row.skewness is row.kurtosis is None
             continue
         centred = (flat[:, n] - mean[n]) / spread[n]
-        assert row["skewness"] == pytest.approx((centred**3).mean(), rel=1e-5, abs=1e-5)
-        assert row["kurtosis"] == pytest.approx((centred**4).mean(), rel=1e-5)
+        assert row.skewness == pytest.approx((centred**3).mean(), rel=1e-5, abs=1e-5)
+        assert row.kurtosis == pytest.approx((centred**4).mean(), rel=1e-5)
 
 
 def stored(engine, run_id):
     """Everything that a run left, to the last bit."""
-    columns = [c for c in records.RECORDS_COLUMNS if c != "run_id"]
+    columns = [c for c in neuron_records.columns if c != "run_id"]
     query = f"SELECT {', '.join(columns)} FROM neuron_records WHERE run_id = :r ORDER BY 1, 2"  # noqa: S608  (names of our own)
     tables = "SELECT layer, neuron, tokens, means, counts FROM token_means WHERE run_id = :r"
     with engine.begin() as connection:
@@ -124,9 +125,9 @@ def left_over(engine):
 
 KILLS = (
     (layer_parts, "rank_excerpts"),  # in a merge, or before it
-    (collection, "save_bound"),
+    (collection, "save_bounds"),
     (collection, "drop_layer"),
-    (records, "save"),
+    (neuron_records, "save"),
     (layer_parts, "merge_large_layers"),  # the shard is handed in
 )
 

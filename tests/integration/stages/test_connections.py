@@ -9,7 +9,7 @@ from db import connections, shard_readiness
 from neurogloss.subject import weights
 from neurogloss.subject.model import load_subject
 from neurogloss.subject.shape import read_shape
-from neurogloss.subject.weights import strongest
+from neurogloss.subject.weights import strongest_connections
 from tests.support.collected_run import config_of, make_run, work_through
 from tests.support.tiny_subject import make_tokens
 
@@ -19,9 +19,10 @@ def configured(name, model, **counts):
     return found.model_validate(found.model_dump() | {"name": name, "connections": counts})
 
 
-def of_all(engine, run_id, read, layer, n):
+def of_all(engine, run_id, related, layer, n):
     with engine.begin() as connection:
-        return [read(connection, run_id, layer, neuron) for neuron in range(n)]
+        rows = related.load(connection, run_id, layer, 0, n)
+    return {(row.neuron, row.direction): row for row in rows}
 
 
 def check(ids, found, products, n):
@@ -64,15 +65,15 @@ def test_connections_of_every_demo_neuron_equal_their_definition(engine, monkeyp
         )
         for neuron in range(width):
             for direction, products in (("input", inputs), ("output", outputs)):
-                row = tokens[neuron][direction]
-                check(np.array(row["tokens"]), row["weights"], products[:, neuron], 5)
+                row = tokens[neuron, direction]
+                check(np.array(row.tokens), row.weights, products[:, neuron], 5)
             for direction, products, first in (
                 ("upstream", before, 0),
                 ("downstream", after, layer + 1),
             ):
-                row = neurons[neuron][direction]
-                ids = (np.array(row["layers"], int) - first) * width + np.array(row["neurons"], int)
-                check(ids, row["weights"], products[:, neuron], 3)
+                row = neurons[neuron, direction]
+                ids = (np.array(row.layers, int) - first) * width + np.array(row.neurons, int)
+                check(ids, row.weights, products[:, neuron], 3)
 
 
 def test_a_sample_of_neurons_has_related_neurons_of_all(engine):
@@ -94,7 +95,7 @@ def test_a_sample_of_neurons_has_related_neurons_of_all(engine):
 def test_ties_and_zeros_are_settled(n):
     rows = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     candidates = torch.tensor([[float(i % 4 - 1), 1.0] for i in range(30)])
-    found = strongest(rows, [(100, candidates)], n)
+    found = strongest_connections(rows, [(100, candidates)], n)
     expected = sorted((w for w in candidates[:, 0].tolist() if w > 0), reverse=True)[:n]
     expected += sorted(w for w in candidates[:, 0].tolist() if w < 0)[:n]
     kept = found.weights[0] != 0

@@ -6,18 +6,13 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
-from worker.stages.ledger import PostgresLedger
 
 from db import calls, progress
 from db.session import transaction
 from tests.support.calls import ANSWER, call_row
+from worker.ledger import PostgresLedger, spend_of
 
 LATER = replace(ANSWER, text="other words", latency_ms=31, request_id="second", usd=0.125)
-SPEND = {
-    "stage": "explain", "model": "m", "calls": 1, "prompt_tokens": 10, "cached_tokens": 4,
-    "completion_tokens": 2, "usd": 0.5, "wasted_usd": 0.25,
-}  # fmt: skip
-"""What ANSWER costs."""
 
 
 @pytest.fixture
@@ -107,7 +102,7 @@ def test_who_waits_for_the_answer_of_another_does_not_lock_what_that_one_pays(wh
         waiting.start()
         wait_for_a_lock(whole)
         connection.execute(text("SELECT * FROM spend FOR UPDATE NOWAIT"))
-        progress.add_spend(connection, 1, [SPEND])
+        progress.add_spend(connection, 1, spend_of([ANSWER]))
     waiting.join()
     assert spent(whole) == (3, 30, 1.0, 0.25 + 0.25 + 0.125 + 0.25)
 

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import candidates, records, results
+from db import candidates, results
+from db.candidates import SentenceRow
+from db.records import neuron_records
+from db.results import FailureRow
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import CannotCollect, Interrupted
 from neurogloss.subject.model import load_subject
-from neurogloss.subject.sentences import activations_on, load_tokenizer, tokens_of
+from neurogloss.subject.sentences import load_tokenizer, sentence_activations
 from neurogloss.subject.shape import read_shape
+from neurogloss.subject.tokenizer import tokenize
 from tests.support.collected_run import claimed, make_run, work_through
 from worker.stages.observe import observe
 
@@ -27,7 +31,7 @@ SHORT = "Reading number 7"
 @pytest.fixture(scope="module")
 def excerpts():
     """The texts, cut to whole excerpts: two tiles of them."""
-    found = tokens_of(load_tokenizer("demo"), TEXTS, N_TOKENS)
+    found = tokenize(load_tokenizer("demo"), TEXTS, N_TOKENS)
     assert len(found) == 64
     return np.stack(found)
 
@@ -60,28 +64,23 @@ def observed(engine, collected, texts_of):
     """Return what is stored of the sentences after these were observed, by neuron and number."""
     run_id, shard_id = collected
     rows = [
-        (run_id, LAYER, neuron, number, sentence, True, False, None)
+        SentenceRow(run_id, LAYER, neuron, number, sentence, True, False)
         for neuron, texts in texts_of.items()
         for number, sentence in enumerate(texts)
     ]
     with engine.begin() as connection:
-        candidates.save_sentences(connection, rows)
+        candidates.sentences.save(connection, rows)
     observe(claimed(engine, run_id, shard_id))
     with engine.begin() as connection:
-        found = candidates.sentences(connection, run_id, LAYER, 0, 100_000)
-    return {(row["neuron"], row["number"]): row for row in found}
+        found = candidates.sentences.load(connection, run_id, LAYER, 0, 100_000)
+    return {(row.neuron, row.number): row for row in found}
 
 
 def records_of(engine, run_id):
     with engine.begin() as connection:
-        rows = records.load(connection, run_id, LAYER)
-    return {
-        row["neuron"]: (
-            row["excerpts"],
-            np.frombuffer(row["activations"], np.float16).reshape(-1, N_TOKENS),
-        )
-        for row in rows
-    }
+        rows = neuron_records.load(connection, run_id, LAYER, 0, 100_000)
+    assert all(row.activations.shape == (len(row.excerpts), N_TOKENS) for row in rows)
+    return {row.neuron: (row.excerpts, row.activations) for row in rows}
 
 
 def test_a_sentence_that_is_an_excerpt_has_the_bits_of_its_record(engine, collected, excerpts):
@@ -96,8 +95,8 @@ def test_a_sentence_that_is_an_excerpt_has_the_bits_of_its_record(engine, collec
     assert len(found) == sum(map(len, texts.values())) > 64
     for (neuron, number), row in found.items():
         named, activations = recorded[neuron]
-        assert row["tokens"] == excerpts[named[number]].tobytes()
-        assert row["activations"] == activations[number].tobytes()
+        assert row.tokens.tobytes() == excerpts[named[number]].tobytes()
+        assert row.activations.tobytes() == activations[number].tobytes()
 
 
 def test_a_short_sentence_has_the_bits_of_a_longer_one_up_to_its_end(engine, collected, excerpts):
@@ -106,21 +105,21 @@ def test_a_short_sentence_has_the_bits_of_a_longer_one_up_to_its_end(engine, col
     found = observed(engine, collected, {neuron: [SHORT, TEXTS[longer]] for neuron in recorded})
     for neuron in recorded:
         short, long = found[neuron, 0], found[neuron, 1]
-        assert 0 < len(short["tokens"]) < len(long["tokens"]) == 4 * N_TOKENS
-        assert long["tokens"].startswith(short["tokens"])
-        assert long["activations"].startswith(short["activations"])
-        assert 2 * len(short["activations"]) == len(short["tokens"])
+        assert 0 < len(short.tokens) < len(long.tokens) == N_TOKENS
+        assert long.tokens.tobytes().startswith(short.tokens.tobytes())
+        assert long.activations.tobytes().startswith(short.activations.tobytes())
+        assert len(short.activations) == len(short.tokens)
 
 
 def test_what_was_observed_stays_and_neurons_that_failed_are_left_alone(engine, collected):
     run_id, shard_id = collected
     good, failed = list(records_of(engine, run_id))[:2]
     with engine.begin() as connection:
-        row = (run_id, "illustrate", LAYER, failed, "refused", "no", 1, None)
-        results.save_failures(connection, [row])
+        row = FailureRow(run_id, "illustrate", LAYER, failed, "refused", "no", 1, None)
+        results.failures.save(connection, [row])
     first = observed(engine, collected, {good: [SHORT], failed: [SHORT]})
-    assert first[good, 0]["tokens"]
-    assert (first[failed, 0]["tokens"], first[failed, 0]["activations"]) == (None, None)
+    assert len(first[good, 0].tokens)
+    assert (first[failed, 0].tokens, first[failed, 0].activations) == (None, None)
     with engine.begin() as connection:
         connection.execute(text("UPDATE sentence SET activations = '\\x0102'"))
         connection.execute(text("DELETE FROM failure"))
@@ -128,9 +127,9 @@ def test_what_was_observed_stays_and_neurons_that_failed_are_left_alone(engine, 
             text("UPDATE shard SET state = 'ready' WHERE id = :id"), {"id": shard_id}
         )
     again = observed(engine, collected, {})
-    assert again[good, 0]["activations"] == b"\x01\x02"
-    assert again[failed, 0]["tokens"] == first[good, 0]["tokens"]
-    assert len(again[failed, 0]["activations"]) == len(first[good, 0]["activations"])
+    assert again[good, 0].activations.tobytes() == b"\x01\x02"
+    assert again[failed, 0].tokens.tobytes() == first[good, 0].tokens.tobytes()
+    assert len(again[failed, 0].activations) == len(first[good, 0].activations)
 
 
 def test_reading_ends_when_the_worker_is_to_stop(excerpts):
@@ -138,7 +137,9 @@ def test_reading_ends_when_the_worker_is_to_stop(excerpts):
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        activations_on(load_subject("demo"), 0, list(excerpts), [0] * 64, N_TOKENS, on_batch=stop)
+        sentence_activations(
+            load_subject("demo"), 0, list(excerpts), [0] * 64, N_TOKENS, on_batch=stop
+        )
 
 
 def test_a_subject_without_a_tokenizer_is_named(tmp_path):

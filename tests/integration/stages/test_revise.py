@@ -10,6 +10,7 @@ from sqlalchemy import text
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from db import candidates, corpora, results
+from db.candidates import CandidateRow
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.illustration import FIRES, SILENT
 from neurogloss.subject.shape import read_shape
@@ -127,18 +128,21 @@ def collected(engine, planted, oracle, services, monkeypatch):
 def explained(engine, collected, drafts):
     """Return the explanations that come of the drafts of some neurons."""
     run_id, ids = collected
-    rows = [(run_id, 0, neuron, 0, draft, "planted", b"d") for neuron, draft in drafts.items()]
+    rows = [
+        CandidateRow(run_id, 0, neuron, 0, draft, "planted", b"d")
+        for neuron, draft in drafts.items()
+    ]
     with engine.begin() as connection:
-        candidates.save_candidates(connection, rows)
+        candidates.candidates.save(connection, rows)
     for stage, shard_id in ids.items():
         stage(claimed(engine, run_id, shard_id))
     with engine.begin() as connection:
-        return results.explanations(connection, run_id, 0, 0, N)
+        return results.explanation_texts(connection, run_id, 0, 0, N)
 
 
 def stored(engine, collected, what):
     with engine.begin() as connection:
-        return what(connection, collected[0], 0, 0, N)
+        return what.load(connection, collected[0], 0, 0, N)
 
 
 def again(engine, collected):
@@ -156,10 +160,10 @@ def test_an_explanation_that_says_too_much_is_revised_to_the_right_one(engine, c
     drafts = {neuron: f"{word(neuron)} {word(neuron + 17)}" for neuron in range(N - 1)}
     assert explained(engine, collected, drafts) == {neuron: word(neuron) for neuron in drafts}
     scores = stored(engine, collected, candidates.candidate_scores)
-    assert [row["number"] for row in scores] == [0, 1] * len(drafts)
+    assert [row.number for row in scores] == [0, 1] * len(drafts)
     for draft, revision in zip(scores[::2], scores[1::2], strict=True):
-        assert {draft["stage"], revision["stage"]} == {"revise"}
-        assert revision["score"] > draft["score"] + 0.1 > 0.5
+        assert {draft.stage, revision.stage} == {"revise"}
+        assert revision.score > draft.score + 0.1 > 0.5
 
 
 def test_a_right_explanation_is_kept_against_a_worse_revision(engine, collected, monkeypatch):
@@ -167,7 +171,7 @@ def test_a_right_explanation_is_kept_against_a_worse_revision(engine, collected,
     drafts = {neuron: word(neuron) for neuron in range(N - 1)}
     assert explained(engine, collected, drafts) == drafts
     found = stored(engine, collected, candidates.candidates)
-    assert [row["text"] for row in found if row["number"] == 1] == [
+    assert [row.text for row in found if row.number == 1] == [
         f"{word(neuron)} {word(neuron + 17)}" for neuron in drafts
     ]
 
@@ -176,7 +180,7 @@ def test_of_equals_the_draft_is_kept(engine, collected, monkeypatch):
     revise_to(monkeypatch, lambda draft, fired: f"{draft} nothing")
     assert explained(engine, collected, {0: word(0), 1: "nothing"}) == {0: word(0), 1: "nothing"}
     scores = stored(engine, collected, candidates.candidate_scores)
-    assert [row["undefined_reason"] for row in scores] == [None] * 2 + ["constant_simulation"] * 2
+    assert [row.undefined_reason for row in scores] == [None] * 2 + ["constant_simulation"] * 2
     with engine.begin() as connection:
         kept = connection.execute(text("SELECT call, explainer FROM explanation")).all()
     assert {(bytes(call), explainer) for call, explainer in kept} == {(b"d", "planted")}
@@ -185,27 +189,27 @@ def test_of_equals_the_draft_is_kept(engine, collected, monkeypatch):
 def test_sentences_for_judging_are_simulated_and_never_shown(engine, collected):
     explained(engine, collected, {3: f"{word(3)} {word(20)}"})
     found = stored(engine, collected, candidates.sentences)
-    assert [row["is_expected"] for row in found] == [True] * 4 + [False] * 4
-    assert [row["for_judging"] for row in found] == [False, True] * 4
+    assert [row.is_expected for row in found] == [True] * 4 + [False] * 4
+    assert [row.for_judging for row in found] == [False, True] * 4
     (shown,) = [asked for asked in RevisingOracle.asked if "Explanation: " in asked]
     assert shown.count("\nSentence ") == SENTENCES // 2
     assert shown.count("the neuron should fire, and its highest activation is 10") == 1
     assert shown.count("the neuron should fire, and its highest activation is 0") == 1
     simulated = [asked for asked in RevisingOracle.asked if "\nTokens:\n" in asked]
     for row in found[4:]:  # of several words each, so that they are known again
-        read = " ".join(row["text"].split())
+        read = " ".join(row.text.split())
         lines = "\n".join(f"{n}: {' ' + token}" for n, token in enumerate(read.split()))
-        assert (f"Text:  {read}" in shown) == (not row["for_judging"])
+        assert (f"Text:  {read}" in shown) == (not row.for_judging)
         times = sum(asked.endswith(f"Tokens:\n{lines}") for asked in simulated)
-        assert times == (2 if row["for_judging"] else 0)
+        assert times == (2 if row.for_judging else 0)
 
 
 def test_a_sentence_that_yields_no_tokens_is_left_out(engine, collected):
     draft = f"{word(2)} words"
     assert explained(engine, collected, {2: draft}) == {2: draft}
     found = stored(engine, collected, candidates.sentences)
-    assert sum(row["tokens"] == row["activations"] == b"" for row in found) == 2
-    assert all(len(row["tokens"]) == 2 * len(row["activations"]) for row in found)
+    assert sum(len(row.tokens) == len(row.activations) == 0 for row in found) == 2
+    assert all(len(row.tokens) == len(row.activations) for row in found)
     (shown,) = [asked for asked in RevisingOracle.asked if "Explanation: " in asked]
     assert shown.count("\nSentence ") == SENTENCES // 2 - 1
 

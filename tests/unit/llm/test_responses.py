@@ -16,7 +16,12 @@ from neurogloss.errors import (
 )
 from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Price
-from neurogloss.llm.responses import UnsupportedParameter, check, read_completion, retry_after
+from neurogloss.llm.responses import (
+    UnsupportedParameter,
+    raise_for_error,
+    read_completion,
+    retry_after,
+)
 from tests.support.hostile_text import json_values
 
 
@@ -47,7 +52,7 @@ def answer(status, message="no", code="x", **headers):
 )
 def test_what_an_error_means(response, error):
     with pytest.raises(error):
-        check(response, None)
+        raise_for_error(response, None)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +97,7 @@ def test_what_an_error_means(response, error):
 )
 def test_a_parameter_that_is_refused_is_named(status, error, parameter):
     with pytest.raises(UnsupportedParameter) as caught:
-        check(httpx.Response(status, json={"error": error}), None)
+        raise_for_error(httpx.Response(status, json={"error": error}), None)
     assert caught.value.parameter == parameter
     assert pickle.loads(pickle.dumps(caught.value)).parameter == parameter
 
@@ -100,16 +105,16 @@ def test_a_parameter_that_is_refused_is_named(status, error, parameter):
 def test_a_value_that_is_too_large_is_no_parameter_that_is_refused():
     message = "Invalid value for 'logprobs': must be less than or equal to 5."
     with pytest.raises(RequestRejected):
-        check(answer(400, message, code="integer_above_max_value"), None)
+        raise_for_error(answer(400, message, code="integer_above_max_value"), None)
 
 
 def test_a_success_is_no_error():
-    check(httpx.Response(200), None)
+    raise_for_error(httpx.Response(200), None)
 
 
 def test_a_key_that_the_server_repeats_is_taken_out():
     with pytest.raises(BadCredentials) as caught:
-        check(answer(401, "Incorrect API key: sk-secret"), "sk-secret")
+        raise_for_error(answer(401, "Incorrect API key: sk-secret"), "sk-secret")
     assert "sk-secret" not in str(caught.value)
     assert "[key]" in str(caught.value)
 

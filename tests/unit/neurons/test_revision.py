@@ -5,13 +5,13 @@ from hypothesis import given
 
 from neurogloss.neurons.prompts import LEAD_IN
 from neurogloss.neurons.records import ActivationRecord
-from neurogloss.neurons.revision import Observed, revision_body
+from neurogloss.neurons.revision import ObservedSentence, revision_body
 from tests.support.hostile_text import HOSTILE, hostile_tokens
 
 LOUD = ActivationRecord((" the", " cat", " sat"), (0.0, 8.0, 4.0))
-RIGHT = Observed(ActivationRecord(("A", " cat"), (-0.1, 20.0)), is_expected=True)
-SILENT = Observed(ActivationRecord(("A", " dog"), (0.0, 0.7)), is_expected=True)
-UNEXPECTED = Observed(ActivationRecord(("One", " lion"), (0.0, 2.0)), is_expected=False)
+RIGHT = ObservedSentence(ActivationRecord(("A", " cat"), (-0.1, 20.0)), is_expected=True)
+SILENT = ObservedSentence(ActivationRecord(("A", " dog"), (0.0, 0.7)), is_expected=True)
+UNEXPECTED = ObservedSentence(ActivationRecord(("One", " lion"), (0.0, 2.0)), is_expected=False)
 
 
 def asked(*observed, explanation="animals"):
@@ -56,5 +56,5 @@ def test_hostile_tokens_keep_to_their_lines(tokens):
     plain = [f"x{n}" for n in range(len(tokens))]
     for record in (silent, firing):
         likeness = ActivationRecord(tuple(plain), record.activations)
-        found, right = (asked(Observed(r, is_expected=True)) for r in (record, likeness))
+        found, right = (asked(ObservedSentence(r, is_expected=True)) for r in (record, likeness))
         assert found.count("\n") == right.count("\n")

@@ -16,8 +16,8 @@ from db.results import SimulationRow
 from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import FloatArray
+from neurogloss.neurons.splits import Split, split_places
 from worker.run import load_run
-from worker.stages.scored_records import scored_places
 
 Rendered = TypeVar("Rendered")
 
@@ -70,8 +70,9 @@ class ExportedNeuron:
         if imported is not None and imported.scored_excerpts is not None:
             places = [excerpts.index(excerpt) for excerpt in imported.scored_excerpts]
         else:
+            scoring = self.run.config.scoring
             lists = self.records.top_records, self.records.random_records
-            places, _ = scored_places(*lists, self.run.config.scoring)
+            places, _ = split_places(*lists, Split.VALID, scoring.top, scoring.random)
         return [place for place in places if excerpts[place] in self.stored.simulations]
 
     def expected(self, places: Sequence[int]) -> FloatArray:

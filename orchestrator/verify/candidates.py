@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from neurogloss.config.run import RunConfig
+from neurogloss.neurons.candidates import best_candidate
 from orchestrator.verify.checked_neuron import CheckedNeuron
-from worker.stages.candidates import best
 
 
 def candidate_faults(checked: CheckedNeuron, config: RunConfig) -> Iterator[str]:
@@ -25,14 +25,14 @@ def candidate_faults(checked: CheckedNeuron, config: RunConfig) -> Iterator[str]
         if checked.is_owed_by("choose") and judged.keys() != set(drafts):
             yield f"of {len(drafts)} drafts, {len(judged)} are judged"
             return
-        kept = best(judged) if judged else 0
+        kept = best_candidate(judged) if judged else 0
     if explainer.revise:
         yield from _revision_faults(checked, explainer.sentences)
         judged = _judged(checked, "revise")
         if checked.is_owed_by("revise") and judged.keys() != {kept, explainer.candidates}:
             yield f"candidates {sorted(judged)} are judged, not {kept} and its revision"
             return
-        kept = best(judged) if judged else kept
+        kept = best_candidate(judged) if judged else kept
     if stored.explanation is not None and stored.explanation.text != texts.get(kept):
         yield f"its explanation is not candidate {kept}, which was judged best"
 

@@ -12,9 +12,8 @@ from neurogloss.config.run import RunConfig
 from neurogloss.neurons.calibration import calibrate
 from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
 from neurogloss.neurons.scoring import NeuronScore, score_neuron, unscored
-from neurogloss.neurons.splits import Split
+from neurogloss.neurons.splits import Split, split_places
 from orchestrator.verify.checked_neuron import CheckedNeuron
-from worker.stages.scored_records import scored_places
 
 SCORES = tuple(column.name for column in fields(NeuronScore))
 
@@ -30,7 +29,7 @@ class _Records:
     @classmethod
     def of(cls, row: NeuronRecordsRow, config: RunConfig, split: Split) -> "_Records":
         lists = row.top_records, row.random_records
-        places, n_top = scored_places(*lists, config.scoring, split)
+        places, n_top = split_places(*lists, split, config.scoring.top, config.scoring.random)
         return cls(places, [row.excerpts[place] for place in places], n_top)
 
 

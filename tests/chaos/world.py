@@ -16,7 +16,6 @@ from typing import Any, Self
 
 from redis import Redis
 from sqlalchemy import Engine, NullPool, create_engine, text
-from sqlalchemy.exc import DBAPIError
 
 from db import migrate
 from db.tables import Base
@@ -237,14 +236,6 @@ class World:
             pattern = _FAILED if child.name in WORKERS else _TRACEBACK
             found += [f"{child.name}: {match[0][:800]}" for match in pattern.finditer(said)]
         return found
-
-    def database_answers(self) -> bool:
-        """Return whether the database takes queries."""
-        try:
-            self.rows("SELECT 1")
-        except DBAPIError:
-            return False
-        return True
 
 
 _FAILED = re.compile(

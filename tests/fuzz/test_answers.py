@@ -142,7 +142,7 @@ DEEP = b"[" * 200_000
 @given(CONTENT, st.sampled_from(ASKED))
 @example(DEEP, {})
 @example(b'{"choices":' * 60_000, {})
-def test_completions(content, asked):
+def test_any_completion_is_read_or_may_be_asked_for_again(content, asked):
     try:
         found = read_completion(content, asked)
     except TransientError as error:
@@ -182,7 +182,7 @@ ERROR = of_keys(
 
 @given(st.integers(100, 599), st.one_of(ERROR.map(dumped), CONTENT), HEADERS)
 @example(400, DEEP, {})
-def test_errors(status, content, headers):
+def test_any_reply_that_is_an_error_is_a_known_one(status, content, headers):
     response = httpx.Response(status, content=content, headers=headers)
     try:
         raise_for_error(response, "sk-secret")
@@ -193,7 +193,7 @@ def test_errors(status, content, headers):
 
 
 @given(HEADERS)
-def test_waits(headers):
+def test_a_wait_is_never_longer_than_two_minutes(headers):
     assert 0 <= retry_after(httpx.Headers(headers)) <= 120
 
 
@@ -207,7 +207,7 @@ LINE = of_keys(
 
 @given(st.one_of(LINE.map(dumped), CONTENT), st.sampled_from(ASKED))
 @example(DEEP, {})
-def test_batch_results(line, asked):
+def test_any_line_of_a_batch_is_an_answer_or_a_known_error(line, asked):
     result = read_result(line)
     if result is None:
         return
@@ -240,7 +240,7 @@ PAGE = of_keys(data=st.lists(BATCH, max_size=3), has_more=st.just(False))
 )
 @example(200, DEEP)
 @example(200, b"[]")
-def test_batches(status, content):
+def test_any_reply_about_a_batch_is_read_or_a_known_error(status, content):
     client = client_that_is_answered(status, content)
     for ask in (
         lambda: client.upload("f", "/chat/completions", [(b"1", b"{}")]),
@@ -260,7 +260,7 @@ OF_LOGPROBS = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError)
 
 
 @given(st.one_of(st.lists(ENTRY, max_size=6), FREE), st.text(max_size=20))
-def test_log_probabilities_of_chats(content, text):
+def test_log_probabilities_of_chats_are_packed_whole_or_refused(content, text):
     try:
         packed = chat_places(content, text)
     except OF_LOGPROBS:  # which `read_completion` takes for no completion
@@ -269,7 +269,7 @@ def test_log_probabilities_of_chats(content, text):
 
 
 @given(CHOICE, FREE, hostile_tokens)
-def test_log_probabilities_of_prompts(choice, body, tokens):
+def test_log_probabilities_of_prompts_are_packed_whole_or_refused(choice, body, tokens):
     prompt = "".join(f"{token}\tunknown\n" for token in tokens)
     try:
         packed = prompt_places(choice, body if isinstance(body, dict) else {}, prompt)
@@ -305,7 +305,7 @@ KINDS = (
 
 @pytest.mark.parametrize(("kind", "at_once"), KINDS)
 @given(data=st.data())
-def test_simulations(kind, at_once, data):
+def test_any_simulation_is_read_whole_or_malformed(kind, at_once, data):
     simulator = simulator_of(SimulatorChoice(kind), at_once)
     records = [data.draw(hostile_tokens)[:3] for _ in range(at_once)]
     n = len(simulator.ask("x", records))
@@ -326,7 +326,7 @@ def test_simulations(kind, at_once, data):
 
 
 @given(st.one_of(st.text(), SAID))
-def test_explanations(text):
+def test_any_explanation_becomes_one_line_that_is_no_longer(text):
     found = clean_explanation(text)
     assert "\n" not in found
     assert len(found) <= len(text)

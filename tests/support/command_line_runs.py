@@ -2,6 +2,8 @@
 
 import json
 
+from tests.support.corpus import small_corpus
+
 TINY = """
 name = "tiny"
 [corpus]
@@ -55,7 +57,8 @@ def rows(cli, query):
 
 
 def rehearsed(server):
-    return f"""{TINY}
+    tiny = TINY.replace("[corpus]", f"[corpus]\nsource = {json.dumps(small_corpus())}")
+    return f"""{tiny}
 [explainer]
 endpoint = "here"
 model = "rehearsal"

@@ -16,6 +16,7 @@ from neurogloss.config.run import RunConfig
 from orchestrator.dispatch import tick
 from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.inputs import check_inputs
+from tests.support.corpus import small_corpus
 
 KEY = "sk-paid-0123456789"
 LEASE_S = 2
@@ -73,7 +74,7 @@ class Run:
         config = RunConfig.model_validate(
             {
                 "name": "paid",
-                "corpus": {"excerpts": 200},
+                "corpus": {"source": small_corpus(), "excerpts": 200},
                 "neurons": {"layers": [0], "per_layer": NEURONS},
                 "shards": {"neurons": 8},
                 "explainer": role,

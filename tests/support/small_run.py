@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from db import runs, shard_readiness, shards
 from db.session import transaction
 from neurogloss.config.run import RunConfig
+from tests.support.corpus import small_corpus
 from worker.process_calls import ProcessCalls
 from worker.shard import ClaimedShard, Lease
 
@@ -24,7 +25,7 @@ def run_config(base_url: str) -> RunConfig:
     return RunConfig.model_validate(
         {
             "name": "whole",
-            "corpus": {"excerpts": 96, "excerpt_tokens": 16},
+            "corpus": {"source": small_corpus(), "excerpts": 96, "excerpt_tokens": 16},
             "records": {"top": 8, "random": 6, "per_quantile": 2},
             "scoring": {"top": 2, "random": 2},
             "neurons": {"layers": [0, 3], "per_layer": 12},

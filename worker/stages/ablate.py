@@ -1,4 +1,4 @@
-"""Ablate: how much of what a neuron does to the output its simulation does too."""
+"""Ablate: how much of a neuron's effect on the output its simulation has as well."""
 
 from collections.abc import Mapping
 
@@ -13,16 +13,16 @@ from neurogloss.neurons.records import FloatArray
 from neurogloss.stages import up_to
 from neurogloss.subject.ablation import ablate as compare_outputs
 from worker.shard import ClaimedShard
-from worker.stages.forward_pass import go_on, subject_of
+from worker.stages.forward_pass import interruption_check, subject_of
 from worker.stages.score import expected_on
 from worker.stages.scored_records import ScoredRecords, scored_records
 
 
 def ablate(shard: ClaimedShard) -> None:
-    """Ablate the marked neurons of a shard that were not yet.
+    """Ablate the marked neurons of a shard that have no result yet.
 
-    The simulation takes the neuron's place by its linear calibration. Neurons that failed before
-    are passed over.
+    The simulation replaces the activations after its linear calibration. Neurons that failed in an
+    earlier stage are left out.
     """
     run_id, layer, start, stop = shard.neuron_range
     with transaction(shard.engine) as connection:
@@ -42,7 +42,7 @@ def ablate(shard: ClaimedShard) -> None:
             for scored in scored_records(connection, shard, layer, start, stop)
             if scored.neuron in wanted
         ]
-    check = go_on(shard)
+    check = interruption_check(shard)
     ablated: list[AblationRow] = []
     for scored in records:
         check()

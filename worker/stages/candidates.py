@@ -5,7 +5,7 @@ records: the score of an explanation that was chosen by its score would mean les
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from db.candidates import CandidateRow, CandidateScoreRow, candidate_scores, candidates
 from db.results import ExplanationRow, FailureRow
 from neurogloss.errors import RowError
+from neurogloss.neurons.candidates import best_candidate
 from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import correlation_score
 from neurogloss.neurons.splits import Split
@@ -39,7 +40,9 @@ def chosen_drafts(connection: Connection, shard: ClaimedShard) -> dict[int, Cand
     if shard.config.explainer.candidates == 1:
         return {neuron: of_neuron[0] for neuron, of_neuron in drafts.items()}
     scores = scores_of(connection, shard, "choose")
-    return {neuron: drafts[neuron][best(of_neuron)] for neuron, of_neuron in scores.items()}
+    return {
+        neuron: drafts[neuron][best_candidate(of_neuron)] for neuron, of_neuron in scores.items()
+    }
 
 
 def scores_of(
@@ -66,7 +69,10 @@ def explanation_of(candidate: CandidateRow) -> ExplanationRow:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """Texts, token by token, with a neuron's activations on all of their tokens, (n_tokens,)."""
+    """Texts that the explainer was not shown, as lists of tokens.
+
+    `true` has the neuron's activations on the tokens of all texts, float16 (n_tokens,).
+    """
 
     texts: list[list[str]]
     true: FloatArray
@@ -74,7 +80,7 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A candidate of a neuron that is to be judged. `sample` is as in `SimulationInput`."""
+    """A candidate that is to be judged. `sample` is as in `SimulationInput`."""
 
     neuron: int
     number: int
@@ -95,24 +101,24 @@ def calibration_records(connection: Connection, shard: ClaimedShard) -> dict[int
     """Return the calibration split of each neuron of a shard, each excerpt once."""
     texts = texts_of(connection, shard)
     _, layer, start, stop = shard.neuron_range
-    found = {}
+    held_back = {}
     for scored in scored_records(connection, shard, layer, start, stop, Split.CALIBRATION):
         _, places = np.unique(scored.excerpts, return_index=True)
         places.sort()
-        read = [[texts[token] for token in tokens] for tokens in scored.tokens[places].tolist()]
-        found[scored.neuron] = HeldBack(read, scored.true[places].reshape(-1))
-    return found
+        words = [[texts[token] for token in tokens] for tokens in scored.tokens[places].tolist()]
+        held_back[scored.neuron] = HeldBack(words, scored.true[places].reshape(-1))
+    return held_back
 
 
 def judge(shard: ClaimedShard, trials: Sequence[Trial]) -> list[Verdict | RowError]:
-    """Return how well each candidate predicts what was held back, or why that is not known.
+    """Return how well each candidate predicts what was held back, or why it cannot be judged.
 
     Raises:
         RunError: The whole run is affected, and paused.
         Interrupted: The worker was told to stop, or the run was paused.
-        Waiting: The questions are put into batches, and are not all answered.
+        Waiting: The calls are put into batches, and are not all answered.
     """
-    wanted = [
+    inputs = [
         SimulationInput(
             trial.neuron,
             trial.explanation,
@@ -123,7 +129,7 @@ def judge(shard: ClaimedShard, trials: Sequence[Trial]) -> list[Verdict | RowErr
         for trial in trials
     ]
     verdicts: list[Verdict | RowError] = []
-    for trial, outcomes in zip(trials, simulate_all(shard, wanted), strict=True):
+    for trial, outcomes in zip(trials, simulate_all(shard, inputs), strict=True):
         expected: list[FloatArray] = []
         failed: RowError | None = None
         for outcome in outcomes:
@@ -136,7 +142,7 @@ def judge(shard: ClaimedShard, trials: Sequence[Trial]) -> list[Verdict | RowErr
 
 
 def _verdict(true: FloatArray, expected: Sequence[FloatArray]) -> Verdict:
-    """Score a simulation at the precision that simulations are stored with."""
+    # float16 first, as simulations are stored: `verify` would find another score otherwise.
     simulated = np.concatenate(expected).astype(np.float16)
     score = correlation_score(true[None], simulated[None])
     if score is not None:
@@ -171,15 +177,3 @@ def judged_rows(
         if isinstance(verdict, Verdict) and trial.neuron not in failures
     ]
     return rows, list(failures.values())
-
-
-def best(scores: Mapping[int, float | None]) -> int:
-    """Return the number of the candidate of the highest score, the lowest number among equals.
-
-    One without a score is worse than any that has one.
-    """
-    return min(scores, key=lambda number: (-_or_lowest(scores[number]), number))
-
-
-def _or_lowest(score: float | None) -> float:
-    return float("-inf") if score is None else score

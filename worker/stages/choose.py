@@ -1,8 +1,6 @@
-"""Choose: the draft of an explanation that predicts best what its explainer was not shown."""
+"""Choose: the draft that best predicts the records that its explainer was not shown."""
 
 from collections.abc import Iterator
-
-from sqlalchemy import Connection
 
 from db import results
 from db.candidates import candidate_scores
@@ -22,9 +20,9 @@ from worker.stages.candidates import (
 
 
 def choose(shard: ClaimedShard) -> None:
-    """Judge the drafts of a shard's neurons, and let the best be the explanation.
+    """Judge the drafts of a shard's neurons, and store the best as the explanation.
 
-    Where explanations are revised, the best is what is revised, and no explanation yet.
+    In a run with `revise`, the best draft is revised first, so that no explanation is stored yet.
     """
     trials = list(_trials(shard))
     rows, failures = judged_rows(shard, trials, judge(shard, trials))
@@ -32,17 +30,12 @@ def choose(shard: ClaimedShard) -> None:
         candidate_scores.save(connection, rows)
         results.failures.save(connection, failures)
         if not shard.config.explainer.revise:
-            explain_by(connection, shard)
-
-
-def explain_by(connection: Connection, shard: ClaimedShard) -> None:
-    """Store the chosen drafts as the explanations."""
-    chosen = chosen_drafts(connection, shard).values()
-    results.explanations.save(connection, map(explanation_of, chosen))
+            chosen = chosen_drafts(connection, shard).values()
+            results.explanations.save(connection, map(explanation_of, chosen))
 
 
 def _trials(shard: ClaimedShard) -> Iterator[Trial]:
-    """Yield the drafts of the neurons of which none is chosen yet."""
+    """Yield the drafts of the neurons that were not judged yet."""
     run_id, layer, start, stop = shard.neuron_range
     with transaction(shard.engine) as connection:
         failed = results.failed(connection, run_id, up_to("choose"), layer, start, stop)

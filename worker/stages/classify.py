@@ -1,4 +1,4 @@
-"""The scorers of `scoring.also`: one call for each neuron and scorer, about its test split."""
+"""The scorers of `scoring.also`: one call for each neuron and scorer, on its test split."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ Outcome = tuple[Classification, bytes] | RowError
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What one scorer asks about one neuron."""
+    """One neuron that one scorer is asked about."""
 
     neuron: int
     scorer: ScorerKind
@@ -118,7 +118,7 @@ def _tasks(shard: ClaimedShard) -> Iterator[_Task]:
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Records that no explanation was made from: top ones of two splits, and random ones."""
+    """Records that the explainer was not shown: top records of two splits, and random ones."""
 
     test: list[ActivationRecord]
     calibration: list[ActivationRecord]
@@ -151,7 +151,7 @@ def _chosen(
 def _examples(
     shard: ClaimedShard, scorer: ScorerKind, row: NeuronRecordsRow, chosen: _Chosen
 ) -> list[LabelledExample]:
-    """Return the examples of a neuron in a drawn order, which is the same at every attempt."""
+    """Return the examples of a neuron in a seeded order, so that every attempt is the same call."""
     highest, n_most = row.max_activation, shard.config.scoring.top
     seed = (shard.config.corpus.seed, shard.claim.layer, row.neuron)
     positive = [record for record in chosen.test if fires(record, highest)]

@@ -1,4 +1,4 @@
-"""Explain: one sentence about what makes a neuron fire, or several drafts of it."""
+"""Explain: a sentence that says what makes a neuron fire, or several drafts of it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ from worker.stages.vocabulary import texts_of
 def explain(shard: ClaimedShard) -> None:
     """Explain the neurons of a shard that have no explanation yet.
 
-    Neurons that never fire are passed over: the score stage gives the reason.
+    Neurons that never fire are left out: the score stage stores the reason.
     """
     kind = shard.config.explainer.kind
     if kind in _BODIES:
@@ -49,7 +49,7 @@ Outcome = tuple[bytes, str] | RowError
 
 
 def _find_missing(shard: ClaimedShard) -> tuple[Drafts, Failures]:
-    """Fail the neurons that the run of the records has no explanation of."""
+    """Fail the neurons that have no explanation in the run that the records are from."""
     with transaction(shard.engine) as connection:
         rows = _unexplained(shard, connection)
     reason = f"run {shard.config.records.run} has no explanation"
@@ -116,7 +116,7 @@ def _unexplained(shard: ClaimedShard, connection: Connection) -> list[NeuronReco
 def _about_records(
     connection: Connection, shard: ClaimedShard, rows: Sequence[NeuronRecordsRow]
 ) -> list[dict[str, Any]]:
-    """Return the question about each neuron's train records."""
+    """Return a request body about each neuron's train records."""
     train = top_slice(Split.TRAIN, shard.config.scoring.top)
     places = [row.top_records[train] for row in rows]
     return list(map(explanation_body, shown_records(connection, shard, rows, places)))
@@ -125,7 +125,7 @@ def _about_records(
 def _about_tokens(
     connection: Connection, shard: ClaimedShard, rows: Sequence[NeuronRecordsRow]
 ) -> list[dict[str, Any]]:
-    """Return the question about the tokens of each neuron's highest means."""
+    """Return a request body about each neuron's tokens of the highest mean activation."""
     texts = texts_of(connection, shard)
     tables = token_means.load(connection, *shard.neuron_range)
     tokens = {table.neuron: table.top_tokens for table in tables}
@@ -136,7 +136,7 @@ _BODIES: dict[str, Bodies] = {"llm": _about_records, "token_space": _about_token
 
 
 def _call(shard: ClaimedShard, asked: dict[str, Any], draft: int, sample: int) -> Call:
-    """Return the question for a draft. A seed sets all but the first apart."""
+    """Return the call for a draft. The seed makes the later drafts different calls."""
     model = shard.config.explainer.model
     body = {"model": model, **asked} | ({"seed": draft} if draft else {})
     return Call(purpose="explain", model=model, body=body, sample=sample)

@@ -1,4 +1,4 @@
-"""What every reading of the corpus through the subject model begins with."""
+"""What stages need for a forward pass of the subject model over the corpus."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,6 +19,7 @@ def subject_of(shard: ClaimedShard) -> GPT2Model:
     return _load_once(shard.config.subject.model, shard.config.subject.dtype)
 
 
+# One model only: a worker that serves several runs would otherwise keep the memory of all of them.
 @lru_cache(maxsize=1)
 def _load_once(model: str, dtype: Any) -> GPT2Model:
     return load_subject(model, dtype)
@@ -29,8 +30,8 @@ def excerpts(connection: Connection, shard: ClaimedShard, start: int, stop: int)
     return corpora.excerpts_between(connection, shard.run.corpus_id, start, stop)
 
 
-def go_on(shard: ClaimedShard) -> Callable[[], None]:
-    """Return what to call between batches: it raises Interrupted once the worker is to stop."""
+def interruption_check(shard: ClaimedShard) -> Callable[[], None]:
+    """Return a function to call between batches, which raises Interrupted once the lease ended."""
 
     def check() -> None:
         if shard.lease.has_ended():

@@ -1,4 +1,4 @@
-"""Illustrate: sentences that put a draft of an explanation to the test, by the explainer."""
+"""Illustrate: the explainer writes sentences that test its draft."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ from worker.stages.model_calls import ask_each, failure_row
 
 
 def illustrate(shard: ClaimedShard) -> None:
-    """Have sentences written for the drafts of a shard's neurons that have none yet."""
+    """Ask for sentences for the drafts of a shard's neurons that have none yet."""
     calls = _calls(shard)
     n = shard.config.explainer.sentences
     outcomes = ask_each(
@@ -45,7 +45,7 @@ def illustrate(shard: ClaimedShard) -> None:
 
 
 def _calls(shard: ClaimedShard) -> Mapping[int, Call]:
-    """Return the question about each neuron that has a draft and no sentences."""
+    """Return a call for each neuron that has a draft and no sentences."""
     run_id, layer, start, stop = shard.neuron_range
     with transaction(shard.engine) as connection:
         done = results.failed(connection, run_id, up_to("illustrate"), layer, start, stop)
@@ -61,6 +61,6 @@ def _calls(shard: ClaimedShard) -> Mapping[int, Call]:
 
 def _call(shard: ClaimedShard, draft: str, sample: int) -> Call:
     explainer, n_tokens = shard.config.explainer, shard.config.corpus.excerpt_tokens
-    asked = illustration_body(draft, explainer.sentences, n_tokens)
-    body = {"model": explainer.model, **asked}
+    prompt = illustration_body(draft, explainer.sentences, n_tokens)
+    body = {"model": explainer.model, **prompt}
     return Call("illustrate", explainer.model, body, sample=sample)

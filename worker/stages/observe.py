@@ -1,4 +1,4 @@
-"""Observe: what neurons really do on the sentences that were written for them."""
+"""Observe: the subject model's activations on the sentences that were written for neurons."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,7 +13,7 @@ from neurogloss.stages import up_to
 from neurogloss.subject.sentences import load_tokenizer, sentence_activations
 from neurogloss.subject.tokenizer import tokenize
 from worker.shard import ClaimedShard
-from worker.stages.forward_pass import go_on, subject_of
+from worker.stages.forward_pass import interruption_check, subject_of
 
 _tokenizer = lru_cache(maxsize=1)(load_tokenizer)
 
@@ -21,7 +21,7 @@ _tokenizer = lru_cache(maxsize=1)(load_tokenizer)
 def observe(shard: ClaimedShard) -> None:
     """Run the sentences of a shard's neurons through the subject model.
 
-    One that has no token is stored with none, and left out from then on.
+    A sentence without a token is stored with no activations, and later stages leave it out.
     """
     rows = _unobserved(shard)
     observed = _observed(shard, _tokenizer(shard.config.subject.model), rows) if rows else []
@@ -56,7 +56,7 @@ def _observed(
             [tokens for _, tokens in readable],
             [neuron for neuron, _ in readable],
             n_tokens,
-            on_batch=go_on(shard),
+            on_batch=interruption_check(shard),
         )
     )
     nothing = np.empty(0, np.float16)

@@ -1,4 +1,4 @@
-"""Revise: a better explanation by what the neuron did on sentences, if it is a better one."""
+"""Revise: a new explanation from the activations on sentences, kept if it is better."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -14,6 +14,7 @@ from db.results import ExplanationRow, FailureRow
 from db.session import transaction
 from neurogloss.errors import Malformed, RowError
 from neurogloss.llm.calls import Call
+from neurogloss.neurons.candidates import best_candidate
 from neurogloss.neurons.prompts import clean_explanation
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.revision import ObservedSentence, revision_body
@@ -23,7 +24,6 @@ from worker.shard import ClaimedShard
 from worker.stages.candidates import (
     HeldBack,
     Trial,
-    best,
     calibration_records,
     chosen_drafts,
     explanation_of,
@@ -37,10 +37,10 @@ from worker.stages.vocabulary import texts_of
 
 
 def revise(shard: ClaimedShard) -> None:
-    """Revise the drafts of a shard's neurons, and let the better of both be the explanation.
+    """Revise the drafts of a shard's neurons, and store the better of both as the explanation.
 
-    Both are judged by the calibration split and the sentences that were kept back. A neuron whose
-    revision fails has failed: its draft was not tried to the end.
+    Both are judged on the calibration split and on the sentences that the explainer is not shown.
+    A neuron fails if its revision fails, as nothing shows that its draft is the better one.
     """
     tasks = _tasks(shard)
     revised, failures = _revised(shard, tasks)
@@ -55,9 +55,9 @@ def revise(shard: ClaimedShard) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A neuron whose draft is to be revised, and by what.
+    """A neuron whose draft is to be revised, with what the explainer is shown.
 
-    `revision` is there where an earlier attempt has stored it.
+    `revision` is one that an earlier attempt at the shard stored.
     """
 
     draft: CandidateRow
@@ -69,7 +69,7 @@ class _Task:
 
 
 def _tasks(shard: ClaimedShard) -> dict[int, _Task]:
-    """Return what is to be done, by neuron: those that have a draft and no explanation."""
+    """Return the neurons that have a draft and no explanation."""
     run_id, layer, start, stop = shard.neuron_range
     with transaction(shard.engine) as connection:
         done = results.failed(connection, run_id, up_to("revise"), layer, start, stop)
@@ -103,7 +103,7 @@ def _revisions(connection: Connection, shard: ClaimedShard) -> dict[int, Candida
 def _train_records(
     connection: Connection, shard: ClaimedShard, neurons: Set[int]
 ) -> dict[int, list[ActivationRecord]]:
-    """Return what the drafts of some neurons were written from."""
+    """Return the train records of some neurons, from which their drafts were written."""
     train = top_slice(Split.TRAIN, shard.config.scoring.top)
     loaded = neuron_records.load(connection, *shard.neuron_range)
     rows = [row for row in loaded if row.neuron in neurons]
@@ -114,7 +114,7 @@ def _train_records(
 def _observed(
     connection: Connection, shard: ClaimedShard
 ) -> Mapping[int, tuple[list[ObservedSentence], list[ObservedSentence]]]:
-    """Return the sentences that have tokens, by neuron: those for revising, and for judging."""
+    """Return the observed sentences by neuron: those to revise by, and those to judge by."""
     texts = texts_of(connection, shard)
     observed: dict[int, tuple[list[ObservedSentence], list[ObservedSentence]]] = defaultdict(
         lambda: ([], [])
@@ -128,7 +128,7 @@ def _observed(
 
 
 def _with(held_back: HeldBack, sentences: Sequence[ObservedSentence]) -> HeldBack:
-    """Return what was held back, with the sentences that were too."""
+    """Return the held-back texts together with the sentences to judge by."""
     texts = [list(sentence.record.tokens) for sentence in sentences]
     true = [np.array(sentence.record.activations, np.float16) for sentence in sentences]
     return HeldBack([*held_back.texts, *texts], np.concatenate([held_back.true, *true]))
@@ -184,4 +184,4 @@ def _explanations(
     """Yield the better of draft and revision, the draft where they are as good."""
     for neuron, of_neuron in scores_by_neuron(scores).items():
         both = {candidate.number: candidate for candidate in (tasks[neuron].draft, revised[neuron])}
-        yield explanation_of(both[best(of_neuron)])
+        yield explanation_of(both[best_candidate(of_neuron)])

@@ -1,7 +1,4 @@
-"""Score: how well the simulations of a neuron match its true activations.
-
-Then the further scorers of `scoring.also`, which make calls.
-"""
+"""Score: how well simulations match the true activations; then the scorers of `scoring.also`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple
@@ -26,7 +23,7 @@ from worker.stages.scored_records import ScoredRecords, scored_records
 def score(shard: ClaimedShard) -> None:
     """Score the neurons of a shard that have no score yet.
 
-    A neuron that failed before has no score, and counts as failed here too.
+    A neuron that failed in an earlier stage gets no score, and counts as failed in this one.
     """
     run_id, layer, start, stop = shard.neuron_range
     with transaction(shard.engine) as connection:
@@ -56,7 +53,7 @@ def score(shard: ClaimedShard) -> None:
 
 
 def _held_back(connection: Connection, shard: ClaimedShard) -> dict[int, ScoredRecords]:
-    """Return the records that simulations are calibrated on, if they are, by neuron."""
+    """Return the calibration split by neuron; nothing in a run without calibration."""
     if not shard.config.scoring.calibration:
         return {}
     _, layer, start, stop = shard.neuron_range

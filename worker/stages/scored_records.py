@@ -1,4 +1,4 @@
-"""The records of a neuron that are simulated and scored, with their tokens and true activations."""
+"""The records of neurons that are simulated and scored, with their tokens and activations."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,23 @@ from sqlalchemy import Connection
 
 from db import corpora
 from db.records import neuron_records
-from neurogloss.config.run import ScoringConfig
 from neurogloss.neurons.records import FloatArray, IntArray
-from neurogloss.neurons.splits import Split, random_slice, top_slice
+from neurogloss.neurons.splits import Split, split_places
 from worker.shard import ClaimedShard
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredRecords:
-    """The valid split of one neuron, or another split, top records first.
+    """One split of a neuron's records, top records first.
 
-    `excerpts` is int64 (n_records,), `tokens` int32 and `true` float16 (n_records, n_tokens). A top
-    record may be a random record too, and then stands twice. `undefined_reason` says why the neuron
-    cannot be explained, if it cannot.
+    A top record that is also a random record is listed twice.
+
+    Attributes:
+        excerpts: int64 (n_records,).
+        tokens: int32 (n_records, n_tokens).
+        true: The activations, float16 (n_records, n_tokens).
+        n_top: How many of the records are top records.
+        undefined_reason: Why the neuron cannot be explained; None if it can.
     """
 
     neuron: int
@@ -34,9 +38,13 @@ class ScoredRecords:
 
 @dataclass(frozen=True, slots=True)
 class StackedRecords:
-    """The scored records of several neurons, (n_neurons, n_records, n_tokens) each.
+    """The scored records of several neurons.
 
-    `is_repeated`, bool (n_neurons, n_records), says which are on an excerpt that came before.
+    Attributes:
+        neurons: (n_neurons,).
+        tokens: int32 (n_neurons, n_records, n_tokens).
+        true: float16 (n_neurons, n_records, n_tokens).
+        is_repeated: bool (n_neurons, n_records): an earlier record is on the same excerpt.
     """
 
     neurons: IntArray
@@ -47,17 +55,17 @@ class StackedRecords:
     undefined_reasons: list[str | None]
 
 
-def stacked(records_: Sequence[ScoredRecords]) -> StackedRecords:
-    """Return the records of neurons that have equally many."""
-    excerpts = np.stack([scored.excerpts for scored in records_])
+def stacked(neurons: Sequence[ScoredRecords]) -> StackedRecords:
+    """Stack the records of neurons that have the same number of them."""
+    excerpts = np.stack([scored.excerpts for scored in neurons])
     same = excerpts[:, :, None] == excerpts[:, None, :]
     return StackedRecords(
-        neurons=np.array([scored.neuron for scored in records_]),
-        tokens=np.stack([scored.tokens for scored in records_]),
-        true=np.stack([scored.true for scored in records_]),
+        neurons=np.array([scored.neuron for scored in neurons]),
+        tokens=np.stack([scored.tokens for scored in neurons]),
+        true=np.stack([scored.true for scored in neurons]),
         is_repeated=np.tril(same, -1).any(axis=2),
-        n_top=records_[0].n_top,
-        undefined_reasons=[scored.undefined_reason for scored in records_],
+        n_top=neurons[0].n_top,
+        undefined_reasons=[scored.undefined_reason for scored in neurons],
     )
 
 
@@ -69,10 +77,13 @@ def scored_records(
     stop: int = 2**31 - 1,
     split: Split = Split.VALID,
 ) -> Iterator[ScoredRecords]:
-    """Yield the scored records of a range of neurons, in order, or as many of another split."""
+    """Yield the records of a split for the neurons `start` to `stop` of a layer, in order."""
     rows = neuron_records.load(connection, shard.claim.run_id, layer, start, stop)
     scoring = shard.config.scoring
-    places = [scored_places(row.top_records, row.random_records, scoring, split) for row in rows]
+    places = [
+        split_places(row.top_records, row.random_records, split, scoring.top, scoring.random)
+        for row in rows
+    ]
     excerpts = [
         [row.excerpts[place] for place in of_split]
         for row, (of_split, _) in zip(rows, places, strict=True)
@@ -89,25 +100,11 @@ def scored_records(
         )
 
 
-def scored_places(
-    top_records: Sequence[int],
-    random_records: Sequence[int],
-    scoring: ScoringConfig,
-    split: Split = Split.VALID,
-) -> tuple[list[int], int]:
-    """Return where the records of a split stand among a neuron's, and how many are top records."""
-    top = top_records[top_slice(split, scoring.top)]
-    drawn = random_records[random_slice(split, scoring.random)]
-    return [*top, *drawn], len(top)
-
-
 def tokens_of(
     connection: Connection, shard: ClaimedShard, excerpts: Sequence[Sequence[int]]
 ) -> list[IntArray]:
-    """Return the tokens, int32 (n, excerpt_tokens), of the excerpts of each neuron.
-
-    All are read at once: a query for each neuron would cost more than asking about it.
-    """
+    """Return the tokens, int32 (n, excerpt_tokens), of the excerpts of each neuron."""
+    # One query for all neurons: one for each would cost more than the call about it.
     numbers = sorted({number for named in excerpts for number in named})
     tokens = corpora.excerpts_named(connection, shard.run.corpus_id, numbers)
     return [np.stack([tokens[number] for number in named]) for named in excerpts]

@@ -1,4 +1,4 @@
-"""Records of neurons as a prompt shows them: tokens as text, with their activations."""
+"""Activation records as prompts show them: the text of each token with its activation."""
 
 from collections.abc import Sequence
 

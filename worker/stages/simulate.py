@@ -1,4 +1,4 @@
-"""Simulate: what a neuron would do on its scored records, if its explanation were all of it."""
+"""Simulate: the activations that follow from a neuron's explanation, on its scored records."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ Results = tuple[list[SimulationRow], list[FailureRow]]
 
 
 def simulate(shard: ClaimedShard) -> None:
-    """Simulate the scored records of a shard's neurons, as far as they are not stored yet.
+    """Simulate the scored records of a shard's neurons that have no simulation yet.
 
-    A neuron of which one record fails has failed: a score over the rest would be another score.
+    A neuron fails if one of its records fails: a score over the others would not be comparable.
     """
     kind = shard.config.simulator.kind
     simulations, failures = _by_lookup(shard) if kind == "lookup" else _by_calls(shard)
@@ -37,9 +37,9 @@ def simulate(shard: ClaimedShard) -> None:
 
 
 def _wanted(shard: ClaimedShard) -> dict[int, dict[int, IntArray]]:
-    """Return the tokens of each excerpt that each neuron is simulated on: those to be scored.
+    """Return the tokens of the excerpts that each neuron is to be simulated on, by excerpt.
 
-    With those of the calibration split, where simulations are calibrated.
+    These are the valid split and, in runs with calibration, the calibration split.
     """
     run_id, layer, start, stop = shard.neuron_range
     splits = [Split.VALID] + ([Split.CALIBRATION] if shard.config.scoring.calibration else [])

@@ -1,11 +1,13 @@
-"""Token texts, read from the database once in each process."""
+"""The vocabulary of a run, read from the database once in each process."""
 
 from sqlalchemy import Connection
 
 from db import corpora
 from worker.shard import ClaimedShard
 
-_texts: dict[str, list[str]] = {}  # by the digest of a corpus: ids begin anew in another database
+# By the digest of the corpus: a process of the tests meets several databases, whose ids all begin
+# with 1.
+_texts: dict[str, list[str]] = {}
 
 
 def texts_of(connection: Connection, shard: ClaimedShard) -> list[str]:

@@ -14,9 +14,9 @@ from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import NeuronScore, score_neuron, unscored
+from neurogloss.neurons.splits import Split, split_places
 from orchestrator.datasets.imports.corpus import ImportedCorpus
 from orchestrator.datasets.openai import reader
-from worker.stages.scored_records import scored_places
 
 Place = tuple[int, int, int]  # run, layer, neuron
 Key = tuple[int, bytes]
@@ -170,7 +170,7 @@ def _add_explanation(
     excerpts = [records.simulated(sequence) for sequence in explanation.sequences]
     for excerpt, sequence in records.simulations.items():
         rows.simulations.append(_simulation_row(place, excerpt, sequence, config.simulator.model))
-    places, n_top = scored_places(*lists, config.scoring)
+    places, n_top = split_places(*lists, Split.VALID, config.scoring.top, config.scoring.random)
     split = [records.excerpts[number] for number in places]
     follows = excerpts == split
     keys = [records.keys[excerpt] for excerpt in excerpts]

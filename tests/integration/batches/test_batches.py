@@ -11,7 +11,6 @@ from db.session import transaction
 from neurogloss.errors import BudgetReached, RequestRejected, Unavailable
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.calls import Answer
-from neurogloss.llm.endpoint import Endpoint
 from rehearsal.capabilities import Capabilities
 from rehearsal.faults import FaultRates
 from tests.support.calls import questions

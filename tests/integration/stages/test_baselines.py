@@ -6,7 +6,6 @@ from sqlalchemy import text
 
 from db import evaluations
 from db.records import neuron_records, token_means
-from neurogloss.config.run import RunConfig
 from neurogloss.subject.model import load_subject
 from neurogloss.subject.shape import read_shape
 from tests.support.collected_run import (
@@ -15,20 +14,36 @@ from tests.support.collected_run import (
     make_run,
     work_through,
 )
+from tests.support.databases import connected, copied, copy_database, url_of
 from tests.support.tiny_subject import activations_of, make_tokens
 
 pytestmark = pytest.mark.usefixtures("own_models")
 LISTED, VOCABULARY = 50, 4096
+RUN_ID = 1  # of the run in the template
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    tokens = make_tokens(200, 700, 64, 1)
+    tokens[:60] %= 30  # some tokens are frequent
+    return tokens
+
+
+@pytest.fixture(scope="module")
+def collected_template(services, template, tokens):
+    """A database with a run of the demo subject of which all steps of collect are done."""
+    copy_database(services, template, "collected_template")
+    with connected(url_of(services, "collected_template")) as engine:
+        run_id = make_run(engine, config_with_baselines("demo"), read_shape("demo"), tokens)
+        work_through(engine, run_id, seed=1)
+    return "collected_template"
 
 
 @pytest.fixture
-def collected(engine):
-    """A run of the demo subject with all steps of collect done, and its tokens."""
-    tokens = make_tokens(200, 700, 64, 1)
-    tokens[:60] %= 30  # some tokens are frequent
-    run_id = make_run(engine, config_with_baselines("demo"), read_shape("demo"), tokens)
-    work_through(engine, run_id, seed=1, workers=2)
-    return run_id, tokens
+def collected(services, collected_template):
+    """An engine on a copy of it."""
+    with copied(services, collected_template, "collected") as url, connected(url) as engine:
+        yield engine
 
 
 def scored_excerpts(row):
@@ -45,43 +60,42 @@ def brute_force(tokens, activations, scored, embedding, reads):
     counts = np.bincount(read, minlength=VOCABULARY)
     sums = np.bincount(read, weights=values, minlength=VOCABULARY)
     seen = np.flatnonzero(counts)
-    mean_of = {token: sums[token] / counts[token] for token in seen.tolist()}
-    default = values.sum() / len(values)
-    ranked = sorted(mean_of, key=lambda t: (counts[t] < 3, -mean_of[t], t))[:LISTED]
-    asked = tokens[scored].tolist()
-    lookup = [[mean_of.get(token, default) for token in row] for row in asked]
-    in_list = [[mean_of[t] if t in ranked else default for t in row] for row in asked]
-    weights = [[embedding[token] @ reads for token in row] for row in asked]
+    means = np.full(VOCABULARY, values.sum() / len(values))
+    listed = means.copy()
+    means[seen] = sums[seen] / counts[seen]
+    of_token, seen_times = means.tolist(), counts.tolist()  # arrays are slow to sort by
+    ranked = sorted(seen.tolist(), key=lambda t: (seen_times[t] < 3, -of_token[t], t))[:LISTED]
+    listed[ranked] = means[ranked]
+    asked = tokens[scored]
     return ranked, {
-        "lookup": np.array(lookup, np.float32).astype(np.float16),
-        "token_list": np.array(in_list, np.float32).astype(np.float16),
-        "weights": np.array(weights),
+        "lookup": means[asked].astype(np.float32).astype(np.float16),
+        "token_list": listed[asked].astype(np.float32).astype(np.float16),
+        "weights": embedding[asked] @ reads,
     }
 
 
 def correlation(true, simulated):
     true, simulated = (a.astype(np.float64).ravel() for a in (true, simulated))
-    if len(set(true)) == 1 or len(set(simulated)) == 1:
+    if np.ptp(true) == 0 or np.ptp(simulated) == 0:
         return None
     return np.corrcoef(true, simulated)[0, 1]
 
 
-def test_baselines_of_every_demo_neuron_equal_brute_force(engine, collected):
-    run_id, tokens = collected
+def test_baselines_of_every_demo_neuron_equal_brute_force(collected, tokens):
     model = load_subject("demo")
     everything = activations_of(model, tokens)
     embedding = model.wte.weight.numpy().astype(np.float64)
     for layer, activations in enumerate(everything):
         gain = model.h[layer].ln_2.weight.numpy().astype(np.float64)
         reads = gain[:, None] * model.h[layer].mlp.c_fc.weight.numpy()
-        with engine.begin() as connection:
-            rows = neuron_records.load(connection, run_id, layer, 0, 10_000)
+        with collected.begin() as connection:
+            rows = neuron_records.load(connection, RUN_ID, layer, 0, 10_000)
             lists = {
                 row.neuron: row.top_tokens
-                for row in token_means.load(connection, run_id, layer, 0, 10_000)
+                for row in token_means.load(connection, RUN_ID, layer, 0, 10_000)
             }
             query = text("SELECT * FROM baseline_score WHERE run_id = :run AND layer = :layer")
-            found = connection.execute(query, {"run": run_id, "layer": layer}).mappings().all()
+            found = connection.execute(query, {"run": RUN_ID, "layer": layer}).mappings().all()
         stored = {(row["neuron"], row["baseline"]): row for row in found}
         assert len(stored) == 3 * len(rows) == 3 * activations.shape[2]
         for row in rows:
@@ -107,14 +121,13 @@ def test_baselines_of_every_demo_neuron_equal_brute_force(engine, collected):
                     )
 
 
-def test_the_summary_is_of_the_stored_scores(engine, collected):
-    run_id, _ = collected
-    with engine.begin() as connection:
+def test_the_summary_is_of_the_stored_scores(collected):
+    with collected.begin() as connection:
         summary = evaluations.baseline_means(connection, "demo")
         scores = {
             (layer, row.neuron, row.baseline): row.score
             for layer in (0, 5)
-            for row in evaluations.baseline_scores.load(connection, run_id, layer, 0, 512)
+            for row in evaluations.baseline_scores.load(connection, RUN_ID, layer, 0, 512)
         }
     assert len(scores) == 2 * 512 * 3
     assert [(row.layer, row.baseline) for row in summary] == [
@@ -138,17 +151,16 @@ def test_without_baselines_only_who_reads_the_tables_gets_them(engine):
         assert len(token_means.load(connection, run_id, 2, 0, 10_000)) == 512
 
 
-def test_neurons_of_a_sample_score_as_they_do_among_all(engine, collected):
-    run_id, tokens = collected
+def test_neurons_of_a_sample_score_as_they_do_among_all(collected, tokens):
     config = config_with_baselines("some", neurons={"layers": [1, 4], "per_layer": 30})
-    some = make_run(engine, config, read_shape("demo"), tokens)
-    work_through(engine, some)
+    some = make_run(collected, config, read_shape("demo"), tokens)
+    work_through(collected, some)
     query = text(
         "SELECT count(*), count(*) FILTER (WHERE a.score = b.score AND a.score_top = b.score_top"
         " AND a.rsquared = b.rsquared)"
         " FROM baseline_score AS a JOIN baseline_score AS b USING (layer, neuron, baseline)"
         " WHERE a.run_id = :run AND b.run_id = :some AND b.score IS NOT NULL"
     )
-    with engine.begin() as connection:
-        n, equal = connection.execute(query, {"run": run_id, "some": some}).one()
+    with collected.begin() as connection:
+        n, equal = connection.execute(query, {"run": RUN_ID, "some": some}).one()
     assert n == equal > 2 * 3 * 20

@@ -13,21 +13,35 @@ from orchestrator.runs.inputs import check_inputs
 from orchestrator.verify.verify import find_differences
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
+from tests.support.databases import connected, copied, copy_database, url_of
+from tests.support.shown_neuron import evaluations_of
 from tests.support.small_run import finish, run_config
 
 
-@pytest.fixture
-def calibrated(engine, services, monkeypatch):
-    """An engine on two runs, `plain` and `calibrated`, that differ in the calibration alone."""
-    monkeypatch.setenv("REDIS_URL", services.redis_url)
-    with RehearsalServer(RehearsalOptions()) as server:
+@pytest.fixture(scope="module")
+def calibrated_template(services, template):
+    """A database with two runs, `plain` and `calibrated`, that differ in the calibration alone."""
+    copy_database(services, template, "calibrated_template")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        connected(url_of(services, "calibrated_template")) as engine,
+        RehearsalServer(RehearsalOptions()) as server,
+    ):
+        patch.setenv("REDIS_URL", services.redis_url)
         for name, kinds in (("plain", []), ("calibrated", ["linear", "percentile"])):
             values = run_config(server.base_url).model_dump(mode="json") | {"name": name}
             values["scoring"] |= {"calibration": kinds}
             config = RunConfig.model_validate(values)
             run_id = create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
             finish(engine, run_id)
-    return engine
+    return "calibrated_template"
+
+
+@pytest.fixture
+def calibrated(services, calibrated_template):
+    """An engine on a copy of it."""
+    with copied(services, calibrated_template, "calibrated") as url, connected(url) as engine:
+        yield engine
 
 
 def differences(engine):

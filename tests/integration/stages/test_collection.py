@@ -124,7 +124,7 @@ def left_over(engine):
 
 
 KILLS = (
-    (layer_parts, "rank"),  # in a merge, or before it
+    (layer_parts, "rank_excerpts"),  # in a merge, or before it
     (collection, "save_bounds"),
     (collection, "drop_layer"),
     (neuron_records, "save"),

@@ -127,6 +127,6 @@ def test_a_layer_norm_without_gain_in_a_layer_silences_what_it_reads(tmp_path):
     model = GPT2Model(GPT2Config(n_layer=2, n_embd=8, n_head=2, vocab_size=11))
     with torch.no_grad():
         model.h[1].ln_2.weight.zero_()
-    found = weights.Weights(model)
-    assert not found.reads(1).any()
-    assert found.reads(0).any()
+    found = weights.ResidualWeights(model)
+    assert not found.input_directions(1).any()
+    assert found.input_directions(0).any()

@@ -143,5 +143,5 @@ def test_reading_ends_when_the_worker_is_to_stop(excerpts):
 
 
 def test_a_subject_without_a_tokenizer_is_named(tmp_path):
-    with pytest.raises(CannotCollect, match=r"has no tokenizer\.json"):
+    with pytest.raises(CannotCollect, match=r"there is no tokenizer\.json"):
         load_tokenizer(str(tmp_path))

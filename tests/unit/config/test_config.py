@@ -64,7 +64,7 @@ def test_the_demo_is_valid():
             "it cannot judge candidates",
             id="a judge that does not read",
         ),
-        pytest.param('name = "x', "is no TOML", id="no TOML"),
+        pytest.param('name = "x', "is not TOML", id="not TOML"),
         pytest.param('name = "x"\nneurons = 3', "neurons = 3", id="no table"),
         pytest.param(
             'name = "x"\n[endpoints.a]\nbase_url = "ftp://x"', "endpoints.a.base_url", id="scheme"

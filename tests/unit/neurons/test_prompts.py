@@ -78,7 +78,7 @@ def test_different_tokens_look_different(tokens):
         (LEAD_IN + ".", ""),
     ],
 )
-def test_clean_explanation(raw, clean):
+def test_lead_ins_numbers_and_quotes_are_taken_off_an_explanation(raw, clean):
     assert clean_explanation(raw) == clean
 
 

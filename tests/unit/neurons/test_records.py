@@ -24,7 +24,7 @@ def test_a_record_has_an_activation_for_every_token():
         pytest.param([-0.1, -0.2], -0.1, [0, 0], id="a dead neuron is all 0"),
     ],
 )
-def test_normalize(activations, highest, expected):
+def test_activations_are_normalized_to_tenths_of_the_highest(activations, highest, expected):
     assert normalize(activations, highest) == expected
 
 

@@ -25,7 +25,7 @@ finite = st.floats(-100, 100).map(lambda x: round(x, 3))
         pytest.param(np.zeros(4), None, id="a constant simulation has no score"),
     ],
 )
-def test_correlation_score(simulated, score):
+def test_the_score_is_the_correlation_and_undefined_for_a_constant(simulated, score):
     found = correlation_score(TRUE, simulated)
     assert found == (score if score is None else pytest.approx(score))
 

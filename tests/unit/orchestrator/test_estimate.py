@@ -11,6 +11,7 @@ from neurogloss.subject.tokenizer import read_tokenizer
 from orchestrator.estimate.estimate import make_estimate
 from orchestrator.estimate.sample import Sample, SampleNeuron, sample_of_corpus
 from orchestrator.estimate.token_counts import TokenCounter, find_counter
+from tests.support.corpus import small_corpus
 
 WORDS = TokenCounter("words", lambda text: len(text.split()))
 RECORD = tuple(f"t{n}" for n in range(8))
@@ -119,7 +120,7 @@ def test_a_run_without_calls_costs_nothing():
 
 
 def test_the_corpus_gives_a_sample_where_there_is_no_run():
-    run = config(subject={"model": "demo"}, corpus={"source": "python-docs"})
+    run = config(subject={"model": "demo"}, corpus={"source": small_corpus()})
     found = sample_of_corpus(run, read_shape("demo").vocab_size)
     assert len(found.neurons) == 12
     for neuron in found.neurons:

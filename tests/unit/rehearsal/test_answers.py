@@ -80,7 +80,7 @@ def test_explanation_follows_from_seed_and_body_alone():
         pytest.param("", None, id="no text"),
     ],
 )
-def test_strongest_token(text, token):
+def test_the_strongest_token_is_the_first_of_the_highest_number(text, token):
     assert strongest_token(text) == token
 
 

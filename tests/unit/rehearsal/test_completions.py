@@ -154,7 +154,7 @@ def test_completion_without_numbers_is_text_and_is_cut_at_its_limit():
 
 
 @pytest.mark.parametrize(("fault", "difference"), [("position_missing", -1), ("position_added", 1)])
-def test_wrong_length_of_an_echo(fault, difference):
+def test_an_echo_may_have_a_position_too_few_or_too_many(fault, difference):
     choice, spoken = complete(record(HOSTILE), fault, max_tokens=0, echo=True, logprobs=15)
     good = echo(record(HOSTILE))["logprobs"]["tokens"]
     assert spoken.fault == fault
@@ -162,7 +162,7 @@ def test_wrong_length_of_an_echo(fault, difference):
 
 
 @pytest.mark.parametrize("fault", ["truncated", "refusal", "empty", "malformed"])
-def test_spoilt_completions(fault):
+def test_a_fault_spoils_an_echo_in_its_own_way(fault):
     choice, spoken = complete(record(HOSTILE), fault, max_tokens=0, echo=True, logprobs=15)
     assert spoken.fault == fault
     assert choice["text"] != record(HOSTILE)

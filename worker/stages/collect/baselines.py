@@ -1,4 +1,4 @@
-"""Predictions that need no explanation, scored on the records on which explanations are."""
+"""Predictions without an explanation, scored on the same records as explanations."""
 
 from collections.abc import Iterator
 from dataclasses import astuple
@@ -52,7 +52,7 @@ def baseline_rows(
 
 
 def _rounded(expected: torch.Tensor, group: StackedRecords) -> FloatArray:
-    """Return expected activations as the simulator `lookup` stores them, shaped as the records."""
+    """Round predictions as the simulator `lookup` stores them, in the shape of the records."""
     rounded = expected.to(torch.float32).to(torch.float16)
     found: FloatArray = rounded.cpu().numpy().reshape(group.true.shape)
     return found

@@ -1,6 +1,6 @@
-"""The step `connections` of collect: what the weights of a layer's neurons connect them to.
+"""The step `connections` of collect: the neurons and tokens that a layer's weights connect.
 
-It reads no text, so it waits for nothing and nothing waits for it.
+It reads weights only, so it waits for no other step, and no other step waits for it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.subject.model import mlp_width
 from neurogloss.subject.weights import ResidualWeights, StrongestConnections, strongest_connections
 from worker.shard import ClaimedShard
-from worker.stages.forward_pass import go_on, subject_of
+from worker.stages.forward_pass import interruption_check, subject_of
 
 Key = tuple[int, int, int, str]
 Candidates = Iterable[tuple[int, torch.Tensor]]
@@ -36,7 +36,7 @@ def connect(shard: ClaimedShard) -> None:
 
 
 class _Search:
-    """The search for what one layer's neurons are connected to."""
+    """The search for the strongest connections of one layer's neurons."""
 
     def __init__(self, shard: ClaimedShard) -> None:
         model = subject_of(shard)
@@ -83,7 +83,9 @@ class _Search:
         """Yield the key, the candidates (n_kept,) and their weights for each neuron."""
         if n == 0:
             return
-        kept: StrongestConnections = strongest_connections(own, candidates, n, go_on(self._shard))
+        kept: StrongestConnections = strongest_connections(
+            own, candidates, n, interruption_check(self._shard)
+        )
         for neuron, places, weights in zip(self._neurons, *kept, strict=True):
             key = (self._shard.claim.run_id, self._layer, neuron, direction)
             yield key, places[weights != 0], weights[weights != 0]

@@ -1,9 +1,9 @@
-"""Parts of a layer between shards: as rows, as arrays, and merged.
+"""Parts of a layer: what shards leave for each other until its records are selected.
 
 A part is stored with the shard that read it. Once the parts of a layer keep `MERGE_AT` times what
-its records can hold, whoever has just handed in a shard merges them in one transaction: a worker
-that dies in it leaves the parts as they were. The bars that come out of it let later shards keep
-less, so the merges of a layer grow rarer as the corpus is read, and its parts stay that small.
+its records can hold, the worker that has just finished a shard merges them in one transaction, so
+that a worker that dies leaves the parts unchanged. Merging yields bars, with which later shards
+keep less: merges become rarer as the corpus is read, and the parts of a layer stay small.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What some excerpts leave of a layer; `nonfinite` is bool (n_neurons,)."""
+    """What is kept of some excerpts for a layer; `nonfinite` is bool (n_neurons,)."""
 
     kept: KeptExcerpts
     blocks: list[TileSums]
@@ -42,20 +42,20 @@ class Part:
 
 
 def layer_of(connection: Connection, shard: ClaimedShard, number: int) -> Layer:
-    """Return a layer of the work's run."""
-    found = runs.neurons_in(connection, shard.claim.run_id, number)
-    neurons = np.array(found, dtype=np.int64)
+    """Return a layer of the shard's run."""
+    numbers = runs.neurons_in(connection, shard.claim.run_id, number)
+    neurons = np.array(numbers, dtype=np.int64)
     return Layer(number, neurons, neuron_keys(shard.config.corpus.seed, number, neurons))
 
 
 def layers_of(connection: Connection, shard: ClaimedShard) -> list[Layer]:
-    """Return the layers of the work's run, in order."""
+    """Return the layers of the shard's run, in order."""
     numbers = runs.layers_of(connection, shard.claim.run_id)
     return [layer_of(connection, shard, number) for number in numbers]
 
 
 def wanted_by(connection: Connection, shard: ClaimedShard) -> RecordCounts:
-    """Return how many records the work's run wants."""
+    """Return how many records of each kind the shard's run keeps."""
     records = shard.config.records
     n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
     return RecordCounts(n_excerpts, records.top, records.random, records.per_quantile)
@@ -87,7 +87,7 @@ def load_parts(
     nonfinite = np.zeros(len(layer.neurons), dtype=np.bool_)
     blocks: list[TileSums] = []
     at = 0
-    for start, size in sizes:  # one by one: they are large
+    for start, size in sizes:  # one at a time: two of them would not fit into memory
         part = collection.part(connection, run_id, layer.number, start)
         rows = slice(at, at := at + size)
         kept.columns[rows] = part.kept_columns
@@ -141,7 +141,7 @@ def ranked(
 
 
 def merge_large_layers(shard: ClaimedShard) -> None:
-    """Merge the layers whose parts have grown; leave out those that someone else is merging."""
+    """Merge the layers whose parts have grown, except those that another worker is merging."""
     run_id = shard.claim.run_id
     with transaction(shard.engine) as connection:
         per_neuron = sum(wanted_by(connection, shard).counts)

@@ -25,16 +25,16 @@ from worker.stages.collect import layer_parts
 from worker.stages.collect.connections import connect
 from worker.stages.collect.layer_parts import Layer, Part
 from worker.stages.collect.token_tables import look_up
-from worker.stages.forward_pass import excerpts, go_on, subject_of
+from worker.stages.forward_pass import excerpts, interruption_check, subject_of
 
 
 def collect(shard: ClaimedShard) -> None:
-    """Do a shard of any step."""
+    """Do a shard of any of the steps."""
     _STEPS[shard.claim.step](shard)
 
 
 def read(shard: ClaimedShard) -> None:
-    """Read a range of excerpts and store what the neurons' records may need of them."""
+    """Run a range of excerpts through the subject model; store what the records may need."""
     claim = shard.claim
     model = subject_of(shard)
     with transaction(shard.engine) as connection:
@@ -43,7 +43,9 @@ def read(shard: ClaimedShard) -> None:
         first, last = tiles_of(claim.start, claim.stop, wanted.n_excerpts)
         tokens = excerpts(connection, shard, first, last)
     within = range(claim.start, claim.stop)
-    parts = read_excerpts(model, tokens, first, within, plans, wanted, on_batch=go_on(shard))
+    parts = read_excerpts(
+        model, tokens, first, within, plans, wanted, on_batch=interruption_check(shard)
+    )
     with shard.committing() as connection:
         for layer, part in parts:
             found = Part(part.kept, part.blocks, part.nonfinite)
@@ -76,7 +78,7 @@ def measure_boundaries(shard: ClaimedShard) -> None:
 
 
 def select(shard: ClaimedShard) -> None:
-    """Choose the records of a layer's neurons and drop what they were chosen from."""
+    """Select the records of a layer's neurons and delete the parts they were selected from."""
     run_id, number = shard.claim.run_id, shard.claim.layer
     with transaction(shard.engine) as connection:
         layer = layer_parts.layer_of(connection, shard, number)

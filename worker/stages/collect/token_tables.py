@@ -1,10 +1,9 @@
-"""The steps `lookup` and `baselines` of collect, from another pass over the corpus.
+"""The steps `lookup` and `baselines` of collect, which pass over the corpus once more.
 
-They make token lookup tables, and score on the records of the valid split what the tables and the
-weights predict. A table holds the tokens on which a neuron is scored and those of its highest
-means, and these are known only when the records are chosen. In one pass the sums of every token and
-neuron would have to be kept and merged: 62 GB for GPT-2 XL. So the corpus is read again, as far as
-the layers of the shard.
+They make token lookup tables, and score the predictions of tables and weights on the valid split. A
+table holds the tokens on which a neuron is scored and those of its highest means, which are known
+only after the records are selected. A single pass would have to keep and merge the sums of every
+token and neuron, 62 GB for GPT-2 XL; so the corpus is read again, up to the layers of the shard.
 """
 
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from neurogloss.subject.token_sums import TokenSums
 from neurogloss.subject.weights import ResidualWeights
 from worker.shard import ClaimedShard
 from worker.stages.collect.baselines import baseline_rows
-from worker.stages.forward_pass import excerpts, go_on, subject_of
+from worker.stages.forward_pass import excerpts, interruption_check, subject_of
 from worker.stages.scored_records import StackedRecords, scored_records, stacked
 
 NEURONS_AT_ONCE = 64
@@ -39,7 +38,11 @@ def look_up(shard: ClaimedShard) -> None:
             for layer in runs.layers_of(connection, shard.claim.run_id)
             if shard.claim.start <= layer < shard.claim.stop
         }
-    sums, weights, check = _sums(shard, neurons), ResidualWeights(subject_of(shard)), go_on(shard)
+    sums, weights, check = (
+        _sums(shard, neurons),
+        ResidualWeights(subject_of(shard)),
+        interruption_check(shard),
+    )
     tables: list[TokenMeansRow] = []
     scores: list[BaselineScoreRow] = []
     for layer in neurons:
@@ -59,8 +62,8 @@ def look_up(shard: ClaimedShard) -> None:
 
 
 def _sums(shard: ClaimedShard, neurons: dict[int, list[int]]) -> TokenSums:
-    """Read the corpus."""
-    sums, check = TokenSums(subject_of(shard), neurons), go_on(shard)
+    """Return the sums of activations by token, from a pass over the corpus."""
+    sums, check = TokenSums(subject_of(shard), neurons), interruption_check(shard)
     with transaction(shard.engine) as connection:
         n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
     for start in range(0, n_excerpts, _AT_ONCE):

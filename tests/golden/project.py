@@ -9,7 +9,8 @@ from neurogloss.config.toml import read_config
 from neurogloss.llm.calls import Call
 from neurogloss.neurons.illustration import illustration_body
 from neurogloss.neurons.records import ActivationRecord
-from neurogloss.neurons.revision import ObservedSentence as Observed, revision_body
+from neurogloss.neurons.revision import ObservedSentence as Observed
+from neurogloss.neurons.revision import revision_body
 from neurogloss.neurons.token_space import token_space_body
 from orchestrator.cli.demo import DEMO
 from orchestrator.cli.main import cli, main

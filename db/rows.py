@@ -49,7 +49,7 @@ class NeuronRows(Generic[R]):
     """A table with rows of neurons, read and written as rows of one class.
 
     Args:
-        table: The declared table, whose key begins with run, layer and neuron.
+        table: The declared table, whose key has run, layer and neuron.
         row: A frozen dataclass whose fields are columns of the table.
         packed: How the columns that hold arrays do so.
     """
@@ -93,13 +93,11 @@ class NeuronRows(Generic[R]):
         return values
 
     def _decoded(self, row: Row[Any]) -> R:
-        if not self._places:
-            return self._row(*row)
         values = list(row)
         for place, array in self._places:
             if values[place] is not None:
                 values[place] = self._unpacked(values, place, array)
-        return self._row(*values)
+        return self._row(**dict(zip(self.columns, values, strict=True)))
 
     def _unpacked(self, values: Sequence[Any], place: int, array: PackedArray) -> Any:
         try:

@@ -63,8 +63,9 @@ class _Chosen:
     def __init__(self, row: NeuronRecordsRow, rules: Rules) -> None:
         self.row, self.rules = row, rules
         self.excerpts: IntArray = np.array(row.excerpts, dtype=np.int64)
-        self.finite = bool(np.isfinite(row.activations).all())
-        self.maxima = row.activations.max(axis=1) + np.float16(0)  # no negative zero
+        activations = row.activations.reshape(-1, rules.excerpt_tokens)  # also where there are none
+        self.finite = bool(np.isfinite(activations).all())
+        self.maxima = activations.max(axis=1) + np.float16(0)  # no negative zero
         bits = self.maxima.view(np.int16).astype(np.int64)
         self.top: IntArray = top_keys(bits, self.excerpts)
         key = neuron_keys(rules.seed, row.layer, np.array([row.neuron]))

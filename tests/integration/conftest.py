@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 
 from neurogloss.subject.model import load_subject
 from orchestrator.local.services import ServiceUrls
-from orchestrator.runs.create import check_inputs, create_or_resume
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer

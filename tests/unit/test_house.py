@@ -16,67 +16,8 @@ PRODUCT = sorted(chain.from_iterable((ROOT / name).rglob("*.py") for name in PAC
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 CODEC = "neurogloss/neurons/codec.py"
-UNTYPED = {
-    "RowMapping": {
-        "orchestrator/cli/compare.py",
-        "orchestrator/cli/estimate.py",
-        "orchestrator/cli/follow.py",
-        "orchestrator/cli/run_lookup.py",
-        "orchestrator/cli/terminal/progress.py",
-        "orchestrator/cli/verify.py",
-        "orchestrator/datasets/imports/importer.py",
-        "orchestrator/datasets/openai/writer.py",
-        "orchestrator/datasets/stored.py",
-        "orchestrator/dispatch.py",
-        "orchestrator/estimate/sample.py",
-        "orchestrator/runs/create.py",
-        "orchestrator/runs/derive.py",
-        "orchestrator/verify/counters.py",
-        "orchestrator/verify/neurons.py",
-        "orchestrator/verify/records.py",
-        "orchestrator/verify/scores.py",
-        "orchestrator/verify/stored_neurons.py",
-        "orchestrator/verify/verify.py",
-        "worker/shard.py",
-        "worker/stages/ablate.py",
-        "worker/stages/batches/advance.py",
-        "worker/stages/batches/cancel.py",
-        "worker/stages/batches/requests.py",
-        "worker/stages/batches/results.py",
-        "worker/stages/classify.py",
-        "worker/stages/drafts.py",
-        "worker/stages/explain.py",
-        "worker/stages/observe.py",
-        "worker/stages/revise.py",
-        "worker/stages/scored_records.py",
-        "worker/stages/shown_records.py",
-    },
-    "frombuffer": {
-        "neurogloss/neurons/distributions.py",
-        "orchestrator/cli/neuron_values.py",
-        "orchestrator/datasets/imports/corpus.py",
-        "orchestrator/datasets/imports/rows.py",
-        "orchestrator/datasets/openai/writer.py",
-        "orchestrator/datasets/parquet/writer.py",
-        "orchestrator/datasets/stored.py",
-        "orchestrator/estimate/sample.py",
-        "orchestrator/verify/candidates.py",
-        "orchestrator/verify/records.py",
-        "orchestrator/verify/scores.py",
-        "orchestrator/verify/verify.py",
-        "worker/stages/calibration.py",
-        "worker/stages/collect/layer_parts.py",
-        "worker/stages/collect/steps.py",
-        "worker/stages/explain.py",
-        "worker/stages/forward_pass.py",
-        "worker/stages/revise.py",
-        "worker/stages/scored_records.py",
-        "worker/stages/simulate.py",
-    },
-}
-"""Files outside db/ and the codec that still read rows by key or decode bytes: to be emptied."""
-TWICE = {"StoredNeuron"}
-"""Public class names that are still defined more than once: to be emptied."""
+HOMES = {"RowMapping": "db/", "frombuffer": CODEC}
+"""Where alone rows are read by key, and where bytes become arrays."""
 
 
 @cache
@@ -161,7 +102,7 @@ def test_a_public_class_name_is_defined_once():
             if isinstance(node, ast.ClassDef) and not is_private(node.name):
                 places[node.name].append(name_of(path))
     found = {name: files for name, files in places.items() if len(files) > 1}
-    assert found.keys() == TWICE, found
+    assert found == {}
 
 
 @pytest.mark.parametrize(
@@ -190,20 +131,10 @@ def names_in(path):
     }
 
 
-def users_of(name):
-    """Return the files outside db/ and the codec that use a name."""
-    files = {name_of(path) for path in PRODUCT if name in names_in(path)}
-    return {file for file in files if not file.startswith("db/")} - {CODEC}
-
-
-@pytest.mark.parametrize("name", UNTYPED)
-def test_rows_and_bytes_are_decoded_in_db_and_the_codec_only(name):
-    assert users_of(name) - set(UNTYPED[name]) == set()
-
-
-@pytest.mark.parametrize("name", UNTYPED)
-def test_the_list_of_files_that_still_decode_holds_no_others(name):
-    assert set(UNTYPED[name]) - users_of(name) == set(), "take them off the list"
+@pytest.mark.parametrize(("name", "home"), HOMES.items())
+def test_rows_and_bytes_are_decoded_in_db_and_the_codec_only(name, home):
+    users = {name_of(path) for path in PRODUCT if name in names_in(path)}
+    assert {file for file in users if not file.startswith(home)} == set()
 
 
 def test_functions_are_short():

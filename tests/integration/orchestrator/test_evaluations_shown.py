@@ -6,14 +6,13 @@ import pytest
 from rich.console import Console
 
 from db import corpora, evaluations, results, runs
-from db.neuron import load_neuron
 from db.results import ScoreRow
 from neurogloss.subject.shape import read_shape
-from orchestrator.cli import neuron_values
 from orchestrator.cli.terminal.evaluations import evaluation_lines
 from orchestrator.cli.terminal.summary import baselines_table
 from tests.support.collected_run import config_with_baselines, make_run, work_through
 from tests.support.databases import connected, copied, copy_database, url_of
+from tests.support.shown_neuron import evaluations_of
 from tests.support.tiny_subject import make_tokens
 
 RUN_ID = 1
@@ -42,12 +41,6 @@ def _make_run(engine):
     config = config_with_baselines("demo", neurons={"layers": [0, 3], "per_layer": 40})
     run_id = make_run(engine, config, read_shape("demo"), make_tokens(200, 700, 64, 1))
     work_through(engine, run_id)
-
-
-def evaluations_of(connection, run_id, layer, neuron):
-    corpus = corpora.get(connection, runs.get(connection, run_id).corpus_id)
-    texts = corpora.token_texts(connection, corpus.vocabulary_id)
-    return neuron_values.evaluations_of(load_neuron(connection, run_id, layer, neuron), texts)
 
 
 def shown(part, width=4000):

@@ -124,6 +124,9 @@ def test_an_undisturbed_run_is_whole_and_has_failures_of_its_own(whole):
          "a list names a record that is not among"),
         ("UPDATE neuron_records SET excerpts = '{}', activations = '' WHERE {ONE}",
          "a list names a record that is not among its 0"),
+        ("UPDATE neuron_records SET excerpts = '{}', activations = '', top_records = '{}',"
+         " random_records = '{}', bucket_records = '{}', buckets = '{}' WHERE {ONE}",
+         "there are 0 top records, not 8"),
         ("UPDATE neuron_records SET activations = substring(activations, 3) WHERE {ONE}",
          " records need "),
         ("UPDATE neuron_records SET activations = set_byte(set_byte(activations, 0, 0), 1, 124) "
@@ -134,6 +137,28 @@ def test_damage_is_found_and_named(whole, statement, found):
     damage(whole, statement)
     lines = differences(whole)
     assert any(found in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("neuron_records", "activations"), ("simulation", "expected_activations")],
+)
+def test_a_neuron_whose_bytes_are_no_array_is_named_and_the_others_are_checked(
+    whole, table, column
+):
+    scored = "SELECT neuron FROM score WHERE layer = 0 AND score IS NOT NULL ORDER BY neuron"
+    with whole.begin() as connection:
+        one, *_, other = connection.scalars(text(scored))
+    damage(
+        whole,
+        f"UPDATE {table} SET {column} = substring({column}, 2) WHERE layer = 0 AND neuron = {one}",  # noqa: S608
+    )
+    damage(whole, f"UPDATE score SET score = 2 WHERE layer = 0 AND neuron = {other}")  # noqa: S608
+    corrupt, wrong = differences(whole)
+    place = f"layer 0 neuron {one}"
+    assert corrupt.startswith(f"records: {place}: {table}.{column} of {place} has ")
+    assert corrupt.endswith(" bytes, which are not whole numbers")
+    assert wrong.startswith(f"scores: layer 0 neuron {other}: score is 2.0, by its rows ")
 
 
 COUNTERS = (

@@ -14,6 +14,7 @@ from orchestrator.verify.verify import find_differences
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.support.databases import connected, copied, copy_database, url_of
+from tests.support.shown_neuron import evaluations_of
 from tests.support.small_run import finish, run_config
 
 

@@ -13,7 +13,6 @@ from neurogloss.neurons.splits import Split
 from neurogloss.subject.shape import read_shape
 from tests.support.collected_run import claimed, make_run, work_through
 from tests.support.planted_subject import DENSE, N, Oracle, serving, token_text
-from worker.stages.candidates import best
 from worker.stages.choose import choose
 from worker.stages.scored_records import scored_records
 
@@ -130,9 +129,3 @@ def test_a_draft_that_knows_the_scored_records_alone_is_not_chosen(engine, colle
         for neuron in range(NEURONS)
     }
     assert chosen_among(engine, collected, drafts) == {n: looked_for(n) for n in drafts}
-
-
-def test_of_equals_the_first_is_chosen_and_an_undefined_score_is_the_worst():
-    assert best({0: None, 1: 0.5, 2: 0.5}) == 1
-    assert best({0: -0.5, 1: None}) == 0
-    assert best({0: None, 1: None}) == 0

@@ -75,7 +75,7 @@ def _related_tokens(top: Checked, direction: str) -> Weighted:
 
 
 def _joined(*lists: tuple[Checked, Checked]) -> Weighted:
-    """Join lists of names and weights, highest weight first; those without a weight are left out."""
+    """Join lists of names and weights, highest weight first, without those that have none."""
     names: list[str] = []
     weights: list[float] = []
     for listed, strengths in lists:

@@ -52,6 +52,8 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
 def _log_as(node: str) -> None:
     """Log in our way, where Celery would log two lines for each task in its own."""
     set_constant_fields(worker=node)
+    logging.captureWarnings(True)  # Python's, such as Celery's about root, become events too
+    os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars of libraries are no lines
     setup_logging.connect(lambda **_: None, weak=False)  # with a receiver, Celery sets nothing up
     # The one line of Celery that our events lack: it is connected to Redis, or is so again.
     logging.getLogger("celery.worker.consumer.connection").setLevel(logging.INFO)

@@ -136,7 +136,7 @@ class _Reader:
             InputError: One of them is missing or wrong.
         """
         paths = {
-            name: getattr(format, name).format(layer, neuron)
+            name: getattr(writer, name).format(layer, neuron)
             for name in (
                 "EXPLANATIONS",
                 "TOKENS_BY_ACTIVATION",

@@ -1,4 +1,4 @@
-"""Batches of calls: what goes into one, what is under way, what is set aside for it."""
+"""Batches of calls: which calls go into one, which batches are under way, what they may cost."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -41,7 +41,7 @@ _COLUMNS = ", ".join(field.name for field in fields(StoredBatch))
 
 
 def take_turn(connection: Connection, run_id: int, pause_s: float) -> bool:
-    """Return whether a run's batches are due to be looked after; if so, they are due next later."""
+    """Return whether a run's batches are due; if so, make them due again after `pause_s`."""
     statement = text("""
         UPDATE run SET batches_due_at = now() + :pause * interval '1 second'
         WHERE id = :run AND (batches_due_at IS NULL OR batches_due_at <= now())
@@ -50,16 +50,16 @@ def take_turn(connection: Connection, run_id: int, pause_s: float) -> bool:
 
 
 def lock(connection: Connection, run_id: int) -> bool:
-    """Try to acquire the right to look after a run's batches; return whether it was acquired.
+    """Try to lock the batches of a run; return whether the lock was acquired.
 
-    It lasts until `unlock`, or as long as the connection lives.
+    It lasts until `unlock`, or until the connection ends.
     """
     query = text("SELECT pg_try_advisory_lock(hashtext('batches'), :run)")
     return bool(connection.execute(query, {"run": run_id}).scalar_one())
 
 
 def unlock(connection: Connection, run_id: int) -> None:
-    """Give up the right to look after a run's batches."""
+    """Unlock the batches of a run."""
     query = text("SELECT pg_advisory_unlock(hashtext('batches'), :run)")
     connection.execute(query, {"run": run_id})
 

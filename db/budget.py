@@ -1,4 +1,4 @@
-"""Holds on the budget of a run: what each process has set aside of it."""
+"""Holds on the budget of a run: the part that each process has set aside."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 # Of what is left of the budget, how much a process sets aside beyond what it needs now, so that it
 # need not ask for every call.
 SHARE = 0.05
-EXPIRES_S = 60.0  # after which the hold of a process that died counts no longer
+EXPIRES_S = 60.0  # of a process that died: then others may spend what it held
 
 
 class StoredHold(NamedTuple):
@@ -22,11 +22,12 @@ class StoredHold(NamedTuple):
 def hold(
     connection: Connection, run_id: int, process: str, *, out: float, wanted: float
 ) -> StoredHold:
-    """Set aside `out` and at least `wanted` of a run's budget for a process, in place of before.
+    """Replace the hold of a process by `out`, for calls under way, and at least `wanted`.
 
-    Where `wanted` is more than is left, `out` alone is set aside. Processes that ask at once wait
-    for each other, so that what is held and spent is never more than the budget.
+    If less than `wanted` is left, the hold is `out` alone. All amounts are in USD.
     """
+    # The lock on the run makes processes that ask at the same time wait for each other, so that
+    # held and spent together never exceed the budget.
     query = text("SELECT budget_usd FROM run WHERE id = :run FOR NO KEY UPDATE")
     limit = connection.execute(query, {"run": run_id}).scalar_one()
     if limit is None:

@@ -1,4 +1,4 @@
-"""What the collect stage leaves on its way: parts of layers, and bounds on what still matters."""
+"""What the collect stage stores until records are selected: parts, maxima and bounds of layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,13 +55,13 @@ def save_part(
 
 
 def lock_layer(connection: Connection, run_id: int, layer: int, *, wait: bool) -> bool:
-    """Take the sole right to merge or drop the parts of a layer, until the transaction ends.
+    """Lock a layer against merging or dropping its parts, until the transaction ends.
 
-    Return whether it was free; with `wait`, wait until it is. New parts may still be stored.
+    Return whether the lock was acquired; with `wait`, wait for it. New parts may still be stored.
     """
     name = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
-    found = connection.scalar(select(getattr(func, name)(run_id, layer)))
-    return wait or bool(found)
+    is_acquired = connection.scalar(select(getattr(func, name)(run_id, layer)))
+    return wait or bool(is_acquired)
 
 
 def part_sizes(connection: Connection, run_id: int, layer: int) -> Sequence[Row[int, int]]:

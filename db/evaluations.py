@@ -44,7 +44,7 @@ class CalibratedScoreRow:
 
 @dataclass(frozen=True, slots=True)
 class ScorerResultRow:
-    """What a further scorer found of a neuron's explanation: `detection`, `fuzzing`."""
+    """The result of a further scorer for a neuron's explanation: `detection`, `fuzzing`."""
 
     run_id: int
     layer: int

@@ -113,7 +113,7 @@ def save_origin(
 
 
 def copy(connection: Connection, base: int, run_id: int, *, explanations: bool) -> None:
-    """Copy what was found of a run's neurons to another run that has some of them.
+    """Copy records and connections of a run's neurons to another run that has some of them.
 
     Explanations are copied without their calls, which the other run has paid for.
     """

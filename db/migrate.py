@@ -39,21 +39,21 @@ def _move(url: str, direction: Callable[[Config, str], None], version: str) -> N
         raise SchemaError(f"{error}: {_UPDATE}") from error
 
 
-def check_version(found: str | None) -> None:
+def check_version(version: str | None) -> None:
     """Check that a database is at the schema of this code.
 
     Raises:
         SchemaError: It is at an older or a later one.
     """
-    if found == head():
+    if version == head():
         return
     known = {
         script.revision for script in ScriptDirectory.from_config(_config("")).walk_revisions()
     }
-    remedy = "run `neurogloss migrate`" if found is None or found in known else _UPDATE
+    remedy = "run `neurogloss migrate`" if version is None or version in known else _UPDATE
     raise SchemaError(
-        f"the database is at schema {found or 'none'}, this version of neurogloss needs {head()}: "
-        f"{remedy}"
+        f"the database is at schema {version or 'none'}, "
+        f"this version of neurogloss needs {head()}: {remedy}"
     )
 
 
@@ -62,9 +62,9 @@ _UPDATE = "it belongs to a later version: update neurogloss here, or go back by 
 
 def head() -> str:
     """Return the schema version that this code needs."""
-    found = ScriptDirectory.from_config(_config("")).get_current_head()
-    assert found is not None  # migrations/versions is not empty
-    return found
+    revision = ScriptDirectory.from_config(_config("")).get_current_head()
+    assert revision is not None  # migrations/versions is not empty
+    return revision
 
 
 def _config(url: str) -> Config:

@@ -1,7 +1,8 @@
-"""Who may do what in the database: roles with no more rights than their processes need.
+"""Database roles with no more rights than their processes need.
 
-The owner of the tables migrates them and nothing else. `orchestrator` changes rows of any table;
-`worker` stores results, moves shards, and cannot touch what a run is about; `reader` reads.
+The owner of the tables migrates them and does nothing else. `orchestrator` changes rows of any
+table; `worker` stores results and moves shards, but cannot change what a run is about; `reader`
+only reads.
 """
 
 from collections.abc import Mapping
@@ -31,10 +32,9 @@ _DELETES = (
 
 
 def apply_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
-    """Make the roles, with these passwords, and set their rights. Idempotent.
+    """Create the roles with these passwords and set their rights. Idempotent.
 
-    Whoever calls it owns the tables and may make roles. Rights that were given before and are not
-    here are taken away.
+    The caller must own the tables and may create roles. Rights that are not listed are revoked.
     """
     for role in ROLES:
         _make(connection, PREFIX + role, passwords[role])

@@ -29,6 +29,7 @@ def make_engine(url: str, pool_size: int = 2) -> Engine:
         pool_size=pool_size,
         max_overflow=8,
         pool_pre_ping=True,
+        hide_parameters=True,  # in messages of errors, which are logged: prompts are among them
         connect_args={"client_encoding": "utf8", **_NOTICE_SILENCE},
     )
 

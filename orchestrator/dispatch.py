@@ -5,7 +5,8 @@ are done, and tops the queues up. Kill it, or start two of them: nothing changes
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from celery.canvas import Signature
 from kombu.exceptions import OperationalError as BrokerError
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from db import batch_requests, batches, heartbeats, progress, runs, shard_readiness, shards
 from db.session import transaction
-from db.shards import QueuedShard
+from db.shards import ExhaustedShard, QueuedShard
 from neurogloss.config.endpoint import BatchesConfig
 from neurogloss.config.run import RunConfig
 from neurogloss.stages import STAGES
@@ -33,27 +34,62 @@ class BrokerAway(Exception):
     """Redis cannot be reached. What was not sent is queued again when its lease has run out."""
 
 
-def tick(engine: Engine, run_id: int, lease_s: float) -> str:
+class _Settled(NamedTuple):
+    """What a tick did with shards that are over: how many it took back, and which it parked."""
+
+    n_taken_back: int = 0
+    parked: Sequence[ExhaustedShard] = ()
+    is_done: bool = False
+
+
+def tick(
+    engine: Engine,
+    run_id: int,
+    lease_s: float,
+    on_queued: Callable[[Sequence[str]], None] = lambda stages: None,
+) -> str:
     """Bring a run one step on and return its state: running, paused or done.
 
     A run that was paused counts as running while workers still store what they had in flight.
+    `on_queued` gets the stages of the shards that messages were sent for.
 
     Raises:
         BrokerAway: Messages could not be sent.
     """
     with transaction(engine) as connection:
         run = runs.get(connection, run_id)
-        if run.state == "running":
-            shards.sweep(connection, run_id)
-            shard_readiness.open_ready(connection, run_id)
-            _park(connection, run_id)
-            if shards.unfinished(connection, run_id) == 0:
-                runs.finish(connection, run_id)
-                return "done"
-        messages = _messages(connection, Run.of(run), lease_s) if run.state == "running" else []
+        is_running = run.state == "running"
+        settled = _settle(connection, run_id) if is_running else _Settled()
+        is_going_on = is_running and not settled.is_done
+        messages = _messages(connection, Run.of(run), lease_s) if is_going_on else []
         at_work = run.state == "paused" and shards.leased(connection, run_id) > 0
+    _log(run.name, settled)
+    if settled.is_done:
+        return "done"
     _send(messages)
+    on_queued([message.task.removeprefix("worker.") for message in messages])
     return "running" if at_work else run.state
+
+
+def _settle(connection: Connection, run_id: int) -> _Settled:
+    """Take back shards whose worker or message is gone, park exhausted ones, open others."""
+    n_taken_back = shards.sweep(connection, run_id)
+    shard_readiness.open_ready(connection, run_id)
+    parked = _park(connection, run_id)
+    is_done = shards.unfinished(connection, run_id) == 0
+    if is_done:
+        runs.finish(connection, run_id)
+    return _Settled(n_taken_back, parked, is_done)
+
+
+def _log(run: str, settled: _Settled) -> None:
+    if settled.n_taken_back:
+        log.warning("shards taken back", extra={"run": run, "shards": settled.n_taken_back})
+    for shard in settled.parked:
+        fields = {"run": run, "stage": shard.stage, "shard": shard.id, "attempt": shard.attempts}
+        # Not its whole error, which may quote an answer: the failures of the run have it.
+        reason = (shard.error or "its workers died").partition(":")[0]
+        log.warning("shard parked", extra=fields | {"reason": reason})
 
 
 def _messages(connection: Connection, run: Run, lease_s: float) -> list[Signature]:
@@ -64,12 +100,13 @@ def _messages(connection: Connection, run: Run, lease_s: float) -> list[Signatur
     return messages
 
 
-def _park(connection: Connection, run_id: int) -> None:
-    """Fail the neurons of exhausted shards, with the reason.
+def _park(connection: Connection, run_id: int) -> list[ExhaustedShard]:
+    """Fail the neurons of exhausted shards, with the reason; return these shards.
 
     Neurons cannot do without a part of the corpus, so an exhausted shard of collect pauses the run,
     once nothing else of it is left to do.
     """
+    given_up = []
     for shard in shards.exhausted(connection, run_id):
         if shard.stage == "collect":
             if not shards.open_others(connection, run_id):
@@ -78,6 +115,8 @@ def _park(connection: Connection, run_id: int) -> None:
         else:
             shards.give_up(connection, shard.id)
             progress.count_shard(connection, shard.id)
+            given_up.append(shard)
+    return given_up
 
 
 def _batching(config: RunConfig) -> dict[str, BatchesConfig]:

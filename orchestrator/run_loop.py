@@ -1,20 +1,27 @@
 """Following a run to its end: dispatch, and keep the services and the local workers up."""
 
+import logging
 import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from db.runs import StoredRun
 from db.session import is_away
 from orchestrator.dispatch import BrokerAway, tick
 from orchestrator.environment import Environment
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.workers import LocalWorkers
-from worker.outages import LONGEST_PAUSE_S, first_line_of
+from worker.outages import LONGEST_PAUSE_S, OutageLog, first_line_of
+
+log = logging.getLogger(__name__)
 
 TICK_S = 0.25
+LOG_EVERY_S = 10.0  # between lines about messages: a tick may send dozens
 
 
 class RunDisplay(Protocol):
@@ -31,31 +38,75 @@ def follow_run(
     display: RunDisplay,
     engine: Engine,
     environment: Environment,
-    run_id: int,
+    run: StoredRun,
     workers: LocalWorkers | None,
 ) -> str:
     """Dispatch a run until it is done or paused; return that state.
 
     Services that go away are waited for, and started again where they are embedded.
     """
+    log.info("dispatcher started", extra={"run": run.name})
+    queued = _QueuedMessages(run.name)
+    try:
+        return _follow(display, engine, environment, run, workers, queued)
+    finally:
+        queued.log()
+        log.info("dispatcher stopped", extra={"run": run.name})
+
+
+def _follow(
+    display: RunDisplay,
+    engine: Engine,
+    environment: Environment,
+    run: StoredRun,
+    workers: LocalWorkers | None,
+    queued: "_QueuedMessages",
+) -> str:
     pause = TICK_S
+    outage = OutageLog()
     while True:
         try:
-            state = tick(engine, run_id, environment.settings.lease_s)
+            state = tick(engine, run.id, environment.settings.lease_s, queued.add)
         except (BrokerAway, SQLAlchemyError) as error:
             if not isinstance(error, BrokerAway) and not is_away(error):
                 raise
             pause = min(2 * pause, LONGEST_PAUSE_S)
             display.note(f"away, trying again in {pause:.1f} s: {first_line_of(error)}")
+            outage.began("redis" if isinstance(error, BrokerAway) else "database", error)
             with suppress(ServiceError):
                 environment.ensure()
             time.sleep(pause)
             continue
         pause = TICK_S
+        outage.ended()
         if workers is not None:
             for line in workers.ensure_alive():
                 display.note(line)
+                log.warning("local worker restarted", extra={"run": run.name, "reason": line})
         display.update()
         if state != "running":
             return state
         time.sleep(TICK_S)
+
+
+class _QueuedMessages:
+    """Counts the messages of many ticks, for a line a stage in the log every few seconds."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._counts: Counter[str] = Counter()
+        self._logged_at = time.monotonic()
+
+    def add(self, stages: Sequence[str]) -> None:
+        """Count the messages of a tick by their stages; log all if it is time to."""
+        self._counts.update(stages)
+        if time.monotonic() - self._logged_at >= LOG_EVERY_S:
+            self.log()
+
+    def log(self) -> None:
+        """Log what was counted since the last time."""
+        for stage, count in sorted(self._counts.items()):
+            fields = {"run": self._run, "stage": stage, "messages": count}
+            log.info("messages queued", extra=fields)
+        self._counts.clear()
+        self._logged_at = time.monotonic()

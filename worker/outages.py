@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -29,22 +30,44 @@ def retry_while_db_down(action: Callable[[], T], stop: threading.Event | None = 
         action: Whole transactions. Done again where it was committed and the word of that got lost.
         stop: When set, nothing is waited for any more, and the last error is raised.
     """
+    outage = OutageLog()
     event = stop or threading.Event()
     retrying = Retrying(
         retry=retry_if_exception(is_away),
         wait=wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE_S),
         stop=stop_when_event_set(event),
         sleep=sleep_using_event(event),
-        before_sleep=_say,
+        before_sleep=lambda state: outage.began("database", _error_of(state)),
         reraise=True,
     )
-    return retrying(action)
+    result = retrying(action)
+    outage.ended()
+    return result
 
 
-def _say(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    pause = state.next_action.sleep if state.next_action else 0.0
-    log.warning("the database is away, trying again in %.1f s: %s", pause, first_line_of(error))
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+class OutageLog:
+    """Logs when a service goes away, and when it is back: once each, however often it is tried."""
+
+    def __init__(self) -> None:
+        self._service, self._began_at = "", 0.0
+
+    def began(self, service: str, error: BaseException | None) -> None:
+        """Note that a service, `database` or `redis`, does not answer."""
+        if not self._service:
+            reason = first_line_of(error)
+            log.warning("service away", extra={"service": service, "reason": reason})
+            self._service, self._began_at = service, time.monotonic()
+
+    def ended(self) -> None:
+        """Note that all services answer."""
+        if self._service:
+            seconds = round(time.monotonic() - self._began_at, 1)
+            log.info("service back", extra={"service": self._service, "seconds": seconds})
+            self._service = ""
 
 
 def first_line_of(error: BaseException | None) -> str:

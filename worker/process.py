@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,11 +25,12 @@ from neurogloss.errors import (
     LeaseLost,
     NeuroglossError,
     RunError,
+    TransientError,
     Waiting,
 )
-from worker.outages import first_line_of, retry_while_db_down
+from worker.outages import OutageLog, first_line_of, retry_while_db_down
 from worker.process_calls import ProcessCalls
-from worker.run import load_run
+from worker.run import load_run, log_pause, pause_run
 from worker.shard import ClaimedShard, Lease, RunJob
 
 log = logging.getLogger(__name__)
@@ -50,13 +52,20 @@ class _Process:
         self.finished = 0
         self.beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
+    def log_stop(self) -> None:
+        """Log that the process is told to stop. Runs in a thread: signal handlers must not log."""
+        self.stop.wait()
+        log.info("worker stopping", extra={"shards": len(self.held)})
+
     def _beat(self) -> None:
         pause = min(30.0, self.settings.lease_s / 4)
+        outage = OutageLog()
         while True:
             try:
                 self._beat_once()
+                outage.ended()
             except SQLAlchemyError as error:  # of any kind: without a pulse, leases run out
-                log.warning("heartbeat failed, trying again: %s", first_line_of(error))
+                outage.began("database", error)
             if self.ended.wait(pause):  # not at `stop`: answers in flight are still waited for
                 return
 
@@ -87,6 +96,8 @@ def start(name: str, queue: str) -> None:
     atexit.register(_process.calls.close)
     _collect_garbage_seldom()
     _process.beating.start()
+    threading.Thread(target=_process.log_stop, name="stop-log", daemon=True).start()
+    log.info("worker started", extra={"queue": queue, "lease_s": _process.settings.lease_s})
 
 
 def _collect_garbage_seldom() -> None:
@@ -116,8 +127,9 @@ def stop() -> None:
         with transaction(_process.engine) as connection:
             heartbeats.leave(connection, _process.name)
     except SQLAlchemyError as error:
-        log.warning("could not sign off: %s", first_line_of(error))
+        log.warning("could not sign off", extra={"reason": first_line_of(error)})
     _process.engine.dispose()
+    log.info("worker stopped", extra={"finished": _process.finished})
 
 
 def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
@@ -129,11 +141,15 @@ def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
     if claimed is None:
         return
     process.held[shard_id] = claimed
+    began = time.monotonic()
+    log.info("shard claimed", extra=claimed.log_fields)
     try:
         stage(claimed)
         process.finished += 1
+        seconds = round(time.monotonic() - began, 1)
+        log.info("shard finished", extra={**claimed.log_fields, "seconds": seconds})
     except Exception as error:
-        _give_back(process, claimed.claim, error)
+        _give_back(process, claimed, error)
     finally:
         process.held.pop(shard_id, None)
 
@@ -150,19 +166,12 @@ def run_job(run_id: int, do: Callable[[RunJob], None]) -> None:
             return
         do(RunJob(process.engine, run_id, run.config, process.stop, process.env))
     except RunError as error:
-        _pause(process, run_id, error)
+        pause_run(process.engine, run_id, error)
     except SQLAlchemyError as error:
         if not is_away(error):
             raise
-        log.warning("run %d has to wait for the database: %s", run_id, first_line_of(error))
-
-
-def _pause(process: _Process, run_id: int, error: RunError) -> None:
-    def pause() -> None:
-        with transaction(process.engine) as connection:
-            runs.pause(connection, run_id, error.cause, error.reason)
-
-    retry_while_db_down(pause)
+        fields = {"service": "database", "reason": first_line_of(error)}
+        log.warning("batches have to wait", extra=fields)
 
 
 def _claim_or_drop(process: _Process, shard_id: int) -> ClaimedShard | None:
@@ -186,35 +195,55 @@ def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
         if claim is None:
             return None
         run = load_run(connection, claim.run_id)
+    process.calls.seen.note(run)
     return ClaimedShard(process.engine, claim, run.row, run.config, lease, process.calls)
 
 
-def _give_back(process: _Process, claim: shards.Claim, error: Exception) -> None:
+def _give_back(process: _Process, shard: ClaimedShard, error: Exception) -> None:
     """Settle a shard that was not finished, by what the error says of it."""
     if isinstance(error, LeaseLost):
-        log.warning("%s", error)
+        log.warning("lease lost", extra=shard.log_fields)
         return
     is_outage = is_away(error) or isinstance(error, RedisError)
     if is_outage:
-        log.warning(
-            "shard %d (%s) goes back: %s", claim.shard_id, claim.stage, first_line_of(error)
-        )
         process.stop.wait(OUTAGE_PAUSE_S)
     elif not isinstance(error, NeuroglossError) or isinstance(error, InputError):
         # Inputs are checked before a run is created: an InputError here is a defect too.
-        log.exception("shard %d (%s) failed", claim.shard_id, claim.stage, exc_info=error)
+        log.error("shard failed", extra=shard.log_fields, exc_info=error)
+    settled = retry_while_db_down(lambda: _settle(process, shard.claim, error, is_outage))
+    if settled.has_paused and isinstance(error, RunError):
+        log_pause(shard.run.name, error)
+    if settled.was_ours:
+        fields = {**shard.log_fields, "reason": _reason(error, is_outage)}
+        log.log(logging.WARNING if is_outage else logging.INFO, "shard given back", extra=fields)
+    else:
+        log.warning("lease lost", extra=shard.log_fields)
 
-    def settle() -> None:
-        with transaction(process.engine) as connection:
-            if is_outage or isinstance(error, Interrupted):
-                shards.release(connection, claim)
-            elif isinstance(error, Waiting):
-                shards.wait(connection, claim)
-            elif isinstance(error, RunError):
-                shards.release(connection, claim)
-                runs.pause(connection, claim.run_id, error.cause, error.reason)
-            else:
-                text = f"{type(error).__name__}: {error}"
-                shards.fail(connection, claim, text)
 
-    retry_while_db_down(settle)
+class _Settled(NamedTuple):
+    """Whether this process still had the shard, and whether it was the one to pause the run."""
+
+    was_ours: bool
+    has_paused: bool = False
+
+
+def _settle(process: _Process, claim: shards.Claim, error: Exception, is_outage: bool) -> _Settled:
+    with transaction(process.engine) as connection:
+        if is_outage or isinstance(error, Interrupted):
+            return _Settled(shards.release(connection, claim))
+        if isinstance(error, Waiting):
+            return _Settled(shards.wait(connection, claim))
+        if isinstance(error, RunError):
+            return _Settled(
+                shards.release(connection, claim),
+                runs.pause(connection, claim.run_id, error.cause, error.reason),
+            )
+        text = f"{type(error).__name__}: {error}"
+        return _Settled(shards.fail(connection, claim, text))
+
+
+def _reason(error: Exception, is_outage: bool) -> str:
+    """Return why a shard goes back, for the log: messages of other errors may quote an answer."""
+    if is_outage or isinstance(error, Interrupted | Waiting | RunError | TransientError):
+        return first_line_of(error)
+    return type(error).__name__

@@ -15,6 +15,7 @@ from neurogloss.llm.call_engine import CallEngine
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.run_context import RunContext
 from worker.ledger import PostgresLedger
+from worker.run import SeenConfigs
 from worker.run_state import PostgresRunState, RunBudget
 
 _NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
@@ -35,6 +36,7 @@ class ProcessCalls:
         self._lock = threading.Lock()
         self._engine: CallEngine | None = None
         self._contexts: dict[int, _SharedContext] = {}
+        self.seen = SeenConfigs()
 
     def endpoint(self, config: RunConfig, name: str) -> Endpoint:
         """Return an endpoint of a run, with its key.
@@ -70,7 +72,8 @@ class ProcessCalls:
         with self._lock:
             shared = self._contexts.get(run_id)
             if shared is None:
-                shared = self._contexts[run_id] = _SharedContext.open(database, run_id, self._env)
+                state = PostgresRunState(database, run_id, self._env, self.seen)
+                shared = self._contexts[run_id] = _SharedContext.open(database, run_id, state)
             if shared.context.halted is not None:
                 raise Interrupted("the run is paused")
             shared.n_shards += 1
@@ -99,9 +102,8 @@ class _SharedContext:
     n_shards: int = 0
 
     @classmethod
-    def open(cls, database: Engine, run_id: int, env: Mapping[str, str]) -> "_SharedContext":
+    def open(cls, database: Engine, run_id: int, state: PostgresRunState) -> "_SharedContext":
         ledger, budget = PostgresLedger(database, run_id), RunBudget(database, run_id)
-        state = PostgresRunState(database, run_id, env)
         return cls(RunContext(ledger, Budget(budget), state), ledger, budget)
 
     def close(self) -> None:

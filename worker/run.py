@@ -1,12 +1,19 @@
 """A stored run with its configuration: where it is loaded, its configuration is validated."""
 
+import logging
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from db import runs
 from db.runs import StoredRun
+from db.session import transaction
 from neurogloss.config.run import RunConfig
+from neurogloss.config.toml import differences
+from neurogloss.errors import RunError
+from worker.outages import retry_while_db_down
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +44,42 @@ def load_run(connection: Connection, run_id: int) -> Run:
         LookupError: There is none with this id.
     """
     return Run.of(runs.get(connection, run_id))
+
+
+def pause_run(engine: Engine, run_id: int, error: RunError) -> None:
+    """Pause a run in all processes, once the database lets it."""
+
+    def pause() -> str | None:
+        with transaction(engine) as connection:
+            if not runs.pause(connection, run_id, error.cause, error.reason):
+                return None
+            return runs.get(connection, run_id).name
+
+    if name := retry_while_db_down(pause):
+        log_pause(name, error)
+
+
+def log_pause(name: str, error: RunError) -> None:
+    """Log that this process has paused a run, and why."""
+    log.info("run paused", extra={"run": name, "cause": error.cause, "reason": error.reason})
+
+
+def log_changes(event: str, name: str, before: RunConfig, after: RunConfig) -> None:
+    """Log what differs between two configurations of a run, if anything does."""
+    if before != after:
+        changes = differences(before.model_dump(mode="json"), after.model_dump(mode="json"))
+        log.info(event, extra={"run": name, "changes": "; ".join(changes)})
+
+
+class SeenConfigs:
+    """The configurations that a process has read of runs: of a run, only its limits ever change."""
+
+    def __init__(self) -> None:
+        self._configs: dict[int, RunConfig] = {}
+
+    def note(self, run: Run) -> None:
+        """Log what has changed since the run was read last."""
+        before = self._configs.get(run.id)
+        self._configs[run.id] = run.config
+        if before is not None:
+            log_changes("limits taken over", run.name, before, run.config)

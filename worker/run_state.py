@@ -16,7 +16,7 @@ from neurogloss.llm.budget import BudgetHold
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.run_context import LiveLimits
 from worker.outages import retry_while_db_down
-from worker.run import load_run
+from worker.run import SeenConfigs, load_run, pause_run
 
 _PROCESS = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 """Name of this process in the table of budget holds; no two processes ever share one."""
@@ -53,10 +53,14 @@ class PostgresRunState:
         engine: Of the database.
         run_id: Of the run.
         env: Environment variables, for the keys of endpoints.
+        seen: What the process has read of runs, so that a change of limits is logged once.
     """
 
-    def __init__(self, engine: Engine, run_id: int, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, engine: Engine, run_id: int, env: Mapping[str, str], seen: SeenConfigs | None = None
+    ) -> None:
         self._engine, self._run_id, self._env = engine, run_id, env
+        self._seen = seen or SeenConfigs()
 
     def is_running(self) -> bool:
         """Return whether the run goes on, and renew the budget hold of this process."""
@@ -69,18 +73,14 @@ class PostgresRunState:
 
     def pause(self, error: RunError) -> None:
         """Pause the run in all processes."""
-
-        def pause() -> None:
-            with transaction(self._engine) as connection:
-                runs.pause(connection, self._run_id, error.cause, error.reason)
-
-        retry_while_db_down(pause)
+        pause_run(self._engine, self._run_id, error)
 
     def live_limits(self, endpoint: Endpoint) -> LiveLimits | None:
         """Return the limits by now of the endpoint of that name; None if they cannot be read."""
         try:
             with transaction(self._engine) as connection:
                 run = load_run(connection, self._run_id)
+            self._seen.note(run)
             config = run.config.endpoints[endpoint.name]
             here = Endpoint.from_config(endpoint.name, config, self._env)
             return LiveLimits(here, run.row.budget_usd)

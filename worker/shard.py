@@ -76,6 +76,17 @@ class ClaimedShard:
     calls: ProcessCalls = field(default_factory=ProcessCalls)
 
     @property
+    def log_fields(self) -> dict[str, str | int]:
+        """The fields of events about the shard."""
+        claim = self.claim
+        return {
+            "run": self.run.name,
+            "stage": claim.stage,
+            "shard": claim.shard_id,
+            "attempt": claim.attempts,
+        }
+
+    @property
     def neuron_range(self) -> tuple[int, int, int, int]:
         """The (run, layer, start, stop) of a shard of neurons."""
         return self.claim.run_id, self.claim.layer, self.claim.start, self.claim.stop

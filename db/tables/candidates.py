@@ -1,4 +1,4 @@
-"""Explanations that a neuron might have had, and what they were judged by."""
+"""Candidates for explanations, the sentences that test them, and how they were judged."""
 
 from sqlalchemy import CheckConstraint, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,7 @@ from db.tables.base import Base, run_key
 
 
 class CandidateTable(Base):
-    """What the explainer wrote about a neuron where it writes more than once.
+    """An explanation that the explainer wrote for a neuron, in runs where it writes several.
 
     Drafts are numbered from 0; the revision has the number after the last of them.
     """
@@ -24,7 +24,7 @@ class CandidateTable(Base):
 
 
 class CandidateScoreTable(Base):
-    """How well a candidate predicts what was held back, in the stage that had to choose.
+    """How well a candidate predicts held-back records, in the stage that chooses by it.
 
     `choose` judges drafts by the calibration split, `revise` judges a draft and its revision by
     that and by sentences. `score` is a correlation; `undefined_reason` says why there is none.
@@ -43,11 +43,11 @@ class CandidateScoreTable(Base):
 
 
 class SentenceTable(Base):
-    """A sentence that the explainer wrote to try its draft on.
+    """A sentence that the explainer wrote to test its draft.
 
-    `is_expected` says whether the neuron should fire on it if the draft holds. Those `for_judging`
-    are not shown to the explainer when it revises. `tokens`, int32 (n_tokens,), and `activations`,
-    float16 (n_tokens,), are what the subject model made of it, once that has been observed.
+    `is_expected` says whether the neuron should fire on it if the draft is right. Sentences
+    `for_judging` are not shown to the explainer when it revises. `tokens`, int32 (n_tokens,), and
+    `activations`, float16 (n_tokens,), are NULL until the stage observe has run.
     """
 
     __tablename__ = "sentence"

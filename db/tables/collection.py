@@ -1,4 +1,4 @@
-"""What read shards leave, until a layer's records are selected."""
+"""Parts, maxima and bounds of layers, stored until the records of a layer are selected."""
 
 from sqlalchemy import SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,7 @@ from db.tables.base import Base, run_key
 
 
 class CollectPartTable(Base):
-    """What one read shard, or several that were merged, leave of one layer.
+    """What one shard, or several that were merged, keep of one layer.
 
     Kept record i is the activations `kept_activations[i]`, float16 (n_kept, excerpt_tokens), of
     column `kept_columns[i]` on excerpt `kept_excerpts[i]` (int32). `moments` is float64 (n_blocks,
@@ -40,11 +40,11 @@ class CollectMaximaTable(Base):
 
 
 class CollectBoundTable(Base):
-    """What is known of a layer while it is read.
+    """Bounds on what the records of a layer may still need, while the corpus is read.
 
     `boundaries` is float32 (n_neurons, 4). `bars` is int64 (7, n_neurons): the highest keys with
-    which an excerpt can still become a top, random or bucket record. They only fall, so reading
-    them late costs space, not exactness.
+    which an excerpt can still become a top, random or bucket record. They only
+    fall, so that reading an old row costs space and not exactness.
     """
 
     __tablename__ = "collect_bound"

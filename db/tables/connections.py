@@ -1,4 +1,4 @@
-"""What a neuron's weights connect it to; see `neurogloss.subject.weights` for the products."""
+"""What a neuron's weights connect it to; the products are in `neurogloss.subject.weights`."""
 
 from sqlalchemy import CheckConstraint, SmallInteger
 from sqlalchemy.dialects.postgresql import ARRAY

@@ -1,4 +1,4 @@
-"""What a score is measured by: baselines, calibrations, further scorers, ablations."""
+"""What stands beside a score: baselines, calibrations, further scorers, ablations."""
 
 from datetime import datetime
 
@@ -9,11 +9,11 @@ from db.tables.base import Base, ScoreColumns, run_key
 
 
 class BaselineScoreTable(ScoreColumns, Base):
-    """How well a prediction that needs no explanation does on the records that are scored.
+    """The scores of a prediction without an explanation, on the records that are scored.
 
-    `lookup` predicts a token's mean activation, `token_list` does so for the 50 tokens of the
-    highest mean only, `weights` takes the token's embedding times the input weights. Scores are as
-    in `score`.
+    `lookup` predicts a token's mean activation; `token_list` does so for the 50 tokens of the
+    highest mean only; `weights` predicts the token's embedding times the input weights. Scores are
+    as in `score`.
     """
 
     __tablename__ = "baseline_score"
@@ -30,11 +30,11 @@ class BaselineScoreTable(ScoreColumns, Base):
 
 
 class ScorerResultTable(Base):
-    """What a further scorer found of a neuron's explanation.
+    """The result of a further scorer for a neuron's explanation.
 
-    `detection` asks which excerpts hold what is explained, `fuzzing` in which of them the right
-    tokens are marked. Of `n_positive` + `n_negative` questions, `score` is the balanced accuracy of
-    the answers, `auc` the area under the ROC curve where the answers have probabilities.
+    `detection` asks which excerpts match the explanation, `fuzzing` in which of them the right
+    tokens are marked. Over `n_positive` + `n_negative` excerpts, `score` is the balanced accuracy,
+    and `auc` the area under the ROC curve, if the answers have probabilities.
     """
 
     __tablename__ = "scorer_result"
@@ -53,10 +53,11 @@ class ScorerResultTable(Base):
 
 
 class CalibratedScoreTable(ScoreColumns, Base):
-    """Scores of a simulation that was brought to the scale of the activations first.
+    """Scores of a simulation after its calibration to the scale of the activations.
 
-    `linear` takes `slope` * s + `intercept`, fitted on the calibration split; `percentile` matches
-    the two distributions there. A slope that is not positive is not used, and leaves no score.
+    `linear` is `slope` * s + `intercept`, fitted on the calibration split; `percentile` maps
+    quantiles of simulations to quantiles of activations there. A slope that is not positive gives
+    no score.
     """
 
     __tablename__ = "calibrated_score"
@@ -73,7 +74,7 @@ class CalibratedScoreTable(ScoreColumns, Base):
 
 
 class AblationTable(Base):
-    """How much of what a neuron does to the output its simulation does too.
+    """How much of a neuron's effect on the output its simulation has as well.
 
     `divergence_simulated` is the mean Jensen-Shannon divergence, in nats, between the subject
     model's predictions and those with the simulation in place of the neuron; `divergence_mean` the

@@ -9,7 +9,7 @@ from db.tables.base import Base, run_key
 
 
 class RunOriginTable(Base):
-    """What a run took its records from: a published dataset, or another run.
+    """Where the records of a run come from: a published dataset, or another run.
 
     `source` is the folder, the URL, or the run. `activation_function` is that of the subject model
     that the records were made with; it is "optimized GELU" for what OpenAI published.
@@ -25,7 +25,7 @@ class RunOriginTable(Base):
 
 
 class ImportedNeuronTable(Base):
-    """What a published neuron had that a run of ours would not have.
+    """Values of a published neuron that have no place in the other tables.
 
     `published_score` is the score as published; the one in `score` is computed from the records as
     they are stored. `scored_excerpts` are the excerpts that its simulations are on, in order, of

@@ -1,4 +1,4 @@
-"""What is kept of the subject model's activations."""
+"""Activation records, statistics and token lookup tables of neurons."""
 
 from sqlalchemy import BigInteger, SmallInteger
 from sqlalchemy.dialects.postgresql import ARRAY

@@ -1,4 +1,4 @@
-"""What is made of a neuron: explanation, simulations, score, or why there is none."""
+"""Results of neurons: explanations, simulations, scores, and failures in their place."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from db.tables.base import Base, ScoreColumns, run_key
 
 
 class ExplanationTable(Base):
-    """What the explainer wrote about a neuron. One for each neuron and run."""
+    """The explanation of a neuron; one for each neuron and run."""
 
     __tablename__ = "explanation"
 
@@ -23,11 +23,11 @@ class ExplanationTable(Base):
 
 
 class SimulationTable(Base):
-    """What the simulator expects of a neuron on one excerpt: float16 (excerpt_tokens,).
+    """A neuron's expected activations on one excerpt: float16 (excerpt_tokens,).
 
-    `distribution` is float16 (excerpt_tokens, 11): the probability that the simulator gave to each
-    of the numbers 0 to 10; what a row lacks to 1 went to other tokens. NULL where the simulator
-    only names a number. `call` is the call that it was read from, or the first of them.
+    `distribution` is float16 (excerpt_tokens, 11): the probabilities of the numbers 0 to 10; the
+    rest to 1 went to other tokens. NULL if the simulator only names a number. `call` is the call
+    that the simulation was read from, or the first of several.
     """
 
     __tablename__ = "simulation"
@@ -44,7 +44,7 @@ class SimulationTable(Base):
 
 
 class ScoreTable(ScoreColumns, Base):
-    """How well the simulation matches the truth; `undefined_reason` says why there is no score."""
+    """How well simulations match activations; `undefined_reason` says why there is no score."""
 
     __tablename__ = "score"
     __table_args__ = (Index("ix_score_best", "run_id", "score"),)
@@ -72,7 +72,7 @@ class FailureTable(Base):
 
 
 class RetryTable(Base):
-    """How often a person asked to try a neuron's stage again: part of a call's identity."""
+    """How often a person retried a stage of a neuron: a part of the identity of its calls."""
 
     __tablename__ = "retry"
 

@@ -59,7 +59,7 @@ async def _write(batch: list[Entry]) -> None:
     try:
         await asyncio.to_thread(ledger.save, [answer for _, answer, _ in batch])
     except Exception as error:  # of any kind: it is raised where the answers are awaited
-        log.exception("%d answers that were paid for are not stored", len(batch))
+        log.exception("paid answers not stored", extra={"answers": len(batch)})
         failure = error
     for *_, stored in batch:
         if stored.done():  # the caller was cancelled

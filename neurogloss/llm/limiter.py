@@ -134,7 +134,10 @@ class Limiter:
         except (RedisError, OSError) as error:
             self._report.add(report)
             return self._without_redis(error)
-        self._away_since = None
+        if self._away_since is not None:
+            seconds = round(time.monotonic() - self._away_since, 1)
+            log.info("service back", extra={"service": "redis", "seconds": seconds})
+            self._away_since = None
         # What was reported during the exchange is not in the grant yet.
         has_news = self._report.failed or self._report.refused or self._report.blocked_s
         if grant.keeps_turns and not has_news and not self._report.ceilings:
@@ -171,7 +174,7 @@ class Limiter:
     def _without_redis(self, error: Exception) -> Grant:
         """Grant nothing; if Redis was away too long, raise the error in all calls that wait."""
         if self._away_since is None:
-            log.warning("Redis is away, calls wait for their limits: %s", error)
+            log.warning("service away", extra={"service": "redis", "reason": str(error)})
             self._away_since = time.monotonic()
         if time.monotonic() - self._away_since > GIVE_UP_S:
             while self._queue:

@@ -63,5 +63,6 @@ class ParameterSupport:
         if refused == "response_format" and sent[refused]["type"] == _STRICT:
             refused = _STRICT
         if refused not in self.refused:
-            log.warning("%s is called without %s: %s", model, refused, error)
+            fields = {"model": model, "parameter": refused, "reason": str(error)}
+            log.warning("parameter not supported", extra=fields)
         self.refused.add(refused)

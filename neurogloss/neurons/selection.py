@@ -56,7 +56,7 @@ class RecordCounts:
         return self.n_excerpts - self.n_reference >= self.random
 
     @property
-    def counts(self) -> list[int]:
+    def per_kind(self) -> list[int]:
         """The number of records of each kind: top, random, and each bucket."""
         return [self.top, self.random, *[self.per_bucket] * N_BUCKETS]
 
@@ -181,7 +181,7 @@ def rank_excerpts(
     for number in range(N_BUCKETS):
         members = bucket == number
         ranks[2 + number, members] = _ranks(columns[members], drawn[members])
-    return ExcerptRanking(keys, ranks, counts.counts)
+    return ExcerptRanking(keys, ranks, counts.per_kind)
 
 
 def _maxima(activations: FloatArray) -> FloatArray:

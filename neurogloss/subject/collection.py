@@ -58,7 +58,7 @@ def collect(
             if tiles == 1:
                 raise
             tiles //= 2
-            log.warning("out of memory: reading %d excerpts at once from now on", tiles * TILE)
+            log.warning("out of memory", extra={"excerpts_at_once_now": tiles * TILE})
         # Outside the except block, whose traceback would still refer to tensors of the pass.
         torch.cuda.empty_cache()
     return ((layer, collectors.pop(layer).part()) for layer in sorted(collectors))

@@ -74,7 +74,7 @@ class LayerCollector:
             bars[1] = -1  # the reference gives no random record: none is kept
         self._top, self._random, *self._buckets = (
             LowestKeys(torch.from_numpy(bar).to(device), count, n_tokens)
-            for bar, count in zip(bars, counts.counts, strict=True)
+            for bar, count in zip(bars, counts.per_kind, strict=True)
         )
         self._nonfinite = np.zeros(n_neurons, dtype=bool)
         self._maxima: list[torch.Tensor] = []

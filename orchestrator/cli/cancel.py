@@ -1,5 +1,6 @@
 """The command `cancel`: end a run for good."""
 
+import logging
 import os
 import sys
 import threading
@@ -10,16 +11,20 @@ import click
 from db import runs
 from db.session import transaction
 from neurogloss.errors import InputError
+from orchestrator.cli.logs import log_options
 from orchestrator.cli.run_lookup import find_run, open_engine
 from worker.run import Run
 from worker.shard import RunJob
 from worker.stages.batches.cancel import cancel_batches
+
+log = logging.getLogger(__name__)
 
 MAX_WAIT_S = 120.0  # for endpoints to end their batches, which takes them minutes
 
 
 @click.command()
 @click.argument("name")
+@log_options(lambda: "warning")
 def cancel(name: str) -> None:
     """End run NAME for good; what it has found stays.
 
@@ -34,6 +39,7 @@ def cancel(name: str) -> None:
     with transaction(engine) as connection:
         if not runs.cancel(connection, run.id) and run.state != "cancelled":
             raise InputError(f"run {name!r} is {run.state}")
+    log.info("run cancelled", extra={"run": name})
     click.echo(f"run {name} is cancelled")
     job = RunJob(engine, run.id, Run.of(run).config, threading.Event(), os.environ)
     deadline = time.monotonic() + MAX_WAIT_S

@@ -1,5 +1,6 @@
 """What the commands `run`, `demo` and `resume` share: begin or resume a run, and follow it."""
 
+import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -14,6 +15,7 @@ from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.subject.shape import Shape
+from orchestrator.cli.logs import FORMAT_VARIABLE, format_name
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.progress import ProgressDisplay
 from orchestrator.cli.terminal.summary import baselines_table, run_summary
@@ -25,6 +27,8 @@ from orchestrator.runs.derive import with_records_of
 from orchestrator.runs.inputs import check_inputs
 from worker.app import app
 from worker.outages import retry_while_db_down
+
+log = logging.getLogger(__name__)
 
 BEST = 10  # neurons that the summary shows
 LOOK_CLOSER = (
@@ -58,10 +62,12 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
                 _local_workers(environment, counts) as workers,
                 ProgressDisplay(console, config.name, read) as display,
             ):
-                follow_run(display, engine, environment, run_id, workers)
+                follow_run(display, engine, environment, run, workers)
     except KeyboardInterrupt:
         console.print("\ninterrupted: the same command goes on from here")
         return 130
+    if run.state == "running":
+        _log_end(_load(engine, run_id), time.monotonic() - started)
     code, reason = retry_while_db_down(lambda: outcome(engine, run_id, config.name))
     retry_while_db_down(lambda: _print_results(console, engine, run_id, config.name))
     _print(console, f"run {config.name}: {reason} ({time.monotonic() - started:.0f} s)")
@@ -107,7 +113,7 @@ def _local_workers(
     return LocalWorkers(
         gpu=counts.get("gpu", 0),
         api=counts.get("api", 0),
-        env=environment.worker_env(),
+        env=environment.worker_env() | {FORMAT_VARIABLE: format_name()},
         log_folder=(environment.home or home_folder()) / "logs",
     )
 
@@ -118,6 +124,14 @@ def _progress_unless_away(engine: Engine, name: str) -> RunProgress | None:
             return progress.of_run(connection, name)
     except SQLAlchemyError:  # the run loop says so, and waits
         return None
+
+
+def _log_end(run: StoredRun, seconds: float) -> None:
+    """Log how a run ended that was followed: finished, paused (and why) or cancelled."""
+    state = "finished" if run.state == "done" else run.state
+    why = {"cause": run.pause_cause, "reason": run.pause_reason} if state == "paused" else {}
+    fields = {"run": run.name, "run_id": run.id, **why, "seconds": round(seconds, 1)}
+    log.info("run %s", state, extra=fields)
 
 
 def outcome(engine: Engine, run_id: int, name: str) -> tuple[int, str]:

@@ -8,8 +8,11 @@ from importlib import import_module
 import click
 
 from neurogloss.errors import InputError, RunError
-from orchestrator.cli.terminal.plain import PlainFormatter, plain_lines
+from orchestrator.cli import logs
+from orchestrator.cli.terminal.plain import plain_lines
 from orchestrator.local.errors import ServiceError, WorkerCrashed
+
+log = logging.getLogger(__name__)
 
 # A command is a function in the module of the same name, with `_` for `-`. The exceptions: names
 # that are Python's own.
@@ -66,10 +69,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; errors of the user's making end in one message and exit code 2."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(PlainFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
+        logs.set_up()
         cli.main(args=arguments, standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
@@ -77,8 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (InputError, ServiceError, WorkerCrashed) as error:
-        click.echo(plain_lines(f"neurogloss: {error}"), err=True)
+        _complain(str(error))
         sys.exit(2)
     except RunError as error:
-        click.echo(plain_lines(f"neurogloss: {error.cause}: {error}"), err=True)
+        _complain(f"{error.cause}: {error}")
         sys.exit(4)
+
+
+def _complain(reason: str) -> None:
+    """Say on standard error why a command ends, in the format of the logs where that is JSON."""
+    if logs.format_name() == "json":
+        log.error("command failed", extra={"reason": reason})
+    else:
+        click.echo(plain_lines(f"neurogloss: {reason}"), err=True)

@@ -5,12 +5,14 @@ import sys
 import click
 
 from orchestrator.cli.follow import run_to_its_end
+from orchestrator.cli.logs import level_beside_a_display, log_options
 from orchestrator.cli.run_lookup import find_run, open_engine
 from worker.run import Run
 
 
 @click.command()
 @click.argument("name", required=False)
+@log_options(level_beside_a_display)
 def resume(name: str | None) -> None:
     """Let run NAME go on, and follow it, as `run` with its configuration would."""
     run = find_run(open_engine(), name)

@@ -1,5 +1,7 @@
 """The command `retry`: try failed neurons again."""
 
+import logging
+
 import click
 
 from db import runs
@@ -8,6 +10,8 @@ from db.session import transaction
 from neurogloss.stages import NEURON_STAGES
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.runs.create import refuse_cancelled
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -28,4 +32,6 @@ def retry(
         )
         if count:
             runs.resume(connection, run.id)
+    if count:
+        log.info("failures retried", extra={"run": run.name, "failures": count})
     click.echo(f"{count} failures will be tried again: neurogloss resume {run.name}")

@@ -8,6 +8,7 @@ import click
 
 from neurogloss.config.toml import read_config
 from orchestrator.cli.follow import run_to_its_end
+from orchestrator.cli.logs import level_beside_a_display, log_options
 
 
 class _LocalWorkers(click.ParamType[dict[str, int]]):
@@ -33,6 +34,7 @@ class _LocalWorkers(click.ParamType[dict[str, int]]):
     type=_LocalWorkers(),
     help="Workers to start here. Default: gpu=1,api=1 on embedded services, none elsewhere.",
 )
+@log_options(level_beside_a_display)
 def run(config: Path, local_workers: dict[str, int] | None) -> None:
     """Start the run that CONFIG describes, or resume it, and follow it to its end.
 

@@ -1,13 +1,16 @@
 """The command `worker`: one Celery worker."""
 
+import logging
 import os
+import socket
 import sys
 
 import click
-from celery.signals import worker_shutdown
+from celery.signals import setup_logging, worker_shutdown
 
 from db.session import make_engine
 from neurogloss.config.settings import with_driver
+from orchestrator.cli.logs import log_options, set_constant_fields
 from orchestrator.environment import Environment, check_schema, find_environment
 from worker.app import app
 from worker.outages import retry_while_db_down
@@ -19,6 +22,7 @@ from worker.outages import retry_while_db_down
 @click.option(
     "--concurrency", default=4, show_default=True, help="Shards at once, of an api worker."
 )
+@log_options(lambda: "info")
 def worker(kind: str, name: str | None, concurrency: int) -> None:
     """Work on the queue KIND until told to stop. Needs DATABASE_URL and REDIS_URL."""
     from worker.parent_watch import exit_with_parent
@@ -31,17 +35,28 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
     )
     app.conf.broker_url = environment.settings.redis_url
     exit_with_parent()
+    node = f"{name or f'{kind}-{os.getpid()}'}@{socket.gethostname()}"
+    _log_as(node)
     _wait_for_database(environment)
     # One shard at a time on a GPU, in the process that holds the model; threads wait for answers.
     pool = ["-P", "solo"] if kind == "gpu" else ["-P", "threads", "-c", str(concurrency)]
-    node = name or f"{kind}-{os.getpid()}"
     # Postgres knows which workers live: gossip and heartbeats through Redis would say it twice.
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     # Celery tells its exit code to receivers of this signal only.
     codes: list[int] = []
     worker_shutdown.connect(lambda sender, **_: codes.append(sender.exitcode or 0), weak=False)
-    app.worker_main(["worker", "-Q", kind, "-n", f"{node}@%h", *pool, *quiet])
+    app.worker_main(["--quiet", "worker", "-Q", kind, "-n", node, *pool, *quiet])
     sys.exit(max(codes, default=0))
+
+
+def _log_as(node: str) -> None:
+    """Log in our way, where Celery would log two lines for each task in its own."""
+    set_constant_fields(worker=node)
+    logging.captureWarnings(True)  # Python's, such as Celery's about root, become events too
+    os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars of libraries are no lines
+    setup_logging.connect(lambda **_: None, weak=False)  # with a receiver, Celery sets nothing up
+    # The one line of Celery that our events lack: it is connected to Redis, or is so again.
+    logging.getLogger("celery.worker.consumer.connection").setLevel(logging.INFO)
 
 
 def _wait_for_database(environment: Environment) -> None:

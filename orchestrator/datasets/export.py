@@ -5,13 +5,10 @@ are not. When all are, their checksums become `SHA256SUMS`; `.export/` then only
 the folder is, so that no other export is written into it.
 """
 
-import multiprocessing
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from neurogloss.errors import InputError
 from orchestrator.datasets import description
 from orchestrator.datasets.exported import ExportedRun
 from orchestrator.datasets.files import Folder, checksum_lines, merge_checksums, remove_partial
+from orchestrator.datasets.layer_processes import write_layers
 from orchestrator.datasets.openai.writer import write_layer as write_openai_layer
 
 CHECKSUMS = "SHA256SUMS"
@@ -109,12 +107,8 @@ def export(
     total = sum(layers.values())
     written = total - sum(layers[layer] for layer in waiting)
     url = engine.url.render_as_string(hide_password=False)
-    _write_layers(
-        (url, run_id, format_name, root),
-        waiting,
-        processes,
-        lambda n: on_progress(written + n, total),
-    )
+    job = _LayerJob(url, run_id, format_name, root)
+    write_layers(job, waiting, processes, lambda n: on_progress(written + n, total))
     on_progress(total, total)
     n_files = _close(engine, run, chosen, root, list(layers))
     return Exported(total, n_files, time.monotonic() - started, len(layers) - len(waiting))
@@ -164,70 +158,26 @@ def _sums_file(root: Path, layer: int) -> Path:
     return root / _STATE / f"layer-{layer}.sha256"
 
 
-def _write_layers(
-    job: tuple[str, int, str, Path],
-    layers: list[int],
-    processes: int,
-    on_progress: Callable[[int], Any],
-) -> None:
-    context = multiprocessing.get_context("spawn")
-    written = context.Value("q", 0)
-    with ProcessPoolExecutor(
-        max(1, min(processes, len(layers))),
-        context,
-        initializer=_begin,
-        initargs=(written, job),
-        max_tasks_per_child=1,  # what a process has cached of one layer is not kept for the next
-    ) as pool:
-        futures = [pool.submit(_write_layer, layer) for layer in layers]
+@dataclass(frozen=True, slots=True)
+class _LayerJob:
+    """Writes a layer of a run, in a process that has nothing but this value."""
+
+    database_url: str
+    run_id: int
+    format_name: str
+    root: Path
+
+    def __call__(self, layer: int, on_neuron: Callable[[], None]) -> None:
+        folder = Folder(self.root)
+        engine = make_engine(self.database_url, pool_size=1)
         try:
-            while not all(future.done() for future in futures):
-                _raise_first(futures)
-                on_progress(written.value)
-                time.sleep(0.1)
-            _raise_first(futures)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _raise_first(futures: list[Future[None]]) -> None:
-    for future in futures:
-        if future.done():
-            try:
-                future.result()
-            except BrokenProcessPool as error:
-                raise InputError(
-                    "a process of the export died; the same command goes on"
-                ) from error
-            except OSError as error:
-                raise InputError(f"a file cannot be written: {error}") from error
-
-
-_job: tuple[Any, tuple[str, int, str, Path]]  # of a process of the pool
-
-
-def _begin(written: Any, job: tuple[str, int, str, Path]) -> None:
-    global _job
-    _job = written, job
-
-
-def _write_layer(layer: int) -> None:
-    written, (url, run_id, format_name, root) = _job
-    folder = Folder(root)
-
-    def on_neuron() -> None:
-        with written.get_lock():
-            written.value += 1
-
-    engine = make_engine(url, pool_size=1)
-    try:
-        with snapshot(engine) as connection:
-            run = ExportedRun.load(connection, run_id)
-            format_of(format_name).write_layer(connection, run, layer, folder, on_neuron)
-    finally:
-        engine.dispose()
-    _write_sums(_sums_file(root, layer), folder.sums)
+            with snapshot(engine) as connection:
+                run = ExportedRun.load(connection, self.run_id)
+                chosen = format_of(self.format_name)
+                chosen.write_layer(connection, run, layer, folder, on_neuron)
+        finally:
+            engine.dispose()
+        _write_sums(_sums_file(self.root, layer), folder.sums)
 
 
 def _write_sums(path: Path, sums: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
-"""Reading JSON that others wrote: every value is checked where it enters, and named if it is wrong.
+"""Reading JSON from outside: every value is checked, and a wrong one is named with its path.
 
-A missing key and null are the same. Keys that nobody asks for are left alone.
+A missing key and null are the same. Keys that are not asked for are ignored.
 """
 
 import json
@@ -21,14 +21,14 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A JSON value and where it stands: a file, and a path in it."""
+    """A JSON value with its place: a file, and the path in it."""
 
     value: Any
     file: str
     path: str = ""
 
     def wrong(self, expected: str) -> InputError:
-        """Return the error that says what should stand here."""
+        """Return the error that says what the value is, and what it should be."""
         shown = repr(self.value)
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
         return InputError(f"{self.file}: {self.path or 'the file'} is {shown}, not {expected}")
@@ -38,10 +38,10 @@ class Checked:
         return self.value is None
 
     def field(self, *names: str) -> "Checked":
-        """Return the value under the first of these names that is there; null if none is.
+        """Return the value of the first of these fields that is there; null if none is.
 
         Raises:
-            InputError: This is no object.
+            InputError: The value is not an object.
         """
         if not isinstance(self.value, dict):
             raise self.wrong("an object")
@@ -53,19 +53,19 @@ class Checked:
         """Yield the items of a list.
 
         Raises:
-            InputError: This is no list.
+            InputError: The value is not a list.
         """
         for place, item in enumerate(self.entries()):
             yield Checked(item, self.file, f"{self.path}[{place}]")
 
     def entries(self) -> list[Any]:
-        """Return a list, whatever is in it."""
+        """Return a list with its items unchecked."""
         if not isinstance(self.value, list):
             raise self.wrong("a list")
         return self.value
 
     def text(self) -> str:
-        """Return a text, without what a database cannot hold."""
+        """Return a text, without the characters that a database cannot hold."""
         if not isinstance(self.value, str):
             raise self.wrong("a text")
         return clean(self.value)
@@ -80,7 +80,7 @@ class Checked:
         return [clean(value) for value in values] if _UNSTORABLE.search(joined) else values
 
     def integer(self, lowest: int, highest: int) -> int:
-        """Return an integer in a range; also one that is written as a text."""
+        """Return an integer in a range; texts of digits are read as well."""
         value = self.value
         if isinstance(value, str) and len(value) < 12 and value.isdecimal():
             value = int(value)
@@ -108,14 +108,14 @@ class Checked:
         if not set(map(type, values)) <= {int, float, type(None)}:
             raise self._first_wrong()
         try:
-            found = np.array(values, dtype=np.float64)
+            numbers = np.array(values, dtype=np.float64)
         except OverflowError:
             raise self._first_wrong() from None
-        if (np.abs(found) > most).any():
-            place = int(np.argmax(np.abs(found) > most))
+        if (np.abs(numbers) > most).any():
+            place = int(np.argmax(np.abs(numbers) > most))
             item = Checked(values[place], self.file, f"{self.path}[{place}]")
             raise item.wrong(f"a number from {-most:g} to {most:g}")
-        return found
+        return numbers
 
     def _first_wrong(self) -> InputError:
         for item in self.items():
@@ -135,7 +135,7 @@ def parse(content: bytes, file: str) -> Checked:
     """Return the JSON value of a file.
 
     Raises:
-        InputError: The file is no JSON.
+        InputError: The file is not JSON.
     """
     try:
         return Checked(orjson.loads(content), file)
@@ -149,6 +149,10 @@ def parse(content: bytes, file: str) -> Checked:
 
 
 def same_length(values: Sized, item: Checked, n: int, of: str) -> None:
-    """Refuse a list that has not as many items as another."""
+    """Refuse a list that is not as long as another one.
+
+    Raises:
+        InputError: Its length is not `n`, the length of `of`.
+    """
     if len(values) != n:
         raise InputError(f"{item.file}: {item.path} has {len(values)} items, but {of} {n}")

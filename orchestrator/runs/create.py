@@ -1,5 +1,6 @@
 """Creating a run, or finding it again under its name."""
 
+import logging
 from collections.abc import Callable
 
 from sqlalchemy import Engine
@@ -19,9 +20,11 @@ from orchestrator.corpus.sources import documents
 from orchestrator.runs.derive import create_from_run
 from orchestrator.runs.endpoints import Readiness, check_endpoints
 from orchestrator.runs.plan import Plan, make_plan
-from orchestrator.runs.save import save_run
+from orchestrator.runs.save import log_created, save_run
 from worker.outages import retry_while_db_down
-from worker.run import Run
+from worker.run import Run, log_changes
+
+log = logging.getLogger(__name__)
 
 HUB_DOCUMENTS_PER_EXCERPT = 2  # of a hub data set, which may be too large to be read whole
 
@@ -66,6 +69,10 @@ def _resume(engine: Engine, stored: StoredRun, config: RunConfig) -> int:
             f"choose another name or undo:\n  {changes}"
         )
     retry_while_db_down(lambda: _go_on(engine, stored, config))
+    log_changes("limits changed", stored.name, before, config)
+    if stored.state in ("running", "paused"):
+        fields = {"run": stored.name, "run_id": stored.id, "was": stored.state}
+        log.info("run resumed", extra=fields)
     return stored.id
 
 
@@ -104,10 +111,12 @@ def _create(
     texts = token_texts(tokenizer, shape.vocab_size)
     plan = make_plan(config, shape)
     try:
-        return retry_while_db_down(lambda: _save(engine, config, shape, cut, texts, plan, ready))
+        run_id = retry_while_db_down(lambda: _save(engine, config, shape, cut, texts, plan, ready))
     except IntegrityError:
         # Another command has just created it, or this one has, and the word of its commit was lost.
         return create_or_resume(engine, config, shape, on_document)
+    log_created(run_id, config, plan, ready)
+    return run_id
 
 
 def _save(

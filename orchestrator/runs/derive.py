@@ -14,7 +14,7 @@ from neurogloss.subject.shape import Shape
 from orchestrator.datasets.description import DEFAULT_ACTIVATION
 from orchestrator.runs.endpoints import check_endpoints
 from orchestrator.runs.plan import chosen_neurons, make_neuron_plan
-from orchestrator.runs.save import save_run
+from orchestrator.runs.save import log_created, save_run
 from worker.run import Run
 
 
@@ -65,6 +65,7 @@ def create_from_run(engine: Engine, config: RunConfig) -> int:
         origin = datasets.origin(connection, base.id)
         function = origin.activation_function if origin else DEFAULT_ACTIVATION
         imports.save_origin(connection, run_id, f"run {base.name}", function, base.id)
+    log_created(run_id, config, plan, ready)
     return run_id
 
 

@@ -13,7 +13,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import config_lines, differences
 from neurogloss.errors import InputError
 from orchestrator.runs.create import refuse_cancelled
-from worker.run import Run
+from worker.run import Run, log_changes
 
 NONE = "none"
 
@@ -43,6 +43,7 @@ def change_limits(engine: Engine, run_id: int, assignments: Sequence[str]) -> li
             )
         runs.update_limits(connection, run_id, after.model_dump(mode="json"))
         runs.set_budget(connection, run_id, after.budget.usd)
+    log_changes("limits changed", run.name, before, after)
     return differences(before.model_dump(mode="json"), after.model_dump(mode="json"))
 
 

@@ -1,5 +1,7 @@
 """Storing a new run: its configuration, its plan, and what its endpoints were found to do."""
 
+import logging
+
 from sqlalchemy import Connection
 
 from db import runs
@@ -9,6 +11,8 @@ from neurogloss.subject.shape import Shape
 from orchestrator.runs.endpoints import Readiness
 from orchestrator.runs.plan import Plan
 from worker.ledger import PostgresLedger
+
+log = logging.getLogger(__name__)
 
 
 def save_run(
@@ -43,3 +47,15 @@ def save_run(
     )
     PostgresLedger(connection.engine, run_id).save_in(connection, ready.answers)
     return run_id
+
+
+def log_created(run_id: int, config: RunConfig, plan: Plan, ready: Readiness) -> None:
+    """Log that a run was created; called after the commit."""
+    fields = {
+        "run": config.name,
+        "run_id": run_id,
+        "neurons": plan.n_neurons,
+        "shards": len(plan.shards),
+        "simulator": ready.simulator.kind if ready.simulator else config.simulator.kind,
+    }
+    log.info("run created", extra=fields)

@@ -239,8 +239,7 @@ class World:
 
 
 _FAILED = re.compile(
-    r"shard \d+ \(\w+\) failed(?:.*\n)+?(?=\S*Error|\Z).*"
-    r"|raised unexpected: .*|.*paid for are not stored"
+    r"shard failed .*(?:\n  .*)*|raised unexpected: .*|paid answers not stored .*(?:\n  .*)*"
 )
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)[\s\S]*\n\S+.*")
 

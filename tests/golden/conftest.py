@@ -26,6 +26,7 @@ def pinned(pytestconfig: pytest.Config) -> Pinned:
 @pytest.fixture(scope="session")
 def derived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     """A command line whose database has the data set and all runs on it, ended."""
-    with command_line() as cli, rehearsal_server():
-        cli.outcomes = make_runs(cli, tmp_path_factory.mktemp("derived"))
+    with command_line() as cli:
+        with rehearsal_server():
+            cli.outcomes = make_runs(cli, tmp_path_factory.mktemp("derived"))
         yield cli

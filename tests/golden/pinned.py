@@ -56,7 +56,9 @@ def differences(pinned: Any, found: Any, where: str = "") -> Iterator[str]:
             yield f"{where}: {len(pinned)} entries -> {len(found)} entries"
         for place, pair in enumerate(zip(pinned, found, strict=False)):
             yield from differences(*pair, f"{where}[{place}]")
-    elif type(pinned) is not type(found) or pinned != found:
+    elif json.dumps(pinned) != json.dumps(
+        found
+    ):  # by which NaN is NaN, and 1 is neither 1.0 nor True
         yield f"{where}: {_shown(pinned)} -> {_shown(found)}"
 
 

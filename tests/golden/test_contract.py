@@ -10,7 +10,8 @@ from click.types import Choice, FloatRange, IntRange
 
 from tests.golden.derived import RUNS, configuration
 from tests.golden.pinned import HERE
-from tests.golden.project import RunConfig, celery_app, cli, main
+from tests.golden.project import RunConfig, celery_app, cli
+from tests.golden.world import rehearsal_server
 
 ROOT = HERE.parents[1]
 
@@ -51,23 +52,6 @@ def _plain(default):
     return None
 
 
-@pytest.fixture
-def here(derived, monkeypatch):
-    """Run a command in this process, on the runs on the small data set; return its exit code."""
-    monkeypatch.setenv("NEUROGLOSS_HOME", str(derived.home))
-    for name in ("DATABASE_URL", "REDIS_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments):
-        try:
-            main(arguments)
-        except SystemExit as error:
-            return error.code
-        return 0
-
-    return run
-
-
 def _config(folder, text):
     path = folder / "run.toml"
     path.write_text(text, encoding="utf-8")
@@ -90,8 +74,9 @@ CODES = [
 
 
 @pytest.mark.parametrize(("config", "code"), CODES)
-def test_run_exits_with_what_it_exited_with(here, tmp_path, config, code):
-    assert here(*_config(tmp_path, config)) == code
+def test_run_exits_with_what_it_exited_with(derived, tmp_path, config, code):
+    found, output = derived.here(*_config(tmp_path, config))
+    assert found == code, output
 
 
 @pytest.mark.parametrize(
@@ -107,22 +92,24 @@ def test_run_exits_with_what_it_exited_with(here, tmp_path, config, code):
         (("verify", "imported"), 0),
     ],
 )
-def test_commands_exit_with_what_they_exited_with(here, arguments, code):
-    assert here(*arguments) == code
+def test_commands_exit_with_what_they_exited_with(derived, arguments, code):
+    found, output = derived.here(*arguments)
+    assert found == code, output
 
 
-def test_exit_codes_of_a_run_that_is_interrupted_paused_and_cancelled(here, derived, tmp_path):
+def test_exit_codes_of_a_run_that_is_interrupted_paused_and_cancelled(derived, tmp_path):
     follow = _config(tmp_path, configuration("stopped", RUNS["json-1"]))  # nobody works on it
-    process = derived.start(*follow)
-    _wait_until_it_is_followed(process)
+    with rehearsal_server():
+        process = derived.start(*follow)
+        _wait_until_it_is_followed(process)
     process.send_signal(signal.SIGINT)
     assert derived.end(process)[0] == 130
     process = derived.start(*follow)
     _wait_until_it_is_followed(process)
-    assert here("pause", "stopped") == 0
+    assert derived.here("pause", "stopped")[0] == 0
     assert derived.end(process)[0] == 4
-    assert here("cancel", "stopped") == 0
-    assert here(*follow) == 2
+    assert derived.here("cancel", "stopped")[0] == 0
+    assert derived.here(*follow)[0] == 2
 
 
 def _wait_until_it_is_followed(process):

@@ -1,6 +1,7 @@
 """The command line with a state folder of its own, and the server that its runs ask."""
 
 import errno
+import io
 import json
 import os
 import signal
@@ -9,9 +10,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from sqlalchemy import Connection, NullPool, create_engine, text
 
@@ -20,16 +22,17 @@ from tests.golden.project import (
     FaultRates,
     RehearsalOptions,
     RehearsalServer,
+    main,
     start_services,
 )
 
 # A base URL is part of a call's identity, so it is always this one. The address is a loopback one
-# that nobody else takes; who runs the golden tests twice at a time has one of them wait.
+# that nobody else takes; of two sessions of the golden tests, one waits for the other.
 HOST, PORT = "127.83.17.5", 18117
 BASE_URL = f"http://{HOST}:{PORT}/v1"
-WAIT_S = 240.0
+WAIT_S = 600.0
 FAULTS = FaultRates(malformed=0.05)  # so that some questions are asked again
-COMMAND_S = 150.0
+COMMAND_S = 300.0  # of a machine that others use too
 
 
 class CommandLine:
@@ -38,6 +41,7 @@ class CommandLine:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.outcomes: dict[str, tuple[int, str]] = {}
+        self._started: list[subprocess.Popen[str]] = []
         unset = ("DATABASE_URL", "REDIS_URL")
         self.env = {key: value for key, value in os.environ.items() if key not in unset}
         self.env |= {"NEUROGLOSS_HOME": str(home), "NEUROGLOSS_LEASE_SECONDS": "10"}
@@ -45,7 +49,7 @@ class CommandLine:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a command, in a process group of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", CLI, *arguments],
             env=self.env,
             stdout=subprocess.PIPE,
@@ -53,6 +57,8 @@ class CommandLine:
             text=True,
             start_new_session=True,
         )
+        self._started.append(process)
+        return process
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """Wait for a command; return its exit code and output."""
@@ -68,11 +74,38 @@ class CommandLine:
         """Return the exit code and the output of a command."""
         return self.end(self.start(*arguments))
 
+    def here(self, *arguments: str) -> tuple[int, str]:
+        """Run a command in this process, which has imported everything; return what `run` does."""
+        output = io.StringIO()
+        code: Any = 0
+        with (
+            patch.dict(os.environ, self.env, clear=True),
+            redirect_stdout(output),
+            redirect_stderr(output),
+        ):
+            try:
+                main(arguments)
+            except SystemExit as error:
+                code = error.code
+        return code, output.getvalue()
+
     def json(self, *arguments: str) -> Any:
         """Return what a command prints that has to succeed."""
-        code, output = self.run(*arguments, "--json")
+        code, output = self.here(*arguments, "--json")
         assert code == 0, output
         return json.loads(output)
+
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """Kill a command at once; its workers end with it."""
+        os.killpg(process.pid, signal.SIGKILL)
+        self.end(process)
+
+    def stop(self) -> None:
+        """Kill the commands that still run, and stop the services, which they would start again."""
+        for process in self._started:
+            if process.poll() is None:
+                self.kill(process)
+        self.run("stop")
 
     @contextmanager
     def database(self) -> Iterator[Connection]:
@@ -114,7 +147,7 @@ def command_line() -> Iterator[CommandLine]:
         try:
             yield cli
         finally:
-            cli.run("stop")
+            cli.stop()
 
 
 @contextmanager

@@ -141,11 +141,11 @@ def _chosen(
         for row in rows
     ]
     flat = [[place for kind in kinds for place in kind] for kinds in places]
-    found = []
+    chosen = []
     for kinds, shown in zip(places, shown_records(connection, shard, rows, flat), strict=True):
         remaining = iter(shown)
-        found.append(_Chosen(*(list(islice(remaining, len(kind))) for kind in kinds)))
-    return found
+        chosen.append(_Chosen(*(list(islice(remaining, len(kind))) for kind in kinds)))
+    return chosen
 
 
 def _examples(
@@ -157,12 +157,12 @@ def _examples(
     positive = [record for record in chosen.test if fires(record, highest)]
     if scorer == "detection":
         negative = [record for record in chosen.drawn if is_silent(record, highest)]
-        found = detection_examples(positive, negative[:n_most])
+        examples = detection_examples(positive, negative[:n_most])
     else:
         wrong = [record for record in chosen.calibration if fires(record, highest)]
-        found = fuzzing_examples(positive, wrong, highest, seed)
-    order = np.random.default_rng([*seed, 1]).permutation(len(found)).tolist()
-    return [found[place] for place in order]
+        examples = fuzzing_examples(positive, wrong, highest, seed)
+    order = np.random.default_rng([*seed, 1]).permutation(len(examples)).tolist()
+    return [examples[place] for place in order]
 
 
 def _call(shard: ClaimedShard, task: _Task) -> Call:

@@ -143,8 +143,8 @@ def _call(shard: ClaimedShard, asked: dict[str, Any], draft: int, sample: int) -
 
 
 def _read(answers: Sequence[Answer | RowError]) -> tuple[list[Outcome], list[int]]:
-    found = [_parse(answer) for answer in answers]
-    return found, [i for i, outcome in enumerate(found) if isinstance(outcome, Malformed)]
+    outcomes = [_parse(answer) for answer in answers]
+    return outcomes, [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Malformed)]
 
 
 def _parse(answer: Answer | RowError) -> Outcome:

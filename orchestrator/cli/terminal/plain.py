@@ -1,7 +1,5 @@
 """Values as text for a terminal. What models, servers and corpora wrote is made harmless."""
 
-import logging
-
 
 def plain(text: str) -> str:
     """Return text on one line, with whatever a terminal would act on as visible escapes.
@@ -21,11 +19,3 @@ def plain_lines(text: str) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number, or a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-class PlainFormatter(logging.Formatter):
-    """Writes log records as `plain_lines` does: they quote what servers say."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the text of a record."""
-        return plain_lines(super().format(record))

@@ -1,8 +1,10 @@
 """How far a run is. What failures quote is untrusted: no markup, no escapes."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Self
 
 from rich.console import Console, Group
@@ -72,7 +74,9 @@ class ProgressDisplay:
 
     def __init__(self, console: Console, name: str, read: Callable[[], RunProgress | None]) -> None:
         self._console, self._name, self._read = console, name, read
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        # What is logged beside the table goes above it, unless it goes elsewhere, as into a file.
+        live = partial(Live, auto_refresh=False, redirect_stderr=sys.stderr.isatty())
+        self._live = live(console=console) if console.is_terminal else None
         self._shown_at = 0.0
 
     def __enter__(self) -> Self:

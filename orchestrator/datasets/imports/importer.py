@@ -26,7 +26,7 @@ from orchestrator.datasets.imports.corpus import ImportedCorpus
 from orchestrator.datasets.imports.imported_run import Origin, configuration, find_origin
 from orchestrator.datasets.imports.rows import ImportedRows, PublishedFiles, add_rows, check_lengths
 from orchestrator.datasets.imports.source import Source
-from orchestrator.datasets.openai import reader, writer
+from orchestrator.datasets.openai import reader, related_reader, writer
 from worker.run import Run
 
 CHUNK = 64  # neurons stored in one transaction
@@ -155,9 +155,9 @@ class _Reader:
             records=self.records(layer, neuron),
             explanation=explained[0]
             and reader.read_explanation(explained[0], explained[1], layer, neuron),
-            token_means=means[0] and reader.read_token_means(*means),
-            related_neurons=reader.read_related_neurons(*neurons) if neurons[0] else {},
-            related_tokens=reader.read_related_tokens(*tokens) if tokens[0] else {},
+            token_means=means[0] and related_reader.read_token_means(*means),
+            related_neurons=related_reader.read_related_neurons(*neurons) if neurons[0] else {},
+            related_tokens=related_reader.read_related_tokens(*tokens) if tokens[0] else {},
         )
 
     def _optional(self, name: str, path: str) -> Any:

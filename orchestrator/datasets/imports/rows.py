@@ -16,7 +16,7 @@ from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import NeuronScore, score_neuron, unscored
 from neurogloss.neurons.splits import Split, split_places
 from orchestrator.datasets.imports.corpus import ImportedCorpus
-from orchestrator.datasets.openai import reader
+from orchestrator.datasets.openai import reader, related_reader
 
 Place = tuple[int, int, int]  # run, layer, neuron
 Key = tuple[int, bytes]
@@ -32,9 +32,9 @@ class PublishedFiles:
     neuron: int
     records: reader.PublishedNeuron
     explanation: reader.PublishedExplanation | None
-    token_means: reader.Weighted | None
-    related_neurons: dict[str, reader.Weighted]
-    related_tokens: dict[str, reader.Weighted]
+    token_means: related_reader.Weighted | None
+    related_neurons: dict[str, related_reader.Weighted]
+    related_tokens: dict[str, related_reader.Weighted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ def _add_connections(
     rows: ImportedRows, place: Place, corpus: ImportedCorpus, files: PublishedFiles
 ) -> None:
     for direction, related in files.related_neurons.items():
-        named = [reader.neuron_of(name) for name in related.names]
+        named = [related_reader.neuron_of(name) for name in related.names]
         layers, neurons = [layer for layer, _ in named], [neuron for _, neuron in named]
         rows.related_neurons.append(
             RelatedNeuronsRow(*place, direction, layers, neurons, related.weights.tolist())
@@ -248,7 +248,9 @@ def _add_connections(
         rows.token_means.append(_token_means(place, corpus, files.token_means))
 
 
-def _token_means(place: Place, corpus: ImportedCorpus, means: reader.Weighted) -> TokenMeansRow:
+def _token_means(
+    place: Place, corpus: ImportedCorpus, means: related_reader.Weighted
+) -> TokenMeansRow:
     run_id, layer, neuron = place
     top = corpus.tokens_apart(means.names)
     tokens, first = np.unique(np.array(top, np.int32), return_index=True)

@@ -1,10 +1,11 @@
-"""What OpenAI's files say of a neuron, read with all the names and nulls that they are found with.
+"""Reading the records and explanations of OpenAI's files, with every name and null in use.
 
-Besides the files of 2023 these are the names of Transformer Debugger: `idx` and `layer` of a neuron
+Beside the names of 2023 these are the names of Transformer Debugger: `idx` and `layer` of a neuron
 id, `unit`, `sequence_simulation`, `explanation_or_baseline` and its list. `dataclass_name` is not
-needed: where a file lies says what it is.
+read, as the path of a file says what it holds.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -78,14 +79,6 @@ class PublishedExplanation:
     n_others: int
 
 
-@dataclass(frozen=True, slots=True)
-class Weighted:
-    """Names and weights, those of the highest weight first."""
-
-    names: list[str]
-    weights: FloatArray
-
-
 def read_neuron(content: bytes, file: str, layer: int, neuron: int) -> PublishedNeuron:
     """Read a NeuronRecord.
 
@@ -101,23 +94,21 @@ def read_neuron(content: bytes, file: str, layer: int, neuron: int) -> Published
     if not lists[0]:
         raise top.field("most_positive_activation_records").wrong("a list of records")
     boundaries = top.field("quantile_boundaries")
-    found = [] if boundaries.is_null else boundaries.numbers(FLOAT32_MAX).tolist()
-    if any(value != value for value in found):
+    numbers = [] if boundaries.is_null else boundaries.numbers(FLOAT32_MAX).tolist()
+    if any(math.isnan(number) for number in numbers):
         raise boundaries.wrong("a list of numbers without null")
     moments = (top.field(name).number() for name in ("mean", "variance", "skewness", "kurtosis"))
-    return PublishedNeuron(lists[0], lists[1], _buckets(top), found, tuple(moments))
+    return PublishedNeuron(lists[0], lists[1], _buckets(top), numbers, tuple(moments))
 
 
 def _check_id(top: Checked, layer: int, neuron: int) -> None:
-    found = top.field("neuron_id")
-    layer_index, neuron_index = (
-        found.field("layer_index", "layer"),
-        found.field("neuron_index", "idx"),
-    )
+    neuron_id = top.field("neuron_id")
+    layer_index = neuron_id.field("layer_index", "layer")
+    neuron_index = neuron_id.field("neuron_index", "idx")
     if layer_index.integer(0, MAX_LAYER) != layer:
-        raise layer_index.wrong(f"{layer}, as the place of the file says")
+        raise layer_index.wrong(f"{layer}, as the path of the file says")
     if neuron_index.integer(0, MAX_NEURON) != neuron:
-        raise neuron_index.wrong(f"{neuron}, as the place of the file says")
+        raise neuron_index.wrong(f"{neuron}, as the path of the file says")
 
 
 def _bounded(value: Checked) -> Iterator[Checked]:
@@ -151,7 +142,7 @@ def _record(value: Checked) -> PublishedRecord:
 def read_explanation(
     content: bytes, file: str, layer: int, neuron: int
 ) -> PublishedExplanation | None:
-    """Read a NeuronSimulationResults, from the one line of its file. None: it has no explanation.
+    """Read a NeuronSimulationResults from the one line of its file; None if it has no explanation.
 
     Raises:
         InputError: A value is missing or wrong, or there are several lines.
@@ -215,14 +206,16 @@ def _distribution(simulation: Checked, n_tokens: int) -> FloatArray | None:
         return None
     same_length(values.entries(), values, n_tokens, "tokens")
     same_length(probabilities.entries(), probabilities, n_tokens, "tokens")
-    found = _at_once(values.entries(), probabilities.entries())
-    if found is None:
+    distribution = _distributions_of(values.entries(), probabilities.entries())
+    if distribution is None:
         raise _wrong_distribution(values, probabilities)
-    return found
+    return distribution
 
 
-def _at_once(values: list[Any], probabilities: list[Any]) -> FloatArray | None:
+def _distributions_of(values: list[Any], probabilities: list[Any]) -> FloatArray | None:
     """Return distributions as float16 (n_tokens, 11); None if anything in them is wrong."""
+    # All tokens together: checked one after the other, distributions take most of the time of an
+    # import. Only where something is wrong, `_wrong_distribution` looks for the token.
     if not set(map(type, values)) | set(map(type, probabilities)) <= {list}:
         return None
     lengths = list(map(len, values))
@@ -238,13 +231,14 @@ def _at_once(values: list[Any], probabilities: list[Any]) -> FloatArray | None:
     are_numbers = (numbers >= 0) & (numbers <= MAX_NORMALIZED) & (numbers == np.floor(numbers))
     if not (are_numbers & (weights >= 0) & (weights <= 1.001)).all():
         return None
-    found = np.zeros((len(values), MAX_NORMALIZED + 1))
-    found[np.repeat(np.arange(len(values)), lengths), numbers.astype(np.int64)] = weights
-    return found.astype(np.float16)
+    distributions = np.zeros((len(values), MAX_NORMALIZED + 1))
+    tokens = np.repeat(np.arange(len(values)), lengths)
+    distributions[tokens, numbers.astype(np.int64)] = weights
+    return distributions.astype(np.float16)
 
 
 def _wrong_distribution(values: Checked, probabilities: Checked) -> InputError:
-    """Return what is wrong with distributions, with the first token that has it."""
+    """Return the error of the first token whose distribution is wrong."""
     for of_token, likely in zip(values.items(), probabilities.items(), strict=True):
         numbers, weights = of_token.numbers(), likely.numbers()
         same_length(weights, likely, len(numbers), of_token.path)
@@ -253,94 +247,3 @@ def _wrong_distribution(values: Checked, probabilities: Checked) -> InputError:
         if not ((weights >= 0) & (weights <= 1.001)).all():
             return likely.wrong("a list of probabilities")
     return values.wrong("lists of numbers")
-
-
-def read_related_neurons(content: bytes, file: str) -> dict[str, Weighted]:
-    """Read related neurons by weight: `upstream` and `downstream`, each "layer_neuron".
-
-    Raises:
-        InputError: A value is missing or wrong.
-    """
-    top = parse(content, file)
-    found = {}
-    for name, direction in (("c_fc", "upstream"), ("c_proj", "downstream")):
-        end = top.field(name)
-        if end.is_null:
-            found[direction] = Weighted([], np.array([]))
-            continue
-        found[direction] = _ends(
-            *((end.field(f"top_{s}_neurons"), end.field(f"top_{s}_weights")) for s in _SIGNS)
-        )
-        for place, text in enumerate(found[direction].names):
-            _neuron_name(text, f"{file}: {end.path}", place)
-    return found
-
-
-_SIGNS = ("positive", "negative")
-
-
-def neuron_of(name: str) -> tuple[int, int]:
-    """Return (layer, neuron) of "layer_neuron"."""
-    layer, neuron = name.split("_")
-    return int(layer), int(neuron)
-
-
-def _neuron_name(text: str, where: str, place: int) -> None:
-    parts = text.split("_")
-    if len(parts) == 2 and all(p.isascii() and p.isdecimal() and len(p) < 11 for p in parts):
-        layer, neuron = map(int, parts)
-        if layer <= MAX_LAYER and neuron <= MAX_NEURON:
-            return
-    raise InputError(f'{where}, neuron {place} is {text[:40]!r}, not of the form "5_131"')
-
-
-def read_related_tokens(content: bytes, file: str) -> dict[str, Weighted]:
-    """Read tokens by weight: `input` and `output`.
-
-    Raises:
-        InputError: A value is missing or wrong.
-    """
-    top = parse(content, file)
-    found = {}
-    for direction in ("input", "output"):
-        ends = (top.field(f"{direction}_{sign}") for sign in _SIGNS)
-        found[direction] = _ends(*((end.field("tokens"), end.field("strengths")) for end in ends))
-    return found
-
-
-def _ends(*ends: tuple[Checked, Checked]) -> Weighted:
-    """Join both ends, highest weight first; what has no weight is left out."""
-    names: list[str] = []
-    weights: list[float] = []
-    for listed, strengths in ends:
-        if listed.is_null:
-            continue
-        texts, numbers = listed.texts(), strengths.numbers(FLOAT32_MAX)
-        same_length(numbers, strengths, len(texts), listed.path)
-        names += texts
-        weights += numbers.tolist()
-    values = np.array(weights, np.float32)
-    order = _falling(values)
-    return Weighted([names[place] for place in order], values[order])
-
-
-def _falling(values: Any) -> list[int]:
-    """Return places by falling value, equal ones as an export would have put them, without NaN."""
-    n = len(values)
-    rank = np.arange(n)
-    backwards = np.where(values > 0, rank, n - rank)  # negative ends are written backwards
-    order = np.lexsort((backwards, -values))
-    return [int(place) for place in order if values[place] == values[place]]
-
-
-def read_token_means(content: bytes, file: str) -> Weighted:
-    """Read the tokens of the highest mean activation; a mean may be NaN.
-
-    Raises:
-        InputError: A value is missing or wrong.
-    """
-    top = parse(content, file)
-    tokens, means = top.field("tokens"), top.field("average_activations")
-    texts, numbers = tokens.texts(), means.numbers(FLOAT32_MAX)
-    same_length(numbers, means, len(texts), "tokens")
-    return Weighted(texts, numbers.astype(np.float32))

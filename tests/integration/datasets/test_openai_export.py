@@ -125,10 +125,10 @@ def test_a_run_that_has_more_is_written_anew(engine, run_id, tmp_path):
 
 def test_an_export_does_not_mix_with_other_files(engine, run_id, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="something else"):
+    with pytest.raises(InputError, match="contains other files"):
         export(engine, run_id, "openai", tmp_path, processes=1)
     export(engine, run_id, "openai", tmp_path / "new", processes=1)
-    with pytest.raises(InputError, match="something else"):
+    with pytest.raises(InputError, match="contains other files"):
         export(engine, run_id, "parquet", tmp_path / "new", processes=1)
 
 

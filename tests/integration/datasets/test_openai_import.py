@@ -266,7 +266,7 @@ def test_a_file_that_is_not_the_one_listed_is_refused(engine, exported):
         ("https://user:password@example.com/data", "a user"),
         ("ftp://example.com", "not of the form"),
         ("https://[", "no URL"),
-        ("/nowhere", "no folder"),
+        ("/nowhere", "is not a folder"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_refused(source, message):

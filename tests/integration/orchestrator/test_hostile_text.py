@@ -11,8 +11,9 @@ from db import results, runs
 from db.results import ExplanationRow
 from db.session import transaction
 from orchestrator.cli.follow import outcome
+from orchestrator.cli.logs import FORMATS
 from orchestrator.cli.main import main
-from orchestrator.cli.terminal.plain import PlainFormatter, plain, plain_lines
+from orchestrator.cli.terminal.plain import plain, plain_lines
 from orchestrator.cli.terminal.probe_table import probe_table
 
 ESCAPES = "\x1b[2J\x1b]0;title\x07\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\\x9b31m"
@@ -39,9 +40,10 @@ def test_plain_text_is_one_line_of_printable_characters_and_tells_what_it_hides(
     assert plain_lines("a\nb\x1b") == "a\nb\\x1b"
 
 
-def test_what_is_logged_of_a_server_is_harmless():
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_logged_of_a_server_is_harmless(name):
     record = logging.LogRecord("w", logging.WARNING, "f", 1, "server: %s", (HOSTILE,), None)
-    assert is_harmless(PlainFormatter("%(levelname)s %(message)s").format(record))
+    assert is_harmless(FORMATS[name]().format(record))
 
 
 @pytest.fixture

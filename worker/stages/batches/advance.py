@@ -20,7 +20,7 @@ from neurogloss.errors import BudgetReached, RequestRejected, TransientError
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR, Endpoint
 from worker.shard import RunJob
-from worker.stages.batches.results import collect
+from worker.stages.batches.results import batch_fields, collect
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +94,9 @@ class _Batcher:
                 case "submitted":
                     collect(self._job, self._endpoint, self._client, batch)
         except TransientError as error:
-            log.warning("batch %s has to wait: %s", batch.mark, error)
+            log.warning("batch has to wait", extra=self._fields(batch) | {"reason": str(error)})
         except RequestRejected as error:
-            log.warning("batch %s is refused: %s", batch.mark, error)
+            log.warning("batch refused", extra=self._fields(batch) | {"reason": str(error)})
             with transaction(self._job.engine) as connection:
                 batches.end(connection, batch, str(error), attempts=1)
 
@@ -115,6 +115,11 @@ class _Batcher:
     def _save_id(self, batch: StoredBatch, batch_id: str) -> None:
         with transaction(self._job.engine) as connection:
             batches.submitted(connection, batch.id, batch_id)
+        fields = {"batch_id": batch_id, "model": batch.model, "calls": batch.n_requests}
+        log.info("batch submitted", extra=self._fields(batch) | fields)
+
+    def _fields(self, batch: StoredBatch) -> dict[str, object]:
+        return batch_fields(self._job, batch)
 
     def submit(self) -> None:
         """Make batches of the calls that wait, as many as may be under way.

@@ -11,7 +11,7 @@ from neurogloss.errors import TransientError
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.endpoint import Endpoint
 from worker.shard import RunJob
-from worker.stages.batches.results import collect
+from worker.stages.batches.results import batch_fields, collect
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,8 @@ def _cancel(job: RunJob, batch: StoredBatch, connect: Connect) -> None:
             elif status != "cancelling":
                 client.cancel(batch_id)
         except TransientError as error:
-            log.warning("batch %s cannot be cancelled yet: %s", batch.mark, error)
+            fields = batch_fields(job, batch) | {"reason": str(error)}
+            log.warning("batch cannot be cancelled yet", extra=fields)
 
 
 def _end_unsent(job: RunJob, batch: StoredBatch) -> None:

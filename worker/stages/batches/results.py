@@ -33,6 +33,11 @@ log = logging.getLogger(__name__)
 LINES_AT_ONCE = 200  # in one transaction, and in memory: a line may have megabytes
 
 
+def batch_fields(job: RunJob, batch: StoredBatch) -> dict[str, object]:
+    """Return the fields of events about a batch; `batch` is the mark under which it was created."""
+    return {"run": job.config.name, "batch": batch.mark, "endpoint": batch.endpoint}
+
+
 def collect(job: RunJob, endpoint: Endpoint, client: BatchClient, batch: StoredBatch) -> None:
     """Collect a batch, if it has ended.
 
@@ -43,21 +48,22 @@ def collect(job: RunJob, endpoint: Endpoint, client: BatchClient, batch: StoredB
     try:
         state = client.get(str(batch.batch_id))
     except UnknownModel as error:  # 404
-        log.warning("batch %s is gone: %s", batch.mark, error)
+        log.warning("batch gone", extra=batch_fields(job, batch) | {"reason": str(error)})
         with transaction(job.engine) as connection:
             batches.end(connection, batch, str(error), attempts=1)
         return
     match state["status"]:
         case "failed":
-            _refused(job, batch, state)
+            _refused(job, endpoint, batch, state)
         case "completed" | "expired" | "cancelled":
             _Collection(job, endpoint, client, batch, state).run()
 
 
-def _refused(job: RunJob, batch: StoredBatch, state: dict[str, Any]) -> None:
+def _refused(job: RunJob, endpoint: Endpoint, batch: StoredBatch, state: dict[str, Any]) -> None:
     """Put the calls of a batch back that the endpoint has not begun."""
     errors = (state.get("errors") or {}).get("data") or [{}]
-    code, message = str(errors[0].get("code")), str(errors[0].get("message"))[:300]
+    code, message = str(errors[0].get("code")), str(errors[0].get("message"))
+    message = (message.replace(endpoint.api_key, "[key]") if endpoint.api_key else message)[:300]
     is_credit = "billing" in code or "quota" in code
     with transaction(job.engine) as connection:
         if code == "token_limit_exceeded":
@@ -66,7 +72,8 @@ def _refused(job: RunJob, batch: StoredBatch, state: dict[str, Any]) -> None:
             batches.end(connection, batch, batches.TOO_MANY_TOKENS, attempts=int(is_single))
         else:
             batches.end(connection, batch, f"{code}: {message}", attempts=int(not is_credit))
-    log.warning("batch %s was refused: %s: %s", batch.mark, code, message)
+    reason = {"reason": f"{code}: {message}"}
+    log.warning("batch refused", extra=batch_fields(job, batch) | reason)
     if is_credit:
         raise NoCredit(f"the endpoint refused a batch: {message} ({code})")
 
@@ -102,6 +109,8 @@ class _Collection:
         status = self._state["status"]
         with transaction(self._job.engine) as connection:
             batches.end(connection, self._batch, status, attempts=int(status == "completed"))
+        fields = {"outcome": status, "calls": self._batch.n_requests}
+        log.info("batch collected", extra=batch_fields(self._job, self._batch) | fields)
         self._delete_input_file()
         if self._run_error is not None:
             raise self._run_error
@@ -111,7 +120,10 @@ class _Collection:
         try:
             self._client.delete(str(self._batch.file_id))
         except NeuroglossError as error:
-            log.warning("file %s is left at the endpoint: %s", self._batch.file_id, error)
+            fields = {"file": self._batch.file_id, "reason": str(error)}
+            log.warning(
+                "file left at the endpoint", extra=batch_fields(self._job, self._batch) | fields
+            )
 
     def _store_file(self, file_id: str) -> None:
         try:
@@ -119,7 +131,8 @@ class _Collection:
                 for results in _in_chunks(lines):
                     self._store(results)
         except UnknownModel as error:  # 404: the file has expired, so its calls are made again
-            log.warning("the results of batch %s are gone: %s", self._batch.mark, error)
+            fields = batch_fields(self._job, self._batch) | {"reason": str(error)}
+            log.warning("results of batch gone", extra=fields)
 
     def _store(self, results: Sequence[Result]) -> None:
         """Store results of calls that are still in the batch, in one transaction."""

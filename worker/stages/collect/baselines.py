@@ -54,5 +54,5 @@ def baseline_rows(
 def _rounded(expected: torch.Tensor, group: StackedRecords) -> FloatArray:
     """Round predictions as the simulator `lookup` stores them, in the shape of the records."""
     rounded = expected.to(torch.float32).to(torch.float16)
-    found: FloatArray = rounded.cpu().numpy().reshape(group.true.shape)
-    return found
+    shaped: FloatArray = rounded.cpu().numpy().reshape(group.true.shape)
+    return shaped

@@ -144,7 +144,7 @@ def merge_large_layers(shard: ClaimedShard) -> None:
     """Merge the layers whose parts have grown, except those that another worker is merging."""
     run_id = shard.claim.run_id
     with transaction(shard.engine) as connection:
-        per_neuron = sum(wanted_by(connection, shard).counts)
+        per_neuron = sum(wanted_by(connection, shard).per_kind)
         sizes = collection.n_kept(connection, run_id)
     # Workers that come at the same time begin with different layers.
     turn = shard.claim.shard_id % max(1, len(sizes))

@@ -48,8 +48,8 @@ def read(shard: ClaimedShard) -> None:
     )
     with shard.committing() as connection:
         for layer, part in parts:
-            found = Part(part.kept, part.blocks, part.nonfinite)
-            layer_parts.save_part(connection, claim.run_id, layer, claim.start, found)
+            stored = Part(part.kept, part.blocks, part.nonfinite)
+            layer_parts.save_part(connection, claim.run_id, layer, claim.start, stored)
             if part.maxima is not None:
                 collection.save_maxima(connection, claim.run_id, layer, claim.start, part.maxima)
     layer_parts.merge_large_layers(shard)

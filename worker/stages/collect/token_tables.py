@@ -51,11 +51,11 @@ def look_up(shard: ClaimedShard) -> None:
         for first in range(0, len(scored), NEURONS_AT_ONCE):
             check()
             group = stacked(scored[first : first + NEURONS_AT_ONCE])
-            found = _tables(sums, layer, group)
-            best = top_of_tables(found, TOP_TOKENS)
-            tables += _table_rows(shard, layer, group, found, best)
+            lookup = _tables(sums, layer, group)
+            best = top_of_tables(lookup, TOP_TOKENS)
+            tables += _table_rows(shard, layer, group, lookup, best)
             if shard.config.scoring.baselines:
-                scores += baseline_rows(shard, layer, group, found, best, weights)
+                scores += baseline_rows(shard, layer, group, lookup, best, weights)
     with shard.committing() as connection:
         token_means.save(connection, tables)
         baseline_scores.save(connection, scores)

@@ -82,9 +82,10 @@ def test_who_is_passed_over_during_an_exchange_may_be_granted_a_turn_by_it():
         tasks[3].cancel()
         await asyncio.sleep(0)
         limiter.release(answered=1)  # passes over the fourth
+        fifth = asyncio.create_task(limiter.acquire(1))
+        await asyncio.sleep(0)
         shared.left = 1
         shared.answers.set()
-        fifth = asyncio.create_task(limiter.acquire(1))
         async with asyncio.timeout(1):
             await fifth
         assert with_turn(tasks) == [True, True, True, False]

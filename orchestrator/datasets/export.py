@@ -150,7 +150,7 @@ def _open(root: Path, state: bytes) -> None:
         others = [path.name for path in root.iterdir() if path.name != _STATE]
         if others and (earlier is None or not _is_same(earlier, state)):
             raise InputError(f"--to {root}: the folder contains other files, e.g. {others[0]}")
-        # The run has gained rows since: forget the complete layers, and write all of them again.
+        # The folder is new, or the run has gained rows since: all layers are to be written.
         shutil.rmtree(root / _STATE, ignore_errors=True)
         file.parent.mkdir()
         file.write_bytes(state)

@@ -27,7 +27,7 @@ CACHE_LEAST, CACHE_STEP = 1024, 128
 SENTENCE_TOKENS = 25  # tokens of a sentence on which an explanation is tested
 EXPLANATION_TOKENS = 25  # tokens of an explanation of one sentence
 TOKENS_PER_POSITION = 4  # tokens of a JSON answer for each token: key, punctuation, number
-# Latency of a call, fitted to hosted chat models: time to the first token, then per token.
+# Assumed latency of a call, unless --latency-s is given: to the first token, then per token.
 SECONDS_TO_FIRST_TOKEN = 0.6
 SECONDS_PER_TOKEN = 0.015
 

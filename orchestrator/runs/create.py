@@ -26,8 +26,8 @@ from worker.run import Run, log_changes
 
 log = logging.getLogger(__name__)
 
-# A hub dataset may be too large to be read whole. Two documents per excerpt give enough windows
-# even if some documents are shorter than a window.
+# A hub dataset may be too large to be read whole. Two documents per excerpt leave room for
+# documents that are shorter than a window.
 HUB_DOCUMENTS_PER_EXCERPT = 2
 
 

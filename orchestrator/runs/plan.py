@@ -124,7 +124,7 @@ def _collect_shards(
         for layer in layers:
             yield PlannedShard("collect", "connections", layer, 0, per_layer, 0, "waiting")
     if config.needs_lookup or config.scoring.baselines:
-        # Both steps do the same work, but stages wait only for `lookup`, not for `baselines`.
+        # Later stages wait for the step `lookup`; none waits for `baselines`.
         step = "lookup" if config.needs_lookup else "baselines"
         widest = max(map(len, neurons.values()))
         at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * widest))

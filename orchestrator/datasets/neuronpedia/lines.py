@@ -28,7 +28,7 @@ _BARS = 50
 _ALL = -1  # Neuronpedia's mark for the bin of top activations
 
 _CONTAINS = np.diff([0.0, *QUANTILES, 1.0]).tolist()  # share of excerpts in each quantile bucket
-# Columns that need statistics over the whole corpus, which a run does not have.
+# List columns that Neuronpedia's importer requires and a run has nothing for.
 _EMPTY = (
     *(f"neuron_alignment_{part}" for part in ("indices", "values", "l1")),
     *(

@@ -117,10 +117,7 @@ def _insert_named(
     columns: Mapping[str, set[str]],
     stored: dict[str, int],
 ) -> None:
-    """Store the types and models that the lines refer to by name.
-
-    Neuronpedia's own seed does not have them, and the foreign keys need them.
-    """
+    """Store the types and models that the lines refer to by name, before their foreign keys do."""
     about = {"description": "from neurogloss", "creatorName": "neurogloss"}
     for key, (table, owned) in _NAMED.items():
         names = sorted({line.field(key).text() for line in lines if line.field(key).value})

@@ -22,7 +22,7 @@ def set_name(run: ExportedRun) -> str:
 
 
 def source_id(run: ExportedRun, layer: int) -> str:
-    """Return the source id of a layer; Neuronpedia requires it to be "NUMBER-SET"."""
+    """Return the source id of a layer: its number, then the name of the source set."""
     return f"{layer}-{set_name(run)}"
 
 

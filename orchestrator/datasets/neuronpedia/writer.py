@@ -15,7 +15,7 @@ from orchestrator.datasets.neuronpedia.source import Line, metadata, model_id, s
 from orchestrator.datasets.openai.writer import tokens_json
 
 BATCH = 1024  # neurons per file, as in Neuronpedia's own datasets
-_COMPRESSION = 5  # of gzip's 1 to 9: 9 takes several times longer for little less
+_COMPRESSION = 5  # of gzip's 1 to 9: higher levels take longer and save little
 
 
 def write_layer(

@@ -1,8 +1,8 @@
-"""Backups of a whole database, by Postgres's own pg_dump and pg_restore.
+"""Back up and restore the whole database with Postgres's pg_dump and pg_restore.
 
-Both must be of the server's version, or a later one: for embedded services they are those of the
-same wheel, elsewhere those on the PATH. They get the password in the environment: a list of
-processes would show it on the command line.
+Both programs must have the server's version or a later one. For embedded services they come from
+the same wheel as the server, otherwise from the PATH. The password is passed in the environment,
+since a list of processes shows command lines.
 """
 
 import os
@@ -21,10 +21,10 @@ from orchestrator.local.postgres import program
 
 
 def back_up(environment: Environment, path: Path) -> None:
-    """Write the database to a file, as it is at this moment. Runs may go on meanwhile.
+    """Write a snapshot of the database to a file. Runs may continue meanwhile.
 
     Raises:
-        InputError: The file is there already, or pg_dump fails; no file is left then.
+        InputError: The file exists already, or pg_dump failed; an incomplete file is removed.
     """
     if path.exists():
         raise InputError(f"{path} exists: a backup is never written over")
@@ -40,11 +40,12 @@ def back_up(environment: Environment, path: Path) -> None:
 
 
 def restore_backup(environment: Environment, path: Path) -> None:
-    """Fill a database that has no runs from a backup, and bring it to the schema of this code.
+    """Restore a backup into a database without runs, and upgrade it to this version's schema.
 
     Raises:
-        InputError: There are runs, the file is no backup, or it is of a later version.
+        InputError: The database has runs, or the file is not a backup or from a later version.
     """
+    # Listing the file checks it before the database is emptied.
     _run(environment, "pg_restore", ["--list", str(path)], connects=False)
     _empty(environment.settings.database_url)
     arguments = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]

@@ -1,7 +1,8 @@
 """The dispatch loop: a stateless reconciler between Postgres and Celery.
 
-Each tick makes shards ready again whose worker or message is gone, opens those whose predecessors
-are done, and tops the queues up. Kill it, or start two of them: nothing changes but the pace.
+Each tick resets shards whose worker or message is lost, opens shards whose predecessors are done,
+and fills the queues. A dispatcher keeps no state of its own, so it may be killed, and two may run
+at the same time.
 """
 
 import logging
@@ -25,17 +26,18 @@ from worker.signatures import QUEUES
 
 log = logging.getLogger(__name__)
 
-# Shards queued or leased for each worker: it is busy, and the next is there when it is done.
+# Shards queued or leased per worker: enough that a worker that finishes one finds the next in the
+# queue. API workers run many shards at once, hence more.
 AHEAD = {"gpu": 2, "api": 16}
 LATER_FIRST = STAGES[::-1]
 
 
 class BrokerAway(Exception):
-    """Redis cannot be reached. What was not sent is queued again when its lease has run out."""
+    """Redis cannot be reached. Unsent messages are sent again when their shards' leases expire."""
 
 
 class _Settled(NamedTuple):
-    """What a tick did with shards that are over: how many it took back, and which it parked."""
+    """Result of settling shards: how many were taken back, which were parked, is the run done."""
 
     n_taken_back: int = 0
     parked: Sequence[ExhaustedShard] = ()
@@ -48,10 +50,10 @@ def tick(
     lease_s: float,
     on_queued: Callable[[Sequence[str]], None] = lambda stages: None,
 ) -> str:
-    """Bring a run one step on and return its state: running, paused or done.
+    """Advance a run by one step; return its state: running, paused, cancelled or done.
 
-    A run that was paused counts as running while workers still store what they had in flight.
-    `on_queued` gets the stages of the shards that messages were sent for.
+    A paused run counts as running while workers still store the answers that were in flight.
+    `on_queued` is called with the stage of each message sent.
 
     Raises:
         BrokerAway: Messages could not be sent.
@@ -72,7 +74,7 @@ def tick(
 
 
 def _settle(connection: Connection, run_id: int) -> _Settled:
-    """Take back shards whose worker or message is gone, park exhausted ones, open others."""
+    """Take back shards whose worker or message is lost, park exhausted ones, open others."""
     n_taken_back = shards.sweep(connection, run_id)
     shard_readiness.open_ready(connection, run_id)
     parked = _park(connection, run_id)
@@ -87,7 +89,7 @@ def _log(run: str, settled: _Settled) -> None:
         log.warning("shards taken back", extra={"run": run, "shards": settled.n_taken_back})
     for shard in settled.parked:
         fields = {"run": run, "stage": shard.stage, "shard": shard.id, "attempt": shard.attempts}
-        # Not its whole error, which may quote an answer: the failures of the run have it.
+        # Only the class of the error: its text may quote an answer, and is stored with the failure.
         reason = (shard.error or "its workers died").partition(":")[0]
         log.warning("shard parked", extra=fields | {"reason": reason})
 
@@ -101,10 +103,10 @@ def _messages(connection: Connection, run: Run, lease_s: float) -> list[Signatur
 
 
 def _park(connection: Connection, run_id: int) -> list[ExhaustedShard]:
-    """Fail the neurons of exhausted shards, with the reason; return these shards.
+    """Mark the neurons of exhausted shards as failed, with the reason; return these shards.
 
-    Neurons cannot do without a part of the corpus, so an exhausted shard of collect pauses the run,
-    once nothing else of it is left to do.
+    The records of every neuron need every part of the corpus, so an exhausted shard of collect
+    pauses the run, after the other shards have ended.
     """
     given_up = []
     for shard in shards.exhausted(connection, run_id):
@@ -120,7 +122,7 @@ def _park(connection: Connection, run_id: int) -> list[ExhaustedShard]:
 
 
 def _batching(config: RunConfig) -> dict[str, BatchesConfig]:
-    """Return the endpoints that are asked in batches, and how."""
+    """Return the batch settings of the endpoints in batch mode, by endpoint."""
     return {
         name: endpoint.batches
         for name, endpoint in config.endpoints.items()

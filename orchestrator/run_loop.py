@@ -1,4 +1,4 @@
-"""Following a run to its end: dispatch, and keep the services and the local workers up."""
+"""Follow a run to its end: dispatch its shards, and keep services and local workers running."""
 
 import logging
 import time
@@ -21,17 +21,17 @@ from worker.outages import LONGEST_PAUSE_S, OutageLog, first_line_of
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
-LOG_EVERY_S = 10.0  # between lines about messages: a tick may send dozens
+LOG_EVERY_S = 10.0  # between log lines about messages, of which a tick may send dozens
 
 
 class RunDisplay(Protocol):
-    """What shows a person how a run goes."""
+    """Shows the progress of a run to a person."""
 
     def note(self, line: str) -> None:
         """Show a line about an event."""
 
     def update(self) -> None:
-        """Show how far the run is, if it is time to. Called after every tick."""
+        """Show the progress, if it is time to. Called after every tick."""
 
 
 def follow_run(
@@ -43,7 +43,7 @@ def follow_run(
 ) -> str:
     """Dispatch a run until it is done or paused; return that state.
 
-    Services that go away are waited for, and started again where they are embedded.
+    Waits for services that cannot be reached, and restarts embedded ones.
     """
     log.info("dispatcher started", extra={"run": run.name})
     queued = _QueuedMessages(run.name)
@@ -90,7 +90,7 @@ def _follow(
 
 
 class _QueuedMessages:
-    """Counts the messages of many ticks, for a line a stage in the log every few seconds."""
+    """Counts messages over many ticks; logs one line per stage every `LOG_EVERY_S` seconds."""
 
     def __init__(self, run: str) -> None:
         self._run = run
@@ -98,13 +98,13 @@ class _QueuedMessages:
         self._logged_at = time.monotonic()
 
     def add(self, stages: Sequence[str]) -> None:
-        """Count the messages of a tick by their stages; log all if it is time to."""
+        """Count the messages of a tick by stage; log the counts if it is time to."""
         self._counts.update(stages)
         if time.monotonic() - self._logged_at >= LOG_EVERY_S:
             self.log()
 
     def log(self) -> None:
-        """Log what was counted since the last time."""
+        """Log the counts since the last call, and reset them."""
         for stage, count in sorted(self._counts.items()):
             fields = {"run": self._run, "stage": stage, "messages": count}
             log.info("messages queued", extra=fields)

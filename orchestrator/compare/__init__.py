@@ -1,1 +1,1 @@
-"""Comparing the scores of a run with those of another run, or of the paper."""
+"""Compare the scores of a run with those of another run, or of the paper."""

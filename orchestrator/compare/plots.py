@@ -1,4 +1,4 @@
-"""Comparisons as pictures. Needs matplotlib, which is an extra."""
+"""Plots of comparisons. They need matplotlib, which is an optional extra."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ COLOURS = {"explanation": "tab:blue", "lookup": "tab:orange", "weights": "tab:gr
 
 
 def check(file: Path) -> None:
-    """Check that a picture can be written there, before anything is computed.
+    """Check that a plot can be written to a file, before anything is computed.
 
     Raises:
-        InputError: matplotlib is missing, the folder is, or the format is unknown.
+        InputError: matplotlib or the folder is missing, or the format is unknown.
     """
     figure = _figure()
     suffixes = sorted(figure.canvas.get_supported_filetypes())
@@ -27,7 +27,7 @@ def check(file: Path) -> None:
 
 def _figure(**options: Any) -> Any:
     try:
-        from matplotlib.figure import Figure  # an extra: large
+        from matplotlib.figure import Figure  # an optional extra, since it is large
     except ImportError as error:
         raise InputError("--plot needs matplotlib: pip install 'neurogloss[plot]'") from error
     return Figure(layout="constrained", **options)
@@ -36,7 +36,7 @@ def _figure(**options: Any) -> Any:
 def two_runs(
     file: Path, report: Mapping[str, Any], score_a: FloatArray, score_b: FloatArray
 ) -> None:
-    """Draw mean scores by layer, and the score of each neuron in one run over that in the other."""
+    """Plot the mean scores by layer, and the score of each neuron in b over that in a."""
     figure = _figure(figsize=(11, 5))
     means, neurons = figure.subplots(1, 2)
     layers = [row["layer"] for row in report["layers"]]
@@ -59,7 +59,7 @@ def two_runs(
 
 
 def with_the_paper(file: Path, report: Mapping[str, Any]) -> None:
-    """Draw mean scores of a run by depth, and those of the paper dashed."""
+    """Plot the mean scores of a run by depth, with those of the paper as dashed lines."""
     figure = _figure(figsize=(8, 5))
     axes = figure.subplots()
     published = paper.layer_means()
@@ -89,4 +89,4 @@ def _gaps(values: Sequence[float | None]) -> list[float]:
 
 
 def _literal(text: str) -> str:
-    return text.replace("$", r"\$")  # else matplotlib reads mathematics between them
+    return text.replace("$", r"\$")  # matplotlib typesets text between two `$` as mathematics

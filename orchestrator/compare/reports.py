@@ -1,4 +1,4 @@
-"""Comparisons of a run with another or with the paper, in the types of JSON."""
+"""Comparisons of a run with another run or with the paper, as JSON values."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from neurogloss.neurons.records import FloatArray, IntArray
 from orchestrator.compare import paper
 from orchestrator.compare.scores import by_layer, paired
 
-_ASIDE = ("name", "budget", "endpoints", "shards")  # parts that do not change a score
+_ASIDE = ("name", "budget", "endpoints", "shards")  # parts that do not influence scores
 
 
 def two_runs(connection: Connection, a: StoredRun, b: StoredRun, limit: int) -> dict[str, Any]:
@@ -25,8 +25,8 @@ def two_runs(connection: Connection, a: StoredRun, b: StoredRun, limit: int) -> 
     Args:
         connection: To the database.
         a: A run.
-        b: The other one.
-        limit: How many neurons.
+        b: Another run.
+        limit: The number of neurons to list.
     """
     layers, score_a, score_b = columns(connection, a, b)
     of_layers = by_layer(layers, score_a, score_b)
@@ -57,7 +57,7 @@ def _run(connection: Connection, run: StoredRun) -> dict[str, Any]:
 def columns(
     connection: Connection, a: StoredRun, b: StoredRun
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Return layers and both scores, (n_neurons,) each, of the neurons that are in both runs."""
+    """Return (layers, scores in a, scores in b) of the neurons in both runs, (n_neurons,) each."""
     rows = comparison.scores(connection, a.id, b.id)
     layers, _, *scores = zip(*rows, strict=True) if rows else ([], [], [], [])
     score_a, score_b = (np.array(column, dtype=np.float64) for column in scores)  # None is NaN
@@ -65,7 +65,7 @@ def columns(
 
 
 def with_the_paper(connection: Connection, run: StoredRun) -> dict[str, Any]:
-    """Compare a run's mean scores with those of the paper, layer by layer at the same depth."""
+    """Compare a run's mean scores with those of the paper, by layer, at the same relative depth."""
     published = paper.layer_means()
     own = _own_means(connection, run)
     rows = []

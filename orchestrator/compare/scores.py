@@ -1,4 +1,4 @@
-"""Scores of the same neurons in two runs. Pure."""
+"""Compare scores of the same neurons in two runs. Pure functions."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,17 @@ from neurogloss.neurons.records import FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True)
 class PairedScores:
-    """What two runs, a and b, score where both do.
+    """Statistics of the `n` neurons that have a score in both runs, a and b.
 
-    Means and the difference b - a are over the `n` neurons that have a score in both; of these,
-    `a_higher` and `b_higher` say how many are higher in one. `standard_error` is of the mean
-    difference, None of fewer than two. `correlation` is between the scores, None where undefined.
+    Attributes:
+        n: The number of these neurons.
+        mean_a: The mean score in a.
+        mean_b: The mean score in b.
+        difference: The mean of b - a.
+        standard_error: The standard error of `difference`; None for fewer than two neurons.
+        a_higher: The number of neurons with a higher score in a.
+        b_higher: The number of neurons with a higher score in b.
+        correlation: Pearson's correlation of the scores; None where undefined.
     """
 
     n: int
@@ -27,7 +33,7 @@ class PairedScores:
 
 
 def paired(a: FloatArray, b: FloatArray) -> PairedScores:
-    """Compare scores, (n_neurons,) each; NaN where a neuron has none."""
+    """Compare scores, (n_neurons,) each; NaN where a neuron has no score."""
     both = ~(np.isnan(a) | np.isnan(b))
     a, b = a[both], b[both]
     n, difference = len(a), b - a

@@ -1,1 +1,1 @@
-"""The corpus: documents from files, data sets or Python itself, cut into excerpts."""
+"""The corpus: documents from files, datasets or Python's own documentation, cut into excerpts."""

@@ -1,4 +1,4 @@
-"""Cutting documents into excerpts: contiguous tokens that never cross a document's boundary."""
+"""Cut documents into excerpts: contiguous tokens that never cross a document's boundary."""
 
 import hashlib
 import heapq
@@ -11,12 +11,12 @@ from tokenizers import Tokenizer
 
 from neurogloss.errors import InputError
 
-_AT_ONCE = 256  # documents tokenised together
+_AT_ONCE = 256  # documents tokenised together, so that the tokenizer can use all cores
 
 
 @dataclass(frozen=True, slots=True)
 class CutExcerpt:
-    """Tokens of one document from `position` on, as int32 bytes."""
+    """The tokens of one document from token `position` on, as the bytes of an int32 array."""
 
     document: str
     position: int
@@ -25,7 +25,7 @@ class CutExcerpt:
 
 @dataclass(frozen=True, slots=True)
 class CutCorpus:
-    """Excerpts in the order in which a run numbers them, and what they were cut from."""
+    """Excerpts in the order in which a run numbers them, and counts of what they were cut from."""
 
     excerpts: list[CutExcerpt]
     n_documents: int
@@ -34,12 +34,12 @@ class CutCorpus:
 
     @property
     def digest(self) -> str:
-        """A name for the corpus, by its content."""
-        found = hashlib.sha256()
+        """SHA-256 of all excerpts: runs with the same excerpts share one stored corpus."""
+        sha256 = hashlib.sha256()
         for excerpt in self.excerpts:
-            found.update(f"{excerpt.document}\0{excerpt.position}\0".encode())
-            found.update(excerpt.tokens)
-        return found.hexdigest()
+            sha256.update(f"{excerpt.document}\0{excerpt.position}\0".encode())
+            sha256.update(excerpt.tokens)
+        return sha256.hexdigest()
 
 
 def cut_excerpts(
@@ -51,14 +51,16 @@ def cut_excerpts(
     seed: int,
     on_document: Callable[[], None] = lambda: None,
 ) -> CutCorpus:
-    """Choose `n_excerpts` of all windows of `n_tokens`, at random by seed, in a random order.
+    """Draw `n_excerpts` of all windows of `n_tokens` tokens, in a random order given by the seed.
 
-    Each document is cut into windows that follow each other; what is left at its end, and documents
-    shorter than a window, are dropped. Holds no more than the chosen excerpts in memory.
+    Each document is cut into consecutive windows; the rest at its end, and documents shorter than a
+    window, are dropped. Only the chosen excerpts are kept in memory.
 
     Raises:
-        InputError: The documents hold fewer windows than excerpts are asked for.
+        InputError: The documents have fewer than `n_excerpts` windows.
     """
+    # A heap of the windows of smallest hash. The hash depends on the window alone, so the choice
+    # does not depend on the order of the documents.
     best: list[tuple[int, int, CutExcerpt]] = []
     n_documents = n_short = n_windows = 0
     for document, tokens in _tokenised(documents, tokenizer):
@@ -78,10 +80,10 @@ def cut_excerpts(
 
 def _too_small(n_excerpts: int, n_tokens: int, n_windows: int, n_documents: int) -> str:
     if n_documents == 0:
-        return "corpus.source holds no document"
+        return "corpus.source contains no document"
     return (
         f"corpus.excerpts = {n_excerpts} is too many: the {n_documents} documents of corpus.source "
-        f"hold {n_windows} excerpts of {n_tokens} tokens"
+        f"contain {n_windows} excerpts of {n_tokens} tokens"
     )
 
 

@@ -1,6 +1,6 @@
-"""The corpus source `python-docs`: the English that every Python carries with it.
+"""The corpus source `python-docs`: language topics and docstrings of the running Python.
 
-Source files are parsed, never imported, so reading them runs nothing and needs no network.
+It needs no network. Source files are parsed, never imported, so none of their code is executed.
 """
 
 import ast
@@ -15,15 +15,16 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from types import ModuleType
 
+# Tests, applications and generated tables: little English, or packages that are not Python's own.
 _LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "turtledemo",
              "pydoc_data", "__pycache__", "encodings", "idle_test", "_sysconfigdata"}  # fmt: skip
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # differs between processes, the corpus must not
 
 
 def documents() -> Iterator[tuple[str, str]]:
     """Yield (document id, text): the language topics, then the docstrings of each module.
 
-    The order and the ids depend on the running Python's version only.
+    The order and the ids depend only on the version of the running Python.
     """
     for name in sorted(topics):
         yield f"topics:{name}", topics[name].strip()

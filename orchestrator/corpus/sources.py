@@ -1,4 +1,4 @@
-"""Where documents come from: files, folders, hub data sets, or the running Python."""
+"""Sources of documents: files, folders, datasets of the Hugging Face hub, or the running Python."""
 
 import itertools
 import json
@@ -16,11 +16,11 @@ def documents(source: str, limit: int) -> Documents:
     """Yield (document id, text) of a corpus source.
 
     Args:
-        source: `python-docs`, a .txt, .jsonl or .parquet file, a folder of them, or a hub data set.
-        limit: How many documents of a hub data set to read; the other sources are read whole.
+        source: `python-docs`, a .txt, .jsonl or .parquet file, a folder of them, or a hub dataset.
+        limit: The number of documents to read of a hub dataset; other sources are read whole.
 
     Raises:
-        InputError: The source is not there, or is not of a kind that can be read.
+        InputError: The source does not exist or cannot be read.
     """
     if source == "python-docs":
         return python_docs.documents()
@@ -35,12 +35,12 @@ def documents(source: str, limit: int) -> Documents:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         if path.suffix not in _READERS:
-            raise InputError(f"corpus.source = {str(path)!r} is no {_KINDS} file")
+            raise InputError(f"corpus.source = {str(path)!r} is not a {_KINDS} file")
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.suffix in _READERS and file.is_file())
-    if not found:
-        raise InputError(f"corpus.source = {str(path)!r} has no {_KINDS} file in it")
-    return found
+    files = sorted(file for file in path.rglob("*") if file.suffix in _READERS and file.is_file())
+    if not files:
+        raise InputError(f"corpus.source = {str(path)!r} contains no {_KINDS} file")
+    return files
 
 
 def _read(file: Path, root: Path) -> Documents:
@@ -69,7 +69,7 @@ def _text_field(line: str, where: str) -> str:
 
 def _string(text: object, where: str) -> str:
     if not isinstance(text, str):
-        raise InputError(f'{where}: the field "text" is no string')
+        raise InputError(f'{where}: the field "text" is not a string')
     return text
 
 
@@ -80,9 +80,9 @@ def _parquet(file: Path, name: str) -> Documents:
 
 
 def _parquet_batches(file: Path) -> Iterator[Any]:
-    """Yield some rows at a time, so that no more than those are in memory."""
+    """Yield batches of `_PARQUET_ROWS` rows, so that a file of any size fits in memory."""
     try:
-        from pyarrow import ArrowException, parquet  # an extra: large
+        from pyarrow import ArrowException, parquet  # an optional extra, since it is large
     except ImportError as error:
         raise InputError(
             f"corpus.source: {file} needs the package pyarrow: pip install 'neurogloss[parquet]'"
@@ -103,15 +103,15 @@ _KINDS = ".txt, .jsonl or .parquet"
 
 def _hub(source: str) -> Documents:
     try:
-        from datasets import load_dataset  # an extra: large, and needed for hub data sets only
+        from datasets import load_dataset  # an optional extra, since it is large
     except ImportError as error:
         raise InputError(
-            f"corpus.source = {source!r} is no file, and hub data sets need the package datasets: "
+            f"corpus.source = {source!r} is not a file; hub datasets need the package datasets: "
             "pip install 'neurogloss[hub]'"
         ) from error
     try:
         rows = load_dataset(source, split="train", streaming=True)
-    except Exception as error:  # hub, network and name errors have no common base
+    except Exception as error:  # errors of the hub, the network and the name have no common class
         raise InputError(f"corpus.source = {source!r} cannot be loaded: {error}") from error
     for number, row in enumerate(rows):
         yield f"{source}:{number}", row["text"]

@@ -1,1 +1,1 @@
-"""Runs as datasets: exports in three formats, and imports of the format of OpenAI."""
+"""Runs as datasets: export in three formats, and import of OpenAI's format."""

@@ -1,4 +1,4 @@
-"""`dataset.json`: what an exported dataset is of, and how it was made."""
+"""`dataset.json`: the subject model of an exported dataset, and the configuration of its run."""
 
 from typing import Any
 
@@ -9,13 +9,16 @@ from orchestrator.datasets.exported import ExportedRun
 FILE = "dataset.json"
 VERSION = 1
 
-OPTIMIZED_GELU = "optimized GELU"  # what OpenAI's files were made with, by its erratum
+# According to its erratum, OpenAI recorded the activations of its files with this variant of GELU,
+# which differs slightly from the one in the published GPT-2.
+OPTIMIZED_GELU = "optimized GELU"
 DEFAULT_ACTIVATION = "gelu_new"
 
 
 def description(run: ExportedRun) -> dict[str, Any]:
-    """Return the description of a run: neither its name nor anything that is secret."""
+    """Return the description of a run."""
     config = run.config
+    # A dataset may be published: the run's name, its endpoints and limits are left out.
     parts = {"subject", "corpus", "records", "neurons", "explainer", "simulator", "scoring"}
     return {
         "version": VERSION,
@@ -27,7 +30,7 @@ def description(run: ExportedRun) -> dict[str, Any]:
 
 
 def activation_function(run: ExportedRun) -> str:
-    """Return which GELU the subject model was read with."""
+    """Return the variant of GELU with which the activations were recorded."""
     return DEFAULT_ACTIVATION if run.origin is None else run.origin.activation_function
 
 

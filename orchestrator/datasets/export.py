@@ -1,8 +1,9 @@
-"""Export: the layers of a run, written side by side by several processes, into one folder.
+"""Export a run into a folder: several processes write its layers in parallel.
 
-A layer that is whole leaves its checksums in `.export/`; the same command goes on with those that
-are not. When all are, their checksums become `SHA256SUMS`; `.export/` then only says of which run
-the folder is, so that no other export is written into it.
+When a layer is complete, its checksums are written to `.export/`; the same command, run again,
+writes only the layers that have none. When all layers are complete, their checksums are merged into
+`SHA256SUMS`. `.export/` stays and identifies the run, so that no other export is written into the
+folder.
 """
 
 import os
@@ -34,7 +35,7 @@ WriteWhole = Callable[[Connection, ExportedRun, Folder], None]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a run is written: layer by layer, and then what is of the run as a whole."""
+    """An export format: how to write one layer, and how to write the files about the whole run."""
 
     name: str
     write_layer: WriteLayer
@@ -43,7 +44,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export left."""
+    """The result of an export; `resumed_layers` were complete when it began."""
 
     neurons: int
     files: int
@@ -52,7 +53,11 @@ class Exported:
 
 
 def format_of(name: str) -> Format:
-    """Return a format by its name; what it needs is imported when it is used."""
+    """Return the format of this name.
+
+    Raises:
+        InputError: The format is `parquet` and pyarrow is not installed.
+    """
     if name == "openai":
         return Format(name, write_openai_layer, _write_description)
     if name == "neuronpedia":
@@ -86,13 +91,13 @@ def export(
         engine: The database.
         run_id: The run.
         format_name: openai, neuronpedia or parquet.
-        root: The folder, which is made; one that holds an unfinished export of the same is gone on
-            with.
-        processes: How many layers are written at a time.
-        on_progress: Told how many neurons, of how many, are written.
+        root: The folder, created if it does not exist. An unfinished export of the same run and
+            format in it is continued.
+        processes: The number of layers written at the same time.
+        on_progress: Called with the number of neurons written and the total.
 
     Raises:
-        InputError: The run has no records, or the folder holds something else.
+        InputError: The run has no records, or the folder contains other files.
     """
     started = time.monotonic()
     chosen = format_of(format_name)
@@ -115,7 +120,10 @@ def export(
 
 
 def _state(run: ExportedRun, format_name: str, counts: Mapping[str, int]) -> bytes:
-    """Return what tells an export from another; a run that has got more since is another."""
+    """Return the identity of an export as JSON: run, format and row counts.
+
+    The counts are part of it because a run that has gained rows since needs a new export.
+    """
     value = {
         "run": run.row.name,
         "config_hash": run.row.config_hash,
@@ -126,18 +134,23 @@ def _state(run: ExportedRun, format_name: str, counts: Mapping[str, int]) -> byt
 
 
 def _open(root: Path, state: bytes) -> None:
-    """Make the folder, or take it over from an export of the same run and format."""
+    """Create the folder, or prepare to continue or replace an export of the same run and format.
+
+    Raises:
+        InputError: The folder contains other files, or cannot be written.
+    """
     file = root / _STATE / "state.json"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        found = file.read_bytes() if file.exists() else None
-        if found is not None:
+        earlier = file.read_bytes() if file.exists() else None
+        if earlier is not None:
             remove_partial(root)
-        if found == state:
+        if earlier == state:
             return
         others = [path.name for path in root.iterdir() if path.name != _STATE]
-        if others and (found is None or not _is_same(found, state)):
-            raise InputError(f"--to {root}: the folder holds something else, e.g. {others[0]}")
+        if others and (earlier is None or not _is_same(earlier, state)):
+            raise InputError(f"--to {root}: the folder contains other files, e.g. {others[0]}")
+        # The folder is new, or the run has gained rows since: all layers are to be written.
         shutil.rmtree(root / _STATE, ignore_errors=True)
         file.parent.mkdir()
         file.write_bytes(state)
@@ -145,10 +158,10 @@ def _open(root: Path, state: bytes) -> None:
         raise InputError(f"--to {root}: {error.strerror}: {error.filename}") from error
 
 
-def _is_same(found: bytes, state: bytes) -> bool:
-    """Return whether both are of one run and format, whatever the run has got in between."""
+def _is_same(earlier: bytes, state: bytes) -> bool:
+    """Return whether both states are of the same run and format; row counts may differ."""
     try:
-        before, now = orjson.loads(found), orjson.loads(state)
+        before, now = orjson.loads(earlier), orjson.loads(state)
         return all(before[key] == now[key] for key in ("run", "config_hash", "format"))
     except (ValueError, TypeError, KeyError):
         return False
@@ -160,7 +173,7 @@ def _sums_file(root: Path, layer: int) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _LayerJob:
-    """Writes a layer of a run, in a process that has nothing but this value."""
+    """Writes one layer of a run in a process of its own, to which this value is pickled."""
 
     database_url: str
     run_id: int
@@ -181,6 +194,7 @@ class _LayerJob:
 
 
 def _write_sums(path: Path, sums: dict[str, str]) -> None:
+    # Written beside its place and renamed: the file marks the layer as complete.
     partial = path.with_suffix(f".{os.getpid()}")
     partial.write_text(checksum_lines(sums), encoding="utf-8")
     partial.replace(path)
@@ -195,6 +209,7 @@ def _close(engine: Engine, run: ExportedRun, chosen: Format, root: Path, layers:
     parts = [whole, *(_sums_file(root, layer) for layer in layers)]
     merged = root / _STATE / CHECKSUMS
     n_files = merge_checksums(parts, merged)
+    # The parts are deleted last: a crash before that leaves an export that can be continued.
     merged.replace(root / CHECKSUMS)
     for part in parts:
         part.unlink()

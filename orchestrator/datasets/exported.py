@@ -1,4 +1,4 @@
-"""A run and its neurons as exports read them: in order, in memory that does not grow."""
+"""A run and its neurons as all export formats read them: in order, in bounded memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from worker.run import load_run
 
 Rendered = TypeVar("Rendered")
 
-NEURONS_AT_ONCE = 128  # that are in memory together, at some 40 KB each
-MAX_CACHED = 16_384  # excerpts whose tokens a process keeps: some 20 MB
+NEURONS_AT_ONCE = 128  # neurons in memory at the same time, about 40 KB each
+MAX_CACHED = 16_384  # excerpts whose tokens a process keeps, about 20 MB
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedRun:
-    """A run with what its exports have to know of it."""
+    """A run with its configuration, its corpus and, if it was imported, its origin."""
 
     row: StoredRun
     config: RunConfig
@@ -62,9 +62,9 @@ class ExportedNeuron:
         return self.stored.neuron
 
     def scored(self) -> list[int]:
-        """Return where the records that are simulated stand among its records, in order.
+        """Return the places of the scored records among the neuron's records, in scoring order.
 
-        A record that has no simulation, because the neuron failed, is left out.
+        Records without a simulation, because the neuron failed, are left out.
         """
         excerpts, imported = self.records.excerpts, self.stored.imported
         if imported is not None and imported.scored_excerpts is not None:
@@ -76,13 +76,16 @@ class ExportedNeuron:
         return [place for place in places if excerpts[place] in self.stored.simulations]
 
     def expected(self, places: Sequence[int]) -> FloatArray:
-        """Return the expected activations on some records, float16 (n, excerpt_tokens)."""
+        """Return the expected activations on the records at `places`.
+
+        float16 (len(places), excerpt_tokens).
+        """
         if not places:
             return np.empty((0, self.records.activations.shape[1]), np.float16)
         return np.stack([self.simulation(place).expected_activations for place in places])
 
     def simulation(self, place: int) -> SimulationRow:
-        """Return the simulation on a record."""
+        """Return the simulation of the record at a place."""
         return self.stored.simulations[self.records.excerpts[place]]
 
 
@@ -100,9 +103,9 @@ def exported_neurons(
 
 
 class ExcerptTexts(Generic[Rendered]):
-    """The tokens of excerpts as text, in the form that a format writes them in.
+    """The tokens of excerpts as text, rendered in the form that an export format writes.
 
-    Neurons share their excerpts: each is read and rendered once, as long as `MAX_CACHED` suffice.
+    Neurons share excerpts, so rendered excerpts are cached, at most `MAX_CACHED` of them.
     """
 
     def __init__(
@@ -122,6 +125,7 @@ class ExcerptTexts(Generic[Rendered]):
         missing = [excerpt for excerpt in excerpts if excerpt not in self._cached]
         if missing:
             if len(self._cached) + len(missing) > MAX_CACHED:
+                # The whole cache is dropped: that is rare, and needs no order of use.
                 self._cached.clear()
                 missing = list(excerpts)
             stored = corpora.excerpts_named(self._connection, self._corpus_id, missing)

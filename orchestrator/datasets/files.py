@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, with their checksums."""
+"""Files that appear only when they are complete, and their checksums."""
 
 import hashlib
 import heapq
@@ -11,10 +11,10 @@ from neurogloss.errors import InputError
 
 
 class Folder:
-    """Writes files below a folder, and remembers the SHA-256 of each in `sums`, by path.
+    """Writes files below a folder; `sums` has the SHA-256 of each file, by relative path.
 
-    A file is written beside its place and renamed: who reads the folder, or finds it after a crash,
-    meets no half file.
+    A file is written under a temporary name and renamed, so that neither a reader of the folder nor
+    a crash meets an incomplete file.
     """
 
     def __init__(self, root: Path) -> None:
@@ -30,9 +30,9 @@ class Folder:
 
     @contextmanager
     def new_file(self, path: str) -> Iterator[Path]:
-        """Give a place to write a file to, which goes where it belongs at the end of the block.
+        """Yield a temporary path, which is renamed to `path` at the end of the block.
 
-        Where nothing was written there, there is no file.
+        If the block writes nothing, there is no file.
         """
         with self._renamed(path) as partial:
             yield partial
@@ -53,6 +53,7 @@ class Folder:
             if partial.exists():
                 partial.replace(target)
             else:
+                # An earlier export may have had rows where this one has none.
                 target.unlink(missing_ok=True)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -60,9 +61,9 @@ class Folder:
 
 
 def merge_checksums(paths: Sequence[Path], merged: Path) -> int:
-    """Merge files of `checksum_lines` into one, and return how many lines it has.
+    """Merge files of `checksum_lines` into one sorted by path; return its number of lines.
 
-    Line by line: a data set has many files.
+    The files are merged line by line, since a dataset of GPT-2 XL has more than a million files.
     """
     with ExitStack() as files, merged.open("w", encoding="utf-8") as target:
         opened = [files.enter_context(path.open(encoding="utf-8")) for path in paths]
@@ -71,7 +72,7 @@ def merge_checksums(paths: Sequence[Path], merged: Path) -> int:
 
 
 def remove_partial(root: Path) -> None:
-    """Remove what processes that were killed had begun to write."""
+    """Remove the temporary files of processes that were killed."""
     for folder, _, names in os.walk(root):  # `rglob` would remember every path
         for name in names:
             if name.startswith(".") and name.endswith(".part"):
@@ -79,15 +80,15 @@ def remove_partial(root: Path) -> None:
 
 
 def checksum_lines(sums: dict[str, str]) -> str:
-    """Return checksums as `sha256sum --check` reads them, in the order of the paths."""
+    """Return checksums in the format of `sha256sum --check`, sorted by path."""
     return "".join(f"{sums[path]}  {path}\n" for path in sorted(sums))
 
 
 def read_checksums(text: str, where: str) -> dict[str, str]:
-    """Return checksums by path.
+    """Parse the output of `checksum_lines`; return the checksums by path.
 
     Raises:
-        InputError: A line is none.
+        InputError: A line is not a SHA-256 and a relative path below the folder.
     """
     sums = {}
     for number, line in enumerate(text.splitlines(), 1):

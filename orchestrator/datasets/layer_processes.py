@@ -1,8 +1,8 @@
-"""A process for each layer of an export, some at a time.
+"""Run one process for each layer of an export, a limited number at a time.
 
-A process of its own gives back what it has cached of a layer when it ends. The main thread starts
-and awaits every process itself: a pool hangs if one cannot start, and finishes its queue before an
-interruption is heard.
+One process per layer frees the memory of that layer's caches when it ends. The main thread starts
+and awaits each process itself, since a process pool hangs if a process cannot start, and handles
+Ctrl-C only after it has emptied its queue.
 """
 
 import multiprocessing
@@ -19,36 +19,43 @@ from neurogloss.errors import InputError
 LOOK_EVERY_S = 0.1
 
 WriteLayer = Callable[[int, Callable[[], None]], None]
-"""Writes a layer, and calls the function after each neuron; can be pickled."""
+"""Write a layer and call the given function after each neuron. Must be picklable."""
 
 
 class _LayerProcess:
-    """A process that writes one layer; its error comes back through a pipe."""
+    """A process that writes one layer and sends its error, if any, through a pipe."""
 
     def __init__(self, context: SpawnContext, write: WriteLayer, layer: int) -> None:
         self._errors, errors = context.Pipe(duplex=False)
-        # Without a lock, which a process that is killed could keep; only the child writes.
+        # No lock: a killed process could hold it for ever, and only the child writes.
         self.written = context.Value("q", 0, lock=False)
         self.process: SpawnProcess = context.Process(
             target=_run, args=(write, layer, self.written, errors), name=f"layer-{layer}"
         )
         self.process.start()
-        errors.close()  # the child has the other copy: its end is the end of the pipe
+        # The child has its own copy. With this one closed, `recv` raises EOFError when it dies.
+        errors.close()
 
     def raise_error(self) -> None:
-        """Raise what the process has failed with, if it has ended and failed."""
+        """Raise the error of an ended process, if it failed.
+
+        Raises:
+            InputError: The process died without an error, or a file could not be written.
+        """
         if self.process.exitcode == 0:
             return
         try:
             error = self._errors.recv()
         except (EOFError, pickle.UnpicklingError):
-            raise InputError("a process of the export died; the same command goes on") from None
+            raise InputError(
+                "a process of the export died; run the same command again to continue"
+            ) from None
         if isinstance(error, OSError):
             raise InputError(f"a file cannot be written: {error}") from error
         raise error
 
     def end(self) -> None:
-        """End the process, if it has not ended, and give back what it holds."""
+        """Terminate the process, if it still runs, and release its resources."""
         self.process.terminate()
         self.process.join()
         self._errors.close()
@@ -61,35 +68,37 @@ def write_layers(
 
     Args:
         write: Writes one layer.
-        layers: Which ones.
-        processes: How many at a time.
-        on_progress: Told how many neurons are written by now.
+        layers: The layers to write, in this order.
+        processes: The number of layers written at the same time.
+        on_progress: Called with the number of neurons written so far.
 
     Raises:
         InputError: A process died, or a file cannot be written.
     """
     context = multiprocessing.get_context("spawn")
-    n_finished = 0  # neurons of the layers that are done
+    n_finished = 0  # neurons of completed layers
     waiting, running = list(reversed(list(layers))), dict[int, _LayerProcess]()
     try:
         while waiting or running:
             while waiting and len(running) < max(1, processes):
                 layer = waiting.pop()
                 running[layer] = _LayerProcess(context, write, layer)
-            connection.wait([one.process.sentinel for one in running.values()], LOOK_EVERY_S)
-            for layer, one in list(running.items()):
-                if not one.process.is_alive():
-                    one.raise_error()
-                    n_finished += one.written.value
+            sentinels = [writer.process.sentinel for writer in running.values()]
+            connection.wait(sentinels, LOOK_EVERY_S)
+            for layer, writer in list(running.items()):
+                if not writer.process.is_alive():
+                    writer.raise_error()
+                    n_finished += writer.written.value
                     running.pop(layer).end()
-            on_progress(n_finished + sum(one.written.value for one in running.values()))
+            on_progress(n_finished + sum(writer.written.value for writer in running.values()))
     finally:
-        for one in running.values():
-            one.end()
+        for writer in running.values():
+            writer.end()
 
 
 def _run(write: WriteLayer, layer: int, written: Any, errors: connection.Connection) -> None:
-    # Ctrl-C reaches the whole group: the parent ends its processes, which print nothing.
+    # Ctrl-C reaches the whole process group. The parent terminates its processes; without this,
+    # each would print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def on_neuron() -> None:
@@ -97,6 +106,6 @@ def _run(write: WriteLayer, layer: int, written: Any, errors: connection.Connect
 
     try:
         write(layer, on_neuron)
-    except Exception as error:  # any kind: the parent raises it
+    except Exception as error:  # of any class: the parent raises it again
         errors.send(error)
         sys.exit(1)

@@ -1,1 +1,1 @@
-"""Estimating the calls, tokens, cost and time of a run, without making a call."""
+"""Estimate the calls, tokens, cost and time of a run without making a call."""

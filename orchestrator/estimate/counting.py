@@ -22,20 +22,22 @@ from neurogloss.neurons.token_space import token_space_body
 from orchestrator.estimate.sample import Sample, SampleNeuron
 from orchestrator.estimate.token_counts import TokenCounter
 
-CACHE_LEAST, CACHE_STEP = 1024, 128  # tokens of a prefix that providers keep
-SENTENCE_TOKENS = 25  # of one that an explanation is tried on
-EXPLANATION_TOKENS = 25  # of an explanation of one sentence
-TOKENS_PER_POSITION = 4  # of a JSON answer: the key, the marks around it, the number
+# OpenAI caches prompt prefixes of at least 1024 tokens, in steps of 128.
+CACHE_LEAST, CACHE_STEP = 1024, 128
+SENTENCE_TOKENS = 25  # tokens of a sentence on which an explanation is tested
+EXPLANATION_TOKENS = 25  # tokens of an explanation of one sentence
+TOKENS_PER_POSITION = 4  # tokens of a JSON answer for each token: key, punctuation, number
+# Assumed latency of a call, unless --latency-s is given: to the first token, then per token.
 SECONDS_TO_FIRST_TOKEN = 0.6
 SECONDS_PER_TOKEN = 0.015
 
 
 @dataclass(frozen=True, slots=True)
 class StageEstimate:
-    """Calls and tokens of a stage. USD is None where no price is configured.
+    """Calls, tokens, cost and time of a stage; costs are None if no price is configured.
 
-    `cached_tokens` are those of the prompt tokens that providers may keep. `seconds` are those that
-    each bound would make the stage last.
+    `cached_tokens` is the part of `prompt_tokens` that a provider may serve from its prompt cache.
+    `seconds` is the duration of the stage under each bound alone.
     """
 
     stage: str
@@ -54,15 +56,15 @@ class StageEstimate:
 
     @property
     def bound_by(self) -> str | None:
-        """Return the bound that decides how long the stage takes."""
+        """The bound under which the stage takes longest; None if there is no bound."""
         return max(self.seconds, key=self.seconds.__getitem__, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """Estimates stages by the mean of what they ask of the neurons of a sample.
+    """Estimates stages from the calls that they would make about the neurons of a sample.
 
-    Held-back records are taken to be as the scored ones are.
+    Held-back records are assumed to have as many tokens as the scored ones.
     """
 
     config: RunConfig
@@ -72,7 +74,7 @@ class Counting:
     latency_s: float | None
 
     def explain(self) -> StageEstimate:
-        """Estimate the explanations, or the drafts of them."""
+        """Estimate the calls for explanations, or for drafts of them."""
         part = self.config.explainer
         calls = [
             Call("explain", part.model, {"model": part.model, **self._explanation_body(neuron)})
@@ -88,13 +90,13 @@ class Counting:
         return token_space_body(list(dict.fromkeys(tokens))[:TOP_TOKENS])
 
     def choose(self, choice: SimulatorChoice, records_per_call: int) -> StageEstimate:
-        """Estimate the simulations that drafts are judged by."""
+        """Estimate the simulations by which drafts are judged."""
         drafts = self.config.explainer.candidates
         texts = [drafts * neuron.scored for neuron in self.sample.neurons]
         return self._simulate("choose", choice, records_per_call, texts)
 
     def illustrate(self) -> StageEstimate:
-        """Estimate the questions for sentences."""
+        """Estimate the calls that ask for sentences."""
         part = self.config.explainer
         n_tokens = self.config.corpus.excerpt_tokens
         calls = [
@@ -108,7 +110,7 @@ class Counting:
         return self._stage("illustrate", part, part.kind, 1, calls, completion)
 
     def revise(self, choice: SimulatorChoice, records_per_call: int) -> list[StageEstimate]:
-        """Estimate the revisions, and the simulations that they and drafts are judged by."""
+        """Estimate the revisions, and the simulations by which drafts and revisions are judged."""
         part = self.config.explainer
         half = part.sentences // 2
         calls = []
@@ -119,21 +121,22 @@ class Counting:
             ]
             body = revision_body(neuron.explanation, neuron.shown, observed)
             calls.append(Call("revise", part.model, {"model": part.model, **body}))
-        asked = self._stage("revise", part, part.kind, 1, calls, EXPLANATION_TOKENS)
-        n_judged = 1 if part.candidates > 1 else 2  # drafts were judged by the records before
+        revisions = self._stage("revise", part, part.kind, 1, calls, EXPLANATION_TOKENS)
+        # With several candidates, `choose` has already simulated the draft on the records.
+        n_judged = 1 if part.candidates > 1 else 2
         texts = [
             n_judged * neuron.scored + 2 * [_start(text) for text in neuron.scored * half][:half]
             for neuron in self.sample.neurons
         ]
-        return [asked, self._simulate("revise", choice, records_per_call, texts)]
+        return [revisions, self._simulate("revise", choice, records_per_call, texts)]
 
     def simulate(self, choice: SimulatorChoice, records_per_call: int) -> StageEstimate:
-        """Estimate the simulations of the scored records, and of those for calibration.
+        """Estimate the simulations of the scored records and of the calibration records.
 
-        The latter are not paid for twice where the explanation was chosen by them.
+        If candidates were judged on the calibration records, the ledger has these calls already.
         """
-        is_asked_before = self.config.explainer.has_candidates
-        times = 2 if self.config.scoring.calibration and not is_asked_before else 1
+        is_in_ledger = self.config.explainer.has_candidates
+        times = 2 if self.config.scoring.calibration and not is_in_ledger else 1
         texts = [times * neuron.scored for neuron in self.sample.neurons]
         return self._simulate("simulate", choice, records_per_call, texts)
 
@@ -144,22 +147,22 @@ class Counting:
         records_per_call: int,
         texts: Sequence[Sequence[list[str]]],
     ) -> StageEstimate:
-        """Estimate the simulation of texts of each neuron of the sample."""
+        """Estimate simulations; `texts` has the token lists to simulate of each sample neuron."""
         part = self.config.simulator
         simulator = simulator_of(choice, records_per_call)
         calls = [
-            Call(stage, part.model, {"model": part.model, **question.body}, question.path)
-            for neuron, some in zip(self.sample.neurons, texts, strict=True)
-            for question in _questions(neuron.explanation, some, simulator)
+            Call(stage, part.model, {"model": part.model, **request.body}, request.path)
+            for neuron, of_neuron in zip(self.sample.neurons, texts, strict=True)
+            for request in _requests(neuron.explanation, of_neuron, simulator)
         ]
         completion = 1
         if choice.kind in ("json", "chat_logprobs"):
-            n_tokens = sum(len(text) for some in texts for text in some)
+            n_tokens = sum(len(text) for of_neuron in texts for text in of_neuron)
             completion = math.ceil(TOKENS_PER_POSITION * n_tokens / len(calls)) + 2
         return self._stage(stage, part, choice.kind, records_per_call, calls, completion)
 
     def classify(self) -> StageEstimate:
-        """Estimate the scorers of `scoring.also`, as if they asked about the simulated records."""
+        """Estimate the scorers of `scoring.also`, as if they classified the simulated records."""
         part, also = self.config.scorer, self.config.scoring.also
         calls = []
         for scorer in also:
@@ -206,7 +209,7 @@ class Counting:
         )
 
 
-def _questions(
+def _requests(
     explanation: str, texts: Sequence[list[str]], simulator: Simulator
 ) -> Iterator[SimulatorRequest]:
     at_once = simulator.records_at_once
@@ -215,7 +218,7 @@ def _questions(
 
 
 def _start(tokens: list[str]) -> list[str]:
-    """Return as much of a text as a sentence is long."""
+    """Return the first `SENTENCE_TOKENS` tokens of a text, in place of a sentence."""
     return tokens[:SENTENCE_TOKENS]
 
 
@@ -225,23 +228,25 @@ def _silent(tokens: list[str]) -> ActivationRecord:
 
 
 def _cached_tokens(calls: Sequence[Call], counter: TokenCounter) -> int:
-    """Return how many prompt tokens begin as the call before did, as far as providers keep them."""
+    """Return the prompt tokens that calls share with the start of the call before, if cacheable."""
     shared = (_shared_tokens(*pair, counter) for pair in pairwise(calls))
     return sum(n // CACHE_STEP * CACHE_STEP for n in shared if n >= CACHE_LEAST)
 
 
 def _shared_tokens(before: Call, call: Call, counter: TokenCounter) -> int:
     shared = 0
-    for (one, _), (other, tokens) in zip(counter.parts(before), counter.parts(call), strict=True):
-        if one != other:
-            return shared + counter.count(_common_start(one, other))
+    pairs = zip(counter.parts(before), counter.parts(call), strict=True)
+    for (text_before, _), (text, tokens) in pairs:
+        if text_before != text:
+            return shared + counter.count(_common_start(text_before, text))
         shared += tokens
     return shared
 
 
-def _common_start(one: str, other: str) -> str:
-    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
-    return one[: min(len(one), len(other)) if length is None else length]
+def _common_start(a: str, b: str) -> str:
+    pairs = enumerate(zip(a, b, strict=False))
+    length = next((i for i, (left, right) in pairs if left != right), min(len(a), len(b)))
+    return a[:length]
 
 
 def _usd(
@@ -254,9 +259,9 @@ def _usd(
 def _seconds(
     endpoint: EndpointConfig, calls: int, tokens: int, latency_s: float
 ) -> dict[str, float]:
-    found = {"max_in_flight": calls * latency_s / endpoint.max_in_flight}
+    seconds = {"max_in_flight": calls * latency_s / endpoint.max_in_flight}
     if endpoint.requests_per_minute:
-        found["requests_per_minute"] = 60 * calls / endpoint.requests_per_minute
+        seconds["requests_per_minute"] = 60 * calls / endpoint.requests_per_minute
     if endpoint.tokens_per_minute:
-        found["tokens_per_minute"] = 60 * tokens / endpoint.tokens_per_minute
-    return found
+        seconds["tokens_per_minute"] = 60 * tokens / endpoint.tokens_per_minute
+    return seconds

@@ -1,4 +1,4 @@
-"""What a run will ask, what that costs and how long it takes, before anything is spent."""
+"""Estimate the calls, tokens, cost and time of a run before anything is spent."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from orchestrator.estimate.counting import Counting, StageEstimate
 from orchestrator.estimate.sample import Sample
 from orchestrator.estimate.token_counts import TokenCounter
 
-ALTERNATIVES = (
+ALTERNATIVES = (  # (simulator kind, records per call) to compare the configured one with
     ("json", 1),
     ("json", 5),
     ("json", 10),
@@ -21,7 +21,7 @@ ALTERNATIVES = (
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Both stages that make calls, and what `simulate` would be with other simulators."""
+    """The stages that make calls, and the stage `simulate` under other simulators."""
 
     n_neurons: int
     sample: str
@@ -30,7 +30,11 @@ class Estimate:
     other_simulators: list[StageEstimate]
 
     def seconds(self) -> dict[str, float]:
-        """Return how long all calls take by each bound; limits hold for a model, slots for all."""
+        """Return the duration of all calls under each bound.
+
+        Limits of requests and tokens apply to each model of an endpoint, `max_in_flight` to the
+        endpoint as a whole.
+        """
         sums: defaultdict[tuple[str, str], float] = defaultdict(float)
         for stage in self.stages:
             for bound, seconds in stage.seconds.items():
@@ -50,15 +54,16 @@ def make_estimate(
     choice: SimulatorChoice,
     latency_s: float | None = None,
 ) -> Estimate:
-    """Return the estimate of a run of so many neurons.
+    """Estimate a run.
 
     Args:
-        config: Of the run.
-        n_neurons: All of them are taken to be explained; those that never fire are not.
-        sample: Neurons whose prompts are counted.
-        counter: Counts them.
+        config: The configuration of the run.
+        n_neurons: The number of neurons. All are assumed to be explained, although a run makes no
+            calls about neurons that never fire.
+        sample: The neurons whose prompts are counted.
+        counter: The counter of tokens.
         choice: The simulator that the run uses.
-        latency_s: How long a call takes; by the length of its answer, unless given.
+        latency_s: Seconds per call; None estimates them from the length of the answer.
     """
     counting = Counting(config, n_neurons, sample, counter, latency_s)
     stages, others = [], []

@@ -1,4 +1,4 @@
-"""A few neurons to count the prompts of: those of the run, or made up on real text."""
+"""A sample of neurons whose prompts are counted: neurons of the run, or made-up ones."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from orchestrator.corpus.cut import cut_excerpts
 from orchestrator.corpus.sources import documents
 
 NEURONS = 12
-_DOCUMENTS = 2000  # of the corpus that are looked at
-_ACTIVE_SHARE = 0.12  # of the tokens in a top record, which is what neurons of GPT-2 show
+_DOCUMENTS = 2000  # documents of the corpus that are read for made-up neurons
+_ACTIVE_SHARE = 0.12  # share of active tokens in a top record, as measured on neurons of GPT-2
 _EXPLANATION = "names of places and organisations, mostly at the beginning of a sentence"
 
 
 @dataclass(frozen=True, slots=True)
 class SampleNeuron:
-    """What the explainer is shown, the tokens of the records that are simulated, an explanation."""
+    """The records shown to the explainer, the tokens of the scored records, an explanation."""
 
     shown: list[ActivationRecord]
     scored: list[list[str]]
@@ -36,14 +36,14 @@ class SampleNeuron:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Neurons, and where they come from."""
+    """Sample neurons; `source` says where they come from."""
 
     source: str
     neurons: list[SampleNeuron]
 
 
 def sample_of_run(connection: Connection, run: StoredRun, config: RunConfig) -> Sample | None:
-    """Return neurons of a run, each with its own records; None if none are collected yet."""
+    """Return a sample of the neurons of a run; None if the run has no records yet."""
     corpus = corpora.get(connection, run.corpus_id)
     texts = corpora.token_texts(connection, corpus.vocabulary_id)
     sampled: list[SampleNeuron] = []
@@ -83,10 +83,10 @@ def _neuron_of(
 
 
 def sample_of_corpus(config: RunConfig, vocab_size: int) -> Sample:
-    """Return neurons with excerpts of the corpus and activations that could be theirs.
+    """Return made-up neurons: excerpts of the corpus with random activations.
 
     Raises:
-        InputError: The corpus cannot be read, or is too small even for this.
+        InputError: The corpus cannot be read, or is too small for one neuron.
     """
     tokenizer = read_tokenizer(config.subject.model)
     n_shown, n_scored = config.scoring.top, config.scoring.top + config.scoring.random
@@ -121,5 +121,5 @@ def _activations(random: np.random.Generator, n_tokens: int) -> list[float]:
     active = random.random(n_tokens) < _ACTIVE_SHARE
     values = np.where(active, random.exponential(1.0, n_tokens), 0.0)
     values[random.integers(n_tokens)] = values.max() + 1.0
-    found: list[float] = values.tolist()
-    return found
+    activations: list[float] = values.tolist()
+    return activations

@@ -1,4 +1,4 @@
-"""Counting the tokens of prompts without asking anyone, as well as this machine can."""
+"""Count the tokens of prompts offline, with the best tokenizer on this machine."""
 
 import hashlib
 import importlib.util
@@ -14,25 +14,26 @@ from tokenizers import Tokenizer
 
 from neurogloss.llm.calls import CHARACTERS_PER_TOKEN, Call
 
-LEAST_VOCABULARY = 30_000  # of a tokenizer that cuts text much as those of language models do
+# A tokenizer of fewer tokens cuts text much finer than the language models that are called.
+LEAST_VOCABULARY = 30_000
 _ENCODING = "o200k_base"
 _ENCODING_URL = f"https://openaipublic.blob.core.windows.net/encodings/{_ENCODING}.tiktoken"
-_PER_MESSAGE = 4  # the marks around each message of a chat
+_PER_MESSAGE = 4  # tokens that mark the role and the ends of a chat message
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCounter:
-    """Counts tokens of a text; `method` says how."""
+    """Counts the tokens of a text; `method` names the tokenizer or rule."""
 
     method: str
     count: Callable[[str], int]
 
     def of_call(self, call: Call) -> int:
-        """Return the tokens of a call's prompt."""
+        """Return the number of tokens of a call's prompt."""
         return sum(count for _, count in self.parts(call))
 
     def parts(self, call: Call) -> list[tuple[str, int]]:
-        """Return the texts of a call's prompt with their tokens."""
+        """Return (text, number of tokens) of each message of a call's prompt."""
         if "prompt" in call.body:
             return [(call.body["prompt"], self.count(call.body["prompt"]))]
         texts = [message["content"] for message in call.body["messages"]]
@@ -40,10 +41,9 @@ class TokenCounter:
 
 
 def find_counter(subject: Tokenizer) -> TokenCounter:
-    """Return the best counter at hand: tiktoken, the subject's tokenizer, a rule of thumb.
+    """Return the best available counter: tiktoken, else the subject's tokenizer, else a rule.
 
-    tiktoken is taken where it is installed and its vocabulary is on this machine: it would download
-    it otherwise.
+    tiktoken is used only if its vocabulary is in its cache, since it would download it otherwise.
     """
     if importlib.util.find_spec("tiktoken") is not None and _vocabulary_is_here():
         import tiktoken
@@ -68,7 +68,7 @@ def _cached(method: str, count: Callable[[str], int]) -> TokenCounter:
 
 
 def _vocabulary_is_here() -> bool:
-    """Whether tiktoken's cache holds the file, where tiktoken looks for it."""
+    """Return whether tiktoken's cache contains the vocabulary; paths and names are tiktoken's."""
     named = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR")
     folder = Path(named) if named else Path(tempfile.gettempdir()) / "data-gym-cache"
     return (folder / hashlib.sha1(_ENCODING_URL.encode()).hexdigest()).is_file()

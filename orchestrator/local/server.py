@@ -13,27 +13,27 @@ from typing import BinaryIO
 from orchestrator.local.account import ServerAccount
 from orchestrator.local.errors import ServiceError, with_last_lines
 
-START_SECONDS = 120.0  # recovery after a crash reads up to 1 GB of log before the first answer
+START_SECONDS = 120.0  # crash recovery may read 1 GB of log before the server answers
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.02
 
-# Left in the background by a shell that ends at once, the server is nobody's child: the command
-# has no zombie to reap. It is in a session of its own, where Ctrl-C does not reach it.
+# A shell starts the server in the background and exits, so that the server is not a child of the
+# command, which then has no zombie to reap. Its own session keeps Ctrl-C from it.
 BACKGROUND = 'pid_file=$1; shift; "$@" & echo $! > "$pid_file"'
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server, known by the lock that it holds.
+    """A server that runs as long as its lock is held.
 
-    The lock file is handed over open and locked, and the server's own children inherit it. So it
-    is free again when the last of them has ended, however that came about. A process id cannot
-    say this: it may be left from a crash, or belong to someone else by now.
+    The server inherits the open, locked lock file, and so do its children. The lock is therefore
+    free when the last of them has ended, for whatever reason. A process id cannot tell this: it may
+    be left from a crash, or belong to another process by now.
 
     Attributes:
-        name: What messages call it.
-        folder: Holds its lock, process id and log; exists.
-        account: Owns these, so that root leaves nothing that the account cannot use.
+        name: The name in messages.
+        folder: Folder of its lock, process id and log; must exist.
+        account: Owner of these files, so that root leaves none that the account cannot use.
     """
 
     name: str
@@ -59,10 +59,10 @@ class Server:
         return False
 
     def start(self, command: Callable[[], list[str]], answers: Callable[[], bool]) -> None:
-        """Return as soon as the server `answers`; start it with `command` if it is not running.
+        """Start the server with `command` if it is not running; return when it `answers`.
 
-        `command` is called only when no process of an earlier server is left, so it may repair
-        what that one left behind.
+        `command` is called only if no process of an earlier server is left, so it may clean up
+        after that one.
 
         Raises:
             ServiceError: The server ended, or did not answer in time.
@@ -87,7 +87,7 @@ class Server:
         """Stop the server; return False if it was not running.
 
         Raises:
-            ServiceError: It survived both signals.
+            ServiceError: The server still runs after both signals.
         """
         if not self.is_running():
             return False
@@ -99,7 +99,7 @@ class Server:
         raise ServiceError(with_last_lines(f"{self.name} does not stop", self.log))
 
     def _lock(self) -> BinaryIO | None:
-        """Return the lock, or None when the server or a child of it holds it."""
+        """Acquire and return the lock; None if the server or one of its children holds it."""
         file = self.account.open_to_append(self.folder / "server.lock")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,7 +126,7 @@ class Server:
         try:
             os.kill(int(self._pid_file.read_text()), number)
         except ProcessLookupError:
-            return  # only children of it are left; they end by themselves
+            return  # only its children are left, which end by themselves
         except (OSError, ValueError) as error:
             raise ServiceError(
                 f"{self.name} runs, but cannot be stopped by {self._pid_file}: {error}"
@@ -142,6 +142,6 @@ class Server:
 
 
 def _release(lock: BinaryIO) -> None:
-    # Closing would not do: a process that another thread is just forking has a copy open.
+    # Closing is not enough: a process that another thread is just forking may have a copy open.
     fcntl.flock(lock, fcntl.LOCK_UN)
     lock.close()

@@ -1,4 +1,4 @@
-"""Postgres and Redis for one home folder, where no other ones are set."""
+"""The embedded Postgres and Redis of a home folder, for commands without configured servers."""
 
 import fcntl
 import hashlib
@@ -14,21 +14,21 @@ from orchestrator.local.errors import ServiceError
 from orchestrator.local.postgres import Postgres
 from orchestrator.local.redis_server import RedisServer
 
-LONGEST_SOCKET_PATH = 103  # bytes: what macOS allows, 4 less than Linux
-# Not TMPDIR, which two commands may see differently while they must find the same sockets.
+LONGEST_SOCKET_PATH = 103  # bytes; the limit of macOS, 4 less than that of Linux
+# Not TMPDIR: two commands may have different values of it, but must find the same sockets.
 TEMPORARY = Path("/tmp")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceUrls:
-    """Where the embedded services are: on unix sockets, open to the user who started them."""
+    """The URLs of the embedded services, on unix sockets that only their user can open."""
 
     database_url: str
     redis_url: str
 
     @property
     def redis_client_url(self) -> str:
-        """The address as redis-py takes it; `redis_url` is as Celery takes it."""
+        """The URL in the form that redis-py reads; `redis_url` is in Celery's form."""
         return "unix" + self.redis_url.removeprefix("redis+socket")
 
 
@@ -41,7 +41,7 @@ class Services:
 
     @classmethod
     def of(cls, home: Path) -> "Services":
-        """Return the services of `home`, which exists and is absolute."""
+        """Return the services of `home`, which must exist and be absolute."""
         account = server_account(home)
         sockets = socket_folder(home)
         return cls(
@@ -51,9 +51,9 @@ class Services:
 
 
 def start_services(home: Path) -> ServiceUrls:
-    """Have Postgres, with a database, and Redis running, with their data in `home`.
+    """Start Postgres, with a database, and Redis, with their data in `home`, if they do not run.
 
-    What runs already is reused. What is started goes on after this process, until `stop_services`.
+    They outlive this process, until `stop_services`.
 
     Raises:
         ServiceError: A service did not start; its message ends with the last lines of its log.
@@ -67,7 +67,7 @@ def start_services(home: Path) -> ServiceUrls:
 
 
 def stop_services(home: Path) -> list[str]:
-    """Stop what runs in `home` and return the names of what was stopped.
+    """Stop the running services of `home`; return the names of those that were stopped.
 
     Raises:
         ServiceError: A service could not be stopped.
@@ -76,7 +76,7 @@ def stop_services(home: Path) -> list[str]:
         return []
     with _home_lock(home) as folder:
         services = Services.of(folder)
-        # Postgres last: it is the truth, Redis only a hint.
+        # Postgres last: it has the state of all runs, Redis only messages that can be sent again.
         stopped = ["redis"] if services.redis.stop() else []
         stopped += ["postgres"] if services.postgres.stop() else []
         with suppress(OSError):
@@ -85,7 +85,7 @@ def stop_services(home: Path) -> list[str]:
 
 
 def services_running(home: Path) -> dict[str, bool]:
-    """Return for each service of `home` whether it runs; waits while one is being started.
+    """Return for each service of `home` whether it runs; wait while one is being started.
 
     Raises:
         ServiceError: The folder belongs to another user.
@@ -101,7 +101,7 @@ def services_running(home: Path) -> dict[str, bool]:
 
 
 def socket_folder(home: Path) -> Path:
-    """Return the folder for the sockets of `home`: always the same, and short enough for them."""
+    """Return the folder for the sockets of `home`: deterministic, and with a path short enough."""
     inside = home / "sockets"
     longest = max(postgres.SOCKET_NAME, redis_server.SOCKET_NAME, key=len)
     if len(os.fsencode(inside / longest)) <= LONGEST_SOCKET_PATH:
@@ -112,7 +112,7 @@ def socket_folder(home: Path) -> Path:
 
 @contextmanager
 def _home_lock(home: Path, *, create: bool = False) -> Iterator[Path]:
-    """Be the only command that starts or stops services in `home`; yields its absolute path."""
+    """Hold the lock for starting and stopping services in `home`; yield its absolute path."""
     folder = home.resolve()
     try:
         if create:

@@ -1,4 +1,4 @@
-"""The workers of a run on this machine."""
+"""Supervise the workers of a run on this machine."""
 
 import os
 import signal
@@ -16,6 +16,7 @@ from neurogloss.config.settings import GPU_INDEX
 from orchestrator.local.errors import WorkerCrashed, with_last_lines
 from worker.parent_watch import PARENT_FD
 
+# A worker that dies this often in this time will not recover: its model or its code is at fault.
 CRASHES = 5
 CRASH_SECONDS = 60.0
 
@@ -26,18 +27,18 @@ def worker_command(kind: str, name: str) -> list[str]:
 
 
 class LocalWorkers:
-    """Child processes that run Celery workers, for as long as the context is open.
+    """Celery workers in child processes, which run as long as the context is open.
 
-    They are out of reach of the terminal's Ctrl-C: what interrupts the command ends them through
-    it. They end with it too when it is killed, provided that they call
-    `worker.parent_watch.exit_with_parent`. Several GPU workers take one GPU of the host each.
+    They are in sessions of their own, so that Ctrl-C reaches only the command, which then ends
+    them. If the command is killed, they end too, since they call
+    `worker.parent_watch.exit_with_parent`. Each of several GPU workers uses a GPU of its own.
 
     Args:
-        gpu: How many workers take from the queue `gpu`.
-        api: How many take from the queue `api`.
-        env: Environment variables that they get beside those of this process.
-        log_folder: Where each appends its output, to `gpu-1.log` and so on. Made if missing.
-        command: Command line for a kind and a name.
+        gpu: The number of workers of the queue `gpu`.
+        api: The number of workers of the queue `api`.
+        env: Their environment variables in addition to those of this process.
+        log_folder: Folder of their logs, `gpu-1.log` and so on; created if missing.
+        command: Returns the command line for a kind and a name.
         grace: Seconds from SIGTERM to SIGKILL when the context closes.
     """
 
@@ -83,10 +84,10 @@ class LocalWorkers:
         self._open.close()
 
     def ensure_alive(self) -> list[str]:
-        """Start the workers that have died again; return a line about each of them.
+        """Restart the workers that have died; return a line about each.
 
         Raises:
-            WorkerCrashed: One of them died `CRASHES` times within `CRASH_SECONDS`.
+            WorkerCrashed: A worker died `CRASHES` times within `CRASH_SECONDS`.
         """
         return [self._restart(name) for name, child in self._children.items() if _has_ended(child)]
 
@@ -138,7 +139,7 @@ class LocalWorkers:
 
 
 def _has_ended(child: subprocess.Popen[bytes]) -> bool:
-    """Return whether `child` has ended; if so, what it left of its pool is ended as well."""
+    """Return whether `child` has ended; if so, also end the remaining processes of its pool."""
     if child.poll() is None:
         return False
     _kill_group(child)

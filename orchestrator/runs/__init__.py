@@ -1,1 +1,1 @@
-"""Creating, resuming and changing runs."""
+"""Create, resume and change runs."""

@@ -1,4 +1,4 @@
-"""Creating a run, or finding it again under its name."""
+"""Create a run, or resume the one that has its name."""
 
 import logging
 from collections.abc import Callable
@@ -26,7 +26,9 @@ from worker.run import Run, log_changes
 
 log = logging.getLogger(__name__)
 
-HUB_DOCUMENTS_PER_EXCERPT = 2  # of a hub data set, which may be too large to be read whole
+# A hub dataset may be too large to be read whole. Two documents per excerpt leave room for
+# documents that are shorter than a window.
+HUB_DOCUMENTS_PER_EXCERPT = 2
 
 
 def create_or_resume(
@@ -36,14 +38,14 @@ def create_or_resume(
 
     Args:
         engine: The database.
-        config: The configuration; with `records.run`, completed by `with_records_of`.
-        shape: Of the subject model; None with `records.run`.
+        config: The configuration; if it has `records.run`, as completed by `with_records_of`.
+        shape: The shape of the subject model; None with `records.run`.
         on_document: Called for each document of the corpus that is read.
 
     Raises:
-        InputError: The name belongs to a run of another configuration, or the corpus does not
-            serve.
-        RunError: An endpoint of a run that is not there yet cannot do its part.
+        InputError: The name belongs to a run with another configuration, or the corpus cannot be
+            read or is too small.
+        RunError: The run is new, and the probe of an endpoint failed.
     """
     stored = retry_while_db_down(lambda: _find(engine, config.name))
     if stored is not None:
@@ -61,7 +63,8 @@ def _find(engine: Engine, name: str) -> StoredRun | None:
 def _resume(engine: Engine, stored: StoredRun, config: RunConfig) -> int:
     refuse_cancelled(stored)
     before = Run.of(stored).config
-    # Not the stored hash: the stored configuration may lack keys that have come since.
+    # The digest is computed anew instead of read: a configuration stored by an earlier version
+    # lacks the keys that were added since, and gets their defaults here.
     if before.digest() != config.digest():
         changes = "\n  ".join(differences(before.frozen(), config.frozen()))
         raise InputError(
@@ -86,7 +89,11 @@ def _go_on(engine: Engine, run: StoredRun, config: RunConfig) -> None:
 
 
 def refuse_cancelled(run: StoredRun) -> None:
-    """Raise InputError if a run was cancelled: it is over for good."""
+    """Check that a run was not cancelled.
+
+    Raises:
+        InputError: It was cancelled, which cannot be undone.
+    """
     if run.state == "cancelled":
         raise InputError(
             f"run {run.name!r} was cancelled, which is for good. The same configuration under "
@@ -113,7 +120,8 @@ def _create(
     try:
         run_id = retry_while_db_down(lambda: _save(engine, config, shape, cut, texts, plan, ready))
     except IntegrityError:
-        # Another command has just created it, or this one has, and the word of its commit was lost.
+        # Another command has just created the run, or this one has and the connection broke before
+        # the commit was acknowledged.
         return create_or_resume(engine, config, shape, on_document)
     log_created(run_id, config, plan, ready)
     return run_id

@@ -1,4 +1,4 @@
-"""Runs on the records of another run: explained or simulated by other models, and compared."""
+"""Create runs on the records of another run, for example to compare explainers or simulators."""
 
 from collections.abc import Mapping
 
@@ -19,10 +19,12 @@ from worker.run import Run
 
 
 def with_records_of(engine: Engine, config: RunConfig) -> RunConfig:
-    """Return the configuration, completed by subject, corpus and records of `records.run`, if set.
+    """Complete a configuration with the subject, corpus and records of the run `records.run`.
+
+    Without `records.run` the configuration is returned unchanged.
 
     Raises:
-        InputError: There is no such run, it is not at rest, or it keeps too few records.
+        InputError: The other run does not exist, is not done, or keeps too few records.
     """
     name = config.records.run
     if name is None:
@@ -30,7 +32,7 @@ def with_records_of(engine: Engine, config: RunConfig) -> RunConfig:
     with transaction(engine) as connection:
         base = runs.find(connection, name)
         if base is None and runs.find(connection, config.name) is not None:
-            return config  # this run exists already, and has its records
+            return config  # the derived run exists already, with its own copy of the records
     if base is None or base.state == "importing":
         raise InputError(f"records.run = {name!r}: there is no run of this name")
     if base.state != "done":
@@ -49,11 +51,11 @@ def with_records_of(engine: Engine, config: RunConfig) -> RunConfig:
 
 
 def create_from_run(engine: Engine, config: RunConfig) -> int:
-    """Store a run whose records, tokens and connections are those of another; return its id.
+    """Store a run with copies of another run's records, token means and connections; return its id.
 
     Raises:
-        InputError: The other run is gone, or has none of the neurons.
-        RunError: An endpoint cannot do its part.
+        InputError: The other run no longer exists, or has none of the configured neurons.
+        RunError: The probe of an endpoint failed.
     """
     with transaction(engine) as connection:
         base, neurons = base_of(connection, config)
@@ -70,10 +72,10 @@ def create_from_run(engine: Engine, config: RunConfig) -> int:
 
 
 def base_of(connection: Connection, config: RunConfig) -> tuple[StoredRun, dict[int, list[int]]]:
-    """Return the run that the records are from, and its neurons that are wanted, by layer.
+    """Return the run that has the records, and its configured neurons by layer.
 
     Raises:
-        InputError: The other run is gone, or has none of the neurons.
+        InputError: The other run no longer exists, or has none of the configured neurons.
     """
     base = runs.find(connection, str(config.records.run))
     if base is None:
@@ -88,7 +90,7 @@ def base_of(connection: Connection, config: RunConfig) -> tuple[StoredRun, dict[
 def _chosen(
     config: RunConfig, base: StoredRun, there: Mapping[int, set[int]]
 ) -> dict[int, list[int]]:
-    """Return the neurons that the configuration wants and the other run has."""
+    """Return the configured neurons that the other run has, by layer."""
     chosen = {
         layer: [neuron for neuron in neurons if neuron in there.get(layer, ())]
         for layer, neurons in chosen_neurons(config, _shape_of(base)).items()
@@ -100,5 +102,5 @@ def _chosen(
 
 
 def _shape_of(base: StoredRun) -> Shape:
-    """Return what a run says of its subject model; vocabulary and positions are not known."""
+    """Return the shape of a run's subject model; vocabulary and positions are unknown, hence 0."""
     return Shape(base.n_layers, base.neurons_per_layer, 0, 0)

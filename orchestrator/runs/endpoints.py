@@ -1,4 +1,4 @@
-"""Probing the endpoints of a run, before it begins."""
+"""Probe the endpoints of a run before it begins."""
 
 import os
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from neurogloss.neurons.simulators.kinds import SimulatorChoice
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What the probe of a run's endpoints found, with the answers that were paid for.
+    """Results of probing a run's endpoints, with the paid answers, which count as spend of the run.
 
-    `simulator` is None where the run makes no calls to simulate.
+    `simulator` is None if the run simulates without calls.
     """
 
     simulator: SimulatorChoice | None
@@ -23,10 +23,11 @@ class Readiness:
 
 
 def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> Readiness:
-    """Find out which kind of simulator works, and whether explainer and scorer answer.
+    """Probe which kind of simulator works, and whether explainer and scorer answer.
 
     Raises:
-        RunError: An endpoint is not there, refuses its key or model, or cannot do its part.
+        RunError: An endpoint cannot be reached, rejects its key or model, or lacks a feature that
+            the configuration needs.
     """
     simulator: SimulatorChoice | None = None
     answers: list[Answer] = []
@@ -37,24 +38,24 @@ def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> R
         endpoint = _endpoint(config, config.simulator, env)
         simulator, probed = probe_kind(endpoint, config.simulator.model, config.simulator.kind)
         answers += probed.answers
-    if config.scoring.also and not _asked_already(config):
+    if config.scoring.also and not _is_probed_as_explainer(config):
         endpoint = _endpoint(config, config.scorer, env)
         answers += probe_chat(endpoint, config.scorer.model).answers
     return Readiness(simulator, tuple(answers))
 
 
-def _asked_already(config: RunConfig) -> bool:
-    """Return whether the scorer is the explainer's model, which was probed in the same way."""
+def _is_probed_as_explainer(config: RunConfig) -> bool:
+    """Return whether the scorer has the explainer's endpoint and model, which were just probed."""
     explainer, scorer = config.explainer, config.scorer
     is_same = (explainer.endpoint, explainer.model) == (scorer.endpoint, scorer.model)
     return is_same and explainer.kind != "lookup"
 
 
 def probe_parts(config: RunConfig, env: Mapping[str, str] = os.environ) -> dict[str, Probe]:
-    """Return everything that can be found out about the models of a configuration, by part.
+    """Probe all features of the models of a configuration; return the probes by role.
 
     Raises:
-        RunError: An endpoint is not there, or refuses its key or model.
+        RunError: An endpoint cannot be reached, or rejects its key or model.
     """
     probes = {}
     if "explainer" in config.calling:

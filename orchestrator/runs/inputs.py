@@ -1,4 +1,4 @@
-"""Checks of what a configuration refers to, before anything is started."""
+"""Check the subject model and the API keys of a configuration before anything is started."""
 
 import os
 from collections.abc import Mapping
@@ -9,12 +9,13 @@ from neurogloss.subject.shape import Shape, read_shape
 
 
 def check_inputs(config: RunConfig, env: Mapping[str, str] = os.environ) -> Shape | None:
-    """Check what the configuration refers to: the subject model, and the variables with keys.
+    """Check the subject model and the environment variables with API keys.
 
-    Return the shape of the subject model; None where the records are those of another run.
+    Returns:
+        The shape of the subject model; None if the records are those of another run.
 
     Raises:
-        InputError: Something is missing or impossible.
+        InputError: The model or a key is missing, or the model does not fit the configuration.
     """
     shape = None if config.records.run is not None else check_model(config)
     _check_keys(config, env)
@@ -22,10 +23,10 @@ def check_inputs(config: RunConfig, env: Mapping[str, str] = os.environ) -> Shap
 
 
 def check_model(config: RunConfig) -> Shape:
-    """Check that the subject model is there, and fits the configuration; return its shape.
+    """Check that the subject model exists and fits the configuration; return its shape.
 
     Raises:
-        InputError: It is not.
+        InputError: The model is missing or does not fit.
     """
     shape = read_shape(config.subject.model)
     if config.corpus.excerpt_tokens > shape.n_positions:
@@ -35,8 +36,8 @@ def check_model(config: RunConfig) -> Shape:
         )
     if config.ablation.is_wanted and not shape.has_tied_embeddings:
         raise InputError(
-            f"subject.model = {config.subject.model!r} has an output matrix of its own, which is "
-            "not read: its neurons cannot be ablated, so leave out [ablation]"
+            f"subject.model = {config.subject.model!r} has an output matrix separate from its "
+            "embeddings, which ablation does not support: remove [ablation]"
         )
     if config.neurons.layers != "all":
         absent = [layer for layer in config.neurons.layers if layer >= shape.n_layers]

@@ -1,4 +1,4 @@
-"""Changing what may change of a run while it runs: limits, prices, timeouts, the budget."""
+"""Change limits, prices, timeouts and the budget of a run while it runs."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,12 @@ NONE = "none"
 
 
 def change_limits(engine: Engine, run_id: int, assignments: Sequence[str]) -> list[str]:
-    """Change a run's configuration as `KEY=VALUE` says, and return a line for each change.
+    """Apply `KEY=VALUE` assignments to a run's configuration; return a line for each change.
+
+    All are applied, or none.
 
     Raises:
-        InputError: A key is unknown or identifies the run, or a value is impossible. Nothing is
-            changed then.
+        InputError: A key is unknown or part of the run's identity, or a value is not valid.
     """
     changes = [parse_assignment(assignment) for assignment in assignments]
     with transaction(engine) as connection:
@@ -48,7 +49,7 @@ def change_limits(engine: Engine, run_id: int, assignments: Sequence[str]) -> li
 
 
 def parse_assignment(assignment: str) -> dict[str, Any]:
-    """Read `KEY=VALUE`: a dotted key and a value of TOML, a word without quotes, or `none`."""
+    """Parse `KEY=VALUE`: a dotted key, and a TOML value, an unquoted word, or `none`."""
     key, equals, value = assignment.partition("=")
     if not equals or not key.strip():
         raise InputError(f"{assignment!r} is not of the form KEY=VALUE")
@@ -56,7 +57,7 @@ def parse_assignment(assignment: str) -> dict[str, Any]:
     for text in ("0",) if is_none else (value, f"'{value.strip()}'"):
         try:
             values = tomllib.loads(f"{key} = {text}")
-        except (ValueError, RecursionError):  # of TOML, or of a number with too many digits
+        except (ValueError, RecursionError):  # TOML syntax, an overlong number, deep nesting
             continue
         return _without(values) if is_none else values
     raise InputError(f"{assignment!r} is not of the form KEY=VALUE")

@@ -1,4 +1,4 @@
-"""The plan of a run: neurons, shards, totals. Pure."""
+"""The plan of a run: its neurons, shards and totals. Pure functions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from neurogloss.neurons.tiles import whole_tiles
 from neurogloss.stages import ABLATE, COLLECT
 from neurogloss.subject.shape import Shape
 
-LOOKUP_BYTES = 8 << 30  # what the lookup tables of one shard's layers may take in a worker
+LOOKUP_BYTES = 8 << 30  # most memory of a worker for the lookup tables of one shard's layers
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The neurons of a run by layer, its shards, and the neurons that are ablated, by layer."""
+    """The neurons of a run by layer, its shards, and the ablated neurons by layer."""
 
     neurons: dict[int, list[int]]
     shards: list[PlannedShard]
@@ -36,7 +36,7 @@ class Plan:
             yield from ((layer, neuron, neuron in ablated) for neuron in neurons)
 
     def totals(self) -> list[tuple[str, int, int]]:
-        """Return (stage, layer, total): what the counters of each stage must add up to."""
+        """Return (stage, layer, total): the final value of each progress counter; layer -1: all."""
         sums: dict[tuple[str, int], int] = {(COLLECT, -1): 0}
         for shard in self.shards:
             place = (shard.stage, -1 if shard.stage == COLLECT else shard.layer)
@@ -45,7 +45,11 @@ class Plan:
 
 
 def make_plan(config: RunConfig, shape: Shape) -> Plan:
-    """Return the plan of a run."""
+    """Return the plan of a run that collects its own records.
+
+    Raises:
+        InputError: A neuron of `ablation.neurons` is not a neuron of the run.
+    """
     neurons = chosen_neurons(config, shape)
     ablated = ablated_neurons(config, neurons)
     shards = [
@@ -56,12 +60,12 @@ def make_plan(config: RunConfig, shape: Shape) -> Plan:
 
 
 def make_neuron_plan(config: RunConfig, neurons: dict[int, list[int]]) -> Plan:
-    """Return the plan of a run over these neurons, whose records are there already."""
+    """Return the plan of a run over neurons that have records already."""
     return Plan(neurons, list(_neuron_shards(config, neurons, {})))
 
 
 def chosen_neurons(config: RunConfig, shape: Shape) -> dict[int, list[int]]:
-    """Return the neurons that the run is about, by layer."""
+    """Return the configured neurons, by layer."""
     layers = range(shape.n_layers) if config.neurons.layers == "all" else config.neurons.layers
     everyone = list(range(shape.neurons_per_layer))
     if config.neurons.per_layer == "all":
@@ -74,10 +78,10 @@ def chosen_neurons(config: RunConfig, shape: Shape) -> dict[int, list[int]]:
 
 
 def ablated_neurons(config: RunConfig, neurons: Mapping[int, Sequence[int]]) -> dict[int, set[int]]:
-    """Return which of the run's neurons are ablated, by layer.
+    """Return the neurons to ablate, by layer.
 
     Raises:
-        InputError: One that is named is not among them.
+        InputError: A neuron of `ablation.neurons` is not a neuron of the run.
     """
     chosen = {
         layer: {of_layer[place] for place in _places(config, layer, len(of_layer))}
@@ -109,7 +113,7 @@ def _collect_shards(
     reference = n_reference(n)
     for step, first, last in (("reference", 0, reference), ("read", reference, n)):
         state = "ready" if step == "reference" else "waiting"
-        # Cut at whole tiles: a tile that two shards share is computed twice.
+        # Cut at multiples of a tile: a tile shared by two shards would be computed twice.
         edges = [first, *range((first // size + 1) * size, last, size), last]
         for start, stop in pairwise(edges):
             yield PlannedShard("collect", step, -1, start, stop, stop - start, state)
@@ -120,7 +124,7 @@ def _collect_shards(
         for layer in layers:
             yield PlannedShard("collect", "connections", layer, 0, per_layer, 0, "waiting")
     if config.needs_lookup or config.scoring.baselines:
-        # No stage waits for the step `baselines`.
+        # Later stages wait for the step `lookup`; none waits for `baselines`.
         step = "lookup" if config.needs_lookup else "baselines"
         widest = max(map(len, neurons.values()))
         at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * widest))
@@ -132,7 +136,7 @@ def _collect_shards(
 def _neuron_shards(
     config: RunConfig, neurons: dict[int, list[int]], ablated: Mapping[int, set[int]]
 ) -> Iterator[PlannedShard]:
-    """Yield shards of so many neurons of one layer, the same ones for every stage."""
+    """Yield shards of `shards.neurons` neurons of one layer, cut alike for every stage."""
     size = config.shards.neurons
     for stage in config.neuron_stages:
         for layer, of_layer in neurons.items():

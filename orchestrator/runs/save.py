@@ -1,4 +1,4 @@
-"""Storing a new run: its configuration, its plan, and what its endpoints were found to do."""
+"""Store a new run: its configuration, its plan, and the answers of the probe."""
 
 import logging
 
@@ -23,9 +23,9 @@ def save_run(
     plan: Plan,
     ready: Readiness,
 ) -> int:
-    """Store a run over a corpus, as a part of a transaction, and return its id.
+    """Store a run over a corpus within the caller's transaction; return its id.
 
-    With it go the answers that its endpoints gave to the probe: they were paid for.
+    The answers of the probe are stored with it, since they cost money and count against its budget.
     """
     run = NewRun(
         name=config.name,
@@ -50,7 +50,7 @@ def save_run(
 
 
 def log_created(run_id: int, config: RunConfig, plan: Plan, ready: Readiness) -> None:
-    """Log that a run was created; called after the commit."""
+    """Log that a run was created. Call it after the commit."""
     fields = {
         "run": config.name,
         "run_id": run_id,

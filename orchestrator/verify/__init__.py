@@ -1,1 +1,1 @@
-"""Checking a run's consistency."""
+"""Check a run's consistency."""

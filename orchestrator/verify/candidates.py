@@ -10,7 +10,7 @@ from orchestrator.verify.checked_neuron import CheckedNeuron
 
 
 def candidate_faults(checked: CheckedNeuron, config: RunConfig) -> Iterator[str]:
-    """Yield what is missing of the candidates, or contradicts the choice among them."""
+    """Yield missing candidates, and contradictions to the rules of the choice among them."""
     explainer, stored = config.explainer, checked.stored
     if not explainer.has_candidates or stored.imported is not None:
         return

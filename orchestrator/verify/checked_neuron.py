@@ -1,4 +1,4 @@
-"""A stored neuron, with what its finished shards owe it."""
+"""A stored neuron, with the stages whose results it should have."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -29,24 +29,24 @@ PARTS = (
 
 @dataclass(frozen=True, slots=True)
 class CheckedNeuron:
-    """A neuron. `finished` names the stages whose shard is done."""
+    """A stored neuron; `finished` are the stages whose shard with this neuron is done."""
 
     stored: StoredNeuron
     finished: frozenset[str]
     is_ablated: bool
 
     def failed_up_to(self, stage: str) -> bool:
-        """Return whether it failed in a stage, or in one before."""
+        """Return whether the neuron failed in a stage, or in one before it."""
         return not self.stored.failures.keys().isdisjoint(up_to(stage))
 
     @property
     def undefined_reason(self) -> str | None:
-        """Why it cannot be explained, if it cannot."""
+        """The reason why the neuron cannot be explained, None if it can."""
         records = self.stored.records
         return None if records is None else records.undefined_reason
 
     def is_owed_by(self, stage: str) -> bool:
-        """Return whether a stage that is through with it should have left something."""
+        """Return whether a finished stage should have stored a result for the neuron."""
         is_defined = self.undefined_reason is None
         return stage in self.finished and is_defined and not self.failed_up_to(stage)
 
@@ -58,12 +58,17 @@ def load_checked(
     neurons: Sequence[int],
     done: Sequence[DoneRange],
 ) -> list[CheckedNeuron]:
-    """Return some neurons of a layer, in order.
+    """Load neurons of a layer, in order.
 
-    `done` are the ranges that `shard_coverage.done_ranges` returns.
+    Args:
+        connection: To the database.
+        run_id: The run.
+        layer: The layer.
+        neurons: The neurons, ascending.
+        done: The ranges of finished shards, from `shard_coverage.done_ranges`.
 
     Raises:
-        CorruptRowError: Stored bytes are not the array that they should be.
+        CorruptRowError: The bytes of a stored array have the wrong length or type.
     """
     finished: dict[int, set[str]] = defaultdict(set)
     for shard in done:

@@ -1,4 +1,4 @@
-"""Check counters against the rows that they count, and shards against the run's neurons."""
+"""Check counters against the rows that they count, and shards against neurons and excerpts."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from orchestrator.verify.differences import Difference, described
 
 
 def check_counters(connection: Connection, run_id: int) -> Iterator[Difference]:
-    """Yield what is wrong with the counters of a run, and with what they add up."""
+    """Yield the differences between the counters of a run and the rows that they count."""
     for shard in counter_differences.shard_counts(connection, run_id):
         yield Difference("shards", _shard_name(shard), described(shard.changes))
     for row in counter_differences.progress(connection, run_id):
@@ -19,12 +19,12 @@ def check_counters(connection: Connection, run_id: int) -> Iterator[Difference]:
     for spend in counter_differences.spend(connection, run_id):
         yield Difference("spend", f"{spend.stage} {spend.model}", described(spend.changes))
     for stage in counter_differences.throughput(connection, run_id):
-        what = f"{stage.finished} were counted by the minute, {stage.n} are finished"
+        what = f"the counts by minute sum to {stage.finished}, {stage.n} neurons are finished"
         yield Difference("throughput", stage.stage, what)
 
 
 def check_shards(connection: Connection, run: StoredRun, n_excerpts: int) -> Iterator[Difference]:
-    """Yield where the shards of a run do not cover its neurons and excerpts exactly once."""
+    """Yield the neurons and excerpts that the shards of a run cover twice or not at all."""
     for pair in shard_coverage.overlaps(connection, run.id):
         where = _place(pair.stage, pair.layer, pair.step)
         yield Difference("shards", where, f"shards {pair.one} and {pair.other} overlap")

@@ -1,4 +1,4 @@
-"""What `verify` finds: differences between what is stored and what the rows say."""
+"""The findings of `verify`: differences between stored values and recomputed ones."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -7,12 +7,18 @@ from typing import Any
 
 from db.counter_differences import Change
 
-EXAMPLES = 1000  # differences of one kind that are kept; the others are counted
+EXAMPLES = 1000  # differences kept per kind; further ones are only counted
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A stored value that is not what the rows say. `check` is its kind, `where` its place."""
+    """A stored value that differs from the recomputed one.
+
+    Attributes:
+        check: The kind of check, such as `scores`.
+        where: The neuron, shard or counter with the value.
+        what: The stored value and the recomputed one, in words.
+    """
 
     check: str
     where: str
@@ -24,13 +30,13 @@ class Difference:
 
 @dataclass(slots=True)
 class Findings:
-    """Differences by kind: all are counted, the first of each kind are kept."""
+    """Differences by kind: all are counted, the first `EXAMPLES` of each kind are kept."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[Difference] = field(default_factory=list)
 
     def add(self, differences: Iterable[Difference]) -> Iterator[Difference]:
-        """Count differences, and yield those that are kept."""
+        """Count differences, and yield those that are kept as examples."""
         for difference in differences:
             self.counts[difference.check] += 1
             if self.counts[difference.check] <= EXAMPLES:
@@ -39,7 +45,7 @@ class Findings:
 
 
 def described(changes: Iterable[Change]) -> str:
-    """Return stored values beside those that they should be."""
+    """Describe stored values and the values recomputed from their rows."""
     return ", ".join(
         f"{name} is {_shown(stored)}, by its rows {_shown(right)}"
         for name, stored, right in changes

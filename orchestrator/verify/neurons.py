@@ -1,4 +1,4 @@
-"""Check that each neuron has what its finished shards owe it, and the scores of its rows."""
+"""Check that each neuron has the results of its finished stages, and that its scores are right."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,13 +16,13 @@ from orchestrator.verify.records import Rules, records_faults
 from orchestrator.verify.scores import score_faults
 from worker.run import Run
 
-AT_ONCE = 256  # neurons that are in memory together
+AT_ONCE = 256  # neurons in memory at the same time
 
 
 def check_neurons(
     connection: Connection, run: Run, corpus: StoredCorpus
 ) -> Iterator[list[Difference]]:
-    """Yield, for each neuron of a run, what is wrong with it."""
+    """Yield, for each neuron of a run, its differences; an empty list if there are none."""
     is_collected = datasets.origin(connection, run.id) is None
     rules = Rules.of(run.config, corpus, is_collected=is_collected)
     for layer in runs.layers_of(connection, run.id):
@@ -46,7 +46,8 @@ def _loaded(
     neurons: Sequence[int],
     done: Sequence[DoneRange],
 ) -> Iterator[CheckedNeuron | CorruptRowError]:
-    """Yield neurons; where rows of one are corrupt, the error stands for it alone."""
+    """Yield neurons, and a CorruptRowError in place of each neuron with corrupt rows."""
+    # Neurons are read in groups, and one corrupt row spoils its group: read that one by one.
     try:
         yield from load_checked(connection, run_id, layer, neurons, done)
     except CorruptRowError as error:
@@ -76,7 +77,7 @@ def _neuron_differences(
 
 
 def _missing(checked: CheckedNeuron, config: RunConfig) -> Iterator[str]:
-    """Say what a finished stage left undone, and what contradicts itself."""
+    """Yield missing results of finished stages, and results that contradict each other."""
     stored = checked.stored
     if stored.records is None:
         if checked.finished or stored.explanation is not None or stored.simulations:
@@ -91,6 +92,8 @@ def _missing(checked: CheckedNeuron, config: RunConfig) -> Iterator[str]:
         yield "it was to be ablated, and has neither a result nor a failure"
     if stored.explanation is not None and checked.failed_up_to(explaining):
         yield "it has an explanation, and a failure in its place"
-    after = {"ablate"} | ({"score"} if config.scoring.also else set())  # of a further scorer
+    # These failures do not prevent a score: ablation is independent of it, and a failure of stage
+    # `score` may be that of a further scorer.
+    after = {"ablate"} | ({"score"} if config.scoring.also else set())
     if stored.score is not None and (against := stored.failures.keys() - after):
         yield f"it has a score, and failed in {', '.join(sorted(against))}"

@@ -1,4 +1,4 @@
-"""Check the records of a neuron against themselves and the rules that they were chosen by."""
+"""Check the records of a neuron for consistency and against the rules of their selection."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,18 @@ from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.sampling import neuron_keys
 from neurogloss.neurons.selection import N_BUCKETS, RecordCounts, draw_keys, top_keys
 
-_TOLERANCE = 1e-6  # relative, of inequalities between moments: they are sums of rounded numbers
+# Relative tolerance of inequalities between moments, which are sums of rounded numbers.
+_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the records of a run were chosen by; unknown unless the run is `is_collected` itself."""
+    """The rules by which the records of a run were selected.
 
-    wanted: RecordCounts
+    `is_collected` is False for records that were imported or copied: their rules are unknown.
+    """
+
+    counts: RecordCounts
     excerpt_tokens: int
     seed: int
     is_collected: bool
@@ -29,18 +33,18 @@ class Rules:
     def of(cls, config: RunConfig, corpus: StoredCorpus, *, is_collected: bool) -> "Rules":
         """Return the rules of a configuration on a corpus."""
         records = config.records
-        wanted = RecordCounts(corpus.n_excerpts, records.top, records.random, records.per_quantile)
-        return cls(wanted, corpus.excerpt_tokens, config.corpus.seed, is_collected)
+        counts = RecordCounts(corpus.n_excerpts, records.top, records.random, records.per_quantile)
+        return cls(counts, corpus.excerpt_tokens, config.corpus.seed, is_collected)
 
 
 def records_faults(row: NeuronRecordsRow, rules: Rules) -> Iterator[str]:
-    """Yield what is wrong with the records of a neuron."""
+    """Yield the faults of the records of a neuron."""
     n_records = len(row.excerpts)
     size = n_records * rules.excerpt_tokens
     if row.activations.size != size:
         yield f"there are {row.activations.size} activations, {n_records} records need {size}"
         return
-    if outside := [e for e in row.excerpts if not 0 <= e < rules.wanted.n_excerpts]:
+    if outside := [e for e in row.excerpts if not 0 <= e < rules.counts.n_excerpts]:
         yield f"excerpt {outside[0]} is not in the corpus"
         return
     if len(set(row.excerpts)) < n_records:
@@ -58,27 +62,31 @@ def records_faults(row: NeuronRecordsRow, rules: Rules) -> Iterator[str]:
 
 
 class _Chosen:
-    """The records of a neuron with their keys, as they were ranked by."""
+    """The records of a neuron with the keys by which they were ranked.
+
+    All arrays are (n_records,): `maxima` float16, `top` and `drawn` int64 keys, lowest first.
+    """
 
     def __init__(self, row: NeuronRecordsRow, rules: Rules) -> None:
         self.row, self.rules = row, rules
         self.excerpts: IntArray = np.array(row.excerpts, dtype=np.int64)
-        activations = row.activations.reshape(-1, rules.excerpt_tokens)  # also where there are none
+        activations = row.activations.reshape(-1, rules.excerpt_tokens)
         self.finite = bool(np.isfinite(activations).all())
-        self.maxima = activations.max(axis=1) + np.float16(0)  # no negative zero
+        # Adding 0 turns -0 into 0, whose bits are in the order of the values.
+        self.maxima = activations.max(axis=1) + np.float16(0)
         bits = self.maxima.view(np.int16).astype(np.int64)
         self.top: IntArray = top_keys(bits, self.excerpts)
         key = neuron_keys(rules.seed, row.layer, np.array([row.neuron]))
-        self.drawn: IntArray = draw_keys(key, self.excerpts, rules.wanted.n_excerpts)
+        self.drawn: IntArray = draw_keys(key, self.excerpts, rules.counts.n_excerpts)
 
 
 def _choice_faults(chosen: _Chosen) -> Iterator[str]:
-    row, wanted = chosen.row, chosen.rules.wanted
+    row, counts = chosen.row, chosen.rules.counts
     if not chosen.finite:
         yield "an activation is not finite"
         return
-    n_top = min(wanted.top, wanted.n_excerpts)
-    n_random = min(wanted.random, wanted.n_excerpts)
+    n_top = min(counts.top, counts.n_excerpts)
+    n_random = min(counts.random, counts.n_excerpts)
     yield from _list_faults("top", row.top_records, n_top, chosen.top)
     yield from _list_faults("random", row.random_records, n_random, chosen.drawn)
     if row.top_records:
@@ -87,8 +95,9 @@ def _choice_faults(chosen: _Chosen) -> Iterator[str]:
             yield f"max_activation is {row.max_activation}, by its records {highest}"
         if float(chosen.maxima.max()) > highest:
             yield "a record is higher than the first top record"
-    outside = chosen.excerpts[row.random_records] >= wanted.n_reference
-    if wanted.draws_outside and not outside.all():
+    # The reference excerpts gave the quantile boundaries, so other records are drawn outside it.
+    outside = chosen.excerpts[row.random_records] >= counts.n_reference
+    if counts.draws_outside and not outside.all():
         yield "a random record is from the reference"
     yield from _bucket_faults(chosen)
 
@@ -105,7 +114,7 @@ def _rises(keys: IntArray) -> bool:
 
 
 def _bucket_faults(chosen: _Chosen) -> Iterator[str]:
-    row, wanted = chosen.row, chosen.rules.wanted
+    row, counts = chosen.row, chosen.rules.counts
     places, buckets = list(row.bucket_records), np.array(row.buckets, dtype=np.int64)
     boundaries = np.array(row.quantile_boundaries, dtype=np.float32)
     if len(places) != len(buckets):
@@ -115,25 +124,28 @@ def _bucket_faults(chosen: _Chosen) -> Iterator[str]:
         yield f"quantile_boundaries are not {N_BUCKETS - 1} rising numbers"
         return
     right = (chosen.maxima[places].astype(np.float32)[:, None] >= boundaries).sum(axis=1)
-    for place, stored, found in zip(places, buckets.tolist(), right.tolist(), strict=True):
-        if stored != found:
-            yield f"record {place} is in bucket {stored}, by its maximum in {found}"
-    if (chosen.excerpts[places] < wanted.n_reference).any():
+    for place, stored, computed in zip(places, buckets.tolist(), right.tolist(), strict=True):
+        if stored != computed:
+            yield f"record {place} is in bucket {stored}, by its maximum in {computed}"
+    if (chosen.excerpts[places] < counts.n_reference).any():
         yield "a bucket record is from the reference"
     if not _rises((buckets << 40) + np.arange(len(places))):
         yield "the buckets are not in order"
         return
     for bucket in np.unique(buckets).tolist():
         members = np.array(places)[buckets == bucket]
-        if len(members) > wanted.per_bucket:
-            yield f"bucket {bucket} has {len(members)} records, not at most {wanted.per_bucket}"
+        if len(members) > counts.per_bucket:
+            yield f"bucket {bucket} has {len(members)} records, not at most {counts.per_bucket}"
         if not _rises(chosen.drawn[members]):
             yield f"the records of bucket {bucket} are not in order"
 
 
 def _moment_faults(row: NeuronRecordsRow, rules: Rules) -> Iterator[str]:
-    """Moments are over the whole corpus: of what is kept, only their bounds can be told."""
-    n, expected = row.n_tokens, rules.wanted.n_excerpts * rules.excerpt_tokens
+    """Yield moments that violate inequalities.
+
+    They cannot be recomputed, since they are over the whole corpus, of which few records are kept.
+    """
+    n, expected = row.n_tokens, rules.counts.n_excerpts * rules.excerpt_tokens
     if n != expected:
         yield f"n_tokens is {n}, the corpus has {expected}"
     mean, variance, highest = row.mean, row.variance, row.max_activation
@@ -144,12 +156,12 @@ def _moment_faults(row: NeuronRecordsRow, rules: Rules) -> Iterator[str]:
     if row.undefined_reason != right_reason:
         yield f"undefined_reason is {row.undefined_reason}, by its records {right_reason}"
     if n is None or mean is None or variance is None or variance < 0:
-        yield f"mean {mean} and variance {variance} are no moments"
+        yield f"mean {mean} and variance {variance} are not valid moments"
         return
     slack = _TOLERANCE * (1 + abs(highest))
     if mean > highest + slack:
         yield f"mean {mean} is above max_activation {highest}"
-    # Samuelson's inequality: no value is further from the mean than that.
+    # Samuelson's inequality: no value is further from the mean than sqrt(n - 1) deviations.
     if (highest - mean) ** 2 > variance * max(0, n - 1) * (1 + _TOLERANCE) + slack:
         yield f"max_activation {highest} is too far from mean {mean} for variance {variance}"
     if variance > 0 and skewness is not None and kurtosis is not None:

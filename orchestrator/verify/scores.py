@@ -1,4 +1,4 @@
-"""Check that a neuron has the simulations that its scores need, and the scores that they give."""
+"""Check that a neuron has the simulations for its scores, and that its scores follow from them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -20,7 +20,10 @@ SCORES = tuple(column.name for column in fields(NeuronScore))
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """Some records of a neuron: where they stand among them, and how many are top records."""
+    """The records of one split of a neuron.
+
+    `places` are their places among all its records; the first `n_top` are top records.
+    """
 
     places: list[int]
     excerpts: list[int]
@@ -34,7 +37,7 @@ class _Records:
 
 
 def score_faults(checked: CheckedNeuron, config: RunConfig, n_tokens: int) -> Iterator[str]:
-    """Yield what differs. Scores are recomputed only where all simulations are in order."""
+    """Yield faults of simulations; if there are none, yield differences of scores."""
     records, score = checked.stored.records, checked.stored.score
     if records is None:
         return
@@ -77,7 +80,7 @@ def _pair(checked: CheckedNeuron, records: _Records) -> tuple[FloatArray, FloatA
 
 
 def _score(checked: CheckedNeuron, scored: _Records) -> NeuronScore:
-    """Score a neuron as the score stage does, from what is stored."""
+    """Compute the score of a neuron from its stored simulations, as the stage `score` does."""
     if checked.undefined_reason is not None:
         return unscored(checked.undefined_reason)
     return score_neuron(*_pair(checked, scored), scored.n_top)

@@ -1,4 +1,4 @@
-"""Checking a run's consistency: what it stores twice is recomputed, every reference followed."""
+"""Check a run's consistency: recompute derived values, and follow every reference."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,13 +13,13 @@ from orchestrator.verify.neurons import check_neurons
 from worker.run import load_run
 
 OnStep = Callable[[str, int, int], None]
-"""Called with what is being checked, how much of it is, and how much there is."""
+"""Called with the kind of items being checked, the number checked, and their total."""
 
 
 def find_differences(engine: Engine, run_id: int, on_step: OnStep) -> Iterator[Difference]:
-    """Yield every difference between what a run stores and what its rows say.
+    """Yield every difference between the stored values of a run and the recomputed ones.
 
-    All is read in one snapshot, so that a run may go on meanwhile. Memory does not grow with it.
+    Everything is read in one snapshot, so the run may continue meanwhile. Memory is bounded.
     """
     with snapshot(engine) as connection:
         run = load_run(connection, run_id)
@@ -40,7 +40,7 @@ def find_differences(engine: Engine, run_id: int, on_step: OnStep) -> Iterator[D
 def _check_corpus(
     connection: Connection, corpus: StoredCorpus, on_step: OnStep
 ) -> Iterator[Difference]:
-    """Yield what is wrong with the excerpts, to which records refer by number."""
+    """Yield faults of the corpus: missing excerpts, wrong lengths, tokens without a text."""
     n_tokens = len(corpora.token_texts(connection, corpus.vocabulary_id))
     expected = 0
     for excerpt, tokens in references.excerpts(connection, corpus.id):

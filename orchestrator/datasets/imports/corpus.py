@@ -1,7 +1,8 @@
-"""The excerpts and tokens of an imported run: published records have their tokens as text only.
+"""The excerpts and tokens of an imported run.
 
-Texts are numbered as they come, and so are excerpts. Two records of one neuron on the same text
-with different activations are two excerpts, as they were where the text stands twice in the corpus.
+Published records have tokens as text only, without ids or positions, so tokens and excerpts are
+numbered in the order in which they are read. Two records of one neuron with the same text but
+different activations are two excerpts: the text occurred twice in the corpus, in two contexts.
 """
 
 import hashlib
@@ -20,11 +21,11 @@ from db.tables.base import table_of
 from orchestrator.datasets.json_reader import clean
 
 Digest = bytes
-NOWHERE = -1  # the position of an excerpt in a document that nobody names
+NOWHERE = -1  # the position of an excerpt whose document is not published
 
 
 class ImportedCorpus:
-    """Numbers tokens and excerpts, and stores those that are new."""
+    """Assigns numbers to tokens and excerpts, and stores those that are new."""
 
     def __init__(self, corpus_id: int, vocabulary_id: int, excerpt_tokens: int) -> None:
         self.corpus_id = corpus_id
@@ -38,7 +39,7 @@ class ImportedCorpus:
         self._new_excerpts: list[tuple[Any, ...]] = []
 
     def load(self, connection: Connection) -> None:
-        """Take over what was stored before."""
+        """Load the tokens and excerpts that an interrupted import has stored."""
         texts = corpora.token_texts(connection, self.vocabulary_id)
         for number, text in enumerate(texts):
             self._tokens.setdefault(text, []).append(number)
@@ -53,7 +54,7 @@ class ImportedCorpus:
         return self._n_excerpts
 
     def excerpt(self, tokens: Sequence[str], copy: int) -> int:
-        """Return the number of the excerpt with these tokens, or of its copy 1, 2, .."""
+        """Return the number of copy 0, 1, .. of the excerpt with these tokens; create it if new."""
         numbers = self._excerpts.setdefault(_digest(tokens), [])
         while len(numbers) <= copy:
             numbers.append(self._n_excerpts)
@@ -64,11 +65,14 @@ class ImportedCorpus:
         return numbers[copy]
 
     def tokens(self, texts: Sequence[str]) -> list[int]:
-        """Return the numbers of tokens."""
+        """Return the number of each token; equal texts have the same number."""
         return [self._token(text, 0) for text in texts]
 
     def tokens_apart(self, texts: Sequence[str]) -> list[int]:
-        """Return the numbers of distinct tokens: parts of characters all read as U+FFFD."""
+        """Return the numbers of tokens that are known to be distinct, even if their texts are not.
+
+        Tokens that are parts of a UTF-8 character all decode to U+FFFD.
+        """
         copies: Counter[str] = Counter()
         numbers = []
         for text in texts:
@@ -85,7 +89,7 @@ class ImportedCorpus:
         return numbers[copy]
 
     def save(self, connection: Connection) -> None:
-        """Store what is new."""
+        """Store the tokens and excerpts created since the last call."""
         columns = ("vocabulary_id", "token", "text")
         upsert(connection, table_of(TokenTable), columns, self._new_tokens)
         upsert(connection, table_of(ExcerptTable), corpora.EXCERPT_COLUMNS, self._new_excerpts)

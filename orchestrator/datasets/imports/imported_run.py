@@ -1,4 +1,4 @@
-"""What an imported run says of itself: its configuration, and where it comes from."""
+"""The configuration of an imported run and the origin of its dataset."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,18 @@ from orchestrator.datasets.openai.reader import MAX_LAYER, MAX_NEURON, Published
 SHAPES = {"gpt2-xl": (48, 6400), "gpt2": (12, 3072)}  # the two sets that OpenAI published
 CONFIGURED = ("subject", "corpus", "records", "neurons", "explainer", "simulator", "scoring")
 PUBLISHED_EXCERPTS = 50_000
-NOWHERE = "https://unknown.invalid/v1"  # of endpoints that only those who ran the calls know
+# The address of every endpoint of an imported run: datasets do not have the real one, and
+# `.invalid` never resolves (RFC 2606).
+NOWHERE = "https://unknown.invalid/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What is known of a dataset before its neurons are read."""
+    """What is known of a dataset before its neurons are read.
+
+    `shape` is (layers, neurons per layer), None if unknown; `configuration` comes from
+    `dataset.json`, None for OpenAI's datasets, which have no such file.
+    """
 
     shape: tuple[int, int] | None
     activation_function: str
@@ -30,10 +36,10 @@ class Origin:
 
 
 def find_origin(source: Source, subject: str | None) -> Origin:
-    """Read `dataset.json`; a dataset without one is taken for OpenAI's, of the subject model named.
+    """Read `dataset.json`; a dataset without it is taken for OpenAI's, with `subject` as its model.
 
     Raises:
-        InputError: The file is wrong, or neither it nor a subject model is there.
+        InputError: The file is wrong, or it is missing and `subject` is None.
     """
     content = source.read(description.FILE)
     if content is not None:
@@ -49,7 +55,9 @@ def find_origin(source: Source, subject: str | None) -> Origin:
 def _described(top: Checked) -> Origin:
     version = top.field("version").integer(0, 2**31)
     if version != description.VERSION:
-        raise InputError(f"{top.file}: version {version} is not read, {description.VERSION} is")
+        raise InputError(
+            f"{top.file}: version {version} is not supported, only version {description.VERSION}"
+        )
     configuration = top.field("configuration")
     if not isinstance(configuration.value, dict):
         raise configuration.wrong("an object")
@@ -70,7 +78,7 @@ def configuration(
     """Return the configuration of the run.
 
     Raises:
-        InputError: That of `dataset.json` is none, or the name cannot be one of a run.
+        InputError: The configuration in `dataset.json` or the name of the run is not valid.
     """
     values = origin.configuration
     if values is None:
@@ -90,7 +98,7 @@ def configuration(
 
 
 def _published(subject: str, source: str, first: PublishedNeuron) -> dict[str, Any]:
-    """Return how OpenAI made its sets, as far as it is known."""
+    """Return the configuration of OpenAI's datasets, as far as the paper and the files tell."""
     top, random = len(first.top), len(first.random)
     scoring = {
         "top": max(1, min(5, top // len(TOP_SPLITS))),

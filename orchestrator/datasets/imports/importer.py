@@ -1,8 +1,8 @@
-"""Import: a published dataset becomes a run like any other.
+"""Import a published dataset as a run.
 
-Neurons are read some ahead, checked, and stored a chunk at a time. Until the last of them is
-stored, the run is in no view; after a fault, or once a wrong file is mended, the same command goes
-on with those that are missing.
+Threads read and check neurons ahead of the main thread, which stores them chunk by chunk. No view
+shows the run before its last neuron is stored. After a failure the same command, run again, imports
+the missing neurons.
 """
 
 import uuid
@@ -36,9 +36,9 @@ CHUNK = 64  # neurons stored in one transaction
 class ImportSelection:
     """What to import.
 
-    `subject` is the subject model, where the dataset does not say it. `layers` are those wanted,
-    None for all. `related` says whether to look for related neurons and tokens where the dataset
-    has no list of its files.
+    `subject` is the subject model of a dataset that does not name it. `layers` None means all.
+    `related` makes the import request the files of related neurons and tokens from a dataset
+    without a list of its files. `restart` drops the stored part of an unfinished import.
     """
 
     name: str
@@ -50,7 +50,14 @@ class ImportSelection:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import left: neurons in the run, and those it had already when it began."""
+    """The result of an import.
+
+    Attributes:
+        run: The name of the run.
+        neurons: The number of neurons in the run.
+        resumed: How many of them were stored by an earlier, unfinished import.
+        other_explanations: Explanations that were not imported because a neuron had several.
+    """
 
     run: str
     neurons: int
@@ -61,31 +68,32 @@ class Imported:
 def import_dataset(
     engine: Engine,
     source: Source,
-    wanted: ImportSelection,
+    selection: ImportSelection,
     concurrency: int,
     on_progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> Imported:
-    """Make a run of a dataset.
+    """Import a dataset as a run.
 
     Raises:
         InputError: The name is taken, or a file is missing or wrong; the message names it.
     """
-    origin = find_origin(source, wanted.subject)
-    neurons = _neurons(source, origin, wanted)
-    reader = _Reader(source, wanted.related)
+    origin = find_origin(source, selection.subject)
+    neurons = _neurons(source, origin, selection)
+    reader = _Reader(source, selection.related)
     with imports.ImportLock(engine) as lock:
-        run_id, config = _begin(engine, lock, source, origin, wanted, reader, neurons)
+        run_id, config = _begin(engine, lock, source, origin, selection, reader, neurons)
         corpus = _corpus(engine, run_id)
         total, done, others = sum(map(len, neurons.values())), 0, 0
         with transaction(engine) as connection:
             missing = {
-                layer: sorted(set(found) - set(neurons_with_records(connection, run_id, layer)))
-                for layer, found in neurons.items()
+                layer: sorted(set(indices) - set(neurons_with_records(connection, run_id, layer)))
+                for layer, indices in neurons.items()
             }
         resumed = done = total - sum(map(len, missing.values()))
         with ThreadPoolExecutor(concurrency) as pool:
-            every = ((layer, n) for layer, found in missing.items() for n in found)
-            files = _read_ahead(pool, reader, every, 2 * concurrency)
+            pairs = ((layer, n) for layer, indices in missing.items() for n in indices)
+            # Twice the threads: enough to keep all busy while a chunk is stored.
+            files = _read_ahead(pool, reader, pairs, 2 * concurrency)
             while chunk := list(islice(files, CHUNK)):
                 _save(engine, run_id, config, corpus, chunk, reader)
                 done += len(chunk)
@@ -93,28 +101,30 @@ def import_dataset(
                 on_progress(done, total)
         with transaction(engine) as connection:
             imports.finish(connection, run_id)
-    return Imported(wanted.name, total, resumed, others)
+    return Imported(selection.name, total, resumed, others)
 
 
-def _neurons(source: Source, origin: Origin, wanted: ImportSelection) -> dict[int, list[int]]:
-    found = source.neurons()
-    if not found and origin.shape is not None and not source.listed:
+def _neurons(source: Source, origin: Origin, selection: ImportSelection) -> dict[int, list[int]]:
+    """Return the neurons to import, by layer."""
+    neurons = source.neurons()
+    # A server without a list of its files: the shape of the model says which neurons to request.
+    if not neurons and origin.shape is not None and not source.listed:
         n_layers, per_layer = origin.shape
-        found = {layer: list(range(per_layer)) for layer in range(n_layers)}
-    if not found:
+        neurons = {layer: list(range(per_layer)) for layer in range(n_layers)}
+    if not neurons:
         folder = writer.RECORDS.split("/", 1)[0]
         raise InputError(
             f"{source.name} has no {folder}/LAYER/NEURON.json, and its shape is not known"
         )
-    if wanted.layers is not None:
-        if absent := sorted(wanted.layers - found.keys()):
+    if selection.layers is not None:
+        if absent := sorted(selection.layers - neurons.keys()):
             raise InputError(f"--layers: {source.name} has no layer {absent[0]}")
-        found = {layer: found[layer] for layer in sorted(wanted.layers)}
-    return found
+        neurons = {layer: neurons[layer] for layer in sorted(selection.layers)}
+    return neurons
 
 
 class _Reader:
-    """Reads all files about a neuron."""
+    """Reads the files about a neuron and checks them."""
 
     def __init__(self, source: Source, related: bool) -> None:
         self._source = source
@@ -131,10 +141,10 @@ class _Reader:
         return reader.read_neuron(content, self.where(path), layer, neuron)
 
     def files(self, layer: int, neuron: int) -> PublishedFiles:
-        """Return what the files about a neuron say.
+        """Read the files about a neuron.
 
         Raises:
-            InputError: One of them is missing or wrong.
+            InputError: A file is missing or wrong.
         """
         paths = {
             name: getattr(writer, name).format(layer, neuron)
@@ -145,9 +155,9 @@ class _Reader:
                 "TOKENS_BY_WEIGHT",
             )
         }
-        found = {name: self._optional(name, path) for name, path in paths.items()}
+        contents = {name: self._optional(name, path) for name, path in paths.items()}
         explained, means, neurons, tokens = (
-            (found[name], self.where(path)) for name, path in paths.items()
+            (contents[name], self.where(path)) for name, path in paths.items()
         )
         return PublishedFiles(
             layer=layer,
@@ -164,6 +174,8 @@ class _Reader:
         listed = self._source.listed
         if listed and path not in listed:
             return None
+        # Without a list, each absent file costs a request, so those of related neurons and tokens
+        # are read only on demand.
         if name != "EXPLANATIONS" and not listed and not self._related:
             return None
         return self._source.read(path)
@@ -174,25 +186,29 @@ def _begin(
     lock: imports.ImportLock,
     source: Source,
     origin: Origin,
-    wanted: ImportSelection,
+    selection: ImportSelection,
     reader: _Reader,
     neurons: Mapping[int, Sequence[int]],
 ) -> tuple[int, RunConfig]:
-    """Find the run that is being imported, or create it, and take its lock."""
+    """Find the run that is being imported, or create it; acquire its lock.
+
+    Raises:
+        InputError: The name is taken, or another command is importing the run.
+    """
     with transaction(engine) as connection:
-        stored = runs.find(connection, wanted.name)
+        stored = runs.find(connection, selection.name)
     if stored is not None:
         if stored.state != "importing":
-            raise InputError(f"--name {wanted.name}: there is a run of this name already")
+            raise InputError(f"--name {selection.name}: there is a run of this name already")
         _take(lock, stored.id, stored.name)
-        if not wanted.restart:
+        if not selection.restart:
             return _go_on(engine, stored, source)
         with transaction(engine) as connection:
             imports.discard(connection, stored.id)
     layer = next(iter(neurons))
     first = reader.records(layer, neurons[layer][0])
     where = reader.where("dataset.json")
-    config = configuration(origin, wanted.name, wanted.subject, source, first, where)
+    config = configuration(origin, selection.name, selection.subject, source, first, where)
     shape = origin.shape or (max(neurons) + 1, max(map(max, neurons.values())) + 1)
     try:
         with transaction(engine) as connection:
@@ -200,8 +216,8 @@ def _begin(
                 connection, config, shape, source, origin, excerpt_tokens=len(first.top[0].tokens)
             )
     except IntegrityError as error:
-        raise InputError(f"--name {wanted.name}: another command has just taken it") from error
-    _take(lock, run_id, wanted.name)
+        raise InputError(f"--name {selection.name}: another command has just taken it") from error
+    _take(lock, run_id, selection.name)
     return run_id, config
 
 
@@ -214,7 +230,8 @@ def _create(
     *,
     excerpt_tokens: int,
 ) -> int:
-    """Store a run that is being imported, with a corpus of its own that is empty."""
+    """Store a new run in state `importing`, with an empty corpus of its own."""
+    # Corpora are shared by digest; a random one keeps this one apart from all others.
     digest = f"imported:{uuid.uuid4()}"
     run = NewRun(
         name=config.name,
@@ -240,8 +257,8 @@ def _go_on(engine: Engine, stored: StoredRun, source: Source) -> tuple[int, RunC
         corpus = corpora.get(connection, stored.corpus_id)
     if corpus.source != source.name:
         raise InputError(
-            f"--name {stored.name}: the import of {corpus.source} under this name is not "
-            "finished; go on with it, choose another name, or drop it with --restart"
+            f"--name {stored.name}: an import of {corpus.source} under this name is not "
+            "finished; finish it, choose another name, or drop it with --restart"
         )
     return stored.id, Run.of(stored).config
 
@@ -257,7 +274,7 @@ def _corpus(engine: Engine, run_id: int) -> ImportedCorpus:
 def _read_ahead(
     pool: ThreadPoolExecutor, reader: _Reader, neurons: Iterator[tuple[int, int]], ahead: int
 ) -> Iterator[PublishedFiles]:
-    """Yield what is said of each neuron, in order, while the next ones are read."""
+    """Yield the files of each neuron, in order, while the pool reads the next `ahead` neurons."""
     under_way: deque[Future[PublishedFiles]] = deque()
     try:
         for layer, neuron in neurons:

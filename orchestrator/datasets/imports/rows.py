@@ -1,4 +1,4 @@
-"""From the files about a published neuron to rows like those of a run of ours."""
+"""Convert the files about a published neuron to the rows that a run of this program has."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
@@ -21,12 +21,14 @@ from orchestrator.datasets.openai import reader, related_reader
 Place = tuple[int, int, int]  # run, layer, neuron
 Key = tuple[int, bytes]
 
-SAME = 1e-9  # further apart, a published score and ours are not of the same numbers
+# Relative tolerance between a published score and the one computed from the published numbers.
+# float64 sums in another order differ by less; a larger difference means other numbers.
+SAME = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedFiles:
-    """The files about one neuron, as read and checked."""
+    """The content of the files about one neuron, checked."""
 
     layer: int
     neuron: int
@@ -65,7 +67,8 @@ def add_rows(
     buckets = [records.places(bucket) for bucket in files.records.buckets]
     reason = _undefined_reason(files.records, records)
     if files.explanation is not None:
-        spoiled = None if reason == "dead" else reason  # then its numbers still give a score
+        # The numbers of a dead neuron are finite, so they are scored like any other's.
+        spoiled = None if reason == "dead" else reason
         lists = (top, random)
         _add_explanation(rows, place, config, records, lists, files.explanation, spoiled)
     elif reason is not None:
@@ -96,15 +99,15 @@ def add_rows(
 
 
 class _Records:
-    """The distinct records of one neuron."""
+    """The distinct records of one neuron; a place is an index into `excerpts`."""
 
     def __init__(self, corpus: ImportedCorpus) -> None:
         self._corpus = corpus
         self.excerpts: list[int] = []
         self.activations: list[bytes] = []
         self.simulations: dict[int, reader.ScoredSequence] = {}
-        self.keys: dict[int, Key] = {}  # what is the same of equal records, by excerpt
-        self._found: dict[Key, list[int]] = {}
+        self.keys: dict[int, Key] = {}  # by excerpt; equal records have equal keys
+        self._places_of: dict[Key, list[int]] = {}
         self._copies: dict[int, int] = {}
 
     def all_activations(self) -> FloatArray:
@@ -112,16 +115,16 @@ class _Records:
         return FLOAT16.unpack(b"".join(self.activations))
 
     def places(self, records: Sequence[reader.PublishedRecord]) -> list[int]:
-        """Return where records stand, equal ones at one place."""
+        """Return the place of each record; equal records have the same place."""
         return [self._places(record)[0] for record in records]
 
     def _places(self, record: reader.PublishedRecord) -> list[int]:
-        """Return the places of this record, the first of which is made if there is none."""
+        """Return all places of this record, after adding it if it has none."""
         key = self._corpus.excerpt(record.tokens, 0), record.activations.tobytes()
-        found = self._found.setdefault(key, [])
-        if not found:
+        places = self._places_of.setdefault(key, [])
+        if not places:
             self._add(key, record)
-        return found
+        return places
 
     def _add(self, key: Key, record: reader.PublishedRecord) -> int:
         copy = self._copies.get(key[0], 0)
@@ -130,11 +133,15 @@ class _Records:
         self.excerpts.append(self._corpus.excerpt(record.tokens, copy))
         self.activations.append(key[1])
         self.keys[self.excerpts[place]] = key
-        self._found[key].append(place)
+        self._places_of[key].append(place)
         return place
 
     def simulated(self, sequence: reader.ScoredSequence) -> int:
-        """Return the excerpt of a record that is simulated in this way."""
+        """Store a simulation of a record; return the excerpt under which it is stored.
+
+        A record that is simulated twice with different results becomes two excerpts, since an
+        excerpt of a neuron has one simulation.
+        """
         places = self._places(sequence.record)
         for place in places:
             excerpt = self.excerpts[place]
@@ -171,6 +178,7 @@ def _add_explanation(
     for excerpt, sequence in records.simulations.items():
         rows.simulations.append(_simulation_row(place, excerpt, sequence, config.simulator.model))
     places, n_top = split_places(*lists, Split.VALID, config.scoring.top, config.scoring.random)
+    # The published records are stored in their order only if it is not that of our own split.
     split = [records.excerpts[number] for number in places]
     follows = excerpts == split
     keys = [records.keys[excerpt] for excerpt in excerpts]
@@ -191,7 +199,11 @@ def _simulation_row(
 
 
 def _score(explanation: reader.PublishedExplanation, n_top: int, reason: str | None) -> NeuronScore:
-    """Return the scores of the stored numbers; the published ones where these give them."""
+    """Return the scores computed from the stored numbers.
+
+    A published score replaces the computed one if both agree within `SAME`, so that an export
+    writes the published bits again.
+    """
     stated, sequences = explanation.scores, explanation.sequences
     if reason is not None or not sequences:
         undefined = reason or (None if stated.score is not None else "no_published_score")
@@ -203,31 +215,31 @@ def _score(explanation: reader.PublishedExplanation, n_top: int, reason: str | N
     expected = np.stack([s.expected for s in sequences])
     if not (np.isfinite(true).all() and np.isfinite(expected).all()):
         return NeuronScore(None, None, None, None, None, "nonfinite_simulation")
-    found = score_neuron(true, expected, n_top)
+    computed = score_neuron(true, expected, n_top)
     if stated.score is None:
-        unscored = found.undefined_reason or "no_published_score"
+        unscored = computed.undefined_reason or "no_published_score"
         return NeuronScore(
             None,
             None,
             None,
-            _nearest(stated.rsquared, found.rsquared),
-            _nearest(stated.absolute_dev_explained, found.absolute_dev_explained),
+            _nearest(stated.rsquared, computed.rsquared),
+            _nearest(stated.absolute_dev_explained, computed.absolute_dev_explained),
             unscored,
         )
     return NeuronScore(
-        _nearest(stated.score, found.score),
-        found.score_top,
-        found.score_random,
-        _nearest(stated.rsquared, found.rsquared),
-        _nearest(stated.absolute_dev_explained, found.absolute_dev_explained),
-        found.undefined_reason,
+        _nearest(stated.score, computed.score),
+        computed.score_top,
+        computed.score_random,
+        _nearest(stated.rsquared, computed.rsquared),
+        _nearest(stated.absolute_dev_explained, computed.absolute_dev_explained),
+        computed.undefined_reason,
     )
 
 
-def _nearest(stated: float | None, found: float | None) -> float | None:
-    if stated is None or found is None:
+def _nearest(stated: float | None, computed: float | None) -> float | None:
+    if stated is None or computed is None:
         return None
-    return stated if abs(stated - found) <= SAME * max(1.0, abs(found)) else found
+    return stated if abs(stated - computed) <= SAME * max(1.0, abs(computed)) else computed
 
 
 def _add_connections(
@@ -267,7 +279,7 @@ def _token_means(
 
 
 def check_lengths(files: PublishedFiles, excerpt_tokens: int, where: str) -> None:
-    """Refuse records of another length than those before: they are stored as one array.
+    """Check that all records have `excerpt_tokens` tokens: they are stored as one array.
 
     Raises:
         InputError: A record has another number of tokens.

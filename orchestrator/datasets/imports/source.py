@@ -1,4 +1,4 @@
-"""Where a published dataset is read from: a folder, or plain HTTPS."""
+"""Sources of published datasets: a folder, or a server that is read by HTTPS."""
 
 import hashlib
 import ipaddress
@@ -16,34 +16,34 @@ from orchestrator.datasets.export import CHECKSUMS
 from orchestrator.datasets.files import read_checksums
 from orchestrator.datasets.openai.writer import RECORDS
 
-MOST_BYTES = 64 << 20  # of a file about one neuron; those of OpenAI have about a hundredth of it
-ATTEMPTS = 8
+MOST_BYTES = 64 << 20  # of a file about one neuron; OpenAI's files have about a hundredth of this
+ATTEMPTS = 8  # with the waits below, a server may be away for about two minutes
 LONGEST_WAIT_S = 60.0
 _RECORDS_PATH = re.compile(RECORDS.replace(".", r"\.").format(r"(\d{1,5})", r"(\d{1,10})"))
 
 
 class Source(Protocol):
-    """A dataset. `name` is the folder or URL, `listed` its checksums by path, if it has any."""
+    """A dataset. `name` is its folder or URL, `listed` its checksums by path, empty if none."""
 
     name: str
     listed: dict[str, str]
 
     def read(self, path: str) -> bytes | None:
-        """Return a file; None if there is none.
+        """Return the content of a file, None if it does not exist.
 
         Raises:
-            InputError: It cannot be read, or is not what the checksums say.
+            InputError: The file cannot be read, or its checksum differs from the listed one.
         """
 
     def neurons(self) -> dict[int, list[int]]:
-        """Return the neurons of each layer that are known to be there; none where nobody knows."""
+        """Return the neurons of each layer, sorted; empty if the source cannot list its files."""
 
 
 def open_source(name: str, concurrency: int) -> Source:
-    """Return the source of this name.
+    """Return the source with this folder or URL as its name.
 
     Raises:
-        InputError: It is no folder and no URL, or it cannot be read.
+        InputError: The name is neither a folder nor a URL, or the source cannot be read.
     """
     if "://" in name:
         return HttpSource(name, concurrency)
@@ -51,17 +51,17 @@ def open_source(name: str, concurrency: int) -> Source:
 
 
 def _in_order(paths: Mapping[str, str] | list[str]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
+    neurons: dict[int, list[int]] = {}
     for path in paths:
         if match := _RECORDS_PATH.fullmatch(path):
-            found.setdefault(int(match[1]), []).append(int(match[2]))
-    return {layer: sorted(found[layer]) for layer in sorted(found)}
+            neurons.setdefault(int(match[1]), []).append(int(match[2]))
+    return {layer: sorted(neurons[layer]) for layer in sorted(neurons)}
 
 
 def _checked(path: str, content: bytes | None, listed: Mapping[str, str]) -> bytes | None:
     expected = listed.get(path)
     if expected and (content is None or hashlib.sha256(content).hexdigest() != expected):
-        state = "is missing" if content is None else "is not the file that it lists"
+        state = "is missing" if content is None else "differs from its checksum"
         raise InputError(f"{path} {state} (see {CHECKSUMS})")
     return content
 
@@ -73,17 +73,17 @@ class FolderSource:
         self.name = str(root.absolute())
         self._root = root
         if not root.is_dir():
-            raise InputError(f"{root} is no folder; a URL begins with https://")
+            raise InputError(f"{root} is not a folder; a URL begins with https://")
         self.listed: dict[str, str] = {}
         if content := self.read(CHECKSUMS):
             self.listed = _read_checksums(content)
 
     def read(self, path: str) -> bytes | None:
-        """Return a file of the folder."""
+        """Return the content of a file, None if it does not exist."""
         file = self._root / path
         try:
             if file.stat().st_size > MOST_BYTES and path != CHECKSUMS:
-                raise InputError(f"{file} has more than {MOST_BYTES >> 20} MiB")
+                raise InputError(f"{file} is larger than {MOST_BYTES >> 20} MiB")
             content = file.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return _checked(path, None, self.listed)
@@ -92,7 +92,7 @@ class FolderSource:
         return _checked(path, content, self.listed)
 
     def neurons(self) -> dict[int, list[int]]:
-        """Return the neurons that have a file of records."""
+        """Return the neurons that have a file of records, by layer."""
         folder = self._root / RECORDS.split("/", 1)[0]
         files = folder.glob("*/*.json") if folder.is_dir() else ()
         return _in_order([file.relative_to(self._root).as_posix() for file in files])
@@ -102,11 +102,11 @@ def _read_checksums(content: bytes) -> dict[str, str]:
     try:
         return read_checksums(content.decode("utf-8"), CHECKSUMS)
     except UnicodeDecodeError as error:
-        raise InputError(f"{CHECKSUMS}: no UTF-8") from error
+        raise InputError(f"{CHECKSUMS} is not UTF-8") from error
 
 
 class _TryAgain(Exception):
-    """The server did not answer, or asked to wait `after_s`."""
+    """A request failed and may be repeated, after `after_s` seconds if the server says so."""
 
     def __init__(self, reason: str, after_s: float | None = None) -> None:
         super().__init__(reason, after_s)
@@ -115,7 +115,7 @@ class _TryAgain(Exception):
 
 
 class HttpSource:
-    """A dataset on a server that gives files by GET and is not asked for a listing."""
+    """A dataset on a server that serves files by GET; no listing of folders is needed."""
 
     def __init__(self, url: str, concurrency: int) -> None:
         _check_url(url)
@@ -133,18 +133,20 @@ class HttpSource:
             self.listed = _read_checksums(content)
 
     def read(self, path: str) -> bytes | None:
-        """Return a file of the server; it is asked again, in its time, if it does not answer."""
+        """Return the content of a file, None if it does not exist; failed requests are repeated."""
         return _checked(path, self._get(path, MOST_BYTES), self.listed)
 
     def neurons(self) -> dict[int, list[int]]:
-        """Return the neurons that its checksums list."""
+        """Return the neurons in the list of checksums, by layer."""
         return _in_order(self.listed)
 
     def _get(self, path: str, most: int) -> bytes | None:
         try:
             return self._retrying(self._get_once, path, most)
         except _TryAgain as error:
-            raise InputError(f"{self.name}/{path}: {error.reason}, {ATTEMPTS} times") from error
+            raise InputError(
+                f"{self.name}/{path}: {error.reason}, in {ATTEMPTS} attempts"
+            ) from error
 
     def _get_once(self, path: str, most: int) -> bytes | None:
         url = f"{self.name}/{quote(path)}"
@@ -163,14 +165,15 @@ class HttpSource:
         if status == httpx.codes.NOT_FOUND:
             return None
         if status == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
-            raise _TryAgain(f"the answer is {status}", _seconds(response.headers))
+            raise _TryAgain(f"the server answers {status}", _seconds(response.headers))
         if status != httpx.codes.OK:
-            raise InputError(f"{url}: the answer is {status}, not the file")
+            raise InputError(f"{url}: the server answers {status}, not 200")
+        # Read in parts: neither Content-Length nor a compressed body tells the size in advance.
         content = bytearray()
         for part in response.iter_bytes():
             content += part
             if len(content) > most:
-                raise InputError(f"{url} has more than {most >> 20} MiB")
+                raise InputError(f"{url} is larger than {most >> 20} MiB")
         return bytes(content)
 
 
@@ -182,10 +185,11 @@ def _seconds(headers: httpx.Headers) -> float | None:
 
 
 def _wait(state: RetryCallState) -> float:
-    """Return how long to wait: as long as the server says, or longer from time to time."""
+    """Return the seconds to wait: `Retry-After` if the server sent it, else 1, 2, 4, .. s."""
     error = state.outcome.exception() if state.outcome else None
-    asked = error.after_s if isinstance(error, _TryAgain) else None
-    return min(LONGEST_WAIT_S, 0.5 * 2**state.attempt_number if asked is None else max(0.0, asked))
+    after_s = error.after_s if isinstance(error, _TryAgain) else None
+    wait_s = 0.5 * 2**state.attempt_number if after_s is None else max(0.0, after_s)
+    return min(LONGEST_WAIT_S, wait_s)
 
 
 def _check_url(url: str) -> None:
@@ -197,9 +201,9 @@ def _check_url(url: str) -> None:
     if parts.scheme not in ("http", "https") or not host:
         raise InputError(f"{url}: not of the form https://server/folder")
     if parts.username or parts.query or parts.fragment:
-        raise InputError(f"{host}: a URL with a user, a query or a fragment is not read")
+        raise InputError(f"{host}: a URL with a user, a query or a fragment is not supported")
     if parts.scheme == "http" and not _is_loopback(host):
-        raise InputError(f"{url}: only https is read from other machines")
+        raise InputError(f"{url}: only https is allowed for other machines")
 
 
 def _is_loopback(host: str) -> bool:

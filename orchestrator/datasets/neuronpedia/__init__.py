@@ -1,1 +1,1 @@
-"""Neuronpedia's format, and a loader for a Neuronpedia of one's own."""
+"""Export in Neuronpedia's format, and a loader for the database of one's own Neuronpedia."""

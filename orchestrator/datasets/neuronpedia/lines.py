@@ -1,9 +1,10 @@
 """The lines of Neuronpedia's files about a neuron.
 
-Its importer takes the columns from the first line of a file, so every line has every key; it fails
-a whole file for a reference that is not there, so what is not known to be there is null. `scoreV1`
-cannot be null, so that an undefined score could only be a false zero there: scores are in
-`scoreV2`, and in `explanation-scores/` and `explanation-activations/`, which our loader reads.
+Neuronpedia's importer takes the columns from the first line of a file, so every line has every key.
+It rejects a whole file for one reference to a missing row, so references that may be missing are
+null. `scoreV1` cannot be null, and an undefined score would have to be a false 0 there. Scores are
+therefore in `scoreV2`, and in `explanation-scores/` and `explanation-activations/`, which only our
+loader reads.
 """
 
 import hashlib
@@ -24,9 +25,10 @@ SCORE_TYPE = "neurogloss_simulation"
 EXPLANATION_TYPE = "oai_token-act-pair"
 _LOGIT_TOKENS = 10
 _BARS = 50
-_ALL = -1  # what Neuronpedia takes for the bin of top activations
+_ALL = -1  # Neuronpedia's mark for the bin of top activations
 
-_CONTAINS = np.diff([0.0, *QUANTILES, 1.0]).tolist()
+_CONTAINS = np.diff([0.0, *QUANTILES, 1.0]).tolist()  # share of excerpts in each quantile bucket
+# List columns that Neuronpedia's importer requires and a run has nothing for.
 _EMPTY = (
     *(f"neuron_alignment_{part}" for part in ("indices", "values", "l1")),
     *(
@@ -44,7 +46,7 @@ _EMPTY = (
 
 
 def lines_of(neuron: ExportedNeuron, excerpts: ExcerptTexts[orjson.Fragment]) -> Lines:
-    """Return what is said of a neuron, by the folder that it goes to."""
+    """Return the lines about a neuron, by the folder to which they belong."""
     run = neuron.run
     key = {
         "modelId": model_id(run),
@@ -61,7 +63,7 @@ def lines_of(neuron: ExportedNeuron, excerpts: ExcerptTexts[orjson.Fragment]) ->
 
 
 def _id(neuron: ExportedNeuron, *parts: object) -> str:
-    """Return an id that is the same in every export of the run."""
+    """Return an id that is the same in every export of the run, so that loading can be repeated."""
     named = (neuron.run.row.name, neuron.run.row.config_hash, neuron.layer, neuron.neuron)
     text = orjson.dumps([*named, *map(str, parts)])
     return "c" + hashlib.blake2b(text, digest_size=12).hexdigest()
@@ -95,7 +97,7 @@ def _feature(neuron: ExportedNeuron, texts: list[str]) -> Line:
 def _output_tokens(
     neuron: ExportedNeuron, texts: list[str]
 ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-    """Return the tokens that the neuron drives most, up and down, with their weights."""
+    """Return the (token, weight) pairs of highest positive and lowest negative output weight."""
     row = neuron.stored.related_tokens.get("output")
     if row is None:
         return [], []
@@ -111,15 +113,16 @@ def _bins(neuron: ExportedNeuron) -> Mapping[int, tuple[str, float, float, float
     highest = row.max_activation
     edges = [0.0, *row.quantile_boundaries, highest]
     whole = ("random", 0.0, highest, 1.0)
-    found = {place: ("simulated", 0.0, highest, 1.0) for place in range(len(row.excerpts))}
-    found |= dict.fromkeys(row.random_records, whole)
+    bins = {place: ("simulated", 0.0, highest, 1.0) for place in range(len(row.excerpts))}
+    bins |= dict.fromkeys(row.random_records, whole)
     for place, bucket in zip(row.bucket_records, row.buckets, strict=True):
         ends = (
             (edges[bucket], edges[bucket + 1]) if len(edges) == len(_CONTAINS) + 1 else whole[1:3]
         )
-        found[place] = ("quantile", *ends, _CONTAINS[bucket])
+        bins[place] = ("quantile", *ends, _CONTAINS[bucket])
+    # Last, since a record that is both top and random is shown among the top ones.
     top = ("top", float(_ALL), float(_ALL), float(_ALL))
-    return found | dict.fromkeys(row.top_records, top)
+    return bins | dict.fromkeys(row.top_records, top)
 
 
 def _activations(
@@ -130,7 +133,7 @@ def _activations(
     for place, (source, lowest, highest, contains) in _bins(neuron).items():
         values = activations[place]
         if not np.isfinite(values).all():
-            continue  # its columns take no null
+            continue  # the columns are NOT NULL, and JSON has no infinity
         at = int(values.argmax())
         yield {
             "id": _id(neuron, "record", place),
@@ -199,13 +202,13 @@ def _score(neuron: ExportedNeuron) -> Iterator[Line]:
 
 
 def simulator_name(run: ExportedRun) -> str:
-    """Return who simulated: a model, or `lookup`."""
+    """Return the model of the simulator, or `lookup`."""
     simulator = run.config.simulator
     return "lookup" if simulator.kind == "lookup" else simulator.model
 
 
 def _simulations(neuron: ExportedNeuron) -> Iterator[Line]:
-    """Yield the simulations with a score of their own: that column takes no null."""
+    """Yield the simulations whose own score is defined: the column of scores is NOT NULL."""
     if neuron.stored.explanation is None:
         return
     places = list(dict.fromkeys(neuron.scored()))

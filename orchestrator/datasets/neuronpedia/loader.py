@@ -1,7 +1,7 @@
-"""Loads an export into a Neuronpedia of one's own, straight into its Postgres.
+"""Load an export into the Postgres database of one's own Neuronpedia.
 
-What its own importer does, without a bucket, and with scores and simulations. Rows that are there
-stay as they are, so that it can be run again.
+Unlike Neuronpedia's importer it needs no S3 bucket, and it loads scores and simulations. Existing
+rows stay unchanged, so the command can be repeated.
 """
 
 import gzip
@@ -39,15 +39,17 @@ _BATCHES = {
 def load(
     engine: Engine, root: Path, on_progress: Callable[[int, int], Any] = lambda done, total: None
 ) -> dict[str, int]:
-    """Store an export, and return how many rows of each table are new.
+    """Store an export; return the number of new rows by table.
 
     Raises:
-        InputError: The folder is no export, a file is damaged, or the database is none of
-            Neuronpedia's; what was stored before stays.
+        InputError: The folder is not a Neuronpedia export, a file is damaged, or the database is
+            not a Neuronpedia database. Rows stored before the error stay.
     """
     sources = sorted(path.parent for path in root.glob("v1/*/*/source.jsonl"))
     if not sources:
-        raise InputError(f"{root} has no v1/MODEL/LAYER-SET/source.jsonl: no such export")
+        raise InputError(
+            f"{root} has no v1/MODEL/LAYER-SET/source.jsonl: it is not a Neuronpedia export"
+        )
     stored: dict[str, int] = {}
     try:
         columns = _columns(engine)
@@ -61,18 +63,24 @@ def load(
 
 
 def _columns(engine: Engine) -> Mapping[str, set[str]]:
-    """Return the columns of Neuronpedia's tables."""
+    """Return the columns of each table.
+
+    Raises:
+        InputError: The database is not Neuronpedia's, or its seed has not been run.
+    """
     query = text("SELECT table_name, column_name FROM information_schema.columns")
-    found: dict[str, set[str]] = {}
+    columns: dict[str, set[str]] = {}
     with transaction(engine) as connection:
         for table, column in connection.execute(query):
-            found.setdefault(table, set()).add(column)
-        missing = [table for table in ("User", *_METADATA.values()) if table not in found]
+            columns.setdefault(table, set()).add(column)
+        missing = [table for table in ("User", *_METADATA.values()) if table not in columns]
         if missing:
-            raise InputError(f"the database has no table {missing[0]!r}: it is no Neuronpedia's")
+            raise InputError(
+                f"the database has no table {missing[0]!r}: it is not a Neuronpedia database"
+            )
         if not connection.scalar(text('SELECT 1 FROM "User" WHERE id = :id'), {"id": BOT}):
             raise InputError("Neuronpedia's database has no bot user yet: run its seed first")
-    return found
+    return columns
 
 
 def _load_source(
@@ -97,7 +105,7 @@ def _lines(file: Path) -> Iterator[Checked]:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 value = parse(line, f"{file}, line {number}")
-                value.field("")  # which refuses what is no object
+                value.field("")  # raises if the line is not a JSON object
                 yield value
     except (OSError, EOFError) as error:
         raise InputError(f"{file} cannot be read: {error}") from error
@@ -109,7 +117,7 @@ def _insert_named(
     columns: Mapping[str, set[str]],
     stored: dict[str, int],
 ) -> None:
-    """Store what the lines refer to by name: types of explanations, of scores, their models."""
+    """Store the types and models that the lines refer to by name, before their foreign keys do."""
     about = {"description": "from neurogloss", "creatorName": "neurogloss"}
     for key, (table, owned) in _NAMED.items():
         names = sorted({line.field(key).text() for line in lines if line.field(key).value})
@@ -135,11 +143,13 @@ def _insert(
 ) -> None:
     if not lines:
         return
+    # Neuronpedia's schema changes: keys that this version of it has no column for are left out.
+    # The intersection with real column names also makes it safe to put the names into the SQL.
     quote = connection.dialect.identifier_preparer.quote_identifier
-    known = [key for key in lines[0].value if key in columns.get(table, set())]
-    names = ", ".join(quote(name) for name in known)
+    present = [key for key in lines[0].value if key in columns.get(table, set())]
+    names = ", ".join(quote(name) for name in present)
     statement = text(
-        f"INSERT INTO {quote(table)} ({names}) SELECT {names} "  # noqa: S608  (known columns)
+        f"INSERT INTO {quote(table)} ({names}) SELECT {names} "  # noqa: S608  (existing columns)
         f"FROM jsonb_populate_recordset(NULL::{quote(table)}, CAST(:lines AS jsonb)) "
         "ON CONFLICT DO NOTHING"
     )

@@ -1,4 +1,4 @@
-"""What Neuronpedia must know of a run before its neurons: names, model, source set, source."""
+"""The metadata that Neuronpedia needs before the neurons: release, model, source set, source."""
 
 import re
 from typing import Any
@@ -7,11 +7,11 @@ from orchestrator.datasets.exported import ExportedRun
 
 Line = dict[str, Any]
 
-BOT = "clkht01d40000jv08hvalcvly"  # the user that Neuronpedia's seed makes for imports
+BOT = "clkht01d40000jv08hvalcvly"  # id of the user that Neuronpedia's seed creates for imports
 
 
 def model_id(run: ExportedRun) -> str:
-    """Return the id of the subject model; `gpt2` is called gpt2-small there."""
+    """Return Neuronpedia's id of the subject model, which calls `gpt2` gpt2-small."""
     name = run.config.subject.model.rstrip("/").rsplit("/", 1)[-1]
     return {"gpt2": "gpt2-small"}.get(name, _slug(name))
 
@@ -22,7 +22,7 @@ def set_name(run: ExportedRun) -> str:
 
 
 def source_id(run: ExportedRun, layer: int) -> str:
-    """Return the id of a layer: it begins with the number and is no bare number."""
+    """Return the source id of a layer: its number, then the name of the source set."""
     return f"{layer}-{set_name(run)}"
 
 
@@ -31,7 +31,7 @@ def _slug(text: str) -> str:
 
 
 def metadata(run: ExportedRun, layer: int) -> dict[str, Line]:
-    """Return release, model, source set and source, in the order in which they are imported."""
+    """Return release, model, source set and source, in the order of their foreign keys."""
     config, release = run.config, f"neurogloss-{set_name(run)}"
     model, source_set = model_id(run), set_name(run)
     made = run.row.created_at.isoformat()

@@ -1,4 +1,4 @@
-"""A run as files for Neuronpedia's bulk import, with scores and simulations beside it."""
+"""Write a run as files for Neuronpedia's bulk import, with scores and simulations beside them."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ from orchestrator.datasets.neuronpedia.lines import KINDS, lines_of
 from orchestrator.datasets.neuronpedia.source import Line, metadata, model_id, source_id
 from orchestrator.datasets.openai.writer import tokens_json
 
-BATCH = 1024  # neurons of a file, as in Neuronpedia's own data sets
-_COMPRESSION = 5
+BATCH = 1024  # neurons per file, as in Neuronpedia's own datasets
+_COMPRESSION = 5  # of gzip's 1 to 9: higher levels take longer and save little
 
 
 def write_layer(
@@ -25,7 +25,7 @@ def write_layer(
     folder: Folder,
     on_neuron: Callable[[], Any],
 ) -> None:
-    """Write the metadata and the batches of a layer."""
+    """Write the metadata and the batch files of a layer."""
     place = _folder_of(run, layer)
     for name, value in metadata(run, layer).items():
         folder.write(f"{place}/{name}.jsonl", _json(value))
@@ -51,6 +51,7 @@ def _gzipped(folder: Folder, path: str) -> Iterator[Any]:
     with (
         folder.new_file(path) as partial,
         partial.open("wb") as raw,
+        # No name and no time in the header: the same run gives the same bytes.
         gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as stream,
     ):
         yield stream

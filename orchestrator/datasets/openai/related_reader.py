@@ -1,4 +1,4 @@
-"""Reading related neurons and tokens from OpenAI's files."""
+"""Read related neurons and tokens from OpenAI's files."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ _SIGNS = ("positive", "negative")
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """Names and weights, those of the highest weight first."""
+    """Names of neurons or tokens and their weights, highest first."""
 
     names: list[str]
     weights: FloatArray
@@ -75,7 +75,7 @@ def _related_tokens(top: Checked, direction: str) -> Weighted:
 
 
 def _joined(*lists: tuple[Checked, Checked]) -> Weighted:
-    """Join lists of names and weights, highest weight first, without those that have none."""
+    """Join lists of names and weights, highest weight first, without NaN weights."""
     names: list[str] = []
     weights: list[float] = []
     for listed, strengths in lists:

@@ -1,9 +1,9 @@
-"""The files that OpenAI published for each neuron, written from what is stored of ours.
+"""Write the files about each neuron in the format of OpenAI's published datasets.
 
-The format is that of the data sets of "Language models can explain neurons in language models":
-every object names its class last, in `dataclass_name`; what is not a number is null. Activations
-are float16 numbers in the shortest form that gives them back. Distributions are normalised to the
-numbers 0 to 10, as in OpenAI's files; numbers without probability are left out.
+The format is that of "Language models can explain neurons in language models": the last key of each
+object, `dataclass_name`, names its class, and NaN is null. Activations are float16, written in the
+shortest decimal form that gives the same float16. Distributions over the numbers 0 to 10 sum to 1,
+as in OpenAI's files; numbers of probability 0 are left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +54,11 @@ def write_layer(
 
 
 def tokens_json(tokens: list[str]) -> orjson.Fragment:
-    """Return tokens as JSON to keep: what `orjson.dumps` returns holds ten times its size."""
+    """Return tokens as JSON that can be cached.
+
+    The bytes are copied because those that `orjson.dumps` returns keep a buffer of ten times their
+    size allocated.
+    """
     return orjson.Fragment(bytes(memoryview(orjson.dumps(tokens))))
 
 
@@ -74,7 +78,7 @@ def _files_of(
 
 
 def neuron_record(neuron: ExportedNeuron, tokens: Sequence[orjson.Fragment]) -> Json:
-    """Return the NeuronRecord of a neuron, whose records have these tokens."""
+    """Return the NeuronRecord of a neuron; `tokens` has one entry for each of its records."""
     row = neuron.records
     written = [
         {"tokens": t, "activations": a, "dataclass_name": "ActivationRecord"}
@@ -106,7 +110,7 @@ def _neuron_id(neuron: ExportedNeuron) -> Json:
 def simulation_results(
     neuron: ExportedNeuron, explanation: str, tokens: Sequence[orjson.Fragment]
 ) -> Json:
-    """Return the NeuronSimulationResults of a neuron that has this explanation."""
+    """Return the NeuronSimulationResults of a neuron with its explanation."""
     places = neuron.scored()
     scored = {
         "scored_sequence_simulations": list(_sequences(neuron, places, tokens)),
@@ -145,7 +149,8 @@ def _sequences(
     if not places:
         return
     true, expected = neuron.records.activations[places], neuron.expected(places)
-    with np.errstate(invalid="ignore", over="ignore"):  # of a neuron that is not finite
+    # Activations of a failed neuron may be NaN or infinite; its scores are then undefined.
+    with np.errstate(invalid="ignore", over="ignore"):
         scores = score_neurons(true[:, None], expected[:, None], n_top=1)
     for row, place in enumerate(places):
         stored = neuron.simulation(place)
@@ -171,17 +176,23 @@ def _sequences(
 def _distributions(
     stored: FloatArray | None, is_normalized: bool
 ) -> tuple[list[list[int]], list[FloatArray]]:
-    """Return the numbers that have a probability at each token, and the probabilities."""
+    """Return, for each token, the numbers of positive probability and their probabilities.
+
+    Args:
+        stored: float16 (excerpt_tokens, 11), or None if the simulator gives no distribution.
+        is_normalized: Whether each row sums to 1, so that imported bits are kept.
+    """
     if stored is None:
         return [], []
     distribution = stored
+    # float64, since float16 sums of 11 probabilities lose digits.
     if not is_normalized:
         sums = stored.astype(np.float64).sum(axis=1, keepdims=True)
         normalized = np.divide(stored, sums, out=np.zeros(stored.shape), where=sums > 0)
         distribution = normalized.astype(np.float16)
-    there = np.flatnonzero(distribution > 0)
-    values = (there % distribution.shape[1]).tolist()
-    probabilities = distribution.ravel()[there]
+    positive = np.flatnonzero(distribution > 0)
+    values = (positive % distribution.shape[1]).tolist()
+    probabilities = distribution.ravel()[positive]
     ends = [0, *np.cumsum((distribution > 0).sum(axis=1)).tolist()]
     places = [slice(*pair) for pair in pairwise(ends)]
     return [values[place] for place in places], [probabilities[place] for place in places]
@@ -205,7 +216,7 @@ def _neuron_ends(row: RelatedNeuronsRow | None) -> Json | None:
 
 
 def _ends(names: Sequence[str], weights: Sequence[float]) -> dict[str, tuple[list[str], Any]]:
-    """Return names and weights of those above 0, highest first, and of the others, lowest first."""
+    """Split (names, weights), highest first, by sign: positive ones, then others lowest first."""
     values = np.array(weights, np.float32)
     n = int((values > 0).sum())
     return {

@@ -1,4 +1,4 @@
-"""The README.md of a dataset: what it is of, how it was made, what it holds."""
+"""The data card (README.md) of a dataset: contents, method, scores and licences."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from orchestrator.datasets.exported import ExportedRun
 PAPER = "Language models can explain neurons in language models"
 UNKNOWN = "not known to neurogloss; ask whoever gave it to you before you pass it on"
 
-# of subject models and corpora whose licence their publishers state
+# Licences of subject models and corpora, as stated by their publishers.
 LICENCES: Mapping[str, str] = {
     "gpt2": "MIT (OpenAI, modified)",
     "gpt2-medium": "MIT (OpenAI, modified)",
@@ -41,7 +41,7 @@ _TABLES: Mapping[str, str] = {
 
 
 def data_card(connection: Connection, run: ExportedRun, tables: Sequence[str]) -> str:
-    """Return the data card, with the header that `datasets.load_dataset` reads."""
+    """Return the data card; `datasets.load_dataset` reads the tables from its YAML header."""
     return "\n".join(
         [
             *_header(tables),
@@ -92,7 +92,7 @@ def _role(part: object) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text that is no Markdown."""
+    """Return text without the characters that Markdown gives a meaning to."""
     return "".join(c for c in text if c.isalnum() or c in " .,:/_+-()")
 
 

@@ -1,4 +1,4 @@
-"""The tables of a run as Parquet."""
+"""The Parquet schemas of the tables of a run."""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,7 @@
-"""A run as Parquet: one table of each kind, which `datasets.load_dataset` and DuckDB read.
+"""Write a run as Parquet tables for `datasets.load_dataset` and DuckDB.
 
-Each layer is a file of each table, but for the excerpts, which are of the run as a whole. Records
-and simulations name their excerpt; its tokens stand in `excerpts`.
+Each table has one file per layer, except `excerpts`, which has one file for the whole run. Records
+and simulations refer to their excerpt by number; its tokens are in `excerpts`.
 """
 
 import math
@@ -25,13 +25,13 @@ from orchestrator.datasets.files import Folder
 from orchestrator.datasets.parquet import data_card
 from orchestrator.datasets.parquet.schemas import SCHEMAS, SCORES
 
-ROWS_AT_ONCE = 4096  # of a row group, so that memory does not grow with a layer
+ROWS_AT_ONCE = 4096  # rows per row group; bounds the memory for a layer
 
 Row = tuple[Any, ...]
 
 
 class _Table:
-    """Writes rows to a Parquet file, some thousands at a time. Without rows there is no file."""
+    """Writes rows to a Parquet file in row groups. Without rows no file is created."""
 
     def __init__(self, name: str, file: Path) -> None:
         self._schema, self._file = SCHEMAS[name], file
@@ -74,7 +74,7 @@ def write_layer(
     folder: Folder,
     on_neuron: Callable[[], Any],
 ) -> None:
-    """Write the files of a layer."""
+    """Write one file for each table that has rows about a layer."""
     texts = corpora.token_texts(connection, run.corpus.vocabulary_id)
     with ExitStack() as files:
         tables = {
@@ -119,7 +119,7 @@ def _rows_of(neuron: ExportedNeuron, texts: list[str]) -> dict[str, Iterator[Row
 
 
 def _as_stored(name: str, rows: Iterable[object]) -> Iterator[Row]:
-    """Return rows that a table has as they are stored."""
+    """Return rows whose columns are the attributes of the stored rows, unchanged."""
     return map(attrgetter(*SCHEMAS[name].names), rows)
 
 
@@ -144,7 +144,7 @@ def _neuron_row(neuron: ExportedNeuron, key: Row) -> Row:
 
 
 def _record_rows(neuron: ExportedNeuron, key: Row) -> Iterator[Row]:
-    """Yield each record once, with its place among the top, random and bucket records."""
+    """Yield each record once, with its rank among top and random records and its bucket."""
     row = neuron.records
     top = _first_places(row.top_records)
     drawn = _first_places(row.random_records)
@@ -156,6 +156,7 @@ def _record_rows(neuron: ExportedNeuron, key: Row) -> Iterator[Row]:
 
 
 def _first_places(places: list[int]) -> dict[int, int]:
+    # A record may be drawn several times: reversed, so that its first rank is written last.
     return {place: rank for rank, place in reversed(list(enumerate(places)))}
 
 

@@ -100,7 +100,7 @@ def test_an_undisturbed_run_is_whole_and_has_failures_of_its_own(whole):
          "max_activation is "),
         ("UPDATE neuron_records SET mean = 1e6 WHERE {ONE}", "is above max_activation"),
         ("UPDATE neuron_records SET variance = 0 WHERE {ONE}", "is too far from mean"),
-        ("UPDATE neuron_records SET variance = -1 WHERE {ONE}", "are no moments"),
+        ("UPDATE neuron_records SET variance = -1 WHERE {ONE}", "are not valid moments"),
         ("UPDATE neuron_records SET kurtosis = 0.5 WHERE {ONE}", "is too small for skewness"),
         ("UPDATE neuron_records SET n_tokens = n_tokens + 1 WHERE {ONE}",
          "n_tokens is 1537, the corpus has 1536"),

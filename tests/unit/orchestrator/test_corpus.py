@@ -61,7 +61,7 @@ def test_too_small_a_corpus_says_how_many_excerpts_it_holds(letters):
 
 
 def test_an_empty_corpus_is_refused(letters):
-    with pytest.raises(InputError, match="holds no document"):
+    with pytest.raises(InputError, match="contains no document"):
         cut([], letters)
 
 

@@ -253,7 +253,7 @@ def test_the_loader_says_what_is_missing(exported, neuronpedia, engine, tmp_path
         load(neuronpedia, exported)
     with pytest.raises(InputError, match="no Neuronpedia's"):
         load(engine, exported)
-    with pytest.raises(InputError, match="no such export"):
+    with pytest.raises(InputError, match="not a Neuronpedia export"):
         load(neuronpedia, tmp_path / "nowhere")
     seed(neuronpedia)
     batch = next(exported.glob("v1/demo/*/features/batch-0.jsonl.gz"))

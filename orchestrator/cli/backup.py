@@ -11,7 +11,7 @@ from orchestrator.environment import find_environment, open_database
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(file: Path) -> None:
-    """Write all runs to FILE, by pg_dump. They may go on meanwhile."""
+    """Write the whole database to FILE with pg_dump. Runs may continue meanwhile."""
     environment = find_environment()
     open_database(environment).dispose()
     back_up(environment, file)

@@ -40,7 +40,7 @@ from orchestrator.runs.plan import chosen_neurons
 )
 @json_option
 def estimate(config: Path, latency_s: float | None, as_json: bool) -> None:
-    """Say what the run that CONFIG describes will ask, cost and take. Makes no call.
+    """Estimate calls, tokens, cost and time of the run in CONFIG, without making a call.
 
     Prompts are counted on neurons of the run, if it exists and has collected some, and on excerpts
     of its corpus otherwise.

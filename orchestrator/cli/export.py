@@ -34,7 +34,7 @@ MAX_PROCESSES = 8  # unless more are asked for
 def export(name: str | None, format_name: str, folder: Path, processes: int, as_json: bool) -> None:
     """Write run NAME, or the latest one, into a folder as a dataset.
 
-    An export that was interrupted goes on where it was. SHA256SUMS lists what is in the folder.
+    The same command continues an interrupted export. SHA256SUMS has the checksums of all files.
     """
     from orchestrator.datasets import export as datasets
 

@@ -20,7 +20,7 @@ from orchestrator.cli.terminal.progress_bar import progress_bar
 def load_neuronpedia(folder: Path, as_json: bool) -> None:
     """Load an export of --format neuronpedia into a Neuronpedia of your own, with its scores.
 
-    Its Postgres is named by NEURONPEDIA_DATABASE_URL. What is there already stays as it is.
+    NEURONPEDIA_DATABASE_URL names its Postgres database. Existing rows stay unchanged.
     """
     from orchestrator.datasets.neuronpedia.loader import load
 

@@ -68,7 +68,7 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; errors of the user's making end in one message and exit code 2."""
+    """Run a command; errors caused by its input end in one message and exit code 2."""
     try:
         logs.set_up()
         cli.main(args=arguments, standalone_mode=False)

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 @click.command()
 @click.argument("name", required=False)
 def pause(name: str | None) -> None:
-    """Let no shard of run NAME begin any more; those under way are finished."""
+    """Pause run NAME, or the latest one: start no further shards, finish those in progress."""
     engine = open_engine()
     run = find_run(engine, name)
     with transaction(engine) as connection:

@@ -14,6 +14,6 @@ from worker.run import Run
 @click.argument("name", required=False)
 @log_options(level_beside_a_display)
 def resume(name: str | None) -> None:
-    """Let run NAME go on, and follow it, as `run` with its configuration would."""
+    """Continue run NAME, or the latest one, and follow it, as `run` does with its configuration."""
     run = find_run(open_engine(), name)
     sys.exit(run_to_its_end(Run.of(run).config, None))

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def retry(
     name: str | None, failure_class: str | None, stage: str | None, layer: int | None
 ) -> None:
-    """Try failed neurons of run NAME again, the next time it is resumed."""
+    """Reset failed neurons of run NAME, or the latest one, so that the next resume tries them."""
     engine = open_engine()
     run = find_run(engine, name)
     refuse_cancelled(run)

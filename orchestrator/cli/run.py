@@ -38,7 +38,7 @@ class _LocalWorkers(click.ParamType[dict[str, int]]):
 def run(config: Path, local_workers: dict[str, int] | None) -> None:
     """Start the run that CONFIG describes, or resume it, and follow it to its end.
 
-    Exit code 0: every neuron is scored. 2: something in the input is wrong. 3: it ended with
-    failures. 4: it is paused, or an endpoint does not let it begin.
+    Exit code 0: every neuron has a score or a reason for none. 2: the input is wrong. 3: the run
+    ended with failed neurons. 4: it is paused or cancelled, or the probe of an endpoint failed.
     """
     sys.exit(run_to_its_end(read_config(config), local_workers))

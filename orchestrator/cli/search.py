@@ -19,7 +19,7 @@ from orchestrator.cli.terminal.summary import neurons_table
 @click.option("--limit", default=20, show_default=True)
 @json_option
 def search(words: str, name: str | None, limit: int, as_json: bool) -> None:
-    """Find neurons by WORDS of their explanations, best score first."""
+    """Find neurons whose explanation contains WORDS, best score first."""
     engine = open_engine()
     run = find_run(engine, name)
     with transaction(engine) as connection:

@@ -28,7 +28,7 @@ WATCH_EVERY_S = 1.0
 @click.option("--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
 @json_option
 def status(name: str | None, watch: bool, as_json: bool) -> None:
-    """Show how far run NAME is, or the latest one."""
+    """Show the progress of run NAME, or of the latest one."""
     engine = open_engine()
     run = find_run(engine, name)
     if as_json:

@@ -24,7 +24,7 @@ from worker.outages import retry_while_db_down
 )
 @log_options(lambda: "info")
 def worker(kind: str, name: str | None, concurrency: int) -> None:
-    """Work on the queue KIND until told to stop. Needs DATABASE_URL and REDIS_URL."""
+    """Run a worker of the queue KIND until it is stopped. Set DATABASE_URL and REDIS_URL."""
     from worker.parent_watch import exit_with_parent
 
     environment = find_environment()

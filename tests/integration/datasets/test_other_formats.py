@@ -251,9 +251,9 @@ def test_the_loader_carries_scores_and_simulations_and_can_be_run_again(
 def test_the_loader_says_what_is_missing(exported, neuronpedia, engine, tmp_path):
     with pytest.raises(InputError, match="seed"):
         load(neuronpedia, exported)
-    with pytest.raises(InputError, match="no Neuronpedia's"):
+    with pytest.raises(InputError, match="not a Neuronpedia database"):
         load(engine, exported)
-    with pytest.raises(InputError, match="no such export"):
+    with pytest.raises(InputError, match="not a Neuronpedia export"):
         load(neuronpedia, tmp_path / "nowhere")
     seed(neuronpedia)
     batch = next(exported.glob("v1/demo/*/features/batch-0.jsonl.gz"))

@@ -175,7 +175,7 @@ def test_a_subject_with_an_output_matrix_of_its_own_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(values | {"tie_word_embeddings": False}))
     (tmp_path / "model.safetensors").touch()
     config = ablating("http://127.0.0.1:9/v1", subject={"model": str(tmp_path)})
-    with pytest.raises(InputError, match="an output matrix of its own"):
+    with pytest.raises(InputError, match="an output matrix separate from its embeddings"):
         check_model(config)
 
 

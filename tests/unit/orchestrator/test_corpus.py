@@ -56,7 +56,7 @@ def test_the_first_excerpts_are_a_random_sample(letters):
 
 
 def test_too_small_a_corpus_says_how_many_excerpts_it_holds(letters):
-    with pytest.raises(InputError, match="hold 5 excerpts of 4 tokens"):
+    with pytest.raises(InputError, match="contain 5 excerpts of 4 tokens"):
         cut(DOCUMENTS, letters, n_excerpts=6)
 
 

@@ -26,13 +26,13 @@ MAX_WAIT_S = 120.0  # for endpoints to end their batches, which takes them minut
 @click.argument("name")
 @log_options(lambda: "warning")
 def cancel(name: str) -> None:
-    """End run NAME for good; what it has found stays.
+    """End run NAME for good; its results stay.
 
-    Workers stop within seconds, and store what they have in flight. Batches are cancelled at their
-    endpoints, and what these have answered is stored. A cancelled run cannot be resumed; the same
-    configuration under another name takes over every answer that was paid for.
+    Workers stop within seconds and store the answers to calls in flight. Batches are cancelled at
+    their endpoints, and their answers so far are stored. A cancelled run cannot be resumed; the
+    same configuration under another name reuses every answer that was paid for.
 
-    Exit code 1: an endpoint has not ended all batches yet; cancel again to take them over.
+    Exit code 1: an endpoint has not ended all batches yet; cancel again to store their answers.
     """
     engine = open_engine()
     run = find_run(engine, name)

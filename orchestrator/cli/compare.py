@@ -42,7 +42,7 @@ def compare(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare run A with run B, neuron by neuron, or with what the paper published.
+    """Compare run A with run B, neuron by neuron, or with the means that the paper published.
 
     Both compare scores; between runs, explanations and costs too. Layers stand beside those of the
     paper at the same relative depth.

@@ -28,8 +28,8 @@ from worker.app import app
 def doctor(config: Path | None, as_json: bool) -> None:
     """Check what a run needs: services, schema, workers, and the endpoints of CONFIG.
 
-    The endpoints are asked a few small questions, which cost a fraction of a cent. Exit code 4: one
-    of them refuses.
+    Each endpoint is sent a few small calls, which cost a fraction of a cent. Exit code 4: an
+    endpoint refuses.
     """
     values = _services()
     if config is not None:

@@ -56,10 +56,11 @@ def import_(
     restart: bool,
     as_json: bool,
 ) -> None:
-    """Make a run of the dataset in SOURCE, a folder or an https:// URL.
+    """Import the dataset in SOURCE, a folder or an https:// URL, as a run.
 
-    OpenAI's own are read from where its repository says they are, with --subject gpt2-xl or gpt2.
-    The run appears when all of it is there; an import that was interrupted goes on where it was.
+    For the datasets of OpenAI, SOURCE is the URL that their repository names; add --subject
+    gpt2-xl or gpt2. The run is visible once it is complete; the same command continues an import
+    that was interrupted.
     """
     from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
     from orchestrator.datasets.imports.source import open_source

@@ -13,8 +13,8 @@ def set_limits(name: str, assignments: tuple[str, ...]) -> None:
     """Change limits, prices or the budget of run NAME while it runs.
 
     For example `neurogloss set gpt2-xl budget.usd=300 endpoints.openai.requests_per_minute=5000`.
-    Workers take it over within seconds. `none` takes a limit away. What identifies the run cannot
-    be changed. `run` with a configuration file sets all of it to what the file says.
+    Workers apply it within seconds. `none` removes a limit. Other keys identify the run and cannot
+    be changed. `run` with a configuration file sets all limits to those of the file.
     """
     engine = open_engine()
     run = find_run(engine, name)

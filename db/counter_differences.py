@@ -106,7 +106,9 @@ _PROGRESS = f"""
     SELECT stage, layer, total, done, failed, right_total, right_done, right_failed
     FROM ({RIGHT_PROGRESS}) AS counted
     FULL JOIN (SELECT * FROM progress WHERE run_id = :run) AS stored USING (stage, layer)
-    WHERE (total, done, failed) IS DISTINCT FROM (right_total, right_done, right_failed)
+    -- A run on the records of another has a row for collection, of zeros, and no shards of it.
+    WHERE (total, done, failed) IS DISTINCT FROM
+          (coalesce(right_total, 0), coalesce(right_done, 0), coalesce(right_failed, 0))
     ORDER BY stage, layer
 """  # noqa: S608  (a constant)
 

@@ -95,6 +95,9 @@ def test_an_imported_run_is_simulated_and_explained_by_another_model(
             assert row.state in ("scored", "undefined")
             assert row.same is (True if failed else row.same)
     assert neurogloss("run", str(config))[0] == code
+    code, output = neurogloss("verify", "again")
+    assert "progress: collect" not in output, output
+    assert code == 0, output
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,9 @@ def test_a_run_in_batches_leaves_the_same_dataset_for_half_the_price(cli, by_mod
         config = rehearsed(server).replace(key, BATCHED if mode == "batch" else "")
         code, output = cli.run("run", cli.config(config))
         stats = server.stats()
-    assert code == 0, output
+    (states,) = rows(cli, "SELECT count(*) AS n, count(score) AS scored FROM neuron_summary")
+    assert code in (0, 3), output  # two malformed answers in a row fail a neuron
+    assert states["scored"] >= states["n"] - 2 == 190
     (dataset,) = rows(cli, DATASET)
     (spent,) = rows(cli, WITHOUT_PROBES)
     assert (stats["batches"] > 2, stats["repeated_questions"]) == (mode == "batch", 0)

@@ -86,7 +86,8 @@ def _settle(connection: Connection, run_id: int) -> _Settled:
 
 def _log(run: str, settled: _Settled) -> None:
     if settled.n_taken_back:
-        log.warning("shards taken back", extra={"run": run, "shards": settled.n_taken_back})
+        # No warning: messages lie longer than a lease where workers are slow to start.
+        log.info("shards taken back", extra={"run": run, "shards": settled.n_taken_back})
     for shard in settled.parked:
         fields = {"run": run, "stage": shard.stage, "shard": shard.id, "attempt": shard.attempts}
         # Only the class of the error: its text may quote an answer, and is stored with the failure.

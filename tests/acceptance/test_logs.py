@@ -12,6 +12,7 @@ from tests.support.command_line_runs import BATCHED, KEY, LOOKUP, rehearsed, row
 
 SMALL = ("per_layer = 96", "per_layer = 16")
 JSON = ("--log-format", "json")
+TIMEOUT_S = 300  # of a run: a busy machine takes a minute to start the workers
 EVERYTHING = {"NEUROGLOSS_LOG_LEVEL": "debug"}
 OF_A_SHARD = {"run": "tiny", "attempt": 1}
 
@@ -33,7 +34,9 @@ def test_a_run_and_its_workers_log_what_they_do_without_prompt_answer_or_key(cli
     faults = FaultRates(server_error=0.05, malformed=0.05)
     with RehearsalServer(RehearsalOptions(api_key=KEY, faults=faults)) as server:
         config = cli.config(rehearsed(server).replace(*SMALL))
-        code, output = cli.run("run", config, *JSON, ACCEPTANCE_KEY=KEY, **EVERYTHING)
+        code, output = cli.run(
+            "run", config, *JSON, timeout=TIMEOUT_S, ACCEPTANCE_KEY=KEY, **EVERYTHING
+        )
     assert code in (0, 3), output
     logged, at_work = events(output), events(worker_logs(cli))
 
@@ -73,7 +76,7 @@ def test_a_run_whose_key_is_refused_logs_that_it_is_paused_and_why(cli):
         assert any('"run created"' in line for line in running.stdout)
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=60)
-        code, output = cli.run("run", config, *JSON, ACCEPTANCE_KEY="sk-wrong")
+        code, output = cli.run("run", config, *JSON, timeout=TIMEOUT_S, ACCEPTANCE_KEY="sk-wrong")
     assert code == 4, output
     assert of(events(output), "run resumed", run="tiny", was="running")
     (paused,) = of(events(output), "run paused", run="tiny", cause="credentials")
@@ -87,7 +90,7 @@ def test_a_run_whose_key_is_refused_logs_that_it_is_paused_and_why(cli):
 def test_a_command_that_fails_says_why_as_an_event_where_logs_are_json(cli):
     with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
         config = cli.config(rehearsed(server).replace(*SMALL))
-        code, output = cli.run("run", config, *JSON, ACCEPTANCE_KEY="sk-wrong")
+        code, output = cli.run("run", config, *JSON, timeout=TIMEOUT_S, ACCEPTANCE_KEY="sk-wrong")
     assert code == 4, output
     (failed,) = of(events(output), "command failed", level="ERROR")
     assert failed["reason"].startswith("credentials: ")
@@ -98,7 +101,7 @@ def test_batches_are_logged_as_they_are_submitted_and_collected(cli):
     with RehearsalServer(RehearsalOptions()) as server:
         key = 'api_key_env = "ACCEPTANCE_KEY"\n'
         config = cli.config(rehearsed(server).replace(*SMALL).replace(key, BATCHED))
-        code, output = cli.run("run", config, *JSON)
+        code, output = cli.run("run", config, *JSON, timeout=TIMEOUT_S)
     assert code == 0, output
     at_work = events(worker_logs(cli))
     submitted = of(at_work, "batch submitted", run="tiny", endpoint="here", model="rehearsal")
@@ -112,11 +115,11 @@ LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO |WARNING|ERROR)
 
 def test_without_options_events_are_lines_of_text_and_a_level_leaves_them_out(cli):
     config = cli.config(LOOKUP.replace(*SMALL))
-    code, output = cli.run("run", config)
+    code, output = cli.run("run", config, timeout=TIMEOUT_S)
     assert code == 0, output
     assert re.search(r"Z INFO  orchestrator\S+  run created  run=tiny run_id=1 ", output)
     finished = [line for line in worker_logs(cli).splitlines() if "  shard finished  " in line]
     assert finished
     assert all(LINE.fullmatch(line) for line in finished)
-    code, output = cli.run("run", config, "--log-level", "warning")
+    code, output = cli.run("run", config, "--log-level", "warning", timeout=TIMEOUT_S)
     assert (code, "INFO" in output) == (0, False)

@@ -276,9 +276,11 @@ def _storable(text: object) -> str | None:
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, int]:
     details = usage.get("prompt_tokens_details") or {}
+    prompt_tokens = _count(usage.get("prompt_tokens"))
     return {
-        "prompt_tokens": _count(usage.get("prompt_tokens")),
-        "cached_tokens": _count(details.get("cached_tokens")),
+        "prompt_tokens": prompt_tokens,
+        # Some servers report more than the prompt has, which would make the rest of it negative.
+        "cached_tokens": min(prompt_tokens, _count(details.get("cached_tokens"))),
         "completion_tokens": _count(usage.get("completion_tokens")),
     }
 

@@ -36,6 +36,12 @@ def test_an_answer_is_read_as_online():
     assert (reading.text, reading.prompt_tokens) == ("waves", 9)
 
 
+def test_cached_tokens_of_a_line_are_not_above_its_prompt_tokens():
+    usage = {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 5000}}
+    completion = read_result(line(body=COMPLETION | {"usage": usage})).outcome({}, None)
+    assert (completion.prompt_tokens, completion.cached_tokens) == (9, 9)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [

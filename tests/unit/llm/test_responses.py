@@ -213,6 +213,35 @@ def dumps(value):
         return b"{"
 
 
+CACHED_ABOVE_PROMPT = {
+    "choices": [{"message": {"content": "waves"}, "finish_reason": "stop"}],
+    "usage": {
+        "prompt_tokens": 10,
+        "prompt_tokens_details": {"cached_tokens": 1_000_000},
+        "completion_tokens": 2,
+    },
+}
+
+
+def test_cached_tokens_above_prompt_tokens_do_not_make_a_cost_negative():
+    completion = read_completion(orjson.dumps(CACHED_ABOVE_PROMPT))
+    assert (completion.prompt_tokens, completion.cached_tokens) == (10, 10)
+    price = Price(input=1.0, cached_input=0.5, output=2.0)
+    assert price.cost(10, 1_000_000, 0) == price.cost(10, 10, 0) == pytest.approx(5e-6)
+
+
+@given(counts=st.tuples(*[st.integers(-(2**40), 2**40)] * 3))
+def test_no_counts_make_a_cost_negative(counts):
+    assert Price(input=1.0, cached_input=0.1, output=2.0).cost(*counts) >= 0
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+def test_a_price_that_is_negative_or_not_finite_is_refused(wrong):
+    for name in ("input", "output", "cached_input"):
+        with pytest.raises(ValueError, match="prices must be finite and not negative"):
+            Price(**{"input": 1.0, "output": 1.0, name: wrong})
+
+
 def test_cached_tokens_have_a_price_of_their_own():
     price = Price(input=1.0, cached_input=0.5, output=2.0)
     assert price.cost(1_000_000, 400_000, 500_000) == pytest.approx(0.6 + 0.2 + 1.0)

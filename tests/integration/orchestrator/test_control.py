@@ -1,5 +1,8 @@
 """Cancelling a run, and changing its limits while it runs."""
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -155,6 +158,53 @@ def test_commands_refuse_a_cancelled_run(whole, command, words):
     arguments = (*words, "whole", *(["budget.usd=1"] if words == ("set",) else []))
     code, output = command(*arguments)
     assert (code, "run 'whole' was cancelled, which is for good" in output) == (2, True), output
+
+
+@pytest.mark.parametrize(("words", "before"), [("resume", "paused"), ("retry", "done")])
+def test_a_run_that_is_cancelled_while_a_command_begins_is_not_brought_back(
+    whole, whole_url, services, words, before
+):
+    state(whole, before)
+    with whole.connect() as canceller:
+        canceller.execute(text("UPDATE run SET state = 'cancelled'"))
+        # The command still reads the state of before, and then waits for the row of the run.
+        arguments = [sys.executable, "-m", "orchestrator", words, "whole"]
+        urls = {"DATABASE_URL": whole_url, "REDIS_URL": services.redis_url}
+        env = {**os.environ, **urls}
+        process = subprocess.Popen(
+            arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        _wait_for_lock_waiter(whole, process)
+        canceller.commit()
+    output, _ = process.communicate(timeout=60)
+    with transaction(whole) as connection:
+        assert runs.latest(connection).state == "cancelled", output
+    assert process.returncode == 2, output
+    assert "run 'whole' was cancelled, which is for good" in output
+
+
+def _wait_for_lock_waiter(engine, process):
+    waiters = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        with engine.connect() as connection:
+            if connection.scalar(waiters):
+                return
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("before", ["cancelled", "importing"])
+def test_the_statement_that_resumes_leaves_a_cancelled_run_as_it_is(whole, before):
+    state(whole, before)
+    with transaction(whole) as connection:
+        run = runs.find(connection, "whole")
+        assert not runs.resume(connection, run.id)
+        assert runs.get(connection, run.id) == run
 
 
 def test_only_what_is_not_over_is_cancelled_and_twice_is_once(whole, command):

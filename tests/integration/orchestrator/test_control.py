@@ -1,5 +1,6 @@
 """Cancelling a run, and changing its limits while it runs."""
 
+import json
 import os
 import subprocess
 import sys
@@ -216,12 +217,37 @@ def test_only_what_is_not_over_is_cancelled_and_twice_is_once(whole, command):
     assert command("verify", "whole")[0] == 0
 
 
-@pytest.mark.parametrize("query", ["DELETE FROM run", "COMMIT; DELETE FROM score"])
-def test_a_query_changes_nothing(whole, command, query):
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("DELETE FROM run", "a single statement that only reads"),
+        ("COMMIT; DELETE FROM score", "a single statement that only reads"),
+        ("COMMIT; BEGIN READ WRITE; DELETE FROM score; COMMIT; SELECT 1", "a single statement"),
+        ("SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM score; COMMIT", "a single statement"),
+        ("SET TRANSACTION READ WRITE", "a single statement that only reads"),
+        ("DELETE FROM score RETURNING 1", "read-only transaction"),
+        ("WITH gone AS (DELETE FROM score RETURNING 1) SELECT 1", "read-only transaction"),
+        ("SELECT set_config('transaction_read_only', 'off', false)", "must be set before any"),
+        ("EXPLAIN ANALYZE DELETE FROM score", "read-only transaction"),
+        ("SELEKT 1", 'syntax error at or near "SELEKT", at character 1'),
+        ("", "a single statement that only reads"),
+    ],
+)
+def test_a_query_changes_nothing(whole, command, query, reason):
     code, output = command("sql", query)
-    assert (code, "read-only transaction" in output) == (2, True), output
     with whole.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM score")) > 0
+    assert (code, reason in output) == (2, True), output
+
+
+def test_a_query_may_hold_percent_signs_and_its_bytes_are_shown_as_psql_does(whole, command):
+    query = "SELECT '100 %' AS a, 7 % 4 AS b, '%(x)s' AS c, '\\x00ff'::bytea AS d"
+    assert command("sql", query) == (0, "a\tb\tc\td\n100 %\t3\t%(x)s\t\\x00ff\n")
+    code, output = command("sql", query, "--json")
+    expected = [{"a": "100 %", "b": 3, "c": "%(x)s", "d": "00ff"}]
+    assert (code, json.loads(output)) == (0, expected)
+    assert command("sql", "SELECT ':x' AS a;") == (0, "a\n:x\n")
+    assert command("sql", "SHOW transaction_read_only")[1].endswith("\non\n")
 
 
 def test_a_claim_is_not_given_in_a_cancelled_run(whole):

@@ -78,6 +78,15 @@ def test_a_key_that_a_line_repeats_is_not_in_the_message():
     assert "sk-abc" not in str(found.outcome({}, "sk-abc"))
 
 
+def test_a_key_that_a_line_repeats_outside_of_its_response_is_not_in_what_is_stored():
+    secret = "sk-0123456789abcdef"
+    row = line(response=None, error={"code": "x", "message": f"{'y' * 290} {secret}"}, id=secret)
+    result = read_result(row, secret)
+    assert "sk-0" not in f"{result.outcome({}, secret)} {result.request_id}"
+    refused = {"choices": [{"message": {"refusal": f"not {secret}"}, "finish_reason": "stop"}]}
+    assert read_result(line(body=refused)).outcome({}, secret).refusal == "not [key]"
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 600) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(

@@ -47,10 +47,7 @@ def check_version(version: str | None) -> None:
     """
     if version == head():
         return
-    known = {
-        script.revision for script in ScriptDirectory.from_config(_config("")).walk_revisions()
-    }
-    remedy = "run `neurogloss migrate`" if version is None or version in known else _UPDATE
+    remedy = "run `neurogloss migrate`" if version is None or knows(version) else _UPDATE
     raise SchemaError(
         f"the database is at schema {version or 'none'}, "
         f"this version of neurogloss needs {head()}: {remedy}"
@@ -58,6 +55,12 @@ def check_version(version: str | None) -> None:
 
 
 _UPDATE = "it belongs to a later version: update neurogloss here, or go back by a backup"
+
+
+def knows(version: str) -> bool:
+    """Return whether a schema version is this one or an older one of neurogloss."""
+    scripts = ScriptDirectory.from_config(_config("")).walk_revisions()
+    return any(script.revision == version for script in scripts)
 
 
 def head() -> str:

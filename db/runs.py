@@ -165,13 +165,15 @@ def is_running(connection: Connection, run_id: int) -> bool:
     return connection.scalar(select(RunTable.state).where(RunTable.id == run_id)) == "running"
 
 
-def resume(connection: Connection, run_id: int) -> None:
-    """Mark a run as running."""
-    connection.execute(
+def resume(connection: Connection, run_id: int) -> bool:
+    """Mark a run as running, unless it is cancelled or being imported; return whether it is."""
+    statement = (
         update(RunTable)
-        .where(RunTable.id == run_id)
+        # Checked here too: a run may be cancelled after a command has read its state.
+        .where(RunTable.id == run_id, RunTable.state.in_(("running", "paused", "done")))
         .values(state="running", pause_cause=None, pause_reason=None, finished_at=None)
     )
+    return connection.execute(statement).rowcount == 1
 
 
 def finish(connection: Connection, run_id: int) -> None:

@@ -11,13 +11,16 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import make_url, text
+from sqlalchemy import Connection, make_url, text
 
+from db.foreign import drop_own_objects, foreign_objects
 from db.session import make_engine, transaction
 from neurogloss.config.settings import with_driver
 from neurogloss.errors import InputError
 from orchestrator.environment import Environment, upgrade_schema
 from orchestrator.local.postgres import program
+
+_NAMED = 5  # foreign objects that a message names
 
 
 def back_up(environment: Environment, path: Path) -> None:
@@ -43,7 +46,8 @@ def restore_backup(environment: Environment, path: Path) -> None:
     """Restore a backup into a database without runs, and upgrade it to this version's schema.
 
     Raises:
-        InputError: The database has runs, or the file is not a backup or from a later version.
+        InputError: The database has runs or objects that are not neurogloss's, or the file is not a
+            backup or from a later version.
     """
     # Listing the file checks it before the database is emptied.
     _run(environment, "pg_restore", ["--list", str(path)], connects=False)
@@ -56,14 +60,24 @@ def restore_backup(environment: Environment, path: Path) -> None:
 def _empty(url: str) -> None:
     engine = make_engine(with_driver(url))
     with transaction(engine) as connection:
+        # First: a table "run" of somebody else may have no column "name".
+        _refuse_foreign(connection)
         has_schema = connection.scalar(text("SELECT to_regclass('run')")) is not None
         if has_schema and (name := connection.scalar(text("SELECT min(name) FROM run"))):
             raise InputError(
                 f"the database has runs, {name!r} for one: a backup is restored into an empty one"
             )
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+        drop_own_objects(connection)
     engine.dispose()
+
+
+def _refuse_foreign(connection: Connection) -> None:
+    if foreign := foreign_objects(connection):
+        more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
+        raise InputError(
+            f"the database holds what is not neurogloss's: {', '.join(foreign[:_NAMED])}{more}. "
+            "A backup is restored into a database of its own"
+        )
 
 
 def _run(

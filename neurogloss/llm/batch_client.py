@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from neurogloss.errors import ServiceUnavailable
 from neurogloss.llm.endpoint import Endpoint
-from neurogloss.llm.responses import raise_for_error
+from neurogloss.llm.responses import raise_for_error, server_text
 
 MARK = "neurogloss_batch"
 """Key in a batch's metadata that holds our mark, by which it is found again after a crash."""
@@ -93,7 +93,7 @@ class BatchClient:
                     for chunk in response.iter_bytes():
                         file.write(chunk)
             except httpx.RequestError as error:
-                raise _unanswered(error) from error
+                raise _unanswered(error, self._key) from error
             file.seek(0)
             yield file
 
@@ -108,7 +108,7 @@ class BatchClient:
         try:
             response = self._http.request(method, path, **content)
         except httpx.RequestError as error:
-            raise _unanswered(error) from error
+            raise _unanswered(error, self._key) from error
         raise_for_error(response, self._key)
         return response
 
@@ -149,8 +149,9 @@ class _State(BaseModel):
     cancelled_at: float | None = None
 
 
-def _unanswered(error: httpx.RequestError) -> ServiceUnavailable:
-    return ServiceUnavailable(f"no answer from the endpoint: {str(error) or type(error).__name__}")
+def _unanswered(error: httpx.RequestError, secret: str | None) -> ServiceUnavailable:
+    reason = server_text(str(error) or type(error).__name__, secret)
+    return ServiceUnavailable(f"no answer from the endpoint: {reason}")
 
 
 def request_line(identity: bytes, path: str, body: bytes) -> bytes:

@@ -13,6 +13,7 @@ from neurogloss.llm.responses import (
     UnsupportedParameter,
     raise_for_error,
     read_completion,
+    server_text,
 )
 
 _NOT_TRIED = ("batch_expired", "batch_cancelled")
@@ -40,11 +41,14 @@ class Result:
             return _read_response(self.response, request, secret)
         if self.error.get("code") in _NOT_TRIED:
             return None
-        return TransientError(str(self.error.get("message"))[:300])
+        return TransientError(server_text(self.error.get("message"), secret))
 
 
-def read_result(line: bytes) -> Result | None:
-    """Read one line; return None if it is no result of one of our calls."""
+def read_result(line: bytes, secret: str | None = None) -> Result | None:
+    """Read one line; return None if it is no result of one of our calls.
+
+    `secret` is the key, which is removed from the id of the request.
+    """
     try:
         row = _object(orjson.loads(line))
         identity = bytes.fromhex(row["custom_id"])
@@ -52,7 +56,9 @@ def read_result(line: bytes) -> Result | None:
         return None
     response, error = _object(row.get("response")), _object(row.get("error"))
     request_id = response.get("request_id") or row.get("id")
-    return Result(identity, response, error, str(request_id) if request_id else None)
+    return Result(
+        identity, response, error, server_text(request_id, secret) if request_id else None
+    )
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -69,6 +75,6 @@ def _read_response(
     status = status if isinstance(status, int) and 100 <= status <= 599 else 500
     try:
         raise_for_error(httpx.Response(status, content=content), secret)
-        return read_completion(content, request)
+        return read_completion(content, request, secret)
     except (RequestRejected, RunError, TransientError, UnsupportedParameter) as error:
         return error

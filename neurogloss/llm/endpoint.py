@@ -1,6 +1,7 @@
 """An OpenAI-compatible API: its address, its limits and its prices."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -20,16 +21,27 @@ class Price:
     output: float
     cached_input: float | None = None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if a price is negative, infinite or no number."""
+        prices = (self.input, self.output, self.cached_input or 0.0)
+        if not all(0 <= price < math.inf for price in prices):
+            raise ValueError(f"prices must be finite and not negative: {prices}")
+
     @classmethod
     def from_config(cls, config: PricesConfig) -> Self:
         """Return the price that a run configuration states."""
         return cls(input=config.input, output=config.output, cached_input=config.cached_input)
 
     def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float:
-        """Return the USD of a call; `prompt_tokens` includes the cached ones, as usage does."""
+        """Return the USD of a call, which is never negative.
+
+        `prompt_tokens` includes the cached ones, as usage does. Counts may be a server's: negative
+        ones count as 0, and no more tokens are cached than the prompt has.
+        """
+        prompt, completion = max(0, prompt_tokens), max(0, completion_tokens)
+        cached = min(max(0, cached_tokens), prompt)
         cached_price = self.input if self.cached_input is None else self.cached_input
-        uncached = prompt_tokens - cached_tokens
-        usd = uncached * self.input + cached_tokens * cached_price + completion_tokens * self.output
+        usd = (prompt - cached) * self.input + cached * cached_price + completion * self.output
         return usd / 1e6
 
 

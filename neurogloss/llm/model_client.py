@@ -14,7 +14,7 @@ from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.limiter import Limiter
 from neurogloss.llm.parameter_support import ParameterSupport
-from neurogloss.llm.responses import Completion, UnsupportedParameter, raise_for_error
+from neurogloss.llm.responses import Completion, UnsupportedParameter, raise_for_error, server_text
 
 CONNECT_TIMEOUT_S = 10.0
 UNANSWERED_CALLS = 10  # in a row, each after its last attempt: then the endpoint is unreachable
@@ -88,7 +88,7 @@ class ModelClient:
             await response.aread()
         # The transport turns most errors of aiohttp and of sockets into httpx's, but not all.
         except (httpx.RequestError, aiohttp.ClientError, OSError) as error:
-            reason = str(error) or type(error).__name__
+            reason = server_text(str(error) or type(error).__name__, self.endpoint.api_key)
             raise ServiceUnavailable(f"no answer from the endpoint: {reason}") from error
         self._read_ceilings(response.headers)
         raise_for_error(response, self.endpoint.api_key)

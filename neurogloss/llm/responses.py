@@ -1,10 +1,14 @@
 """Reading the responses of an OpenAI-compatible API, and classifying its errors."""
 
+import base64
+import html
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -22,6 +26,9 @@ from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.token_logprobs import chat_places, prompt_places
 
+_LONGEST_REASON = 300  # characters
+_SHOWN_OF_ANSWER = 80
+_SHORTEST_SECRET = 16  # characters of a key that is worth hiding in the text of an answer
 MAX_WAIT_S = 120.0  # a daily limit may ask for hours, and be raised meanwhile
 _MOST_TOKENS = 2**31 - 1  # that the database holds
 _NO_CREDIT = ("insufficient_quota", "exceeded your current quota", "billing_hard_limit")
@@ -89,17 +96,51 @@ def raise_for_error(response: httpx.Response, secret: str | None) -> None:
         raise RateLimited(retry_after(response.headers), shown)
     if status in (408, 409, 425) or status >= 500:
         raise ServiceUnavailable(shown)
-    raise RequestRejected(shown, request_id=response.headers.get("x-request-id"))
+    raise RequestRejected(shown, request_id=request_id(response, secret))
 
 
 def _reason(response: httpx.Response, secret: str | None) -> str:
-    """Return the server's message and code. Some servers repeat the key: it is replaced."""
+    """Return the server's message and code."""
     try:
         error = orjson.loads(response.content)["error"]
         text = f"{error.get('message')} ({error.get('code') or error.get('type')})"
     except (ValueError, KeyError, TypeError, AttributeError):
         text = response.text
-    return " ".join((text.replace(secret, "[key]") if secret else text).split())[:300]
+    return server_text(text, secret)
+
+
+def server_text(value: object, secret: str | None) -> str:
+    """Return what a server wrote as one line of at most 300 characters, without our key.
+
+    Whatever a server wrote goes through here before it becomes part of a reason, of an event or of
+    a stored message: some servers repeat the Authorization header.
+    """
+    # Before the text is cut, which could leave a part of the key.
+    text = without_key(str(value), secret)
+    return " ".join(text.split())[:_LONGEST_REASON]
+
+
+def without_key(text: str, secret: str | None) -> str:
+    """Return text in which `[key]` stands for the key, also where it is escaped or encoded."""
+    for form in _forms(secret) if secret else ():
+        text = text.replace(form, "[key]")
+    return text
+
+
+@lru_cache(maxsize=64)
+def _forms(secret: str) -> tuple[str, ...]:
+    """Return the ways in which a server may write a key, the longest first."""
+    in_json, in_repr = orjson.dumps(secret).decode()[1:-1], repr(secret)[1:-1]
+    in_base64 = base64.b64encode(secret.encode()).decode()
+    forms = {secret, in_json, in_json.replace("/", r"\/"), in_repr, in_base64}
+    forms |= {quote(secret), quote(secret, safe=""), html.escape(secret)}
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def request_id(response: httpx.Response, secret: str | None) -> str | None:
+    """Return the id by which the server knows the request, if it names one."""
+    value = response.headers.get("x-request-id")
+    return None if value is None else server_text(value, secret)
 
 
 def _unsupported(response: httpx.Response) -> str | None:
@@ -207,13 +248,16 @@ class Completion:
         )
 
 
-def read_completion(content: bytes, request: Mapping[str, Any] | None = None) -> Completion:
+def read_completion(
+    content: bytes, request: Mapping[str, Any] | None = None, secret: str | None = None
+) -> Completion:
     """Read the first choice and the usage of a successful completion, of a chat or of a prompt.
 
     Args:
         content: The body of the response.
         request: The body of the request. A prompt in it may be echoed, and an answer of one token
             that was limited to one is complete: its `finish_reason` becomes `stop`.
+        secret: The key, which is removed from messages, a refusal's among them.
 
     Raises:
         ServiceUnavailable: The body is cut off, or is no completion.
@@ -225,14 +269,16 @@ def read_completion(content: bytes, request: Mapping[str, Any] | None = None) ->
         read_choice = _read_prompt_choice if "prompt" in request else _read_chat_choice
         text, refusal, distributions = read_choice(choice, body, request)
         return Completion(
-            text=_storable(text) or "",
+            text=_answer_text(text, secret) or "",
             finish_reason=_finish_reason(choice, request),
-            refusal=_storable(refusal),
+            refusal=_answer_text(refusal, secret),
             **_usage(body.get("usage") or {}),
             distributions=distributions,
         )
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ServiceUnavailable(f"the answer is no completion: {content[:80]!r}") from error
+        # The whole of a key that begins in what is shown has to be seen before the text is cut.
+        start = server_text(repr(content[:100_000]), secret)[:_SHOWN_OF_ANSWER]
+        raise ServiceUnavailable(f"the answer is no completion: {start}") from error
 
 
 Choice = tuple[str | None, str | None, bytes | None]  # text, refusal, distributions
@@ -261,6 +307,15 @@ def _finish_reason(choice: Mapping[str, Any], request: Mapping[str, Any]) -> str
     return "stop" if reason == "length" and limit in (0, 1) else reason
 
 
+def _answer_text(text: object, secret: str | None) -> str | None:
+    """Return a model's text without our key, which messages about the answer would quote."""
+    stored = _storable(text)
+    # "EMPTY" and other keys of servers that want none may be words of an explanation.
+    if stored is None or secret is None or len(secret) < _SHORTEST_SECRET:
+        return stored
+    return without_key(stored, secret)
+
+
 def _storable(text: object) -> str | None:
     """Return a text without NUL, which the database does not take.
 
@@ -276,9 +331,11 @@ def _storable(text: object) -> str | None:
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, int]:
     details = usage.get("prompt_tokens_details") or {}
+    prompt_tokens = _count(usage.get("prompt_tokens"))
     return {
-        "prompt_tokens": _count(usage.get("prompt_tokens")),
-        "cached_tokens": _count(details.get("cached_tokens")),
+        "prompt_tokens": prompt_tokens,
+        # Some servers report more than the prompt has, which would make the rest of it negative.
+        "cached_tokens": min(prompt_tokens, _count(details.get("cached_tokens"))),
         "completion_tokens": _count(usage.get("completion_tokens")),
     }
 

@@ -16,7 +16,7 @@ from neurogloss.errors import RateLimited, ServiceUnavailable, Unavailable
 from neurogloss.llm.answer_writer import AnswerWriter
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.model_client import ModelClient
-from neurogloss.llm.responses import read_completion
+from neurogloss.llm.responses import read_completion, request_id
 from neurogloss.llm.run_context import RunContext
 from neurogloss.llm.single_flight import PendingCall, this_task
 
@@ -148,8 +148,9 @@ class RetryingSender:
         started = time.monotonic()
         response, body = await self.client.post(call)
         seconds = time.monotonic() - started
+        secret = self.client.endpoint.api_key
         try:
-            completion = read_completion(response.content, body)
+            completion = read_completion(response.content, body, secret)
         except ServiceUnavailable:
             # The least that it cost: without usage, nobody says how long the answer was.
             price = self.client.endpoint.price(call.model)
@@ -163,7 +164,7 @@ class RetryingSender:
             model=call.model,
             attempts=pending.attempts,
             latency_ms=round(1000 * seconds),
-            request_id=response.headers.get("x-request-id"),
+            request_id=request_id(response, secret),
             wasted_usd=pending.wasted_usd,
         )
         if used := answer.prompt_tokens + answer.completion_tokens:

@@ -33,6 +33,8 @@ from neurogloss.llm.responses import (
     UnsupportedParameter,
     raise_for_error,
     read_completion,
+    request_id,
+    server_text,
 )
 from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, Simulator
@@ -105,7 +107,7 @@ class SingleCalls:
         )
         started = time.monotonic()
         try:
-            completion, request_id = retrying(self._send, call)
+            completion, named = retrying(self._send, call)
         except TransientError as error:
             # Some servers answer 500 to what they cannot do: then the endpoint is there.
             if self._has_responded:
@@ -118,7 +120,7 @@ class SingleCalls:
             model=call.model,
             attempts=retrying.statistics["attempt_number"],
             latency_ms=round(1000 * (time.monotonic() - started)),
-            request_id=request_id,
+            request_id=named,
         )
         self.answers.append(answer)
         outcome = answer.outcome()
@@ -134,13 +136,14 @@ class SingleCalls:
             except UnsupportedParameter as error:
                 self._support.record_refusal(error, body, call.model)
                 continue
-            return read_completion(response.content, body), response.headers.get("x-request-id")
+            secret = self._endpoint.api_key
+            return read_completion(response.content, body, secret), request_id(response, secret)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         try:
             response = self._http.post(path.lstrip("/"), json=body)
         except httpx.RequestError as error:
-            reason = str(error) or type(error).__name__
+            reason = server_text(str(error) or type(error).__name__, self._endpoint.api_key)
             raise ServiceUnavailable(f"no answer from the endpoint: {reason}") from error
         self._has_responded = True
         raise_for_error(response, self._endpoint.api_key)

@@ -30,8 +30,9 @@ def retry(
         count = retry_failures(
             connection, run.id, failure_class=failure_class, stage=stage, layer=layer
         )
-        if count:
-            runs.resume(connection, run.id)
+        # What was put back is rolled back if the run was cancelled meanwhile.
+        if count and not runs.resume(connection, run.id):
+            refuse_cancelled(runs.get(connection, run.id))
     if count:
         log.info("failures retried", extra={"run": run.name, "failures": count})
     click.echo(f"{count} failures will be tried again: neurogloss resume {run.name}")

@@ -1,14 +1,18 @@
 """The command `sql`: a read-only query."""
 
+from typing import Any
+
 import click
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from db.read_only import read_only_rows
 from neurogloss.errors import InputError
 from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import open_engine
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.plain import plain
+
+_NOT_A_CURSOR = "42P11"  # invalid_cursor_definition
 
 
 @click.command()
@@ -16,18 +20,35 @@ from orchestrator.cli.terminal.plain import plain
 @json_option
 def sql(query: str, as_json: bool) -> None:
     """Run a read-only QUERY, for example on the views run_progress and neuron_summary."""
-    engine = open_engine()
     try:
-        with engine.connect() as connection:
-            connection.execute(text("SET TRANSACTION READ ONLY"))
-            # The session too: a COMMIT in the query would end the transaction.
-            connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
-            result = connection.exec_driver_sql(query)
-            columns, rows = list(result.keys()), [tuple(row) for row in result]
+        columns, rows = read_only_rows(open_engine(), query)
     except DBAPIError as error:
-        raise InputError(f"the query failed: {str(error.orig).strip()}") from error
+        raise InputError(f"the query failed: {_reason(error)}") from error
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
     for line in (columns, *rows):
-        click.echo("\t".join(plain(str(value)) for value in line))
+        click.echo("\t".join(plain(_shown(value)) for value in line))
+
+
+def _reason(error: DBAPIError) -> str:
+    """Return what the server says of the query, without how it was run."""
+    diagnosis = getattr(error.orig, "diag", None)
+    message = getattr(diagnosis, "message_primary", None)
+    if message is None:
+        return str(error.orig).strip()
+    if getattr(error.orig, "pgcode", None) == _NOT_A_CURSOR:
+        return f"it must be a single statement that only reads ({message})"
+    position = getattr(diagnosis, "internal_position", None)
+    hint = getattr(diagnosis, "message_hint", None)
+    place = f", at character {position}" if position else ""
+    return f"{message}{place}" + (f". {hint}" if hint else "")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as text; bytes as psql shows them."""
+    if isinstance(value, bytes | memoryview):
+        return rf"\x{value.hex()}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    return str(value)

@@ -81,9 +81,12 @@ def _resume(engine: Engine, stored: StoredRun, config: RunConfig) -> int:
 
 def _go_on(engine: Engine, run: StoredRun, config: RunConfig) -> None:
     with transaction(engine) as connection:
+        # Read again under a lock: it may have been cancelled or paused since.
+        current = runs.get_for_update(connection, run.id)
+        refuse_cancelled(current)
         runs.update_limits(connection, run.id, config.model_dump(mode="json"))
         runs.set_budget(connection, run.id, config.budget.usd)
-        if run.state == "paused":
+        if current.state == "paused":
             runs.resume(connection, run.id)
             shards.forgive(connection, run.id)
 

@@ -12,6 +12,6 @@ def print_json(value: Any) -> None:
 
 
 def _encoded(value: Any) -> Any:
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | memoryview):
         return value.hex()
     return float(value) if hasattr(value, "as_tuple") else str(value)  # Decimal, else a date

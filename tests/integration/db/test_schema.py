@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
 from db import migrate, runs
+from db.foreign import drop_own_objects, foreign_objects
 from db.migrate import SchemaError
 from db.session import transaction
 from db.tables import Base
@@ -20,6 +21,7 @@ from orchestrator.backup import back_up, restore_backup
 from orchestrator.cli.main import COMMANDS, main
 from orchestrator.environment import Environment
 from orchestrator.verify.verify import find_differences
+from tests.support.databases import connected
 
 KEPT = {
     "explanation": "layer, neuron, text, call",
@@ -201,6 +203,79 @@ def test_what_would_be_lost_by_a_backup_or_restore_is_refused(whole, whole_url, 
         back_up(at(whole_url.replace("/whole?", "/none?")), tmp_path / "none")
     assert not list(tmp_path.glob("none*"))
     assert contents(whole) == before
+
+
+FOREIGN = {
+    "schema shop": ("CREATE SCHEMA shop", "DROP SCHEMA shop"),
+    "table public.invoice": ("CREATE TABLE invoice (n serial)", "DROP TABLE invoice"),
+    "view public.ours": ("CREATE VIEW ours AS SELECT name FROM run", "DROP VIEW ours"),
+    "materialized view public.m": (
+        "CREATE MATERIALIZED VIEW m AS SELECT 1",
+        "DROP MATERIALIZED VIEW m",
+    ),
+    "sequence public.s": ("CREATE SEQUENCE s", "DROP SEQUENCE s"),
+    "function public.f()": (
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "DROP FUNCTION f",
+    ),
+    "type public.mood": ("CREATE TYPE mood AS ENUM ('good')", "DROP TYPE mood"),
+    "type public.pair": ("CREATE TYPE pair AS (a int, b int)", "DROP TYPE pair"),
+    "collation public.c": ('CREATE COLLATION c FROM "C"', "DROP COLLATION c"),
+}
+
+
+@pytest.mark.parametrize("is_migrated", [True, False])
+def test_restore_does_not_drop_what_belongs_to_others(
+    whole_url, other_url, at, tmp_path, is_migrated
+):
+    back_up(at(whole_url), tmp_path / "b")
+    if is_migrated:
+        migrate.upgrade(other_url)
+    with connected(other_url) as other:
+        for name, (create, drop) in FOREIGN.items():
+            create = create if is_migrated else create.replace("name FROM run", "1 AS name")
+            with other.begin() as connection:
+                connection.execute(text(create))
+            with pytest.raises(InputError, match=re.escape(f"not neurogloss's: {name}")):
+                restore_backup(at(other_url), tmp_path / "b")
+            with other.begin() as connection:  # which fails if the object is gone
+                connection.execute(text(drop))
+        restore_backup(at(other_url), tmp_path / "b")
+        assert differences(other) == []
+
+
+def test_restore_takes_tables_with_our_names_for_ours_only_at_a_schema_of_ours(
+    whole_url, other_url, at, tmp_path
+):
+    back_up(at(whole_url), tmp_path / "b")
+    with connected(other_url) as other:
+        for version in (None, "ae1027a6acf1"):
+            with other.begin() as connection:
+                if version is None:
+                    connection.execute(text("CREATE TABLE run (distance int)"))
+                    connection.execute(text("INSERT INTO run VALUES (42)"))
+                else:
+                    connection.execute(text("CREATE TABLE alembic_version (version_num text)"))
+                    connection.execute(
+                        text("INSERT INTO alembic_version VALUES (:v)"), {"v": version}
+                    )
+            with pytest.raises(InputError, match=r"not neurogloss's: .*table public\.run"):
+                restore_backup(at(other_url), tmp_path / "b")
+        with other.connect() as connection:
+            assert connection.scalar(text("SELECT distance FROM run")) == 42
+
+
+def test_nothing_that_the_migrations_make_is_foreign(whole_url, whole):
+    for version in ("0012", "0008", "0004", "0001", "base"):
+        migrate.downgrade(whole_url, version)
+        with whole.begin() as connection:
+            assert foreign_objects(connection) == []
+            drop_own_objects(connection)
+            left = connection.scalar(
+                text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            )
+            assert left == 0
+            connection.rollback()
 
 
 def test_pg_dump_of_the_machine_is_taken_where_the_services_are_not_embedded(

@@ -1,5 +1,9 @@
 """Cancelling a run, and changing its limits while it runs."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -157,6 +161,53 @@ def test_commands_refuse_a_cancelled_run(whole, command, words):
     assert (code, "run 'whole' was cancelled, which is for good" in output) == (2, True), output
 
 
+@pytest.mark.parametrize(("words", "before"), [("resume", "paused"), ("retry", "done")])
+def test_a_run_that_is_cancelled_while_a_command_begins_is_not_brought_back(
+    whole, whole_url, services, words, before
+):
+    state(whole, before)
+    with whole.connect() as canceller:
+        canceller.execute(text("UPDATE run SET state = 'cancelled'"))
+        # The command still reads the state of before, and then waits for the row of the run.
+        arguments = [sys.executable, "-m", "orchestrator", words, "whole"]
+        urls = {"DATABASE_URL": whole_url, "REDIS_URL": services.redis_url}
+        env = {**os.environ, **urls}
+        process = subprocess.Popen(
+            arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        _wait_for_lock_waiter(whole, process)
+        canceller.commit()
+    output, _ = process.communicate(timeout=60)
+    with transaction(whole) as connection:
+        assert runs.latest(connection).state == "cancelled", output
+    assert process.returncode == 2, output
+    assert "run 'whole' was cancelled, which is for good" in output
+
+
+def _wait_for_lock_waiter(engine, process):
+    waiters = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        with engine.connect() as connection:
+            if connection.scalar(waiters):
+                return
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("before", ["cancelled", "importing"])
+def test_the_statement_that_resumes_leaves_a_cancelled_run_as_it_is(whole, before):
+    state(whole, before)
+    with transaction(whole) as connection:
+        run = runs.find(connection, "whole")
+        assert not runs.resume(connection, run.id)
+        assert runs.get(connection, run.id) == run
+
+
 def test_only_what_is_not_over_is_cancelled_and_twice_is_once(whole, command):
     assert command("cancel", "whole") == (2, "neurogloss: run 'whole' is done\n")
     state(whole, "paused")
@@ -166,12 +217,37 @@ def test_only_what_is_not_over_is_cancelled_and_twice_is_once(whole, command):
     assert command("verify", "whole")[0] == 0
 
 
-@pytest.mark.parametrize("query", ["DELETE FROM run", "COMMIT; DELETE FROM score"])
-def test_a_query_changes_nothing(whole, command, query):
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("DELETE FROM run", "a single statement that only reads"),
+        ("COMMIT; DELETE FROM score", "a single statement that only reads"),
+        ("COMMIT; BEGIN READ WRITE; DELETE FROM score; COMMIT; SELECT 1", "a single statement"),
+        ("SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM score; COMMIT", "a single statement"),
+        ("SET TRANSACTION READ WRITE", "a single statement that only reads"),
+        ("DELETE FROM score RETURNING 1", "read-only transaction"),
+        ("WITH gone AS (DELETE FROM score RETURNING 1) SELECT 1", "read-only transaction"),
+        ("SELECT set_config('transaction_read_only', 'off', false)", "must be set before any"),
+        ("EXPLAIN ANALYZE DELETE FROM score", "read-only transaction"),
+        ("SELEKT 1", 'syntax error at or near "SELEKT", at character 1'),
+        ("", "a single statement that only reads"),
+    ],
+)
+def test_a_query_changes_nothing(whole, command, query, reason):
     code, output = command("sql", query)
-    assert (code, "read-only transaction" in output) == (2, True), output
     with whole.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM score")) > 0
+    assert (code, reason in output) == (2, True), output
+
+
+def test_a_query_may_hold_percent_signs_and_its_bytes_are_shown_as_psql_does(whole, command):
+    query = "SELECT '100 %' AS a, 7 % 4 AS b, '%(x)s' AS c, '\\x00ff'::bytea AS d"
+    assert command("sql", query) == (0, "a\tb\tc\td\n100 %\t3\t%(x)s\t\\x00ff\n")
+    code, output = command("sql", query, "--json")
+    expected = [{"a": "100 %", "b": 3, "c": "%(x)s", "d": "00ff"}]
+    assert (code, json.loads(output)) == (0, expected)
+    assert command("sql", "SELECT ':x' AS a;") == (0, "a\n:x\n")
+    assert command("sql", "SHOW transaction_read_only")[1].endswith("\non\n")
 
 
 def test_a_claim_is_not_given_in_a_cancelled_run(whole):

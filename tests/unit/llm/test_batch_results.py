@@ -36,6 +36,12 @@ def test_an_answer_is_read_as_online():
     assert (reading.text, reading.prompt_tokens) == ("waves", 9)
 
 
+def test_cached_tokens_of_a_line_are_not_above_its_prompt_tokens():
+    usage = {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 5000}}
+    completion = read_result(line(body=COMPLETION | {"usage": usage})).outcome({}, None)
+    assert (completion.prompt_tokens, completion.cached_tokens) == (9, 9)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
@@ -70,6 +76,15 @@ def test_what_was_not_tried_is_no_error():
 def test_a_key_that_a_line_repeats_is_not_in_the_message():
     found = read_result(line(400, error("the key sk-abc is odd")))
     assert "sk-abc" not in str(found.outcome({}, "sk-abc"))
+
+
+def test_a_key_that_a_line_repeats_outside_of_its_response_is_not_in_what_is_stored():
+    secret = "sk-0123456789abcdef"
+    row = line(response=None, error={"code": "x", "message": f"{'y' * 290} {secret}"}, id=secret)
+    result = read_result(row, secret)
+    assert "sk-0" not in f"{result.outcome({}, secret)} {result.request_id}"
+    refused = {"choices": [{"message": {"refusal": f"not {secret}"}, "finish_reason": "stop"}]}
+    assert read_result(line(body=refused)).outcome({}, secret).refusal == "not [key]"
 
 
 values = st.recursive(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from neurogloss.errors import (
     BadCredentials,
+    NeuroglossError,
     NoCredit,
     RateLimited,
     RequestRejected,
@@ -211,6 +212,81 @@ def dumps(value):
         return orjson.dumps(value)
     except (TypeError, ValueError):
         return b"{"
+
+
+SECRET = 'sk-proj/0123+456789"abcdef'
+SECRET_FORMS = {
+    "as it is": SECRET,
+    "in JSON": orjson.dumps(SECRET).decode()[1:-1],
+    "percent-encoded": "sk-proj%2F0123%2B456789%22abcdef",
+    "in base64": "c2stcHJvai8wMTIzKzQ1Njc4OSJhYmNkZWY=",
+}
+
+
+def error_of(response):
+    with pytest.raises(NeuroglossError) as raised:
+        raise_for_error(response, SECRET)
+    return f"{raised.value} {getattr(raised.value, 'request_id', '')}"
+
+
+@pytest.mark.parametrize("form", SECRET_FORMS.values(), ids=SECRET_FORMS)
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+def test_a_key_that_a_server_repeats_is_in_no_error(status, form):
+    for before in ("", "x" * 295):  # a key that is cut off is a key too
+        message = f"{before} Authorization: Bearer {form}"
+        shown = [
+            error_of(answer(status, message)),
+            error_of(answer(status, code=message)),
+            error_of(httpx.Response(status, text=message)),
+            error_of(answer(status, **{"x-request-id": form})),
+        ]
+        assert not any("sk-pr" in text or "c2stc" in text for text in shown), shown
+
+
+def test_a_key_that_a_server_repeats_is_in_no_part_of_an_answer_that_messages_quote():
+    for content in (b"Bearer " + SECRET.encode(), b"{" + b"x" * 70 + SECRET.encode()):
+        with pytest.raises(ServiceUnavailable) as raised:
+            read_completion(content, None, SECRET)
+        assert "sk-pr" not in str(raised.value)
+    message = {"content": f"You sent {SECRET}.", "refusal": f"I refuse {SECRET}."}
+    body = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    completion = read_completion(orjson.dumps(body), None, SECRET)
+    assert completion.text == "You sent [key]."
+    assert completion.refusal == "I refuse [key]."
+
+
+def test_a_word_that_serves_as_a_key_stays_in_the_text_of_an_answer():
+    body = {"choices": [{"message": {"content": "EMPTY boxes"}, "finish_reason": "stop"}]}
+    assert read_completion(orjson.dumps(body), None, "EMPTY").text == "EMPTY boxes"
+
+
+CACHED_ABOVE_PROMPT = {
+    "choices": [{"message": {"content": "waves"}, "finish_reason": "stop"}],
+    "usage": {
+        "prompt_tokens": 10,
+        "prompt_tokens_details": {"cached_tokens": 1_000_000},
+        "completion_tokens": 2,
+    },
+}
+
+
+def test_cached_tokens_above_prompt_tokens_do_not_make_a_cost_negative():
+    completion = read_completion(orjson.dumps(CACHED_ABOVE_PROMPT))
+    assert (completion.prompt_tokens, completion.cached_tokens) == (10, 10)
+    price = Price(input=1.0, cached_input=0.5, output=2.0)
+    assert price.cost(10, 1_000_000, 0) == price.cost(10, 10, 0) == pytest.approx(5e-6)
+
+
+@given(counts=st.tuples(*[st.integers(-(2**40), 2**40)] * 3))
+def test_no_counts_make_a_cost_negative(counts):
+    assert Price(input=1.0, cached_input=0.1, output=2.0).cost(*counts) >= 0
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+def test_a_price_that_is_negative_or_not_finite_is_refused(wrong):
+    for name in ("input", "output", "cached_input"):
+        with pytest.raises(ValueError, match="prices must be finite and not negative"):
+            Price(**{"input": 1.0, "output": 1.0, name: wrong})
 
 
 def test_cached_tokens_have_a_price_of_their_own():

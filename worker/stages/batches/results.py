@@ -24,7 +24,7 @@ from neurogloss.llm.batch_results import BatchOutcome, Result, read_result
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR, Endpoint
 from neurogloss.llm.parameter_support import ParameterSupport
-from neurogloss.llm.responses import Completion, UnsupportedParameter
+from neurogloss.llm.responses import Completion, UnsupportedParameter, server_text
 from worker.ledger import PostgresLedger
 from worker.shard import RunJob
 
@@ -62,8 +62,7 @@ def collect(job: RunJob, endpoint: Endpoint, client: BatchClient, batch: StoredB
 def _refused(job: RunJob, endpoint: Endpoint, batch: StoredBatch, state: dict[str, Any]) -> None:
     """Put the calls of a batch back that the endpoint has not begun."""
     errors = (state.get("errors") or {}).get("data") or [{}]
-    code, message = str(errors[0].get("code")), str(errors[0].get("message"))
-    message = (message.replace(endpoint.api_key, "[key]") if endpoint.api_key else message)[:300]
+    code, message = (server_text(errors[0].get(k), endpoint.api_key) for k in ("code", "message"))
     is_credit = "billing" in code or "quota" in code
     with transaction(job.engine) as connection:
         if code == "token_limit_exceeded":
@@ -128,7 +127,7 @@ class _Collection:
     def _store_file(self, file_id: str) -> None:
         try:
             with self._client.download(file_id) as lines:
-                for results in _in_chunks(lines):
+                for results in _in_chunks(lines, self._endpoint.api_key):
                     self._store(results)
         except UnknownModel as error:  # 404: the file has expired, so its calls are made again
             fields = batch_fields(self._job, self._batch) | {"reason": str(error)}
@@ -172,11 +171,12 @@ class _Collection:
         return int(min(max(0, 1000 * (ended - began)), 2**31 - 1))
 
 
-def _in_chunks(lines: Iterable[bytes]) -> Iterator[list[Result]]:
+def _in_chunks(lines: Iterable[bytes], secret: str | None) -> Iterator[list[Result]]:
     """Yield the results that lines hold, `LINES_AT_ONCE` at a time."""
     lines = iter(lines)
     while chunk := list(islice(lines, LINES_AT_ONCE)):
-        yield [result for line in chunk if (result := read_result(line)) is not None]
+        results = (read_result(line, secret) for line in chunk)
+        yield [result for result in results if result is not None]
 
 
 class _SortedResults:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from neurogloss.errors import ServiceUnavailable
 from neurogloss.llm.endpoint import Endpoint
-from neurogloss.llm.responses import raise_for_error, server_text
+from neurogloss.llm.responses import raise_for_error
+from neurogloss.llm.server_text import server_text
 
 MARK = "neurogloss_batch"
 """Key in a batch's metadata that holds our mark, by which it is found again after a crash."""

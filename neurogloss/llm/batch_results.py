@@ -13,8 +13,8 @@ from neurogloss.llm.responses import (
     UnsupportedParameter,
     raise_for_error,
     read_completion,
-    server_text,
 )
+from neurogloss.llm.server_text import server_text
 
 _NOT_TRIED = ("batch_expired", "batch_cancelled")
 

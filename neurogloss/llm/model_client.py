@@ -14,7 +14,8 @@ from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.limiter import Limiter
 from neurogloss.llm.parameter_support import ParameterSupport
-from neurogloss.llm.responses import Completion, UnsupportedParameter, raise_for_error, server_text
+from neurogloss.llm.responses import Completion, UnsupportedParameter, raise_for_error
+from neurogloss.llm.server_text import server_text
 
 CONNECT_TIMEOUT_S = 10.0
 UNANSWERED_CALLS = 10  # in a row, each after its last attempt: then the endpoint is unreachable

@@ -1,14 +1,10 @@
 """Reading the responses of an OpenAI-compatible API, and classifying its errors."""
 
-import base64
-import html
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import orjson
@@ -24,9 +20,9 @@ from neurogloss.errors import (
 )
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.server_text import request_id, server_text, without_key
 from neurogloss.llm.token_logprobs import chat_places, prompt_places
 
-_LONGEST_REASON = 300  # characters
 _SHOWN_OF_ANSWER = 80
 _SHORTEST_SECRET = 16  # characters of a key that is worth hiding in the text of an answer
 MAX_WAIT_S = 120.0  # a daily limit may ask for hours, and be raised meanwhile
@@ -107,40 +103,6 @@ def _reason(response: httpx.Response, secret: str | None) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         text = response.text
     return server_text(text, secret)
-
-
-def server_text(value: object, secret: str | None) -> str:
-    """Return what a server wrote as one line of at most 300 characters, without our key.
-
-    Whatever a server wrote goes through here before it becomes part of a reason, of an event or of
-    a stored message: some servers repeat the Authorization header.
-    """
-    # Before the text is cut, which could leave a part of the key.
-    text = without_key(str(value), secret)
-    return " ".join(text.split())[:_LONGEST_REASON]
-
-
-def without_key(text: str, secret: str | None) -> str:
-    """Return text in which `[key]` stands for the key, also where it is escaped or encoded."""
-    for form in _forms(secret) if secret else ():
-        text = text.replace(form, "[key]")
-    return text
-
-
-@lru_cache(maxsize=64)
-def _forms(secret: str) -> tuple[str, ...]:
-    """Return the ways in which a server may write a key, the longest first."""
-    in_json, in_repr = orjson.dumps(secret).decode()[1:-1], repr(secret)[1:-1]
-    in_base64 = base64.b64encode(secret.encode()).decode()
-    forms = {secret, in_json, in_json.replace("/", r"\/"), in_repr, in_base64}
-    forms |= {quote(secret), quote(secret, safe=""), html.escape(secret)}
-    return tuple(sorted(forms, key=len, reverse=True))
-
-
-def request_id(response: httpx.Response, secret: str | None) -> str | None:
-    """Return the id by which the server knows the request, if it names one."""
-    value = response.headers.get("x-request-id")
-    return None if value is None else server_text(value, secret)
 
 
 def _unsupported(response: httpx.Response) -> str | None:

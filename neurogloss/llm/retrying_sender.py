@@ -16,8 +16,9 @@ from neurogloss.errors import RateLimited, ServiceUnavailable, Unavailable
 from neurogloss.llm.answer_writer import AnswerWriter
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.model_client import ModelClient
-from neurogloss.llm.responses import read_completion, request_id
+from neurogloss.llm.responses import read_completion
 from neurogloss.llm.run_context import RunContext
+from neurogloss.llm.server_text import request_id
 from neurogloss.llm.single_flight import PendingCall, this_task
 
 ATTEMPTS = 6  # with five waits between them, of up to 0.5, 1, 2, 4 and 8 s

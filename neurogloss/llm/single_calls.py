@@ -33,9 +33,8 @@ from neurogloss.llm.responses import (
     UnsupportedParameter,
     raise_for_error,
     read_completion,
-    request_id,
-    server_text,
 )
+from neurogloss.llm.server_text import request_id, server_text
 from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, Simulator
 

@@ -24,7 +24,8 @@ from neurogloss.llm.batch_results import BatchOutcome, Result, read_result
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR, Endpoint
 from neurogloss.llm.parameter_support import ParameterSupport
-from neurogloss.llm.responses import Completion, UnsupportedParameter, server_text
+from neurogloss.llm.responses import Completion, UnsupportedParameter
+from neurogloss.llm.server_text import server_text
 from worker.ledger import PostgresLedger
 from worker.shard import RunJob
 

@@ -1,8 +1,10 @@
 """Runs that have collect shards alone, and all of these done in this process."""
 
 import math
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 from sqlalchemy import text
@@ -10,6 +12,7 @@ from sqlalchemy import text
 from db import corpora, runs, shard_readiness, shards
 from neurogloss.config.run import RunConfig
 from orchestrator.runs.plan import make_plan
+from worker.process_calls import ProcessCalls
 from worker.shard import ClaimedShard, Lease
 from worker.stages.collect import collect
 
@@ -67,12 +70,19 @@ def config_of(name, model, n_excerpts, n_tokens, shard_size, **records_):
     )
 
 
-def claimed(engine, run_id, shard_id):
+def claimed(engine, run_id, shard_id, calls=None):
     with engine.begin() as connection:
         claim = shards.claim(connection, shard_id, "test", 600)
         run = runs.get(connection, run_id)
     config = RunConfig.model_validate(run.config)
-    return ClaimedShard(engine, claim, run, config, Lease(threading.Event(), math.inf))
+    lease = Lease(threading.Event(), math.inf)
+    return ClaimedShard(engine, claim, run, config, lease, calls or ProcessCalls())
+
+
+def do_online(stage, engine, run_id, shard_id):
+    """Claim a shard and do it, with calls whose limits are shared in the Redis of the variable."""
+    with closing(ProcessCalls(os.environ["REDIS_URL"], os.environ)) as calls:
+        return stage(claimed(engine, run_id, shard_id, calls))
 
 
 class Killed(BaseException):

@@ -11,7 +11,7 @@ from db.candidates import CandidateRow
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.splits import Split
 from neurogloss.subject.shape import read_shape
-from tests.support.collected_run import claimed, make_run, work_through
+from tests.support.collected_run import claimed, do_online, make_run, work_through
 from tests.support.planted_subject import DENSE, N, Oracle, serving, token_text
 from worker.stages.choose import choose
 from worker.stages.scored_records import scored_records
@@ -81,7 +81,7 @@ def chosen_among(engine, collected, drafts):
     ]
     with engine.begin() as connection:
         candidates.candidates.save(connection, rows)
-    choose(claimed(engine, run_id, shard_id))
+    do_online(choose, engine, run_id, shard_id)
     with engine.begin() as connection:
         return results.explanation_texts(connection, run_id, 0, 0, N)
 

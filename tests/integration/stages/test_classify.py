@@ -15,7 +15,7 @@ from neurogloss.subject.shape import read_shape
 from orchestrator.runs.endpoints import check_endpoints
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.support.collected_run import claimed, make_run, work_through
+from tests.support.collected_run import do_online, make_run, work_through
 from tests.support.planted_subject import DENSE, N, Oracle, serving, token_text
 from worker.stages.classify import classify
 
@@ -94,7 +94,7 @@ def _classify(engine, run_id, explanations):
             " VALUES (%s, 'score', 0, 0, %s, %s, 'ready') RETURNING id"
         )
         shard_id = connection.exec_driver_sql(insert, (run_id, N, N)).scalar_one()
-    rows, failures = classify(claimed(engine, run_id, shard_id))
+    rows, failures = do_online(classify, engine, run_id, shard_id)
     with engine.begin() as connection:
         evaluations.scorer_results.save(connection, rows)
         results.failures.save(connection, failures)

@@ -14,7 +14,7 @@ from db.candidates import CandidateRow
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.illustration import FIRES, SILENT
 from neurogloss.subject.shape import read_shape
-from tests.support.collected_run import claimed, make_run, work_through
+from tests.support.collected_run import do_online, make_run, work_through
 from tests.support.planted_subject import N, Oracle, serving, token_text
 from worker.stages.illustrate import illustrate
 from worker.stages.observe import observe
@@ -135,7 +135,7 @@ def explained(engine, collected, drafts):
     with engine.begin() as connection:
         candidates.candidates.save(connection, rows)
     for stage, shard_id in ids.items():
-        stage(claimed(engine, run_id, shard_id))
+        do_online(stage, engine, run_id, shard_id)
     with engine.begin() as connection:
         return results.explanation_texts(connection, run_id, 0, 0, N)
 

@@ -38,7 +38,7 @@ def _reason(error: DBAPIError) -> str:
     if message is None:
         return str(error.orig).strip()
     if getattr(error.orig, "pgcode", None) == _NOT_A_CURSOR:
-        return f"it must be a single statement that only reads ({message})"
+        return f"it must be a single, read-only statement ({message})"
     position = getattr(diagnosis, "internal_position", None)
     hint = getattr(diagnosis, "message_hint", None)
     place = f", at character {position}" if position else ""

@@ -220,17 +220,17 @@ def test_only_what_is_not_over_is_cancelled_and_twice_is_once(whole, command):
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ("DELETE FROM run", "a single statement that only reads"),
-        ("COMMIT; DELETE FROM score", "a single statement that only reads"),
+        ("DELETE FROM run", "a single, read-only statement"),
+        ("COMMIT; DELETE FROM score", "a single, read-only statement"),
         ("COMMIT; BEGIN READ WRITE; DELETE FROM score; COMMIT; SELECT 1", "a single statement"),
         ("SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM score; COMMIT", "a single statement"),
-        ("SET TRANSACTION READ WRITE", "a single statement that only reads"),
+        ("SET TRANSACTION READ WRITE", "a single, read-only statement"),
         ("DELETE FROM score RETURNING 1", "read-only transaction"),
         ("WITH gone AS (DELETE FROM score RETURNING 1) SELECT 1", "read-only transaction"),
         ("SELECT set_config('transaction_read_only', 'off', false)", "must be set before any"),
         ("EXPLAIN ANALYZE DELETE FROM score", "read-only transaction"),
         ("SELEKT 1", 'syntax error at or near "SELEKT", at character 1'),
-        ("", "a single statement that only reads"),
+        ("", "a single, read-only statement"),
     ],
 )
 def test_a_query_changes_nothing(whole, command, query, reason):

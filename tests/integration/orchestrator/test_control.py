@@ -222,8 +222,14 @@ def test_only_what_is_not_over_is_cancelled_and_twice_is_once(whole, command):
     [
         ("DELETE FROM run", "a single, read-only statement"),
         ("COMMIT; DELETE FROM score", "a single, read-only statement"),
-        ("COMMIT; BEGIN READ WRITE; DELETE FROM score; COMMIT; SELECT 1", "a single, read-only statement"),
-        ("SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM score; COMMIT", "a single, read-only statement"),
+        (
+            "COMMIT; BEGIN READ WRITE; DELETE FROM score; COMMIT; SELECT 1",
+            "a single, read-only statement",
+        ),
+        (
+            "SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM score; COMMIT",
+            "a single, read-only statement",
+        ),
         ("SET TRANSACTION READ WRITE", "a single, read-only statement"),
         ("DELETE FROM score RETURNING 1", "read-only transaction"),
         ("WITH gone AS (DELETE FROM score RETURNING 1) SELECT 1", "read-only transaction"),

@@ -8,6 +8,7 @@ from rehearsal.server import RehearsalServer
 from tests.support.command_line_runs import N_FEW, PROGRESS, of_few_neurons, rows
 
 REVISED = ("illustrate", "observe", "revise")
+N_ALIKE = 2  # neurons at most that have the explanation of another, and so share its call
 EXPLAINER = "revise = true\nsentences = 8\n"
 
 
@@ -44,8 +45,8 @@ def _went_through_all_stages(cli, drafts):
     ]
     assert all(row["done"] == row["total"] > 0 for row in progress)
     spent = {row["stage"]: row for row in rows(cli, "SELECT stage, calls, usd FROM run_cost")}
-    assert spent["illustrate"]["calls"] >= N_FEW
-    assert spent["revise"]["calls"] > 2 * N_FEW
+    assert spent["illustrate"]["calls"] >= N_FEW - N_ALIKE
+    assert spent["revise"]["calls"] > 2 * (N_FEW - N_ALIKE)
     assert spent["revise"]["usd"] > spent["illustrate"]["usd"] > 0
 
 
@@ -57,7 +58,7 @@ def _tried_all_drafts(cli):
         "FROM sentence GROUP BY 1, 2",
     )
     assert [row["n"] for row in found] == [2 * N_FEW] * 4
-    assert all(row["texts"] == row["n"] for row in found)
+    assert all(row["n"] - 2 * N_ALIKE <= row["texts"] <= row["n"] for row in found)
     assert all(row["fit"] and row["tokens"] > 0 for row in found)
 
 

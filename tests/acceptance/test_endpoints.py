@@ -50,6 +50,7 @@ def by_mode():
 def test_a_run_in_batches_leaves_the_same_dataset_for_half_the_price(cli, by_mode, mode):
     options = RehearsalOptions(
         faults=FaultRates(malformed=0.02),
+        seed=1,  # by which no question is answered malformed twice, which would fail its neuron
         batches=BatchOptions(seconds=0.5, line_failures=0.05, expiries=2),
     )
     with RehearsalServer(options) as server:
@@ -57,9 +58,7 @@ def test_a_run_in_batches_leaves_the_same_dataset_for_half_the_price(cli, by_mod
         config = rehearsed(server).replace(key, BATCHED if mode == "batch" else "")
         code, output = cli.run("run", cli.config(config))
         stats = server.stats()
-    (states,) = rows(cli, "SELECT count(*) AS n, count(score) AS scored FROM neuron_summary")
-    assert code in (0, 3), output  # two malformed answers in a row fail a neuron
-    assert states["scored"] >= states["n"] - 2 == 190
+    assert code == 0, output
     (dataset,) = rows(cli, DATASET)
     (spent,) = rows(cli, WITHOUT_PROBES)
     assert (stats["batches"] > 2, stats["repeated_questions"]) == (mode == "batch", 0)

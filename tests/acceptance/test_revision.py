@@ -8,7 +8,6 @@ from rehearsal.server import RehearsalServer
 from tests.support.command_line_runs import N_FEW, PROGRESS, of_few_neurons, rows
 
 REVISED = ("illustrate", "observe", "revise")
-N_ALIKE = 2  # neurons at most that have the explanation of another, and so share its call
 EXPLAINER = "revise = true\nsentences = 8\n"
 
 
@@ -22,6 +21,7 @@ EXPLAINER = "revise = true\nsentences = 8\n"
 def test_explanations_are_revised_to_the_end(cli, mode, drafts, line_failures):
     options = RehearsalOptions(
         faults=FaultRates(malformed=0.01),
+        seed=1,  # by which no two neurons get the same malformed text for an explanation
         batches=BatchOptions(seconds=0.3, line_failures=line_failures),
     )
     with RehearsalServer(options) as server:
@@ -45,8 +45,8 @@ def _went_through_all_stages(cli, drafts):
     ]
     assert all(row["done"] == row["total"] > 0 for row in progress)
     spent = {row["stage"]: row for row in rows(cli, "SELECT stage, calls, usd FROM run_cost")}
-    assert spent["illustrate"]["calls"] >= N_FEW - N_ALIKE
-    assert spent["revise"]["calls"] > 2 * (N_FEW - N_ALIKE)
+    assert spent["illustrate"]["calls"] >= N_FEW
+    assert spent["revise"]["calls"] > 2 * N_FEW
     assert spent["revise"]["usd"] > spent["illustrate"]["usd"] > 0
 
 
@@ -58,7 +58,7 @@ def _tried_all_drafts(cli):
         "FROM sentence GROUP BY 1, 2",
     )
     assert [row["n"] for row in found] == [2 * N_FEW] * 4
-    assert all(row["n"] - 2 * N_ALIKE <= row["texts"] <= row["n"] for row in found)
+    assert all(row["texts"] == row["n"] for row in found)
     assert all(row["fit"] and row["tokens"] > 0 for row in found)
 
 

@@ -27,7 +27,7 @@ import httpx
 import numpy as np
 from httpx_aiohttp import AiohttpTransport
 from sqlalchemy import Engine, text
-from surroundings import Server, in_processes, rehearsal_server, services
+from surroundings import RehearsalProcess, in_processes, rehearsal_server, services
 
 from db import migrate, results, runs
 from db.records import NeuronRecordsRow, neuron_records
@@ -284,7 +284,9 @@ def main() -> None:
 class Comparison:
     """Runs of the same size, each with bodies of its own."""
 
-    def __init__(self, engine: Engine, urls: tuple[str, str], server: Server, neurons: int) -> None:
+    def __init__(
+        self, engine: Engine, urls: tuple[str, str], server: RehearsalProcess, neurons: int
+    ) -> None:
         self._engine, self._urls, self._server, self._neurons = engine, urls, server, neurons
         self._calls = 10 * neurons - WARM_UP_CALLS
         self._made = 0

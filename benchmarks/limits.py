@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from surroundings import Server, in_processes, rehearsal_server, services
+from surroundings import RehearsalProcess, in_processes, rehearsal_server, services
 
 from neurogloss.errors import Interrupted, RunError
 from neurogloss.llm.budget import Budget, BudgetHold
@@ -102,7 +102,7 @@ def measure(redis_url: str, kind: str, limit: int, processes: int, seconds: floa
     return f"| {kind} | {limit:,} | {processes} | {share:.1%} | {refused:.2%} |"
 
 
-def _watch(server: Server, seconds: float, found: list[dict[str, Any]]) -> None:
+def _watch(server: RehearsalProcess, seconds: float, found: list[dict[str, Any]]) -> None:
     """Take the account twice, once every process has begun."""
     while not server.stats()["answered"]:
         time.sleep(0.2)

@@ -26,7 +26,7 @@ def services() -> Iterator[ServiceUrls]:
             stop_services(home)
 
 
-class Server:
+class RehearsalProcess:
     """A rehearsal server in a process of its own."""
 
     def __init__(self, base_url: str) -> None:
@@ -41,13 +41,13 @@ class Server:
 
 
 @contextmanager
-def rehearsal_server(*options: str) -> Iterator[Server]:
+def rehearsal_server(*options: str) -> Iterator[RehearsalProcess]:
     """Run `neurogloss rehearsal-server` on a free port."""
     command = [sys.executable, "-m", "orchestrator", "rehearsal-server", "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield Server(process.stdout.readline().split()[0])
+        yield RehearsalProcess(process.stdout.readline().split()[0])
     finally:
         process.terminate()
         process.wait()

@@ -7,7 +7,7 @@ import orjson
 from rehearsal.activations import activation, activations, last_token, shown_texts
 from rehearsal.chat_requests import CHARACTERS_PER_TOKEN, ChatRequest
 from rehearsal.faults import ContentFault
-from rehearsal.replies import Answer
+from rehearsal.replies import AssistantMessage
 from rehearsal.schemas import SchemaFiller
 from rehearsal.seeded_random import draw
 
@@ -21,7 +21,7 @@ _SUBJECTS = ("harbour", "orchard", "railway", "weather", "kitchen", "garden", "m
 _TEXTS = ("stories", "letters", "reports", "notes", "lists", "songs", "questions", "replies")
 
 
-def answer(request: ChatRequest, seed: int) -> Answer:
+def answer(request: ChatRequest, seed: int) -> AssistantMessage:
     """Return the good answer to a request.
 
     Raises:
@@ -30,16 +30,20 @@ def answer(request: ChatRequest, seed: int) -> Answer:
     return _within_limit(_text(request, seed), request.max_tokens)
 
 
-def with_fault(good: Answer, fault: ContentFault, request: ChatRequest, seed: int) -> Answer:
+def with_fault(
+    good: AssistantMessage, fault: ContentFault, request: ChatRequest, seed: int
+) -> AssistantMessage:
     """Return a good answer after a fault; the same answer if the fault cannot apply to it."""
     text = good.text
     match fault:
         case "refusal":
-            return Answer(content=None, refusal="rehearsal refusal, made up: it will not say")
+            return AssistantMessage(
+                content=None, refusal="rehearsal refusal, made up: it will not say"
+            )
         case "empty":
-            return Answer(content="")
+            return AssistantMessage(content="")
         case "truncated":
-            return Answer(content=text[: len(text) // 2], finish_reason="length")
+            return AssistantMessage(content=text[: len(text) // 2], finish_reason="length")
         case "malformed":
             return _within_limit(_malformed(request, text, seed), request.max_tokens)
         case "position_missing" | "position_added":
@@ -109,7 +113,7 @@ def _malformed(request: ChatRequest, text: str, seed: int) -> str:
     return variants[draw(seed, "malformed", request.digest) % len(variants)]
 
 
-def _with_another_length(good: Answer, longer: bool) -> Answer:
+def _with_another_length(good: AssistantMessage, longer: bool) -> AssistantMessage:
     """Return a simulation with a position added or removed; any other answer unchanged."""
     try:
         values = orjson.loads(good.text)
@@ -121,10 +125,12 @@ def _with_another_length(good: Answer, longer: bool) -> Answer:
         values[str(len(values))] = 0
     else:
         values.popitem()
-    return Answer(content=orjson.dumps(values).decode())
+    return AssistantMessage(content=orjson.dumps(values).decode())
 
 
-def _within_limit(text: str, max_tokens: int | None) -> Answer:
+def _within_limit(text: str, max_tokens: int | None) -> AssistantMessage:
     if max_tokens is None or len(text) <= max_tokens * CHARACTERS_PER_TOKEN:
-        return Answer(content=text)
-    return Answer(content=text[: max_tokens * CHARACTERS_PER_TOKEN], finish_reason="length")
+        return AssistantMessage(content=text)
+    return AssistantMessage(
+        content=text[: max_tokens * CHARACTERS_PER_TOKEN], finish_reason="length"
+    )

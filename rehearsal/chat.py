@@ -8,7 +8,7 @@ from rehearsal.chat_requests import ChatRequest, count_tokens, read_chat_request
 from rehearsal.exchanges import RenderedAnswer
 from rehearsal.faults import ContentFault
 from rehearsal.options import RehearsalOptions
-from rehearsal.replies import Answer, Usage, completion_body
+from rehearsal.replies import AssistantMessage, Usage, completion_body
 
 
 def read_chat(body: bytes, options: RehearsalOptions) -> "ChatExchange":
@@ -26,7 +26,7 @@ class ChatExchange:
     """A chat request, and the good answer to it."""
 
     request: ChatRequest
-    good: Answer
+    good: AssistantMessage
     seed: int
 
     @property
@@ -54,7 +54,7 @@ class ChatExchange:
             to_json=lambda usage: self._to_json(sent, usage),
         )
 
-    def _to_json(self, sent: Answer, usage: Usage) -> bytes:
+    def _to_json(self, sent: AssistantMessage, usage: Usage) -> bytes:
         top = self.request.top_logprobs
         return completion_body(
             request_id=f"chatcmpl-rehearsal-{self.digest.hex()[:24]}",

@@ -56,7 +56,7 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class AssistantMessage:
     """The assistant's message; `content` is None if it refuses."""
 
     content: str | None
@@ -81,7 +81,7 @@ def completion_body(
     *,
     request_id: str,
     model: str,
-    answer: Answer,
+    answer: AssistantMessage,
     usage: Usage,
     logprobs: list[dict[str, Any]] | None,
 ) -> bytes:

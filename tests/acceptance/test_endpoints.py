@@ -9,7 +9,7 @@ from rehearsal.capabilities import Capabilities
 from rehearsal.faults import FaultRates
 from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.support.command_line_runs import BATCHED, DATASET, KEY, PROGRESS, TINY, rehearsed, rows
+from tests.support.command_line_runs import BATCHED, DATASET, KEY, PROGRESS, rehearsed, rows
 
 
 def test_a_run_on_an_api_scores_every_neuron_and_leaks_no_key(cli):
@@ -142,11 +142,14 @@ SIMULATIONS_BY_RUN = """
 """
 
 
+def smallest(config):
+    return config.replace("per_layer = 96", "per_layer = 3").replace("[0, 3]", "[0]")
+
+
 def test_every_kind_of_simulator_is_frozen_with_its_run_and_scores_it(cli):
-    small = TINY.replace("per_layer = 96", "per_layer = 3").replace("[0, 3]", "[0]")
     with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
         for kind, (chosen, records_per_call) in KINDS.items():
-            text = rehearsed(server).replace(TINY, small).replace('"tiny"', f'"{kind}"')
+            text = smallest(rehearsed(server)).replace('"tiny"', f'"{kind}"')
             simulator = f'[simulator]\nkind = "{kind}"\nrecords_per_call = {records_per_call}'
             config = cli.config(text.replace('[simulator]\nkind = "json"', simulator))
             before = server.stats()["answered"]
@@ -163,7 +166,7 @@ def test_every_kind_of_simulator_is_frozen_with_its_run_and_scores_it(cli):
             assert stored["of_each"] == (None if kind == "json" else 2 * 64 * 11)
     lacking = Capabilities(without=frozenset({"logprobs", "completions"}))
     with RehearsalServer(RehearsalOptions(api_key=KEY, capabilities=lacking)) as server:
-        text = rehearsed(server).replace(TINY, small).replace('"tiny"', '"new"')
+        text = smallest(rehearsed(server)).replace('"tiny"', '"new"')
         text = text.replace('kind = "json"', 'kind = "auto"')
         code, output = cli.run("run", cli.config(text), ACCEPTANCE_KEY=KEY)
         assert code == 0, output

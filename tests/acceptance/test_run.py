@@ -84,9 +84,11 @@ def test_a_run_outlives_its_workers_and_redis(cli, undisturbed, victim):
 BAD_INPUTS = [
     pytest.param(LOOKUP + "[colour]\nx = 1", "unknown key colour", id="an unknown key"),
     pytest.param(LOOKUP + '[subject]\nmodel = "./none"', "subject.model", id="no model"),
-    pytest.param(LOOKUP + '[subject]\nmodel = "FOLDER/bert"', "no GPT-2", id="no GPT-2"),
+    pytest.param(LOOKUP + '[subject]\nmodel = "FOLDER/bert"', "is not a GPT-2", id="no GPT-2"),
     pytest.param(LOOKUP.replace("300", '300\nsource = "FOLDER/empty"'), "no .txt", id="no text"),
-    pytest.param(LOOKUP.replace("300", '300\nsource = "FOLDER/short"'), "hold 0", id="too short"),
+    pytest.param(
+        LOOKUP.replace("300", '300\nsource = "FOLDER/short"'), "contain 0 excerpts", id="too short"
+    ),
     pytest.param(LOOKUP.replace("= 300", "= 13"), "too few", id="too few excerpts"),
     pytest.param(
         TINY + '[endpoints.openai]\nbase_url = "http://localhost/v1"\napi_key_env = "UNSET_KEY"\n',

@@ -87,9 +87,25 @@ class Refused(RowError):
 
 
 class Truncated(RowError):
-    """The answer was cut off at its token limit, and again at a larger one."""
+    """The answer was cut off at its token limit, and again at a larger one.
+
+    `text` is what there is of it, and `identity` is that of its call.
+    """
 
     failure_class = "truncated"
+
+    def __init__(
+        self,
+        reason: str,
+        attempts: int = 1,
+        request_id: str | None = None,
+        text: str = "",
+        identity: bytes = b"",
+    ) -> None:
+        super().__init__(reason, attempts, request_id)
+        self.args = (reason, attempts, request_id, text, identity)
+        self.text = text
+        self.identity = identity
 
 
 class Malformed(RowError):

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from neurogloss.config.endpoint import EndpointConfig
-from neurogloss.config.section import Name, NotNegative, Positive, Section, Seed, Text
+from neurogloss.config.section import AnswerTokens, Name, NotNegative, Positive, Section, Seed, Text
 from neurogloss.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 from neurogloss.stages import NEURON_STAGES
 
@@ -67,6 +67,8 @@ class ExplainerConfig(Section):
     the explainer writes test `sentences` for it, and revises it by the neuron's activations on
     them. Their number is a multiple of 4: half should make the neuron fire, and half of each kind
     is kept for judging the revision.
+
+    An answer may have 60 tokens, or `max_tokens` for a model that thinks before it answers.
     """
 
     kind: Literal["llm", "token_space", "lookup", "stored"] = "llm"
@@ -75,6 +77,7 @@ class ExplainerConfig(Section):
     candidates: Annotated[int, Field(ge=1, le=20)] = 1
     revise: bool = False
     sentences: Annotated[int, Field(ge=4, le=40, multiple_of=4)] = 20
+    max_tokens: AnswerTokens = None
 
     @property
     def has_candidates(self) -> bool:
@@ -99,6 +102,9 @@ class SimulatorConfig(Section):
     `token_by_token` makes one call for each token. `lookup` makes none. `json` can simulate several
     records of a neuron in one call (`records_per_call`), which is cheaper, but not what the paper
     does.
+
+    An answer may have 8 tokens for each of a text, or `max_tokens` where that is more: for a model
+    that thinks before it answers. Answers of one token stay as they are.
     """
 
     kind: Literal["auto", "json", "chat_logprobs", "echo_logprobs", "token_by_token", "lookup"] = (
@@ -107,6 +113,7 @@ class SimulatorConfig(Section):
     endpoint: Text = "openai"
     model: Text = "gpt-4o-mini"
     records_per_call: Annotated[int, Field(ge=1, le=20)] = 1
+    max_tokens: AnswerTokens = None
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -144,12 +151,13 @@ class ScorerConfig(Section):
     """The endpoint and model of the scorers in `scoring.also`.
 
     With `top_logprobs`, log probabilities are asked for as well, from which the area under the ROC
-    curve is computed.
+    curve is computed. `max_tokens` is as in `SimulatorConfig`.
     """
 
     endpoint: Text = "openai"
     model: Text = "gpt-4o-mini"
     top_logprobs: Annotated[int, Field(ge=2, le=20)] | None = None
+    max_tokens: AnswerTokens = None
 
 
 class AblationConfig(Section):

@@ -15,6 +15,11 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]  # one line, without control characters
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # of a run
 
+# A key that came after runs were stored: None is left out, so that they keep their hash.
+AnswerTokens = Annotated[
+    Annotated[int, Field(ge=60, le=1_000_000)] | None, Field(exclude_if=lambda value: value is None)
+]
+
 
 class Section(BaseModel):
     """A table of the TOML file: immutable, without unknown keys, without conversion of types."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import orjson
 
 from neurogloss.errors import Refused, RowError, Truncated
+from neurogloss.neurons.reasoning import without_reasoning
 
 # For English. An exact count needs the tokenizer of each model, which is a download at start.
 CHARACTERS_PER_TOKEN = 4
@@ -99,7 +100,9 @@ class Answer:
             return Refused(reason[:300], self.attempts, self.request_id)
         if self.finish_reason == "length":
             reason = f"cut off after {self.completion_tokens} tokens"
-            return Truncated(reason, self.attempts, self.request_id)
+            if not without_reasoning(self.text):
+                reason += " of reasoning, before any answer: set max_tokens higher"
+            return Truncated(reason, self.attempts, self.request_id, self.text, self.identity)
         return self
 
 

@@ -14,8 +14,9 @@ worker, and what is kept of them doubles the dataset: it is used only where a co
 it. `token_by_token` is never chosen: it makes a call for every token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,8 @@ from neurogloss.errors import (
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.single_calls import SingleCalls
+from neurogloss.neurons.prompts import with_room
+from neurogloss.neurons.reasoning import without_reasoning
 from neurogloss.neurons.records import MAX_NORMALIZED
 from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
@@ -86,13 +89,17 @@ class Probe:
         raise UnsuitableModel("no simulator works with this model: " + "; ".join(reasons))
 
 
-def probe(endpoint: Endpoint, model: str, kinds: Sequence[str] = KINDS) -> Probe:
+def probe(
+    endpoint: Endpoint, model: str, kinds: Sequence[str] = KINDS, max_tokens: int | None = None
+) -> Probe:
     """Find out what a model can do, by about one paid call for each kind of simulator.
+
+    `max_tokens` is that of the configuration, for a model that thinks before it answers.
 
     Raises:
         RunError: The endpoint is not there, or refuses the key or the model.
     """
-    with SingleCalls(endpoint, model, PURPOSE) as calls:
+    with SingleCalls(endpoint, model, PURPOSE, max_tokens) as calls:
         findings, unknown = [], []
         for kind in kinds:
             try:
@@ -106,13 +113,15 @@ def probe(endpoint: Endpoint, model: str, kinds: Sequence[str] = KINDS) -> Probe
         return Probe(tuple(findings), calls.refused, tuple(calls.answers))
 
 
-def probe_kind(endpoint: Endpoint, model: str, kind: str) -> tuple[SimulatorChoice, Probe]:
+def probe_kind(
+    endpoint: Endpoint, model: str, kind: str, max_tokens: int | None = None
+) -> tuple[SimulatorChoice, Probe]:
     """Return the choice of a simulator, of one kind or the best by `auto`, and its probe.
 
     Raises:
         RunError: The model does not work as such a simulator.
     """
-    probed = probe(endpoint, model, AUTO_ORDER if kind == "auto" else (kind,))
+    probed = probe(endpoint, model, AUTO_ORDER if kind == "auto" else (kind,), max_tokens)
     if kind == "auto":
         return probed.choice(), probed
     (finding,) = probed.findings
@@ -121,22 +130,38 @@ def probe_kind(endpoint: Endpoint, model: str, kind: str) -> tuple[SimulatorChoi
     return _choice(finding, f"configured; it works ({finding.detail})"), probed
 
 
-def probe_chat(endpoint: Endpoint, model: str) -> Probe:
+def probe_chat(endpoint: Endpoint, model: str, max_tokens: int | None = None) -> Probe:
     """Find out whether a model answers chat completions, which explainers make.
 
     Raises:
-        RunError: It does not.
+        RunError: It does not, or not within the limit of tokens.
     """
     message = {"role": "user", "content": "Name a river, in one word."}
     body = {"messages": [message], "max_tokens": 60, "temperature": 1.0, "top_p": 1.0}
-    with SingleCalls(endpoint, model, PURPOSE) as calls:
+    with SingleCalls(endpoint, model, PURPOSE, max_tokens) as calls:
         try:
-            calls.ask(body)
-        except Truncated:
-            pass  # a long answer is an answer
+            _ask_for_text(calls, with_room(body, max_tokens))
         except RowError as error:
             raise UnsuitableModel(f"{model} does not answer in a chat: {error.reason}") from error
         return Probe((Finding("chat", True, "it answers"),), calls.refused, tuple(calls.answers))
+
+
+def _ask_for_text(calls: SingleCalls, body: Mapping[str, Any]) -> None:
+    """Ask, and once more with twice the limit of tokens, as a run does; a long answer is one too.
+
+    Raises:
+        RowError: There is no answer, or only reasoning.
+    """
+    try:
+        calls.ask(body)
+    except Truncated as error:
+        if without_reasoning(error.text):
+            return
+        try:
+            calls.ask({**body, "max_tokens": 2 * body["max_tokens"]})
+        except Truncated as again:
+            if not without_reasoning(again.text):
+                raise
 
 
 def _choice(finding: Finding, reason: str) -> SimulatorChoice:

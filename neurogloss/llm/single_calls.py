@@ -35,6 +35,7 @@ from neurogloss.llm.responses import (
     read_completion,
 )
 from neurogloss.llm.server_text import request_id, server_text
+from neurogloss.neurons.prompts import with_room
 from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, Simulator
 
@@ -53,10 +54,18 @@ class SingleCalls:
         endpoint: Its limits are not kept: calls follow each other.
         model: Its name at the endpoint.
         purpose: What the answers are for, as it is stored with them.
+        max_tokens: As in `prompts.with_room`.
     """
 
-    def __init__(self, endpoint: Endpoint, model: str, purpose: str = "single") -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        model: str,
+        purpose: str = "single",
+        max_tokens: int | None = None,
+    ) -> None:
         self._endpoint, self._model, self._purpose = endpoint, model, purpose
+        self._max_tokens = max_tokens
         self._support = ParameterSupport()
         self._http = httpx.Client(
             base_url=endpoint.base_url.rstrip("/") + "/",
@@ -97,7 +106,8 @@ class SingleCalls:
             body: Of the request, without the model.
             path: Under the endpoint's address.
         """
-        call = Call(self._purpose, self._model, {"model": self._model, **body}, path)
+        body = {"model": self._model, **with_room(body, self._max_tokens)}
+        call = Call(self._purpose, self._model, body, path)
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
             wait=_wait,

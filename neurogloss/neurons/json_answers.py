@@ -5,12 +5,14 @@ An answer that cannot be read is an error: no zero ever stands for a failure.
 
 import json
 import re
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from neurogloss.errors import Malformed
+from neurogloss.neurons.reasoning import without_reasoning
 from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
 
 
@@ -26,6 +28,7 @@ def parse_simulation(text: str, n_tokens: int) -> FloatArray:
     return read_activations(load_json(text), n_tokens)
 
 
+_FENCED = re.compile(r"```(?:json)?(.*?)(?:```|\Z)", re.DOTALL)
 _KEY = re.compile(r'"(\d{1,6})"\s*:\s*"?')
 
 
@@ -80,7 +83,7 @@ def read_activations(values: Any, n_tokens: int) -> FloatArray:
 
 
 def load_json(text: str, what: str = "the simulation") -> Any:
-    """Decode JSON, with or without a code fence around it.
+    """Decode JSON, with or without reasoning before it and a code fence around it.
 
     Args:
         text: The answer.
@@ -89,13 +92,18 @@ def load_json(text: str, what: str = "the simulation") -> Any:
     Raises:
         Malformed: The text is not JSON, or an object has a key twice.
     """
-    stripped = text.strip()
-    if stripped.startswith("```"):
-        stripped = stripped.strip("`").removeprefix("json").strip()
-    try:
-        return json.loads(stripped, parse_constant=_refuse, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"{what} is no JSON: {text[:80]!r}") from error
+    for form in (text, without_reasoning(text)):  # first as it is: a value may speak of such marks
+        with suppress(ValueError, RecursionError):
+            return _decoded(form.strip())
+    if text.strip() and not without_reasoning(text):
+        raise Malformed("the answer is reasoning alone, without JSON after it")
+    raise Malformed(f"{what} is no JSON: {text[:80]!r}")
+
+
+def _decoded(text: str) -> Any:
+    if not text.startswith(("{", "[")) and (fenced := _FENCED.search(text)):
+        text = fenced[1]
+    return json.loads(text, parse_constant=_refuse, object_pairs_hook=_without_duplicates)
 
 
 def _refuse(constant: str) -> None:

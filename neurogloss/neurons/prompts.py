@@ -4,7 +4,7 @@ All messages but the last are the same for every neuron, byte for byte, so that 
 them from their prompt caches. Any change of wording here changes the identity of every call.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from neurogloss.neurons.few_shot import EXAMPLES, TokenActivations
@@ -65,6 +65,16 @@ def message(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
+def with_room(body: Mapping[str, Any], max_tokens: int | None) -> dict[str, Any]:
+    """Return a request whose answer may have `max_tokens` tokens, if that is more than it may now.
+
+    Models that think before they answer need the room. Where one token is asked for, it stays one.
+    """
+    if max_tokens is None or not 1 < body["max_tokens"] < max_tokens:
+        return dict(body)
+    return {**body, "max_tokens": max_tokens}
+
+
 def _explanation_question(number: int, records: Sequence[TokenActivations]) -> str:
     parts = [f"Neuron {number}", "Activations:", record_bodies(records)]
     activations = [activation for record in records for _, activation in record]
@@ -92,26 +102,3 @@ def visible(token: str) -> str:
     text = token.replace("\\", "\\\\").replace("\n", r"\n").replace("\r", r"\r")
     text = text.replace("\t", r"\t")
     return f"\\{text}" if text in ("<start>", "<end>") else text
-
-
-def clean_explanation(text: str) -> str:
-    """Return the first line of an answer without lead-in, quotes and numbering; it may be empty."""
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    explanation = lines[0] if lines else ""
-    # Wrappings nest in any order, such as a numbered lead-in in quotes.
-    while (shorter := _without_wrapping(explanation)) != explanation:
-        explanation = shorter
-    return explanation
-
-
-_LEAD_INS = (LEAD_IN, "explanation:", "the neuron looks for", "this neuron looks for", "1.", "-")
-
-
-def _without_wrapping(text: str) -> str:
-    text = text.strip()
-    for lead_in in _LEAD_INS:
-        if text.lower().startswith(lead_in):
-            return text[len(lead_in) :].lstrip(" :")
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
-        return text[1:-1]
-    return text.removesuffix(".").rstrip()

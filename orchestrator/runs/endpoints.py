@@ -33,14 +33,15 @@ def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> R
     answers: list[Answer] = []
     if "explainer" in config.calling:
         endpoint = _endpoint(config, config.explainer, env)
-        answers += probe_chat(endpoint, config.explainer.model).answers
+        answers += probe_chat(endpoint, config.explainer.model, config.explainer.max_tokens).answers
     if config.simulator.kind != "lookup":
-        endpoint = _endpoint(config, config.simulator, env)
-        simulator, probed = probe_kind(endpoint, config.simulator.model, config.simulator.kind)
+        part = config.simulator
+        endpoint = _endpoint(config, part, env)
+        simulator, probed = probe_kind(endpoint, part.model, part.kind, part.max_tokens)
         answers += probed.answers
     if config.scoring.also and not _is_probed_as_explainer(config):
         endpoint = _endpoint(config, config.scorer, env)
-        answers += probe_chat(endpoint, config.scorer.model).answers
+        answers += probe_chat(endpoint, config.scorer.model, config.scorer.max_tokens).answers
     return Readiness(simulator, tuple(answers))
 
 
@@ -60,13 +61,17 @@ def probe_parts(config: RunConfig, env: Mapping[str, str] = os.environ) -> dict[
     probes = {}
     if "explainer" in config.calling:
         endpoint = _endpoint(config, config.explainer, env)
-        probes["explainer"] = probe_chat(endpoint, config.explainer.model)
+        probes["explainer"] = probe_chat(
+            endpoint, config.explainer.model, config.explainer.max_tokens
+        )
     if config.simulator.kind != "lookup":
         endpoint = _endpoint(config, config.simulator, env)
-        probes["simulator"] = probe(endpoint, config.simulator.model)
+        probes["simulator"] = probe(
+            endpoint, config.simulator.model, max_tokens=config.simulator.max_tokens
+        )
     if config.scoring.also:
         endpoint = _endpoint(config, config.scorer, env)
-        probes["scorer"] = probe_chat(endpoint, config.scorer.model)
+        probes["scorer"] = probe_chat(endpoint, config.scorer.model, config.scorer.max_tokens)
     return probes
 
 

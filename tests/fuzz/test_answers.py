@@ -21,7 +21,7 @@ from neurogloss.llm.responses import (
 )
 from neurogloss.llm.token_logprobs import chat_places, prompt_places
 from neurogloss.neurons.distributions import unpack_distributions
-from neurogloss.neurons.prompts import clean_explanation
+from neurogloss.neurons.explanations import clean_explanation
 from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from tests.support.hostile_text import HOSTILE, hostile_tokens, json_values

@@ -28,6 +28,7 @@ from neurogloss.neurons.classification import (
     is_silent,
     read_classification,
 )
+from neurogloss.neurons.prompts import with_room
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.simulators.base import ModelReply
 from neurogloss.neurons.splits import Split, random_slice, top_slice
@@ -167,8 +168,9 @@ def _examples(
 
 def _call(shard: ClaimedShard, task: _Task) -> Call:
     part = shard.config.scorer
-    body = classification_body(task.scorer, task.explanation, task.examples, part.top_logprobs)
-    return Call("score", part.model, {"model": part.model, **body}, sample=task.sample)
+    asked = classification_body(task.scorer, task.explanation, task.examples, part.top_logprobs)
+    body = {"model": part.model, **with_room(asked, part.max_tokens)}
+    return Call("score", part.model, body, sample=task.sample)
 
 
 def _read(task: _Task, answer: Answer | RowError) -> Outcome:

@@ -10,15 +10,16 @@ from db.candidates import CandidateRow, candidates
 from db.records import NeuronRecordsRow, neuron_records, token_means
 from db.results import FailureRow
 from db.session import transaction
-from neurogloss.errors import Malformed, RowError
-from neurogloss.llm.calls import Answer, Call
+from neurogloss.errors import RowError
+from neurogloss.llm.calls import Call
+from neurogloss.neurons.explanations import read_cut_explanation, read_explanation
 from neurogloss.neurons.lookup import EXPLANATION_TOKENS, explain_by_lookup
-from neurogloss.neurons.prompts import clean_explanation, explanation_body
+from neurogloss.neurons.prompts import explanation_body, with_room
 from neurogloss.neurons.splits import Split, top_slice
 from neurogloss.neurons.token_space import token_space_body
 from worker.shard import ClaimedShard
 from worker.stages.candidates import drafts_of, explanation_of
-from worker.stages.model_calls import ask_and_read, failure_row
+from worker.stages.model_calls import ask_each, failure_row
 from worker.stages.shown_records import shown_records
 from worker.stages.vocabulary import texts_of
 
@@ -45,7 +46,6 @@ def explain(shard: ClaimedShard) -> None:
 Drafts = list[CandidateRow]
 Failures = list[FailureRow]
 Bodies = Callable[[Connection, ClaimedShard, Sequence[NeuronRecordsRow]], list[dict[str, Any]]]
-Outcome = tuple[bytes, str] | RowError
 
 
 def _find_missing(shard: ClaimedShard) -> tuple[Drafts, Failures]:
@@ -88,14 +88,14 @@ def _explain_by_calls(shard: ClaimedShard, bodies: Bodies) -> tuple[Drafts, Fail
         }
     places = [(neuron, number) for neuron in body_of for number in range(explainer.candidates)]
     calls = [_call(shard, body_of[neuron], n, retries.get(neuron, 0)) for neuron, n in places]
-    outcomes = ask_and_read(shard, explainer.endpoint, calls, _read)
+    outcomes = ask_each(shard, explainer.endpoint, calls, read_explanation, read_cut_explanation)
     drafts: Drafts = []
     failures: dict[int, FailureRow] = {}
     for (neuron, number), outcome in zip(places, outcomes, strict=True):
         if isinstance(outcome, RowError):
             failures.setdefault(neuron, failure_row(shard, neuron, outcome))
         else:
-            call, text = outcome
+            text, call = outcome
             drafts.append(CandidateRow(run_id, layer, neuron, number, text, explainer.model, call))
     return [d for d in drafts if d.neuron not in failures], list(failures.values())
 
@@ -137,20 +137,9 @@ _BODIES: dict[str, Bodies] = {"llm": _about_records, "token_space": _about_token
 
 def _call(shard: ClaimedShard, asked: dict[str, Any], draft: int, sample: int) -> Call:
     """Return the call for a draft. The seed makes the later drafts different calls."""
-    model = shard.config.explainer.model
-    body = {"model": model, **asked} | ({"seed": draft} if draft else {})
+    explainer = shard.config.explainer
+    model = explainer.model
+    body = {"model": model, **with_room(asked, explainer.max_tokens)} | (
+        {"seed": draft} if draft else {}
+    )
     return Call(purpose="explain", model=model, body=body, sample=sample)
-
-
-def _read(answers: Sequence[Answer | RowError]) -> tuple[list[Outcome], list[int]]:
-    outcomes = [_parse(answer) for answer in answers]
-    return outcomes, [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Malformed)]
-
-
-def _parse(answer: Answer | RowError) -> Outcome:
-    if isinstance(answer, RowError):
-        return answer
-    text = clean_explanation(answer.text)
-    if not text:
-        return Malformed("the explanation is empty", answer.attempts, answer.request_id)
-    return answer.identity, text

@@ -9,6 +9,7 @@ from db.session import transaction
 from neurogloss.errors import RowError
 from neurogloss.llm.calls import Call
 from neurogloss.neurons.illustration import illustration_body, read_illustration
+from neurogloss.neurons.prompts import with_room
 from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
 from worker.stages.candidates import chosen_drafts
@@ -62,5 +63,5 @@ def _calls(shard: ClaimedShard) -> Mapping[int, Call]:
 def _call(shard: ClaimedShard, draft: str, sample: int) -> Call:
     explainer, n_tokens = shard.config.explainer, shard.config.corpus.excerpt_tokens
     prompt = illustration_body(draft, explainer.sentences, n_tokens)
-    body = {"model": explainer.model, **prompt}
+    body = {"model": explainer.model, **with_room(prompt, explainer.max_tokens)}
     return Call("illustrate", explainer.model, body, sample=sample)

@@ -1,11 +1,12 @@
 """The calls of a stage: every answer is in the database before the stage reads it."""
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
 from db.results import FailureRow
-from neurogloss.errors import Malformed, RowError
+from neurogloss.errors import Malformed, RowError, Truncated
 from neurogloss.llm.calls import Answer, Call, CallOutcome
 from worker.ledger import PostgresLedger
 from worker.shard import ClaimedShard
@@ -67,7 +68,11 @@ def ask_and_read(
 
 
 def ask_each(
-    shard: ClaimedShard, endpoint_name: str, calls: Sequence[Call], read: Callable[[str], T]
+    shard: ClaimedShard,
+    endpoint_name: str,
+    calls: Sequence[Call],
+    read: Callable[[str], T],
+    read_cut_off: Callable[[str], T] | None = None,
 ) -> list[tuple[T, bytes] | RowError]:
     """Return what `read` makes of the text of each answer, with the identity of its call.
 
@@ -76,6 +81,7 @@ def ask_each(
         endpoint_name: As the configuration has it.
         calls: To one model.
         read: Raises Malformed if a text does not hold what was asked for.
+        read_cut_off: The same for a text that was cut off, where that is of use.
 
     Raises:
         RunError, Interrupted, Waiting: As `ask` does.
@@ -84,13 +90,18 @@ def ask_each(
     def read_all(
         outcomes: Sequence[CallOutcome],
     ) -> tuple[list[tuple[T, bytes] | RowError], list[int]]:
-        results = [_read(outcome, read) for outcome in outcomes]
+        results = [_read(outcome, read, read_cut_off) for outcome in outcomes]
         return results, [i for i, result in enumerate(results) if isinstance(result, Malformed)]
 
     return ask_and_read(shard, endpoint_name, calls, read_all)
 
 
-def _read(outcome: CallOutcome, read: Callable[[str], T]) -> tuple[T, bytes] | RowError:
+def _read(
+    outcome: CallOutcome, read: Callable[[str], T], read_cut_off: Callable[[str], T] | None
+) -> tuple[T, bytes] | RowError:
+    if isinstance(outcome, Truncated) and read_cut_off is not None:
+        with suppress(Malformed):
+            return read_cut_off(outcome.text), outcome.identity
     if isinstance(outcome, RowError):
         return outcome
     try:

@@ -12,10 +12,11 @@ from db.candidates import CandidateRow, CandidateScoreRow
 from db.records import neuron_records
 from db.results import ExplanationRow, FailureRow
 from db.session import transaction
-from neurogloss.errors import Malformed, RowError
+from neurogloss.errors import RowError
 from neurogloss.llm.calls import Call
 from neurogloss.neurons.candidates import best_candidate
-from neurogloss.neurons.prompts import clean_explanation
+from neurogloss.neurons.explanations import read_cut_explanation, read_explanation
+from neurogloss.neurons.prompts import with_room
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.revision import ObservedSentence, revision_body
 from neurogloss.neurons.splits import Split, top_slice
@@ -142,7 +143,9 @@ def _revised(
     explainer = shard.config.explainer
     revisions = {neuron: task.revision for neuron, task in tasks.items() if task.revision}
     calls = {n: _call(shard, task) for n, task in tasks.items() if n not in revisions}
-    outcomes = ask_each(shard, explainer.endpoint, list(calls.values()), _read)
+    outcomes = ask_each(
+        shard, explainer.endpoint, list(calls.values()), read_explanation, read_cut_explanation
+    )
     failures: list[FailureRow] = []
     for neuron, outcome in zip(calls, outcomes, strict=True):
         if isinstance(outcome, RowError):
@@ -157,16 +160,10 @@ def _revised(
 
 
 def _call(shard: ClaimedShard, task: _Task) -> Call:
-    model = shard.config.explainer.model
-    body = {"model": model, **revision_body(task.draft.text, task.records, task.observed)}
-    return Call("revise", model, body, sample=task.sample)
-
-
-def _read(answer: str) -> str:
-    text = clean_explanation(answer)
-    if not text:
-        raise Malformed("the explanation is empty")
-    return text
+    explainer = shard.config.explainer
+    asked = revision_body(task.draft.text, task.records, task.observed)
+    body = {"model": explainer.model, **with_room(asked, explainer.max_tokens)}
+    return Call("revise", explainer.model, body, sample=task.sample)
 
 
 def _trials(tasks: Mapping[int, _Task], revised: Mapping[int, CandidateRow]) -> Iterator[Trial]:

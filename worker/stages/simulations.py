@@ -6,6 +6,7 @@ from itertools import islice
 
 from neurogloss.errors import Malformed, RowError
 from neurogloss.llm.calls import Answer, Call, CallOutcome
+from neurogloss.neurons.prompts import with_room
 from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.base import ModelReply, Simulator, SimulatorRequest
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
@@ -93,7 +94,7 @@ def _simulator(shard: ClaimedShard) -> Simulator:
 
 def _call(shard: ClaimedShard, request: SimulatorRequest, sample: int) -> Call:
     model = shard.config.simulator.model
-    body = {"model": model, **request.body}
+    body = {"model": model, **with_room(request.body, shard.config.simulator.max_tokens)}
     return Call(shard.claim.stage, model, body, request.path, sample)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurogloss.neurons.few_shot import EXAMPLES
-from neurogloss.neurons.prompts import LEAD_IN, clean_explanation, explanation_messages, visible
+from neurogloss.neurons.prompts import explanation_messages, visible
 from neurogloss.neurons.records import ActivationRecord
 
 HOSTILE = [
@@ -64,24 +64,3 @@ def test_a_hostile_token_keeps_to_its_line(token):
 @given(st.lists(st.text(max_size=4), min_size=2, max_size=2, unique=True))
 def test_different_tokens_look_different(tokens):
     assert visible(tokens[0]) != visible(tokens[1])
-
-
-@pytest.mark.parametrize(
-    ("raw", "clean"),
-    [
-        (f" {LEAD_IN} names of rivers.", "names of rivers"),
-        ('"names of rivers"', "names of rivers"),
-        ("Explanation: names of rivers", "names of rivers"),
-        ("1. names of rivers\n2. other things", "names of rivers"),
-        (f"{LEAD_IN}: {LEAD_IN} rivers", "rivers"),
-        ("  \n ", ""),
-        (LEAD_IN + ".", ""),
-    ],
-)
-def test_lead_ins_numbers_and_quotes_are_taken_off_an_explanation(raw, clean):
-    assert clean_explanation(raw) == clean
-
-
-@given(st.text(max_size=60))
-def test_cleaning_twice_changes_nothing(text):
-    assert clean_explanation(clean_explanation(text)) == clean_explanation(text)

@@ -17,8 +17,9 @@ from neurogloss.llm.calls import Call
 from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import UnsupportedParameter, raise_for_error, read_completion
 from neurogloss.neurons.distributions import pack_distributions
+from neurogloss.neurons.explanations import clean_explanation
 from neurogloss.neurons.json_answers import parse_simulation
-from neurogloss.neurons.prompts import LEAD_IN, clean_explanation, explanation_messages
+from neurogloss.neurons.prompts import LEAD_IN, explanation_messages
 from neurogloss.neurons.records import ActivationRecord, normalize
 from neurogloss.neurons.scoring import correlation_score
 from neurogloss.neurons.simulators.base import ModelReply

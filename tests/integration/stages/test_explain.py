@@ -1,0 +1,84 @@
+"""Explanations from models that think aloud, or whose answers are cut off."""
+
+import hashlib
+
+import pytest
+from sqlalchemy import text
+
+from neurogloss.config.run import RunConfig
+from neurogloss.errors import UnsuitableModel
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
+from tests.support.planted_subject import Oracle, serving
+from tests.support.small_run import finish, run_config
+
+FOUND = "the main thing this neuron does is find"
+ANSWERS = [
+    {"message": {"content": f"<think>a\nb</think>\n\n{FOUND} thought over."}},
+    {"message": {"content": f"{FOUND} said beside.", "reasoning_content": "hm"}},
+    {"message": {"content": f"[THINK]a[/THINK]{FOUND} a line\nand mo"}, "finish_reason": "length"},
+    {"message": {"content": f"{FOUND} a sentence. And mo"}, "finish_reason": "length"},
+    {"message": {"content": f"{FOUND} half a sen"}, "finish_reason": "length"},
+    {"message": {"content": "<think>a, b"}, "finish_reason": "length"},
+    {"message": {"content": "<think>a, b</think>"}},
+]
+EXPLAINED = {"thought over", "said beside", "a line", "a sentence", "half a sen"}
+
+
+class ThinkingOracle(Oracle):
+    """Gives one of the answers to each neuron, the same whenever it is asked."""
+
+    def choice(self, body):
+        asked = body["messages"][-1]["content"]
+        if "Activations:" not in asked:
+            return {"message": {"content": "Rhine"}}
+        return ANSWERS[hashlib.sha256(asked.encode()).digest()[0] % len(ANSWERS)]
+
+
+class SlowThinker(Oracle):
+    """Says nothing within fewer tokens than 1,500."""
+
+    def choice(self, body):
+        if body["max_tokens"] < 1500:
+            return {"message": {"content": None, "reasoning": "hm"}, "finish_reason": "length"}
+        return {"message": {"content": f"{FOUND} words"}}
+
+
+def explained(engine, url, **explainer):
+    """Return the explanations and failures of a run in which lookup simulates."""
+    values = run_config(url).model_dump(mode="json")
+    values |= {"simulator": {"kind": "lookup"}, "explainer": values["explainer"] | explainer}
+    config = RunConfig.model_validate(values)
+    run_id = create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
+    finish(engine, run_id)
+    with engine.begin() as connection:
+        return (
+            list(connection.scalars(text("SELECT text FROM explanation"))),
+            list(connection.execute(text("SELECT failure_class, message FROM failure"))),
+        )
+
+
+def test_what_is_thought_and_what_is_cut_off_still_explains(engine, services, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+    with serving(ThinkingOracle) as url:
+        explanations, failures = explained(engine, url)
+    assert set(explanations) == EXPLAINED
+    assert {tuple(failure) for failure in failures} == {
+        ("malformed", "the answer is reasoning alone, without an explanation after it"),
+        (
+            "truncated",
+            "cut off after 5 tokens of reasoning, before any answer: set max_tokens higher",
+        ),
+    }
+
+
+def test_a_model_that_thinks_longer_than_its_limit_is_refused_or_given_room(
+    engine, services, monkeypatch
+):
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+    with serving(SlowThinker) as url:
+        with pytest.raises(UnsuitableModel, match="set max_tokens higher"):
+            explained(engine, url)
+        explanations, failures = explained(engine, url, max_tokens=1500)
+    assert set(explanations) == {"words"}
+    assert failures == []

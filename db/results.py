@@ -33,8 +33,8 @@ class ExplanationRow:
 class SimulationRow:
     """What the simulator expects of a neuron on one excerpt.
 
-    `expected_activations` is float16 (n_tokens,), `distribution` float16 (n_tokens, 11): see
-    `SimulationTable`.
+    `expected_activations` is float16 (n_tokens,), `distribution` float16 (n_tokens, 11), `covered`
+    the probability of all numbers together: see `SimulationTable`.
     """
 
     run_id: int
@@ -46,6 +46,7 @@ class SimulationRow:
     activation_scale: str
     simulator: str
     call: bytes | None = None
+    covered: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, SmallInteger, func
+from sqlalchemy import REAL, Index, SmallInteger, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.base import Base, ScoreColumns, run_key
@@ -25,9 +25,11 @@ class ExplanationTable(Base):
 class SimulationTable(Base):
     """A neuron's expected activations on one excerpt: float16 (excerpt_tokens,).
 
-    `distribution` is float16 (excerpt_tokens, 11): the probabilities of the numbers 0 to 10; the
-    rest to 1 went to other tokens. NULL if the simulator only names a number. `call` is the call
-    that the simulation was read from, or the first of several.
+    `distribution` is float16 (excerpt_tokens, 11): the probabilities of the numbers 0 to 10
+    among them, all 0 where none was likely. NULL if the simulator only names a number. `covered`
+    is the mean probability of all numbers together. It is NULL where there is no distribution, and
+    for simulations of before it was kept, whose distributions add up to it. `call` is the call that
+    the simulation was read from, or the first of several.
     """
 
     __tablename__ = "simulation"
@@ -41,6 +43,7 @@ class SimulationTable(Base):
     activation_scale: Mapped[str]
     simulator: Mapped[str]
     call: Mapped[bytes | None]
+    covered: Mapped[float | None] = mapped_column(REAL)
 
 
 class ScoreTable(ScoreColumns, Base):

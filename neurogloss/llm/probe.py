@@ -18,8 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from neurogloss.errors import (
     RequestRejected,
     RowError,
@@ -33,7 +31,7 @@ from neurogloss.llm.single_calls import SingleCalls
 from neurogloss.neurons.prompts import with_room
 from neurogloss.neurons.reasoning import without_reasoning
 from neurogloss.neurons.records import MAX_NORMALIZED
-from neurogloss.neurons.simulation import Simulation
+from neurogloss.neurons.simulation import LITTLE_COVERED, Simulation
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 
 AUTO_ORDER = ("echo_logprobs", "json")
@@ -228,11 +226,13 @@ def _simulate(calls: SingleCalls, choice: SimulatorChoice, text: Sequence[str]) 
 def _finding(choice: SimulatorChoice, simulation: Simulation) -> Finding:
     if simulation.distribution is None:
         return Finding(choice.kind, True, "its answer can be read")
-    weights = simulation.distribution.astype(np.float64)
-    covered, numbers = float(weights.sum(axis=1).mean()), int((weights > 0).any(axis=0).sum())
+    covered = simulation.covered or 0.0
+    numbers = int((simulation.distribution > 0).any(axis=0).sum())
     parameter = "prompt_logprobs" if choice.prompt_logprobs else "logprobs"
     covers = f"{covered:.1%} of the probability on {numbers} numbers"
     detail = f"{parameter} = {choice.top_logprobs}, {covers}"
+    if covered < LITTLE_COVERED:
+        detail += ", which is little: the model mostly expects other tokens"
     return Finding(
         choice.kind, True, detail, choice.top_logprobs, choice.prompt_logprobs, covered, numbers
     )

@@ -21,7 +21,7 @@ from neurogloss.errors import (
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.server_text import request_id, server_text, without_key
-from neurogloss.llm.token_logprobs import chat_places, prompt_places
+from neurogloss.llm.token_logprobs import chat_places, first_place, prompt_places
 
 _SHOWN_OF_ANSWER = 80
 _SHORTEST_SECRET = 16  # characters of a key that is worth hiding in the text of an answer
@@ -246,11 +246,16 @@ def read_completion(
 Choice = tuple[str | None, str | None, bytes | None]  # text, refusal, distributions
 
 
-def _read_chat_choice(choice: Mapping[str, Any], body: object, request: object) -> Choice:
+def _read_chat_choice(
+    choice: Mapping[str, Any], body: object, request: Mapping[str, Any]
+) -> Choice:
     message = choice["message"]
     text = message.get("content") or ""
     logprobs = (choice.get("logprobs") or {}).get("content")
-    distributions = None if logprobs is None else chat_places(logprobs, text)
+    distributions = None
+    if logprobs is not None:
+        is_one_token = _limit(request) == 1
+        distributions = first_place(logprobs) if is_one_token else chat_places(logprobs, text)
     return text, message.get("refusal"), distributions
 
 
@@ -265,8 +270,11 @@ def _read_prompt_choice(
 def _finish_reason(choice: Mapping[str, Any], request: Mapping[str, Any]) -> str | None:
     reason = _storable(choice.get("finish_reason"))
     # A prompt with echo is answered by one token, or none, and always "cut off" there.
-    limit = request.get("max_completion_tokens", request.get("max_tokens"))
-    return "stop" if reason == "length" and limit in (0, 1) else reason
+    return "stop" if reason == "length" and _limit(request) in (0, 1) else reason
+
+
+def _limit(request: Mapping[str, Any]) -> Any:
+    return request.get("max_completion_tokens", request.get("max_tokens"))
 
 
 def _answer_text(text: object, secret: str | None) -> str | None:

@@ -14,7 +14,6 @@ from typing import Any
 
 from neurogloss.neurons.distributions import UNKNOWN, pack_distributions
 
-MIN_COVERED = 1e-5  # below it float16 would not hold the distribution
 _NUMBERS = {str(number): number for number in range(11)}
 _BYTES = re.compile(r"^bytes:(?:\\x[0-9a-fA-F]{2})+$")
 _LONGEST_CHARACTER = 4  # bytes in UTF-8
@@ -37,6 +36,23 @@ class _Token:
     hides: int = 0
 
 
+def first_place(content: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return, packed, the numbers among the alternatives to the first token of an answer.
+
+    The token itself need not be a number.
+
+    Args:
+        content: `logprobs.content` of a choice.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: They are not log probabilities.
+    """
+    tokens = [_chat_token(entry) for entry in content[:1]]
+    return pack_distributions(
+        (0, _numbers(_chat_pairs(token.alternatives))) for token in tokens if token.alternatives
+    )
+
+
 def chat_places(content: Iterable[Mapping[str, Any]], text: str) -> bytes:
     """Return, packed, the numbers that a chat completion wrote, with their alternatives.
 
@@ -52,14 +68,14 @@ def chat_places(content: Iterable[Mapping[str, Any]], text: str) -> bytes:
     # The last occurrence: the message may be quoted in the reasoning before it.
     tokens = _without_start(tokens, max(0, spelt.rfind(text)))
     return pack_distributions(
-        (offset, _numbers((other["token"], other["logprob"]) for other in token.alternatives or ()))
+        (offset, _numbers(_chat_pairs(token.alternatives)))
         for offset, token in _aligned(tokens, text)
-        if token.text.strip() in _NUMBERS
+        if token.alternatives and token.text.strip() in _NUMBERS
     )
 
 
 def prompt_places(choice: Mapping[str, Any], body: Mapping[str, Any], prompt: str) -> bytes | None:
-    """Return, packed, the numbers that were likely where a prompt says `unknown`.
+    """Return, packed, how likely the numbers were where a prompt says `unknown`.
 
     None if the completion has no log probabilities of its prompt.
 
@@ -80,12 +96,11 @@ def prompt_places(choice: Mapping[str, Any], body: Mapping[str, Any], prompt: st
         tokens = [_token(*pair) for pair in zip(logprobs["tokens"], tops, strict=False)]
     else:
         return None
-    places = (
-        (offset, _numbers(pairs(token.alternatives or {})))
+    return pack_distributions(
+        (offset, _numbers(pairs(token.alternatives)))
         for offset, token in _aligned(tokens, prompt)
-        if prompt.startswith(UNKNOWN, offset)
+        if token.alternatives and prompt.startswith(UNKNOWN, offset)
     )
-    return pack_distributions(place for place in places if sum(place[1].values()) >= MIN_COVERED)
 
 
 def _token(text: str, alternatives: Any) -> _Token:
@@ -110,6 +125,10 @@ def _vllm_token(entry: Mapping[str, Mapping[str, Any]] | None) -> _Token:
         return _Token("", None, _UNKNOWN_START)
     first = next(iter(entry.values()))
     return _token(first.get("decoded_token") or "", entry)
+
+
+def _chat_pairs(alternatives: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    return ((other["token"], other["logprob"]) for other in alternatives)
 
 
 def _vllm_pairs(entry: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:

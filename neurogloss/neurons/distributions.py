@@ -1,8 +1,8 @@
 """Probabilities of the numbers 0 to 10 at places of a text, kept from a model's log probabilities.
 
 An answer with log probabilities is some 200 kB of JSON. Of it we keep about 2 kB: each place where
-one of the numbers was among the likely next tokens, with the probability of every number there.
-A simulation is read from that, and can be read again by a better parser.
+a number stands or is asked for, with the probability of every number there. A simulation is read
+from that, and can be read again by a better parser.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,10 +17,18 @@ UNKNOWN = "unknown"
 """The word in place of each number that is asked for, in prompts whose answer echoes the prompt."""
 
 # Float16 has three significant digits, at half the size of float32.
-_PLACE = np.dtype([("offset", "<i4"), ("probabilities", "<f2", (MAX_NORMALIZED + 1,))])
+_PROBABILITIES = ("probabilities", "<f2", (MAX_NORMALIZED + 1,))
+_PLACE = np.dtype([("offset", "<i4"), ("covered", "<f4"), _PROBABILITIES])
+_MARK = b"\xff\xff\xff\xff"  # an offset of -1, which no place has
+# What was stored before places began with the mark: `probabilities` that add up to `covered`.
+_EARLIER_PLACE = np.dtype([("offset", "<i4"), _PROBABILITIES])
 
 Distributions = NDArray[np.void]
-"""Structured array (n_places,): `offset` int32, `probabilities` float16 (11,)."""
+"""Structured array (n_places,): `offset` int32, `covered` float32, `probabilities` float16 (11,).
+
+`covered` is the probability of all numbers together. `probabilities` are those of each of them
+among the numbers: they add up to 1, or are all 0 where no number is among the likely tokens.
+"""
 
 
 def pack_distributions(places: Iterable[tuple[int, Mapping[int, float]]]) -> bytes:
@@ -34,7 +42,10 @@ def pack_distributions(places: Iterable[tuple[int, Mapping[int, float]]]) -> byt
         (offset, [probabilities.get(number, 0.0) for number in range(MAX_NORMALIZED + 1)])
         for offset, probabilities in places
     ]
-    return np.array(rows, dtype=_PLACE).tobytes()
+    if not rows:
+        return b""
+    offsets, weights = zip(*rows, strict=True)
+    return _MARK + _normalized(np.array(offsets), np.array(weights)).tobytes()
 
 
 def unpack_distributions(packed: bytes) -> Distributions:
@@ -43,4 +54,24 @@ def unpack_distributions(packed: bytes) -> Distributions:
     Raises:
         ValueError: The bytes are not a whole number of places.
     """
-    return unpack_array(packed, _PLACE)
+    if packed.startswith(_MARK):
+        return unpack_array(packed.removeprefix(_MARK), _PLACE)
+    earlier = unpack_array(packed, _EARLIER_PLACE)
+    return _normalized(earlier["offset"], earlier["probabilities"].astype(np.float64))
+
+
+def _normalized(offsets: NDArray[np.integer], weights: NDArray[np.float64]) -> Distributions:
+    """Return places from the probabilities of the numbers among all tokens, (n_places, 11)."""
+    places = np.zeros(len(offsets), _PLACE)
+    places["offset"] = offsets
+    with np.errstate(invalid="ignore"):  # what is no probability stays so, and is refused later
+        covered = weights.sum(axis=1)
+        places["covered"] = covered
+        np.divide(
+            weights,
+            covered[:, None],
+            out=places["probabilities"],
+            where=(covered != 0)[:, None],
+            casting="unsafe",
+        )
+    return places

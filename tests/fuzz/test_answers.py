@@ -19,7 +19,7 @@ from neurogloss.llm.responses import (
     read_completion,
     retry_after,
 )
-from neurogloss.llm.token_logprobs import chat_places, prompt_places
+from neurogloss.llm.token_logprobs import chat_places, first_place, prompt_places
 from neurogloss.neurons.distributions import unpack_distributions
 from neurogloss.neurons.explanations import clean_explanation
 from neurogloss.neurons.simulators.base import ModelReply
@@ -262,10 +262,11 @@ OF_LOGPROBS = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError)
 @given(st.one_of(st.lists(ENTRY, max_size=6), FREE), st.text(max_size=20))
 def test_log_probabilities_of_chats_are_packed_whole_or_refused(content, text):
     try:
-        packed = chat_places(content, text)
+        packed = [chat_places(content, text), first_place(content)]
     except OF_LOGPROBS:  # which `read_completion` takes for no completion
         return
-    assert len(unpack_distributions(packed)) * 26 == len(packed)
+    for places in map(unpack_distributions, packed):
+        assert ((places["covered"] >= 0) & (places["probabilities"] >= 0).all(axis=1)).all()
 
 
 @given(CHOICE, FREE, hostile_tokens)
@@ -275,7 +276,9 @@ def test_log_probabilities_of_prompts_are_packed_whole_or_refused(choice, body, 
         packed = prompt_places(choice, body if isinstance(body, dict) else {}, prompt)
     except OF_LOGPROBS:
         return
-    assert packed is None or len(packed) % 26 == 0
+    if packed is not None:
+        places = unpack_distributions(packed)
+        assert ((places["covered"] >= 0) & (places["probabilities"] >= 0).all(axis=1)).all()
 
 
 def written(values):

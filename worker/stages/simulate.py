@@ -127,4 +127,5 @@ def _row(
         activation_scale=scale,
         simulator=simulator,
         call=call,
+        covered=simulation.covered,
     )

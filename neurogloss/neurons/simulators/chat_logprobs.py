@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from neurogloss.errors import Malformed
-from neurogloss.neurons.distributions import unpack_distributions
+from neurogloss.neurons.distributions import Distributions
 from neurogloss.neurons.json_answers import parse_simulation, value_offsets
 from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
-from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
+from neurogloss.neurons.simulation import (
+    Simulation,
+    distribution_at,
+    read_distributions,
+    simulation_of,
+)
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest, Tokens
 from neurogloss.neurons.simulators.json_simulator import json_body
 
@@ -39,26 +42,23 @@ class ChatLogprobsSimulator:
         (reply,), (tokens,) = replies, records
         written = parse_simulation(reply.text, len(tokens))
         offsets = value_offsets(reply.text, len(tokens))
-        distribution = distribution_at(reply.distributions, offsets)
-        packed = reply.distributions or b""
-        return [simulation_of(_with_tens(distribution, written, offsets, packed))]
+        places = distribution_at(reply.distributions, offsets)
+        return [simulation_of(_with_tens(places, written, read_distributions(reply.distributions)))]
 
 
 def _with_tens(
-    distribution: FloatArray, written: FloatArray, offsets: Sequence[int], packed: bytes
-) -> FloatArray:
+    places: Distributions, written: FloatArray, all_places: Distributions
+) -> Distributions:
     """Return distributions with 10 split from 1, where the model writes 10 as tokens `1` and `0`.
 
     The probability of the `0` is known only where a `1` was written before it. Elsewhere the
     probability of the token `1` counts for the number 1.
     """
-    places = unpack_distributions(packed)
-    row_of = {int(offset): row for row, offset in enumerate(places["offset"])}
-    split = distribution.copy()
-    for position, offset in enumerate(offsets):
-        if written[position] == MAX_NORMALIZED and offset + 1 in row_of:
-            second = places["probabilities"][row_of[offset + 1]].astype(np.float64)
-            one = float(distribution[position, 1])
-            split[position, 1] = one * max(0.0, 1 - second.sum())
-            split[position, MAX_NORMALIZED] += one * second[0]
+    row_of = {int(offset): row for row, offset in enumerate(all_places["offset"])}
+    split = places.copy()
+    for number, value, place in zip(split["probabilities"], written, places, strict=True):
+        if value == MAX_NORMALIZED and (row := row_of.get(int(place["offset"]) + 1)) is not None:
+            second, one = all_places[row], float(number[1])
+            number[1] = one * max(0.0, 1 - float(second["covered"]))
+            number[MAX_NORMALIZED] += one * float(second["covered"] * second["probabilities"][0])
     return split

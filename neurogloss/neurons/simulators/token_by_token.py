@@ -12,10 +12,10 @@ from typing import ClassVar
 import numpy as np
 
 from neurogloss.errors import Malformed
+from neurogloss.neurons.distributions import Distributions
 from neurogloss.neurons.few_shot import EXAMPLES
 from neurogloss.neurons.prompts import Message, message, visible
-from neurogloss.neurons.records import FloatArray
-from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
+from neurogloss.neurons.simulation import Simulation, read_distributions, simulation_of
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest, Tokens
 
 _SYSTEM = (
@@ -61,14 +61,15 @@ class TokenByTokenSimulator:
         return [simulation_of(np.concatenate(rows))]
 
 
-def _first(position: int, reply: ModelReply) -> FloatArray:
-    """Return the distribution of an answer's first token, float16 (1, 11)."""
-    leading = len(reply.text) - len(reply.text.lstrip())
+def _first(position: int, reply: ModelReply) -> Distributions:
+    """Return the distribution of an answer's first token, (1,), whatever that token is."""
     try:
-        return distribution_at(reply.distributions, [leading])
+        places = read_distributions(reply.distributions)
     except Malformed as error:
-        reason = error.reason.removeprefix("position 0: ")
-        raise Malformed(f"position {position}: {reason}: {reply.text[:20]!r}") from error
+        raise Malformed(f"position {position}: {error.reason}") from error
+    if len(places) == 0:
+        raise Malformed(f"position {position}: no log probabilities of {reply.text[:20]!r}")
+    return places[:1]
 
 
 @cache

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurogloss.llm.token_logprobs import chat_places, prompt_places
+from neurogloss.llm.token_logprobs import chat_places, first_place, prompt_places
 from neurogloss.neurons.distributions import unpack_distributions
 from neurogloss.neurons.simulators.echo_logprobs import echo_prompt
 from tests.support.hostile_text import hostile_tokens
@@ -103,14 +103,47 @@ def test_a_number_counts_with_and_without_a_space_and_only_once_each():
     numbers = {"3": math.log(0.25), " 3": math.log(0.5), "11": -0.1, "three": -0.1, "٣": -0.1}
     packed = prompt_places(choice_of(parts, "openai", numbers), {}, prompt)
     (place,) = unpack_distributions(packed)
-    assert place["probabilities"].tolist() == [0, 0, 0, 0.75, *[0] * 7]
+    assert place["probabilities"].tolist() == [0, 0, 0, 1, *[0] * 7]
+    assert place["covered"] == 0.75
 
 
 @pytest.mark.parametrize("logprob", [None, float("nan"), float("-inf"), -9999.0])
 def test_a_number_that_has_no_probability_is_not_counted(logprob):
     prompt, offsets = echo_prompt("x", ["a"])
     parts = [prompt[: offsets[0]].encode(), b"unknown"]
-    assert prompt_places(choice_of(parts, "openai", {"3": logprob}), {}, prompt) == b""
+    packed = prompt_places(choice_of(parts, "openai", {"3": logprob}), {}, prompt)
+    (place,) = unpack_distributions(packed)
+    assert place["covered"] == 0 and place["probabilities"].tolist() == [0] * 11
+
+
+def test_the_least_probability_of_numbers_is_shared_out_among_them():
+    prompt, offsets = echo_prompt("x", ["a"])
+    parts = [prompt[: offsets[0]].encode(), b"unknown"]
+    numbers = {"3": math.log(3e-9), "4": math.log(1e-9), "unknown": -1e-8}
+    packed = prompt_places(choice_of(parts, "openai", numbers), {}, prompt)
+    (place,) = unpack_distributions(packed)
+    assert place["covered"] == pytest.approx(4e-9)
+    assert place["probabilities"][3:5].tolist() == [0.75, 0.25]
+
+
+@pytest.mark.parametrize("form", ["openai", "vllm"])
+def test_a_place_without_alternatives_is_no_place(form):
+    prompt, offsets = echo_prompt("x", ["a"])
+    choice = choice_of([prompt[: offsets[0]].encode(), b"unknown"], form)
+    if form == "vllm":
+        choice["prompt_logprobs"][-1] = None
+    else:
+        choice["logprobs"]["top_logprobs"][-1] = {}
+    assert prompt_places(choice, {}, prompt) == b""
+
+
+def test_the_numbers_beside_a_first_token_that_is_none_are_found():
+    (place,) = unpack_distributions(
+        first_place([entry("The", **{"3": math.log(0.25)}), entry("7")])
+    )
+    assert place["offset"] == 0 and place["probabilities"][3] == 1
+    assert place["covered"] == 0.25
+    assert first_place([]) == first_place([{"token": "7", "top_logprobs": None}]) == b""
 
 
 def test_no_log_probabilities_are_none_and_not_nothing():

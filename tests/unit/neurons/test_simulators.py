@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurogloss.errors import Malformed
+from neurogloss.llm.responses import read_completion
 from neurogloss.neurons.distributions import UNKNOWN, pack_distributions
 from neurogloss.neurons.json_answers import parse_simulation, value_offsets
 from neurogloss.neurons.simulation import Simulation, distribution_at, simulation_of
@@ -141,23 +142,31 @@ def test_several_records_of_which_one_is_missing_are_not_read_at_all():
 
 
 def test_the_expected_activation_is_over_the_numbers_alone():
-    rows = np.zeros((2, 11), np.float16)
-    rows[0, [2, 4]] = 0.25, 0.25
-    rows[1, 10] = 0.01
-    found = simulation_of(rows)
-    assert found.expected.tolist() == [3.0, 10.0]
-    assert found.distribution.sum(axis=1).tolist() == pytest.approx([0.5, 0.01], rel=1e-3)
+    places = [(0, {2: 0.25, 4: 0.25}), (9, {10: 1e-9}), (12, {})]
+    found = simulation_of(distribution_at(pack_distributions(places), [0, 9, 12]))
+    assert found.expected.tolist() == [3.0, 10.0, 0.0]
+    assert found.distribution.sum(axis=1).tolist() == [1, 1, 0]
+    assert found.covered == pytest.approx((0.5 + 1e-9) / 3)
 
 
-def test_a_place_without_numbers_is_an_error_and_no_zero():
+def test_what_was_stored_before_is_read_as_what_is_stored_now():
+    earlier = np.zeros(2, [("offset", "<i4"), ("probabilities", "<f2", (11,))])
+    earlier["offset"] = 5, 9
+    earlier["probabilities"][0, [2, 4]] = 0.125, 0.375
+    places = distribution_at(earlier.tobytes(), [9, 5])
+    assert places["covered"].tolist() == [0, 0.5]
+    assert places["probabilities"][1].tolist() == [0, 0, 0.25, 0, 0.75, *[0] * 6]
+
+
+def test_a_place_that_is_missing_or_damaged_is_an_error_and_no_zero():
     packed = pack_distributions([(5, SURE)])
-    assert distribution_at(packed, [5]).shape == (1, 11)
+    assert distribution_at(packed, [5])["probabilities"].shape == (1, 11)
     for damaged, reason in (
-        (packed, "position 1: no number"),
+        (packed, "position 1: the answer has no log probabilities there"),
         (None, "no log probabilities"),
         (b"123", "damaged"),
         (pack_distributions([(5, SURE), (6, {1: float("nan")})]), "no probabilities"),
-        (pack_distributions([(5, SURE), (6, {})]), "no probabilities"),
+        (pack_distributions([(5, SURE), (6, {3: -0.5})]), "no probabilities"),
     ):
         with pytest.raises(Malformed, match=reason):
             distribution_at(damaged, [5, 6])
@@ -221,8 +230,22 @@ def test_each_answer_of_one_token_is_one_activation():
     ]
     (found,) = one("token_by_token").read("x", [["a", "b"]], replies)
     assert found.expected.tolist() == [7.0, 7.0]
-    with pytest.raises(Malformed, match="position 1: no number is among the likely tokens: 'The'"):
+    with pytest.raises(Malformed, match="position 1: no log probabilities of 'The'"):
         one("token_by_token").read("x", [["a", "b"]], [replies[0], ModelReply("The", b"")])
+
+
+def test_numbers_beside_an_answer_that_is_none_are_read():
+    likely = [{"token": "The", "logprob": -0.1}, {"token": "4", "logprob": -3.0}]
+    content = [{"token": "The", "logprob": -0.1, "top_logprobs": likely}]
+    choice = {"message": {"content": "The"}, "finish_reason": "length"}
+    choice["logprobs"] = {"content": content}
+    body = json.dumps({"choices": [choice]}).encode()
+    answer = read_completion(body, {"max_tokens": 1, "messages": []})
+    (found,) = one("token_by_token").read(
+        "x", [["a"]], [ModelReply(answer.text, answer.distributions)]
+    )
+    assert found.expected.tolist() == [4.0]
+    assert found.covered == pytest.approx(np.exp(-3), rel=1e-3)
 
 
 packed = st.one_of(

@@ -3,7 +3,7 @@
 Every kind of simulator makes its real call about a short text, and its own parser reads the answer.
 `auto` then takes the first of these that works:
 
-1. `echo_logprobs`, if the log probabilities of a prompt show all eleven numbers: the paper's
+1. `echo_logprobs`, if the log probabilities of a prompt show all the numbers: the paper's
    method, and the cheapest, because it generates one token for each record. Servers of one's own
    offer it.
 2. `json`, for hosted chat models: under a strict schema no answer can be misaligned.
@@ -12,10 +12,13 @@ Every kind of simulator makes its real call about a short text, and its own pars
 than the likeliest one. But its answers are some 300 KB instead of 1 KB, thirty times the work for a
 worker, and what is kept of them doubles the dataset: it is used only where a configuration names
 it. `token_by_token` is never chosen: it makes a call for every token.
+
+Where 10 is never among the likely tokens, it may be two tokens (Llama, Gemma, Qwen), and the `1`
+takes its probability in. Then the numbers go to 9 only, each of which is one token everywhere.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from neurogloss.errors import (
@@ -52,7 +55,8 @@ class Finding:
 
     Attributes:
         covered: The mean probability of all numbers together, from 0 to 1.
-        numbers: How many of the numbers 0 to 10 are ever among the likely tokens.
+        numbers: How many of the numbers from 0 to `highest` are ever among the likely tokens.
+        highest: As in `SimulatorChoice`.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Finding:
     prompt_logprobs: bool = False
     covered: float | None = None
     numbers: int | None = None
+    highest: int = MAX_NORMALIZED
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +169,7 @@ def _ask_for_text(calls: SingleCalls, body: Mapping[str, Any]) -> None:
 
 def _choice(finding: Finding, reason: str) -> SimulatorChoice:
     top = finding.top_logprobs or 0
-    return SimulatorChoice(finding.name, top, finding.prompt_logprobs, reason)
+    return SimulatorChoice(finding.name, top, finding.prompt_logprobs, reason, finding.highest)
 
 
 def _lack(finding: Finding) -> str | None:
@@ -174,8 +179,9 @@ def _lack(finding: Finding) -> str | None:
     if finding.covered is not None and finding.covered < _LEAST_COVERED:
         least = f"{_LEAST_COVERED:.0%}"
         return f"numbers have {finding.covered:.1%} of the probability, less than {least}"
-    if finding.numbers is not None and finding.numbers <= MAX_NORMALIZED:
-        return f"only {finding.numbers} of the numbers 0 to 10 are ever among the likely tokens"
+    if finding.numbers is not None and finding.numbers <= finding.highest:
+        numbers = f"{finding.numbers} of the numbers 0 to {finding.highest}"
+        return f"only {numbers} are ever among the likely tokens"
     return None
 
 
@@ -203,19 +209,28 @@ def _forms(kind: str) -> list[list[SimulatorChoice]]:
 
 
 def _try_choice(calls: SingleCalls, choice: SimulatorChoice) -> Finding:
-    """Simulate a short text, and another one if the answer to the first is of no use.
+    """Simulate a short text, once more with numbers to 9 where 10 is never likely.
 
     Raises:
         RowError: It does not work.
         UnsuitableModel: The model does not support a parameter.
     """
+    simulation = _simulate_one_text(calls, choice)
+    likely = simulation.distribution
+    if likely is not None and not (likely[:, MAX_NORMALIZED] > 0).any():
+        choice = replace(choice, highest=MAX_NORMALIZED - 1)
+        simulation = _simulate_one_text(calls, choice)
+    return _finding(choice, simulation)
+
+
+def _simulate_one_text(calls: SingleCalls, choice: SimulatorChoice) -> Simulation:
+    """Simulate a short text, and another one if the answer to the first is of no use."""
     try:
-        simulation = _simulate(calls, choice, _TEXTS[0])
+        return _simulate(calls, choice, _TEXTS[0])
     except RequestRejected:
         raise  # another text would be rejected too
     except RowError:
-        simulation = _simulate(calls, choice, _TEXTS[1])
-    return _finding(choice, simulation)
+        return _simulate(calls, choice, _TEXTS[1])
 
 
 def _simulate(calls: SingleCalls, choice: SimulatorChoice, text: Sequence[str]) -> Simulation:
@@ -227,12 +242,13 @@ def _finding(choice: SimulatorChoice, simulation: Simulation) -> Finding:
     if simulation.distribution is None:
         return Finding(choice.kind, True, "its answer can be read")
     covered = simulation.covered or 0.0
-    numbers = int((simulation.distribution > 0).any(axis=0).sum())
+    numbers = int((simulation.distribution[:, : choice.highest + 1] > 0).any(axis=0).sum())
     parameter = "prompt_logprobs" if choice.prompt_logprobs else "logprobs"
     covers = f"{covered:.1%} of the probability on {numbers} numbers"
     detail = f"{parameter} = {choice.top_logprobs}, {covers}"
+    if choice.highest < MAX_NORMALIZED:
+        detail += f", from 0 to {choice.highest} as 10 is never among the likely tokens"
     if covered < LITTLE_COVERED:
         detail += ", which is little: the model mostly expects other tokens"
-    return Finding(
-        choice.kind, True, detail, choice.top_logprobs, choice.prompt_logprobs, covered, numbers
-    )
+    found = (choice.top_logprobs, choice.prompt_logprobs, covered, numbers, choice.highest)
+    return Finding(choice.kind, True, detail, *found)

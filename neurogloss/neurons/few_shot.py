@@ -1,6 +1,8 @@
-"""Few-shot examples, shown before the neuron in question. Their text is part of call identity.
+r"""Few-shot examples, shown before the neuron in question. Their text is part of call identity.
 
 Each is a made-up neuron with its explanation and two records of (token, activation from 0 to 10).
+The texts look like those that are asked about: some 60 tokens, in the pieces of GPT-2's tokenizer,
+with the space before a word, words in several pieces, line breaks, and code.
 """
 
 from typing import NamedTuple
@@ -13,73 +15,98 @@ class FewShotExample(NamedTuple):
     records: tuple[TokenActivations, ...]
 
 
-def _silent(text: str) -> TokenActivations:
-    """Return the words of a text, each with the space before it, with activation 0."""
-    first, *others = text.split(" ")
-    return ((first, 0), *((f" {word}", 0) for word in others))
+class TokensExample(NamedTuple):
+    """Tokens on which a made-up neuron is active in any context, the strongest first."""
+
+    explanation: str
+    tokens: tuple[str, ...]
+
+
+def _record(text: str) -> TokenActivations:
+    """Return the tokens of a text in which `|` divides them, and `^` stands before activations."""
+    pairs = (piece.partition("^") for piece in text.split("|"))
+    return tuple((token, int(activation or 0)) for token, _, activation in pairs)
+
+
+def on_scale(record: TokenActivations, highest: int) -> TokenActivations:
+    """Return a record whose activations are from 0 to another highest number."""
+    return tuple((token, round(activation * highest / 10)) for token, activation in record)
 
 
 EXAMPLES = (
     FewShotExample(
         "temperatures and heat levels in cooking instructions",
         (
-            (
-                *_silent("Cover the dish and bake it at"),
-                (" 180", 8),
-                (" degrees", 10),
-                (" Celsius", 9),
-                *_silent(" for half an hour , then turn the oven to"),
-                (" low", 6),
-                (" heat", 7),
-                *_silent(" and wait"),
+            _record(
+                "For| a| simple| lemon| cake|,| beat| three| eggs| with| the| sugar| until| they|"
+                " are| pale|.|\n|Pre|heat^5| the| oven| to^2| 180^8| degrees^10| Celsius^9| and|"
+                " fold| the| flour| into| the| bowl|.| Bake| for| forty| minutes|;| if| the| crust|"
+                " brown|s| too| soon|,| turn| the| heat^7| down^4| to^1| 160^8| and| cover| it|"
+                " with| foil|.| Let| it| cool| on| a| rack|."
             ),
-            (
-                *_silent("Melt the butter over"),
-                (" medium", 7),
-                (" heat", 8),
-                *_silent(" while you chop the onions and rinse the rice twice"),
+            _record(
+                "Mel|t| the| butter| over| medium^6| heat^8| while| you| chop| the| onions|,| then|"
+                " add| both| to| the| pan| and| stir| for| ten| minutes|.| Pour| in| the| stock|"
+                " and| bring| it| to| a| boil^5|.| Lower^3| the| flame^6| to| a| gentle^2| sim|"
+                "mer^7|,| put| the| lid| on| and| leave| the| rice| alone| for| a| quarter| of| an|"
+                " hour|.| Serve| it| warm^3|."
             ),
         ),
     ),
     FewShotExample(
         "words that forbid something in contracts and rules",
         (
-            (
-                *_silent("The tenant shall"),
-                (" not", 9),
-                (" sublet", 4),
-                *_silent(" the rooms , and"),
-                (" no", 7),
-                *_silent(" alterations are"),
-                (" permitted", 5),
-                *_silent(" during the term"),
+            _record(
+                "Under| this| lease|,| the| tenant| shall^2| not^9| sub|let^3| the| rooms|,| and|"
+                " no^7| alterations| are| permitted^5| without| the| written| consent| of| the|"
+                " landlord|.|\n|Rent| is| due| on| the| first| day| of| each| month|.| P|ets|"
+                " may^1| not^8| be| kept| in| the| building|,| except| for| fish|.| The|"
+                " landlord| will| inspect| the| rooms| once| a| year|."
             ),
-            (
-                *_silent("Visitors are"),
-                (" prohibited", 10),
-                *_silent(" from entering the laboratory after six o'clock in the evening"),
+            _record(
+                "The| museum| is| open| every| day| except| Monday|,| from| ten| until| six| o|'|"
+                "clock|.| Visitors| under| twelve| pay| half|.| Photography| is| prohibited^10| in|"
+                " the| east| wing|,| where| the| paintings| are| sensitive| to| light|,| and|"
+                " smoking| is| banned^9| throughout| the| building|.| Large| bags| must| be| left|"
+                " at| the| entrance|.| Please| do^1| not^7| touch| the| stat|ues|."
             ),
         ),
     ),
     FewShotExample(
-        "names of rivers and of what lies along them",
+        "the places where a program handles or reports an error",
         (
-            (
-                *_silent("The old trade road followed the"),
-                (" Danube", 10),
-                *_silent(" past three towns , left its"),
-                (" bank", 6),
-                *_silent(" at the border and met the"),
-                (" Elbe", 9),
-                *_silent(" again in the north"),
+            _record(
+                "import| json|\n|\n|def| read|_|settings|(|path|):|\n|   | try^6|:|\n|       |"
+                " with| open|(|path|)| as| file|:|\n|           | return| json|.|load|(|file|)|\n|"
+                '   | except^9| Value|Error^8|:|\n|       | log|.|warning^3|("|bad^2| settings|")|\n|'
+                "       | return| {|}|\n|   | except^9| OS|Error^7|:|\n|       | raise^10|\n"
             ),
-            (
-                *_silent("Every spring the"),
-                (" estuary", 7),
-                *_silent(" fills with ships that come up the"),
-                (" Thames", 10),
-                *_silent(" to trade wool"),
+            _record(
+                "The| job| starts| at| midnight| and| copies| the| tables| one| after| another|.|"
+                " If| the| connection| drops|,| the| script| ret|ries^4| twice| and| then| stops|"
+                " with^1| a| timeout^7| exception^10|,| which| the| caller| catches^8| and| writes|"
+                " to| the| log|.|\n|Nothing| else| happens| until| someone| reads| it| in| the|"
+                " morning|.| A| missing| table| is| no| failure^6|:| it| is| made| anew|."
             ),
         ),
     ),
 )
+
+TOKENS_EXAMPLES = (
+    TokensExample(
+        "words for members of a family",
+        (" mother", " father", " sister", " brother", "Mother", " aunt", " uncle", " cousin",
+         " grandmother", " daughter", " son", " niece", " nephew", "father", " siblings", " Dad",
+         " widow", " twins", " stepfather", " parents"),
+    ),
+    TokensExample(
+        "the ends of words that say how something is done",
+        ("ously", "ingly", "edly", "fully", "ively", "ibly", "antly", "ently", "istically", "essly",
+         "arily", "ially", "ly", "wise", "ably", "ically", "ily", "idly", "ately", "ishly"),
+    ),
+    TokensExample(
+        "numbers that may be years of the twentieth century",
+        (" 1943", " 1968", "1977", " 1914", " 1989", "1939", " 1950", " 1925", "1999", " 1936",
+         " 1901", " 1962", "1984", " 1919", " 1971", " 1953", "1945", " 1906", " 1998", " 1927"),
+    ),
+)  # fmt: skip

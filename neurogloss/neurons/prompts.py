@@ -85,7 +85,7 @@ def _explanation_question(number: int, records: Sequence[TokenActivations]) -> s
     return "\n".join(parts)
 
 
-def record_bodies(records: Iterable[TokenActivations]) -> str:
+def record_bodies(records: Iterable[Sequence[tuple[str, int | str]]]) -> str:
     """Return records one below the other, each with one line for each token and its activation."""
     return "\n".join(
         "\n".join(["<start>", *(f"{visible(t)}\t{a}" for t, a in record), "<end>"])

@@ -27,13 +27,14 @@ class ChatLogprobsSimulator:
     """Asks for `top_logprobs` alternatives at each token of the answer."""
 
     top_logprobs: int = 20
+    highest: int = MAX_NORMALIZED
     kind: ClassVar[str] = "chat_logprobs"
     records_at_once: ClassVar[int] = 1
 
     def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
         """Return one request."""
         logprobs = {"logprobs": True, "top_logprobs": self.top_logprobs}
-        return [SimulatorRequest(CHAT, json_body(explanation, records) | logprobs)]
+        return [SimulatorRequest(CHAT, json_body(explanation, records, self.highest) | logprobs)]
 
     def read(
         self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]

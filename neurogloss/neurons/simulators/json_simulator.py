@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from typing import Any, ClassVar
 
 from neurogloss.errors import Malformed
-from neurogloss.neurons.few_shot import EXAMPLES
+from neurogloss.neurons.few_shot import EXAMPLES, on_scale
 from neurogloss.neurons.json_answers import parse_simulation, read_activations, read_records
 from neurogloss.neurons.prompts import Message, message, visible
 from neurogloss.neurons.records import MAX_NORMALIZED
@@ -17,17 +17,17 @@ from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorReques
 _SYSTEM = (
     "You study neurons of a neural network. Every neuron looks for one particular thing in short "
     "texts. You are told what a neuron looks for and given the tokens of {what}, numbered. Predict "
-    "the neuron's activation on every token: an integer from 0, where it finds nothing, to 10, "
-    "where it finds exactly what it looks for. Most activations are 0. A neuron sees a token and "
-    "what comes before it, never what follows. Answer with one JSON object that has {keys}. In "
-    r"tokens, \n stands for a line break and \t for a tab."
+    "the neuron's activation on every token: an integer from 0, where it finds nothing, to "
+    "{highest}, where it finds exactly what it looks for. Most activations are 0. A neuron sees a "
+    "token and what comes before it, never what follows. Answer with one JSON object that has "
+    r"{keys}. In tokens, \n stands for a line break and \t for a tab."
 )
-_ONE = _SYSTEM.format(what="a text", keys="every number as a key")
-_SEVERAL = _SYSTEM.format(
-    what="some texts",
-    keys="the number of every text as a key, and under it an object that has the number of every "
-    "token as a key",
-)
+_ONE = {"what": "a text", "keys": "every number as a key"}
+_SEVERAL = {
+    "what": "some texts",
+    "keys": "the number of every text as a key, and under it an object that has the number of "
+    "every token as a key",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,9 @@ def _read(values: Any, n_tokens: int) -> Simulation | Malformed:
         return error
 
 
-def json_body(explanation: str, records: Sequence[Tokens]) -> dict[str, Any]:
+def json_body(
+    explanation: str, records: Sequence[Tokens], highest: int = MAX_NORMALIZED
+) -> dict[str, Any]:
     """Return the body, without the model, of the request for these records.
 
     All messages but the last are the same for every neuron, and the last begins with the
@@ -71,10 +73,10 @@ def json_body(explanation: str, records: Sequence[Tokens]) -> dict[str, Any]:
     """
     lengths = [len(record) for record in records]
     return {
-        "messages": json_messages(explanation, records),
+        "messages": json_messages(explanation, records, highest),
         "max_tokens": sum(_max_tokens(n_tokens) for n_tokens in lengths),
         "temperature": 0.0,
-        "response_format": response_format(tuple(lengths)),
+        "response_format": response_format(tuple(lengths), highest),
     }
 
 
@@ -83,16 +85,20 @@ def _max_tokens(n_tokens: int) -> int:
     return 8 * n_tokens + 16
 
 
-def json_messages(explanation: str, records: Sequence[Tokens]) -> list[Message]:
+def json_messages(
+    explanation: str, records: Sequence[Tokens], highest: int = MAX_NORMALIZED
+) -> list[Message]:
     """Return the messages of the request to simulate these records by an explanation."""
-    return [*_examples(len(records) > 1), message("user", _question(explanation, records))]
+    return [*_examples(len(records) > 1, highest), message("user", _question(explanation, records))]
 
 
 @cache
-def _examples(several: bool) -> Sequence[Message]:
-    messages = [message("system", _SEVERAL if several else _ONE)]
+def _examples(several: bool, highest: int) -> Sequence[Message]:
+    system = _SYSTEM.format(highest=highest, **(_SEVERAL if several else _ONE))
+    messages = [message("system", system)]
     for example in EXAMPLES:
-        shown = example.records if several else example.records[:1]
+        records = example.records if several else example.records[:1]
+        shown = [on_scale(record, highest) for record in records]
         tokens = [[token for token, _ in record] for record in shown]
         values = [[activation for _, activation in record] for record in shown]
         messages.append(message("user", _question(example.explanation, tokens)))
@@ -117,15 +123,15 @@ def _answer(values: Sequence[Sequence[int]]) -> str:
 
 
 @lru_cache(maxsize=256)  # records have one length, but test sentences have any
-def response_format(lengths: tuple[int, ...]) -> dict[str, Any]:
-    """Return the schema of an answer for records of these lengths: an integer 0 to 10 per position.
+def response_format(lengths: tuple[int, ...], highest: int = MAX_NORMALIZED) -> dict[str, Any]:
+    """Return the schema of an answer for records of these lengths: an integer for each position.
 
     It uses static keys and enums, which every provider's strict mode takes. It is the same for all
     records of a length, so that providers compile it once. With several records, each length is
     defined once and referred to, because providers limit the enum values of a schema (OpenAI to
     1,000; a record of 64 tokens has 704).
     """
-    value = {"type": "integer", "enum": list(range(MAX_NORMALIZED + 1))}
+    value = {"type": "integer", "enum": list(range(highest + 1))}
     if len(lengths) == 1:
         schema = _object_of([value] * lengths[0])
     else:

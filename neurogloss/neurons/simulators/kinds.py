@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from neurogloss.neurons.records import MAX_NORMALIZED
 from neurogloss.neurons.simulators.base import Simulator
 from neurogloss.neurons.simulators.chat_logprobs import ChatLogprobsSimulator
 from neurogloss.neurons.simulators.echo_logprobs import EchoLogprobsSimulator
@@ -17,13 +18,15 @@ class SimulatorChoice:
 
     `top_logprobs` is the number of alternatives to ask for at each token. `prompt_logprobs` says
     that log probabilities of a prompt are asked for by vLLM's parameter of that name, not by
-    `echo`. `reason` tells people why this kind was chosen.
+    `echo`. `reason` tells people why this kind was chosen. `highest` is the number that stands for
+    the strongest activation: 9 where 10 is no token, so that its probability cannot be read.
     """
 
     kind: str
     top_logprobs: int = 20
     prompt_logprobs: bool = False
     reason: str = "configured"
+    highest: int = MAX_NORMALIZED
 
     @classmethod
     def configured(cls, kind: str) -> Self:
@@ -49,9 +52,11 @@ def simulator_of(choice: SimulatorChoice, records_per_call: int = 1) -> Simulato
         case "json":
             return JsonSimulator(records_per_call)
         case "chat_logprobs":
-            return ChatLogprobsSimulator(choice.top_logprobs)
+            return ChatLogprobsSimulator(choice.top_logprobs, choice.highest)
         case "echo_logprobs":
-            return EchoLogprobsSimulator(choice.top_logprobs, choice.prompt_logprobs)
+            return EchoLogprobsSimulator(
+                choice.top_logprobs, choice.prompt_logprobs, choice.highest
+            )
         case "token_by_token":
-            return TokenByTokenSimulator(choice.top_logprobs)
+            return TokenByTokenSimulator(choice.top_logprobs, choice.highest)
     raise ValueError(f"{choice.kind!r} makes no calls")

@@ -13,8 +13,9 @@ import numpy as np
 
 from neurogloss.errors import Malformed
 from neurogloss.neurons.distributions import Distributions
-from neurogloss.neurons.few_shot import EXAMPLES
+from neurogloss.neurons.few_shot import EXAMPLES, on_scale
 from neurogloss.neurons.prompts import Message, message, visible
+from neurogloss.neurons.records import MAX_NORMALIZED
 from neurogloss.neurons.simulation import Simulation, read_distributions, simulation_of
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest, Tokens
 
@@ -22,11 +23,11 @@ _SYSTEM = (
     "You study neurons of a neural network. Every neuron looks for one particular thing in short "
     "texts. You are told what a neuron looks for and given the beginning of a text, one numbered "
     "token a line. Predict the neuron's activation on the last token: an integer from 0, where it "
-    "finds nothing, to 10, where it finds exactly what it looks for. Most activations are 0. "
-    r"Answer with the integer alone. In tokens, \n stands for a line break and \t for a tab."
+    "finds nothing, to {highest}, where it finds exactly what it looks for. Most activations are "
+    r"0. Answer with the integer alone. In tokens, \n stands for a line break and \t for a tab."
 )
 _FIRST_TOKEN = 2  # the line of the first token in a prompt
-_SHOWN_UNTIL = (8, 3, 6)  # the last token that each example shows, and gives the activation of
+_SHOWN_UNTIL = (25, 20, 44)  # the last token that each example shows, and gives the activation of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class TokenByTokenSimulator:
     """Asks a chat model for `top_logprobs` alternatives of the one token that it writes."""
 
     top_logprobs: int = 20
+    highest: int = MAX_NORMALIZED
     kind: ClassVar[str] = "token_by_token"
     records_at_once: ClassVar[int] = 1
 
@@ -46,7 +48,7 @@ class TokenByTokenSimulator:
 
     def _body(self, lines: Sequence[str]) -> dict[str, object]:
         return {
-            "messages": [*_examples(), message("user", "\n".join(lines))],
+            "messages": [*_examples(self.highest), message("user", "\n".join(lines))],
             "max_tokens": 1,
             "temperature": 0.0,
             "logprobs": True,
@@ -73,10 +75,10 @@ def _first(position: int, reply: ModelReply) -> Distributions:
 
 
 @cache
-def _examples() -> Sequence[Message]:
-    messages = [message("system", _SYSTEM)]
+def _examples(highest: int) -> Sequence[Message]:
+    messages = [message("system", _SYSTEM.replace("{highest}", str(highest)))]
     for example, last in zip(EXAMPLES, _SHOWN_UNTIL, strict=True):
-        shown = example.records[0][: last + 1]
+        shown = on_scale(example.records[0][: last + 1], highest)
         lines = _lines(example.explanation, [token for token, _ in shown])
         messages.append(message("user", "\n".join(lines)))
         messages.append(message("assistant", str(shown[-1][1])))

@@ -1,4 +1,6 @@
 import dataclasses
+import math
+import re
 
 import pytest
 
@@ -11,12 +13,30 @@ from neurogloss.errors import (
 )
 from neurogloss.llm.endpoint import Endpoint, Price
 from neurogloss.llm.probe import probe, probe_chat, probe_kind
+from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from rehearsal.capabilities import Capabilities
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
+from tests.support.planted_subject import Oracle, serving
 
 KEY = "sk-test-0123456789"
+
+
+class DigitsApart(Oracle):
+    """Has a tokenizer to which 10 is two tokens."""
+
+    likely = {str(digit): math.log(0.08) for digit in range(10)}  # noqa: RUF012  (never changed)
+
+    def choice(self, body):
+        if "prompt" in body:
+            parts = re.split("(unknown)", body["prompt"])
+            tops = [self.likely if part == "unknown" else {part: -0.1} for part in parts]
+            logprobs = {"tokens": parts, "top_logprobs": [None, *tops[1:]]}
+            return {"text": body["prompt"], "logprobs": logprobs}
+        top = [{"token": digit, "logprob": value} for digit, value in self.likely.items()]
+        content = [{"token": "1", "logprob": -0.1, "top_logprobs": top}]
+        return {"message": {"content": "1"}, "logprobs": {"content": content}}
 
 
 @pytest.fixture
@@ -92,6 +112,19 @@ def test_a_configured_kind_that_does_not_work_is_refused_with_the_reason(serve, 
     endpoint = serve(capabilities=Capabilities(without=frozenset({"logprobs", "prompt_logprobs"})))
     with pytest.raises(UnsuitableModel, match=rf"simulator {kind}: .*logprobs"):
         probe_kind(endpoint, "rehearsal", kind)
+
+
+@pytest.mark.parametrize("kind", ["auto", "echo_logprobs", "token_by_token"])
+def test_a_model_to_which_ten_is_two_tokens_is_asked_for_numbers_to_nine(kind):
+    with serving(DigitsApart) as url:
+        endpoint = Endpoint(name="here", base_url=url)
+        choice, _ = probe_kind(endpoint, "m", kind)
+    assert choice.kind == ("echo_logprobs" if kind == "auto" else kind)
+    assert choice.highest == 9
+    assert "80.0% of the probability on 10 numbers, from 0 to 9 as 10 is never" in choice.reason
+    assert SimulatorChoice.from_json(choice.to_json()) == choice
+    asked = simulator_of(choice).ask("x", [["a"]])[0].body
+    assert "to 9, where it finds exactly" in str(asked)
 
 
 def test_a_server_without_schemas_is_asked_without_one(serve):

@@ -177,7 +177,7 @@ def test_the_prompt_tells_where_each_unknown_stands(tokens, explanation):
     prompt, offsets = echo_prompt(explanation, tokens)
     assert len(offsets) == len(tokens)
     assert all(prompt[o - 1 :].startswith(f"\t{UNKNOWN}\n") for o in offsets)
-    assert prompt[: offsets[0]].count("<start>\n") == 4
+    assert prompt[: offsets[0]].count("<start>\n") == 7
     assert offsets == sorted(set(offsets))
 
 

@@ -78,8 +78,8 @@ EXAMPLES = (
             _record(
                 "import| json|\n|\n|def| read|_|settings|(|path|):|\n|   | try^6|:|\n|       |"
                 " with| open|(|path|)| as| file|:|\n|           | return| json|.|load|(|file|)|\n|"
-                '   | except^9| Value|Error^8|:|\n|       | log|.|warning^3|("|bad^2| settings|")|\n'
-                "|       | return| {|}|\n|   | except^9| OS|Error^7|:|\n|       | raise^10|\n"
+                '   | except^9| Value|Error^8|:|\n|       | log|.|warning^3|("|bad^2| settings|")|'
+                "\n|       | return| {|}|\n|   | except^9| OS|Error^7|:|\n|       | raise^10|\n"
             ),
             _record(
                 "The| job| starts| at| midnight| and| copies| the| tables| one| after| another|.|"

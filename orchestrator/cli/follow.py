@@ -10,12 +10,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import evaluations, progress, results, runs
+from db.evidence import evidence_of
 from db.progress import RunProgress
 from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.subject.shape import Shape
 from orchestrator.cli.logs import FORMAT_VARIABLE, format_name
+from orchestrator.cli.terminal.alarm_lines import alarm_lines
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.progress import ProgressDisplay
 from orchestrator.cli.terminal.summary import baselines_table, run_summary
@@ -153,13 +155,16 @@ def outcome(engine: Engine, run_id: int, name: str) -> tuple[int, str]:
 
 
 def _print_results(console: Console, engine: Engine, run_id: int, name: str) -> None:
-    """Print score distribution, layer means, the best neurons, and the baselines beside them."""
+    """Print scores, layer means, the best neurons, baselines, and what speaks against them."""
     with transaction(engine) as connection:
         histogram = results.score_histogram(connection, run_id)
         means = results.layer_means(connection, run_id)
         best = results.best(connection, name, BEST)
         baselines = evaluations.baseline_means(connection, name)
+        lines = list(alarm_lines(evidence_of(connection, run_id)))
     if histogram:
         console.print(run_summary(histogram, means, best))
     if baselines:
         console.print(baselines_table(baselines, means))
+    for line in lines:
+        _print(console, line)

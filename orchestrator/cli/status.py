@@ -11,11 +11,14 @@ from rich.live import Live
 from sqlalchemy import Engine
 
 from db import progress
+from db.evidence import evidence_of
 from db.progress import FailureGroup, RunProgress, WorkerState
 from db.runs import StoredRun
 from db.session import transaction
+from neurogloss.neurons.alarms import Evidence, alarms_of
 from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
+from orchestrator.cli.terminal.alarm_lines import alarm_lines
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.progress import progress_table
@@ -35,7 +38,8 @@ def status(name: str | None, watch: bool, as_json: bool) -> None:
         with transaction(engine) as connection:
             of_run = progress.of_run(connection, run.name)
             workers = progress.workers(connection)
-        print_json(_values(run, of_run, workers))
+            evidence = evidence_of(connection, run.id)
+        print_json(_values(run, of_run, workers, evidence))
         return
     console = Console()
     if watch:
@@ -44,9 +48,15 @@ def status(name: str | None, watch: bool, as_json: bool) -> None:
     console.print(progress_table(run.name, _progress(engine, run.name)))
     reason = f" ({run.pause_cause}: {run.pause_reason})" if run.pause_cause else ""
     console.print(plain(f"{run.state}{reason}"), markup=False, highlight=False)
+    with transaction(engine) as connection:
+        lines = list(alarm_lines(evidence_of(connection, run.id)))
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
 
 
-def _values(run: StoredRun, of_run: RunProgress, workers: Sequence[WorkerState]) -> dict[str, Any]:
+def _values(
+    run: StoredRun, of_run: RunProgress, workers: Sequence[WorkerState], evidence: Evidence
+) -> dict[str, Any]:
     return {
         "run": run.name,
         "state": run.state,
@@ -56,6 +66,8 @@ def _values(run: StoredRun, of_run: RunProgress, workers: Sequence[WorkerState])
         "cost": [asdict(cost) for cost in of_run.costs],
         "failures": [_failure_values(group) for group in of_run.failures],
         "workers": [asdict(worker) for worker in workers],
+        "covered": evidence.covered,
+        "warnings": alarms_of(evidence),
     }
 
 

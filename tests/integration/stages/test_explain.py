@@ -1,12 +1,18 @@
-"""Explanations from models that think aloud, or whose answers are cut off."""
+"""Models that think aloud, whose answers are cut off, or that do not listen."""
 
 import hashlib
+import json
+import re
 
 import pytest
 from sqlalchemy import text
 
+from db.evidence import evidence_of
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import UnsuitableModel
+from neurogloss.neurons.alarms import alarms_of
+from neurogloss.neurons.few_shot import EXAMPLES
+from orchestrator.cli.terminal.alarm_lines import alarm_lines
 from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.inputs import check_inputs
 from tests.support.planted_subject import Oracle, serving
@@ -44,10 +50,13 @@ class SlowThinker(Oracle):
         return {"message": {"content": f"{FOUND} words"}}
 
 
-def explained(engine, url, **explainer):
-    """Return the explanations and failures of a run in which lookup simulates."""
+LOOKUP = {"kind": "lookup"}
+
+
+def explained(engine, url, simulator=LOOKUP, **explainer):
+    """Return the explanations and failures of a run."""
     values = run_config(url).model_dump(mode="json")
-    values |= {"simulator": {"kind": "lookup"}, "explainer": values["explainer"] | explainer}
+    values |= {"simulator": simulator, "explainer": values["explainer"] | explainer}
     config = RunConfig.model_validate(values)
     run_id = create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
     finish(engine, run_id)
@@ -82,3 +91,28 @@ def test_a_model_that_thinks_longer_than_its_limit_is_refused_or_given_room(
         explanations, failures = explained(engine, url, max_tokens=1500)
     assert set(explanations) == {"words"}
     assert failures == []
+
+
+class DeafModel(Oracle):
+    """Repeats an example in place of an explanation, and one simulation for all questions."""
+
+    def choice(self, body):
+        if "response_format" not in body:
+            return {"message": {"content": f"{FOUND} {EXAMPLES[0].explanation}."}}
+        keys = body["response_format"]["json_schema"]["schema"]["properties"]
+        return {"message": {"content": json.dumps({key: 10 * (key == "1") for key in keys})}}
+
+
+def test_a_model_that_does_not_listen_is_told_of(engine, services, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+    with serving(DeafModel) as url:
+        explained(engine, url, {"kind": "json", "endpoint": "here"})
+    with engine.begin() as connection:
+        evidence = evidence_of(connection, 1)
+    answers, repeated, same = alarms_of(evidence)
+    assert re.match(r"(\d+) of \1 simulations are the same", answers)
+    assert re.match(r"(\d+) of \1 explanations repeat an example", repeated)
+    assert re.match(r"(\d+) of \1 explanations are the same", same)
+    assert list(alarm_lines(evidence)) == [
+        f"warning: {alarm}" for alarm in (answers, repeated, same)
+    ]

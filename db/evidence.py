@@ -1,0 +1,25 @@
+"""Some of a run's results, from which can be seen whether they mean anything."""
+
+from sqlalchemy import Connection, text
+
+from neurogloss.neurons.alarms import Evidence
+
+LIMIT = 1000  # of each kind: it takes milliseconds, however large the run
+
+_EXPLANATIONS = text("""
+    SELECT text FROM explanation WHERE run_id = :run AND explainer <> 'lookup' LIMIT :limit
+""")
+_SIMULATIONS = text("""
+    SELECT expected_activations, covered FROM simulation
+    WHERE run_id = :run AND simulator <> 'lookup' LIMIT :limit
+""")
+
+
+def evidence_of(connection: Connection, run_id: int) -> Evidence:
+    """Return results of a run that models wrote, those that are found first."""
+    values = {"run": run_id, "limit": LIMIT}
+    explanations = list(connection.scalars(_EXPLANATIONS, values))
+    simulations = connection.execute(_SIMULATIONS, values).all()
+    covered = [covered for _, covered in simulations if covered is not None]
+    answers = [bytes(answer) for answer, _ in simulations]
+    return Evidence(explanations, answers, sum(covered) / len(covered) if covered else None)

@@ -1,0 +1,78 @@
+"""Signs that a run's explanations or simulations mean nothing, though nothing has failed.
+
+A model that is too weak, or does not listen, answers in the right form, and scores look plausible.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neurogloss.neurons.few_shot import EXAMPLES, TOKENS_EXAMPLES
+from neurogloss.neurons.simulation import LITTLE_COVERED
+
+FEWEST = 10  # answers, below which nothing is concluded
+SAME = 0.2  # share of answers that are the same as one another
+SAME_ZEROS = 0.95  # where the answer is 0 throughout, which is right for most texts of most neurons
+REPEATED = 0.01  # share of explanations that repeat an example
+_SHOWN = [e.explanation for e in EXAMPLES] + [e.explanation for e in TOKENS_EXAMPLES]
+_OF_EXAMPLES = {explanation.casefold() for explanation in _SHOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is looked at: some of a run's results that models wrote.
+
+    Attributes:
+        explanations: Texts.
+        answers: Expected activations, as stored bytes, each about another question.
+        covered: The mean probability of all numbers together; None without log probabilities.
+    """
+
+    explanations: Sequence[str]
+    answers: Sequence[bytes]
+    covered: float | None
+
+
+def alarms_of(evidence: Evidence) -> list[str]:
+    """Return a sentence for each sign that the results mean nothing."""
+    return [
+        *_about_coverage(evidence.covered),
+        *_about_answers(evidence.answers),
+        *_about_explanations(evidence.explanations),
+    ]
+
+
+def _about_coverage(covered: float | None) -> Iterator[str]:
+    if covered is not None and covered < LITTLE_COVERED:
+        yield (
+            f"simulations rest on {covered:.1%} of the probability: the simulator mostly expects "
+            "other tokens than numbers"
+        )
+
+
+def _about_answers(answers: Sequence[bytes]) -> Iterator[str]:
+    counts = Counter(answers)
+    silent = {answer: n for answer, n in counts.items() if not any(answer)}
+    speaking = {answer: n for answer, n in counts.items() if any(answer)}
+    for some, least in ((speaking, SAME), (silent, SAME_ZEROS)):
+        n = _most(some)
+        if len(answers) >= FEWEST and n >= least * len(answers):
+            yield (
+                f"{n:,} of {len(answers):,} simulations are the same, though the questions differ: "
+                "the simulator does not seem to read them"
+            )
+
+
+def _about_explanations(texts: Sequence[str]) -> Iterator[str]:
+    explanations = Counter(text.casefold() for text in texts)
+    repeated = sum(n for text, n in explanations.items() if text in _OF_EXAMPLES)
+    if repeated and repeated >= REPEATED * len(texts):
+        yield f"{repeated:,} of {len(texts):,} explanations repeat an example of the prompt"
+    n = _most(explanations)
+    if len(texts) >= FEWEST and n >= SAME * len(texts):
+        yield f"{n:,} of {len(texts):,} explanations are the same"
+
+
+def _most(counts: Mapping[Any, int]) -> int:
+    return max(counts.values(), default=0)

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from neurogloss.neurons.alarms import Evidence, alarms_of
+from neurogloss.neurons.few_shot import EXAMPLES, TOKENS_EXAMPLES
+
+GOOD = [f"words about {number}" for number in range(40)]
+DRAWN = np.random.default_rng(0).integers(0, 11, (40, 16)).astype(np.float16)
+ANSWERS = [answer.tobytes() for answer in DRAWN]
+SILENT = np.zeros(16, np.float16).tobytes()
+
+
+def alarms(explanations=GOOD, answers=ANSWERS, covered=None):
+    return alarms_of(Evidence(explanations, answers, covered))
+
+
+@pytest.mark.parametrize("covered", [None, 0.5, 1.0])
+def test_results_that_differ_and_rest_on_something_raise_no_alarm(covered):
+    assert alarms(covered=covered) == []
+    assert alarms(answers=[*ANSWERS[:10], *[SILENT] * 30], covered=covered) == []
+    assert alarms([], []) == []
+
+
+def test_little_coverage_is_named():
+    (alarm,) = alarms(covered=0.031)
+    assert "rest on 3.1% of the probability" in alarm
+
+
+@pytest.mark.parametrize("answer", [ANSWERS[0], np.full(16, 3, np.float16).tobytes(), SILENT])
+def test_a_simulator_that_always_says_the_same_is_named(answer):
+    (alarm,) = alarms(answers=[answer] * 72)
+    assert "72 of 72 simulations are the same" in alarm
+
+
+def test_a_few_answers_prove_nothing():
+    assert alarms(answers=[ANSWERS[0]] * 9) == []
+    assert alarms(["words"] * 9) == []
+
+
+@pytest.mark.parametrize("example", [EXAMPLES[0], TOKENS_EXAMPLES[2]])
+def test_an_explanation_that_repeats_an_example_is_named(example):
+    (alarm,) = alarms([*GOOD, example.explanation.upper()])
+    assert alarm == "1 of 41 explanations repeat an example of the prompt"
+
+
+def test_explanations_that_repeat_each_other_are_named():
+    (alarm,) = alarms([*GOOD[:20], *["Words"] * 5, "words"])
+    assert alarm == "6 of 26 explanations are the same"

@@ -45,10 +45,11 @@ EXAMPLES = (
                 " with| foil|.| Let| it| cool| on| a| rack|."
             ),
             _record(
-                "Mel|t| the| butter| over| medium^6| heat^8| while| you| chop| the| onions|,| then|"
+                "M|elt| the| butter| over| medium^6| heat^8| while| you| chop| the| onions|,| then|"
                 " add| both| to| the| pan| and| stir| for| ten| minutes|.| Pour| in| the| stock|"
-                " and| bring| it| to| a| boil^5|.| Lower^3| the| flame^6| to| a| gentle^2| sim|"
-                "mer^7|,| put| the| lid| on| and| leave| the| rice| alone| for| a| quarter| of| an|"
+                " and| bring| it| to| a| boil^5|.| Lower^3| the| flame^6| to| a| gentle^2|"
+                " simmer^7|,| put| the| lid| on| and| leave| the| rice| alone| for| a| quarter|"
+                " of| an|"
                 " hour|.| Serve| it| warm^3|."
             ),
         ),
@@ -59,7 +60,7 @@ EXAMPLES = (
             _record(
                 "Under| this| lease|,| the| tenant| shall^2| not^9| sub|let^3| the| rooms|,| and|"
                 " no^7| alterations| are| permitted^5| without| the| written| consent| of| the|"
-                " landlord|.|\n|Rent| is| due| on| the| first| day| of| each| month|.| P|ets|"
+                " landlord|.|\n|R|ent| is| due| on| the| first| day| of| each| month|.| Pets|"
                 " may^1| not^8| be| kept| in| the| building|,| except| for| fish|.| The|"
                 " landlord| will| inspect| the| rooms| once| a| year|."
             ),
@@ -68,7 +69,7 @@ EXAMPLES = (
                 "clock|.| Visitors| under| twelve| pay| half|.| Photography| is| prohibited^10| in|"
                 " the| east| wing|,| where| the| paintings| are| sensitive| to| light|,| and|"
                 " smoking| is| banned^9| throughout| the| building|.| Large| bags| must| be| left|"
-                " at| the| entrance|.| Please| do^1| not^7| touch| the| stat|ues|."
+                " at| the| entrance|.| Please| do^1| not^7| touch| the| statues|."
             ),
         ),
     ),
@@ -76,10 +77,10 @@ EXAMPLES = (
         "the places where a program handles or reports an error",
         (
             _record(
-                "import| json|\n|\n|def| read|_|settings|(|path|):|\n|   | try^6|:|\n|       |"
-                " with| open|(|path|)| as| file|:|\n|           | return| json|.|load|(|file|)|\n|"
-                '   | except^9| Value|Error^8|:|\n|       | log|.|warning^3|("|bad^2| settings|")|'
-                "\n|       | return| {|}|\n|   | except^9| OS|Error^7|:|\n|       | raise^10|\n"
+                "import| json|\n|\n|def| read|_|settings|(|path|):|\n| | try^6|:|\n| | | | return|"
+                " json|.|load|(|open|(|path|))|\n| | except^9| Value|Error^8|:|\n| | | | log|.|"
+                'warning^3|("|bad^2| settings| in| "| +| path|)|\n| | except^9| File|Not|Found|'
+                "Error^8|:|\n| | | | raise^10|\n"
             ),
             _record(
                 "The| job| starts| at| midnight| and| copies| the| tables| one| after| another|.|"
@@ -97,16 +98,17 @@ TOKENS_EXAMPLES = (
         "words for members of a family",
         (" mother", " father", " sister", " brother", "Mother", " aunt", " uncle", " cousin",
          " grandmother", " daughter", " son", " niece", " nephew", "father", " siblings", " Dad",
-         " widow", " twins", " stepfather", " parents"),
+         " widow", " twins", " grandson", " parents"),
     ),
     TokensExample(
         "the ends of words that say how something is done",
-        ("ously", "ingly", "edly", "fully", "ively", "ibly", "antly", "ently", "istically", "essly",
-         "arily", "ially", "ly", "wise", "ably", "ically", "ily", "idly", "ately", "ishly"),
+        ("ously", "ingly", "edly", "fully", "ively", "ibly", "antly", "ently", "istically",
+         "lessly", "arily", "ially", "ly", "wise", "ably", "ically",
+         "ily", "uously", "ately", "ishly"),
     ),
     TokensExample(
         "numbers that may be years of the twentieth century",
-        (" 1943", " 1968", "1977", " 1914", " 1989", "1939", " 1950", " 1925", "1999", " 1936",
+        (" 1943", " 1968", "1977", " 1914", " 1989", " 1939", " 1950", " 1925", "1999", " 1936",
          " 1901", " 1962", "1984", " 1919", " 1971", " 1953", "1945", " 1906", " 1998", " 1927"),
     ),
 )  # fmt: skip

@@ -27,7 +27,7 @@ _SYSTEM = (
     r"0. Answer with the integer alone. In tokens, \n stands for a line break and \t for a tab."
 )
 _FIRST_TOKEN = 2  # the line of the first token in a prompt
-_SHOWN_UNTIL = (25, 20, 44)  # the last token that each example shows, and gives the activation of
+_SHOWN_UNTIL = (25, 20, 40)  # the last token that each example shows, and gives the activation of
 
 
 @dataclass(frozen=True, slots=True)

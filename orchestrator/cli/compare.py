@@ -28,10 +28,16 @@ from orchestrator.compare import plots, reports
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="Neurons to show, furthest first.",
+    help="How many neurons to show, largest difference first.",
 )
-@click.option("--neurons", type=click.Path(path_type=Path), help="Write every neuron, as JSON.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write a picture: .png, .svg, .pdf.")
+@click.option(
+    "--neurons", type=click.Path(path_type=Path), help="Write all neurons to this file, as JSON."
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Write a plot to this file (.png, .svg or .pdf).",
+)
 @json_option
 def compare(
     a: str,

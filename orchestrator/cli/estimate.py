@@ -36,7 +36,7 @@ from orchestrator.runs.plan import chosen_neurons
 @click.option(
     "--latency-s",
     type=click.FloatRange(min=0, min_open=True),
-    help="Seconds that a call takes; by the length of its answer unless given.",
+    help="Seconds that a call takes. Default: estimated from the length of the answer.",
 )
 @json_option
 def estimate(config: Path, latency_s: float | None, as_json: bool) -> None:

@@ -21,8 +21,14 @@ from orchestrator.cli.terminal.neuron import neuron_page
 @click.command()
 @click.argument("layer", type=int)
 @click.argument("neuron", type=int)
-@click.option("--run", "name", help="The run; the latest one unless given.")
-@click.option("--records", "n_records", default=5, show_default=True, help="Records of each kind.")
+@click.option("--run", "name", help="Name of the run. Default: the latest run.")
+@click.option(
+    "--records",
+    "n_records",
+    default=5,
+    show_default=True,
+    help="How many records of each kind to show.",
+)
 @json_option
 def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: bool) -> None:
     """Show neuron LAYER NEURON: explanation, scores, records, baselines, connections."""

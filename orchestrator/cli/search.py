@@ -15,8 +15,8 @@ from orchestrator.cli.terminal.summary import neurons_table
 
 @click.command()
 @click.argument("words")
-@click.option("--run", "name", help="The run; the latest one unless given.")
-@click.option("--limit", default=20, show_default=True)
+@click.option("--run", "name", help="Name of the run. Default: the latest run.")
+@click.option("--limit", default=20, show_default=True, help="How many neurons to show.")
 @json_option
 def search(words: str, name: str | None, limit: int, as_json: bool) -> None:
     """Find neurons whose explanation contains WORDS, best score first."""

@@ -25,7 +25,7 @@ WATCH_EVERY_S = 1.0
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
 @json_option
 def status(name: str | None, watch: bool, as_json: bool) -> None:
     """Show the progress of run NAME, or of the latest one."""

@@ -18,6 +18,8 @@ def count_shard(connection: Connection, shard_id: int) -> None:
 
     Counters are changed last in a transaction, because the shards of a layer share them.
     """
+    # One statement counts and marks the shard, and returns what it counted: `verify` compares the
+    # two.
     counted = dict(connection.execute(_COUNT_SHARD, {"shard": shard_id}).mappings().one())
     connection.execute(_COUNT, counted)
     connection.execute(_COUNT_MINUTE, counted)
@@ -93,6 +95,7 @@ def add_spend_sql(n: int, condition: str = "true") -> str:
 
 def spend_values(run_id: int, spend: Sequence[Spend]) -> tuple[object, ...]:
     """Return the values of rows for `add_spend_sql`, ordered so that writers cannot deadlock."""
+    # Two transactions that update the same rows in different orders would wait for each other.
     ordered = sorted(spend, key=lambda row: (row.stage, row.model))
     return tuple(value for row in ordered for value in (run_id, *astuple(row)))
 

@@ -44,8 +44,12 @@ class CallEngine:
     def __init__(self, redis_url: str, *, longest_wait_s: float = 20.0) -> None:
         self._redis_url = redis_url.replace("redis+socket://", "unix://", 1)
         self._longest_wait_s = longest_wait_s
+        # The random part tells a process from an earlier one with the same id, whose calls may
+        # still count.
         self._process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._clients: dict[tuple[str, str], ModelClient] = {}
+        # A loop in a thread of its own, because Celery's tasks are synchronous and run in several
+        # threads.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="calls")
         self._thread.start()
@@ -75,6 +79,7 @@ class CallEngine:
         if not calls:
             return []
         identities = [call.identity(endpoint.base_url) for call in calls]
+        # Equal calls of a shard, as of two neurons with one explanation, are made once.
         distinct = dict(zip(identities, calls, strict=True))
         session = self._run_session(endpoint, distinct, context, should_stop)
         outcomes = asyncio.run_coroutine_threadsafe(session, self._loop).result()

@@ -55,6 +55,7 @@ def fit_linear(true: FloatArray, simulated: FloatArray) -> LinearCalibration:
     centred = x - x.mean()
     spread = float((centred * centred).sum())
     slope = float((centred * (y - y.mean())).sum()) / spread if spread > 0 else 0.0
+    # A correlation below 0 would otherwise look like a good fit after calibration.
     slope = max(0.0, slope)
     return LinearCalibration(slope, float(y.mean()) - slope * float(x.mean()))
 
@@ -65,6 +66,8 @@ def fit_percentile(true: FloatArray, simulated: FloatArray) -> PercentileCalibra
     Equal simulated values get the mean of the true values of their ranks.
     """
     ascending = np.sort(_flat(true))
+    # Many tokens share a simulated value, often 0. `interp` needs strictly increasing levels, so
+    # each level gets the mean over its ranks.
     levels, first, counts = np.unique(
         np.sort(_flat(simulated)), return_index=True, return_counts=True
     )

@@ -53,6 +53,8 @@ def score_neurons(true: FloatArray, simulated: FloatArray, n_top: int) -> list[N
         simulated: Of the same shape.
         n_top: How many of the records are top records.
     """
+    # Pooled over all tokens, as in the paper: a mean over records would weigh a record in which the
+    # neuron hardly fires like one in which it fires strongly.
     pooled = _flat(true), _flat(simulated)
     scores = (
         _correlations(*pooled),
@@ -112,6 +114,7 @@ def _undefined_reasons(true: FloatArray, simulated: FloatArray) -> list[str | No
     if not true.shape[1]:
         return ["no_records"] * len(true)
     reasons = np.where(_is_constant(simulated), "constant_simulation", "")
+    # Set last, so that it wins where both sides are constant: no explanation could score then.
     reasons = np.where(_is_constant(true), "constant_activations", reasons)
     return [reason or None for reason in reasons.tolist()]
 

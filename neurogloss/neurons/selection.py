@@ -68,6 +68,7 @@ def n_reference(n_excerpts: int) -> int:
 
 def quantile_boundaries(maxima: FloatArray) -> FloatArray:
     """Return the boundaries, float32 (n_neurons, 4), of maxima, float16 (n_excerpts, n_neurons)."""
+    # float32: interpolation between two float16 values is not exact in float16.
     values = np.quantile(maxima.astype(np.float32), QUANTILES, axis=0)
     return np.ascontiguousarray(values.T, dtype=np.float32)
 
@@ -174,6 +175,7 @@ def rank_excerpts(
     keys = [best, drawn, *[drawn] * N_BUCKETS]
     bucket = np.full(len(columns), -1)
     if boundaries is not None:
+        # Excerpts of the reference are left out: the boundaries were measured on them.
         outside = excerpts >= counts.n_reference
         bucket[outside] = _buckets_of(maxima[outside], boundaries[columns[outside]])
     ranks = np.full((len(keys), len(columns)), UNRANKED, dtype=np.int32)
@@ -246,6 +248,8 @@ def select_records(
     columns = kept.columns[needed]
     chosen = ranking.chosen[:, needed]
     ranks = np.where(chosen, ranking.ranks[:, needed], UNRANKED)
+    # `lexsort` takes the last key as the most significant: the neuron, then the ranks of each kind
+    # in order.
     order = np.lexsort((*ranks[::-1], columns))
     needed, columns = needed[order], columns[order]
     chosen, ranks = chosen[:, order], ranks[:, order]

@@ -78,6 +78,7 @@ def _read(
         layer: LayerCollector(plan, counts, within, tokens.shape[1], model.device)
         for layer, plan in plans.items()
     }
+    # Read by `keep`, which the model calls in the middle of each forward pass.
     batch_first = first
 
     def keep(layer: int, activations: torch.Tensor) -> None:
@@ -98,6 +99,8 @@ def _tiles_at_once(model: GPT2Model, n_tokens: int) -> int:
     # 32 bytes for each activation is a generous guess at what a pass takes; a quarter is used.
     per_tile = 32 * TILE * n_tokens * mlp_width(model)
     tiles = 1
+    # Powers of two only: a pass that runs out of memory halves them, and few shapes have to be
+    # tuned.
     while tiles < MAX_TILES and 4 * tiles * per_tile < free:
         tiles *= 2
     return tiles

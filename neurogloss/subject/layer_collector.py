@@ -83,7 +83,10 @@ class LayerCollector:
     def read(self, activations: torch.Tensor, first: int) -> None:
         """Take activations of whole tiles, (excerpt, position, d_mlp), from excerpt `first` on."""
         if len(self._neurons) != activations.shape[2]:
+            # A sample of neurons is cut out first, so that all later work is proportional to the
+            # sample.
             activations = activations.index_select(2, self._neurons)
+        # Rounded before anything is computed, so that stored rows reproduce every result.
         rounded = activations.to(torch.float16)
         for start in range(0, len(rounded), TILE):
             self._add(rounded[start : start + TILE], first + start)
@@ -113,6 +116,7 @@ class LayerCollector:
         draws = draw_keys(self._keys, excerpts, self._counts.n_excerpts)
         self._random.offer(draws, rounded)
         if self._boundaries is None:
+            # Kept for the quantile boundaries, which are measured once the reference has been read.
             self._maxima.append(maxima)
             return
         reached = maxima.to(torch.float32)[:, :, None] >= self._boundaries  # (excerpt, neuron, 4)
@@ -124,6 +128,8 @@ class LayerCollector:
         """Return what was collected. An excerpt kept for several kinds of record is there once."""
         held = [kind.held() for kind in (self._top, self._random, *self._buckets)]
         neuron, excerpt, activations = (torch.cat(column) for column in zip(*held, strict=True))
+        # One integer for each pair of neuron and excerpt, because `unique` of rows is many times
+        # slower.
         pair, first = np.unique(((neuron << 32) | excerpt).cpu().numpy(), return_index=True)
         kept = KeptExcerpts(
             (pair >> 32).astype(np.int32),

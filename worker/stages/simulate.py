@@ -97,6 +97,7 @@ def _to_simulate(shard: ClaimedShard) -> Iterator[SimulationInput]:
         explanations = results.explanation_texts(connection, *shard.neuron_range)
         retries = results.retries(connection, run_id, "simulate", layer, start, stop)
     for neuron, excerpts in wanted.items():
+        # After a retry, the records that were simulated before keep their simulations.
         missing = [excerpt for excerpt in excerpts if excerpt not in stored.get(neuron, {})]
         if missing:
             yield SimulationInput(

@@ -43,6 +43,8 @@ def read(shard: ClaimedShard) -> None:
         first, last = tiles_of(claim.start, claim.stop, wanted.n_excerpts)
         tokens = excerpts(connection, shard, first, last)
     within = range(claim.start, claim.stop)
+    # Outside of any transaction: a forward pass may take minutes, and an open transaction would
+    # keep Postgres from removing dead rows.
     parts = read_excerpts(
         model, tokens, first, within, plans, wanted, on_batch=interruption_check(shard)
     )
@@ -73,6 +75,7 @@ def measure_boundaries(shard: ClaimedShard) -> None:
     boundaries = quantile_boundaries(maxima)
     with shard.committing() as connection:
         collection.lock_layer(connection, run_id, number, wait=True)
+        # Merged here because bars are known from now on, and later shards keep less by them.
         layer_parts.merge_parts(connection, shard, layer, boundaries)
         collection.drop_maxima(connection, run_id, number)
 
@@ -115,6 +118,8 @@ def _selected(
         raise ValueError(f"nothing was read of layer {layer.number}")
     of_layer, n_tokens = moments_of(part.blocks)
     wanted = layer_parts.wanted_by(connection, shard)
+    # A defect in the order of shards would show here, before records of a part of the corpus are
+    # stored as those of all.
     if n_tokens != wanted.n_excerpts * shard.config.corpus.excerpt_tokens:
         raise ValueError(f"{n_tokens} tokens were read, which is not the whole corpus")
     ranking = layer_parts.ranked(connection, shard, layer, part, bounds.boundaries)

@@ -9,6 +9,12 @@ from neurogloss.errors import InputError
 DEMO_FOLDER = Path(__file__).parent / "demo"
 
 
+def local_folder(model: str) -> Path | None:
+    """Return the folder of a subject model; None if it is a model of the hub."""
+    folder = DEMO_FOLDER if model == "demo" else Path(model)
+    return folder if folder.is_dir() else None
+
+
 def model_file(model: str, name: str) -> Path:
     """Return the path of one file of a subject model, which is downloaded if it has to be.
 
@@ -19,10 +25,9 @@ def model_file(model: str, name: str) -> Path:
     Raises:
         InputError: The folder has no such file, or the hub does not give it.
     """
-    folder = DEMO_FOLDER if model == "demo" else Path(model)
-    if (folder / name).is_file():
-        return folder / name
-    if folder.is_dir():
+    if (folder := local_folder(model)) is not None:
+        if (folder / name).is_file():
+            return folder / name
         raise InputError(f"subject.model = {model!r}: there is no {name} in this folder")
     try:
         return Path(hf_hub_download(model, name))

@@ -9,6 +9,7 @@ import click
 
 from neurogloss.errors import InputError, RunError
 from orchestrator.cli import logs
+from orchestrator.cli.terminal.encoding import escape_what_cannot_be_written
 from orchestrator.cli.terminal.plain import plain_lines
 from orchestrator.local.errors import ServiceError, WorkerCrashed
 
@@ -69,6 +70,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; errors caused by its input end in one message and exit code 2."""
+    escape_what_cannot_be_written()
     try:
         logs.set_up()
         cli.main(args=arguments, standalone_mode=False)

@@ -15,7 +15,7 @@ from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.splits import Split, random_slice, top_slice
-from neurogloss.subject.tokenizer import read_tokenizer, token_texts
+from neurogloss.subject.tokenizer import token_texts, tokenizer_for
 from orchestrator.corpus.cut import cut_excerpts
 from orchestrator.corpus.sources import documents
 
@@ -88,7 +88,7 @@ def sample_of_corpus(config: RunConfig, vocab_size: int) -> Sample:
     Raises:
         InputError: The corpus cannot be read, or is too small for one neuron.
     """
-    tokenizer = read_tokenizer(config.subject.model)
+    tokenizer = tokenizer_for(config.subject.model, vocab_size)
     n_shown, n_scored = config.scoring.top, config.scoring.top + config.scoring.random
     cut = cut_excerpts(
         islice(documents(config.corpus.source, _DOCUMENTS), _DOCUMENTS),

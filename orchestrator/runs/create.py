@@ -14,7 +14,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import differences
 from neurogloss.errors import InputError
 from neurogloss.subject.shape import Shape
-from neurogloss.subject.tokenizer import read_tokenizer, token_texts, vocabulary_digest
+from neurogloss.subject.tokenizer import token_texts, tokenizer_for, vocabulary_digest
 from orchestrator.corpus.cut import CutCorpus, cut_excerpts
 from orchestrator.corpus.sources import documents
 from orchestrator.runs.derive import create_from_run
@@ -107,8 +107,8 @@ def refuse_cancelled(run: StoredRun) -> None:
 def _create(
     engine: Engine, config: RunConfig, shape: Shape, on_document: Callable[[], None]
 ) -> int:
+    tokenizer = tokenizer_for(config.subject.model, shape.vocab_size)
     ready = check_endpoints(config)
-    tokenizer = read_tokenizer(config.subject.model)
     source = config.corpus
     cut = cut_excerpts(
         documents(source.source, HUB_DOCUMENTS_PER_EXCERPT * source.excerpts),

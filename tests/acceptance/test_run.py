@@ -35,7 +35,9 @@ def test_a_run_scores_every_neuron_and_a_second_one_changes_nothing(cli, undistu
     assert states == [{"state": "scored", "n": 192}]
     before = dataset_of(cli, undisturbed)
     started = time.monotonic()
-    assert cli.run("run", cli.config(LOOKUP))[0] == 0
+    code, summary = cli.run("run", cli.config(LOOKUP), PYTHONIOENCODING="ascii")
+    assert code == 0, summary
+    assert "mean score by layer" in summary
     assert time.monotonic() - started < 30
     assert dataset_of(cli, undisturbed) == before
     _look_closer(cli)
@@ -43,7 +45,8 @@ def test_a_run_scores_every_neuron_and_a_second_one_changes_nothing(cli, undistu
 
 def _look_closer(cli):
     (best,) = rows(cli, "SELECT layer, neuron FROM neuron_summary ORDER BY score DESC LIMIT 1")
-    code, page = cli.run("neuron", str(best["layer"]), str(best["neuron"]))
+    neuron = ("neuron", str(best["layer"]), str(best["neuron"]))
+    code, page = cli.run(*neuron, PYTHONIOENCODING="ascii")
     assert code == 0
     assert "top only" in page
     assert json.loads(cli.run("status", "--json")[1])["state"] == "done"

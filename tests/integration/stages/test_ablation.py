@@ -171,7 +171,7 @@ def test_a_run_ablates_as_many_neurons_of_each_layer_as_it_says(engine, services
 
 
 def test_a_subject_with_an_output_matrix_of_its_own_is_refused(tmp_path):
-    values = {"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "vocab_size": 9}
+    values = {"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 2, "vocab_size": 9}
     (tmp_path / "config.json").write_text(json.dumps(values | {"tie_word_embeddings": False}))
     (tmp_path / "model.safetensors").touch()
     config = ablating("http://127.0.0.1:9/v1", subject={"model": str(tmp_path)})

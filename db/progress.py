@@ -110,7 +110,9 @@ def spent(connection: Connection, run_id: int) -> float:
 class StageProgress:
     """A row of the view run_progress: how far a stage of a run is.
 
-    `unit` is what is counted, `per_minute` what was finished in the last minute.
+    `unit` is what is counted. `per_minute` is the rate of the last minute; the others are means of
+    15 and 60 minutes. `eta` is the time left at the rate of 15 minutes, `eta_low` and `eta_high` at
+    the highest and the lowest of the three. `state` is that of the run.
     """
 
     run: str
@@ -126,6 +128,11 @@ class StageProgress:
     last_result_at: datetime | None
     unit: str
     stage_order: int
+    per_minute_15: Decimal
+    per_minute_60: Decimal
+    eta_low: timedelta | None
+    eta_high: timedelta | None
+    state: str
 
 
 @dataclass(frozen=True, slots=True)

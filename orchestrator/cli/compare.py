@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 import orjson
-from rich.console import Console
 from sqlalchemy import Engine
 
 from db import comparison
@@ -16,6 +15,7 @@ from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal import comparison_tables
 from orchestrator.cli.terminal.json_output import print_json
+from orchestrator.cli.terminal.whole_table import output_console
 from orchestrator.compare import plots, reports
 
 
@@ -71,7 +71,7 @@ def compare(
         print_json(report)
     else:
         show = comparison_tables.with_the_paper if with_paper else comparison_tables.two_runs
-        Console().print(show(report))
+        output_console().print(show(report))
 
 
 def _runs(

@@ -6,7 +6,6 @@ from typing import Any
 import click
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
-from rich.console import Console
 from sqlalchemy import text
 
 from db import migrate as schema
@@ -18,6 +17,7 @@ from neurogloss.llm.probe import Probe
 from orchestrator.cli.options import json_option
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.probe_table import probe_table
+from orchestrator.cli.terminal.whole_table import output_console
 from orchestrator.environment import find_environment, open_database
 from orchestrator.runs.endpoints import probe_parts
 from orchestrator.runs.inputs import check_inputs
@@ -42,7 +42,7 @@ def doctor(config: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(values)
         return
-    console = Console()
+    console = output_console()
     for part, report in values.pop("endpoints", {}).items():
         console.print(probe_table(part, report))
     for key, value in values.items():

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 
 from db import results
 from db.session import transaction
@@ -11,6 +10,7 @@ from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.summary import neurons_table
+from orchestrator.cli.terminal.whole_table import output_console
 
 
 @click.command()
@@ -27,4 +27,4 @@ def search(words: str, name: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         print_json([asdict(row) for row in rows])
     else:
-        Console().print(neurons_table(rows))
+        output_console().print(neurons_table(rows))

@@ -19,6 +19,7 @@ from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.progress import progress_table
+from orchestrator.cli.terminal.whole_table import output_console
 
 WATCH_EVERY_S = 1.0
 
@@ -37,7 +38,7 @@ def status(name: str | None, watch: bool, as_json: bool) -> None:
             workers = progress.workers(connection)
         print_json(_values(run, of_run, workers))
         return
-    console = Console()
+    console = output_console()
     if watch:
         _watch(console, engine, run.name)
         return

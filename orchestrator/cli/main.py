@@ -22,6 +22,7 @@ MODULES = {"set": "set_limits", "import": "import_"}
 COMMANDS = {
     "run": "Start or resume the run that a configuration file describes",
     "demo": "Explain and score all neurons of the demo model on this machine",
+    "runs": "List all runs with state, progress and cost",
     "status": "Show the progress of a run",
     "neuron": "Show a neuron: explanation, scores, records, connections",
     "search": "Find neurons by words in their explanation",

@@ -10,12 +10,13 @@ from neurogloss.errors import InputError
 from orchestrator.corpus import python_docs
 from orchestrator.corpus.files import check_regular, files_of, shown
 from orchestrator.corpus.text import HALF_PAIR, text_lines, text_parts
+from orchestrator.corpus.tokenised import Text
 
-Documents = Iterator[tuple[str, str]]
+Documents = Iterator[tuple[str, Text]]
 
 
 def documents(source: str, limit: int) -> Documents:
-    """Yield (document id, text) of a corpus source.
+    """Yield (document id, text) of a corpus source; the text of a large file comes in parts.
 
     Args:
         source: `python-docs`, a .txt, .jsonl or .parquet file, a folder of them, or a hub dataset.
@@ -59,7 +60,9 @@ def _read(file: Path, root: Path) -> Documents:
 
 
 def _text(file: Path, name: str) -> Documents:
-    yield name, "".join(text_parts(file))
+    parts = text_parts(file)
+    beginning = list(itertools.islice(parts, 2))
+    yield name, "".join(beginning) if len(beginning) < 2 else itertools.chain(beginning, parts)
 
 
 def _jsonl(file: Path, name: str) -> Documents:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence, 
 from itertools import islice
 
 from neurogloss.errors import InputError
-from neurogloss.subject.files import local_folder
+from neurogloss.subject.files import cached_folder, local_folder
 from neurogloss.subject.safetensors_header import StoredTensor, stored_tensors
 from neurogloss.subject.shape import Shape
 
@@ -29,12 +29,12 @@ _LAYER = re.compile(r"\bh\.(\d+)\.")
 def check_weights(model: str, shape: Shape) -> None:
     """Check the names, types and shapes of the weights in a model's folder, without reading them.
 
-    Weights on the hub are checked by the worker that loads them.
+    Weights that are still on the hub are checked by the worker that loads them.
 
     Raises:
         InputError: A weight is missing, left over, or of another type or shape.
     """
-    if (folder := local_folder(model)) is not None:
+    if (folder := local_folder(model) or cached_folder(model)) is not None:
         try:
             check_tensors(stored_tensors(folder), shape)
         except InputError as error:

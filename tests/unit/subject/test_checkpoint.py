@@ -179,3 +179,15 @@ def test_an_index_cannot_name_files_elsewhere(folder):
     (folder / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="no file of its folder"):
         check(folder)
+
+
+def test_weights_of_the_hub_are_checked_where_they_are_cached(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    check_weights("someone/model", read_shape("demo"))  # not cached: left to the worker
+    snapshot = tmp_path / "models--someone--model" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    save(snapshot, REFUSED["compiled"][0])
+    with pytest.raises(InputError, match=r"'someone/model': model\.safetensors: 76 of 76"):
+        check_weights("someone/model", read_shape("demo"))

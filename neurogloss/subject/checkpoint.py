@@ -8,7 +8,8 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence, 
 from itertools import islice
 
 from neurogloss.errors import InputError
-from neurogloss.subject.files import cached_folder, local_folder
+from neurogloss.subject.files import local_folder
+from neurogloss.subject.hub_weights import hub_tensors
 from neurogloss.subject.safetensors_header import StoredTensor, stored_tensors
 from neurogloss.subject.shape import Shape
 
@@ -27,18 +28,20 @@ _LAYER = re.compile(r"\bh\.(\d+)\.")
 
 
 def check_weights(model: str, shape: Shape) -> None:
-    """Check the names, types and shapes of the weights in a model's folder, without reading them.
+    """Check the names, types and shapes of a model's weights, without reading the weights.
 
-    Weights that are still on the hub are checked by the worker that loads them.
+    Where the hub does not tell them, the worker that loads the model checks.
 
     Raises:
         InputError: A weight is missing, left over, or of another type or shape.
     """
-    if (folder := local_folder(model) or cached_folder(model)) is not None:
-        try:
-            check_tensors(stored_tensors(folder), shape)
-        except InputError as error:
-            raise InputError(f"subject.model = {model!r}: {error}") from error
+    try:
+        folder = local_folder(model)
+        stored = hub_tensors(model) if folder is None else stored_tensors(folder)
+        if stored is not None:
+            check_tensors(stored, shape)
+    except InputError as error:
+        raise InputError(f"subject.model = {model!r}: {error}") from error
 
 
 def check_tensors(stored: Mapping[str, StoredTensor], shape: Shape) -> None:

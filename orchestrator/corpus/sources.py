@@ -138,7 +138,7 @@ def _parquet_batches(file: Path) -> Iterator[Any]:
         raise InputError(f"{shown(file)} cannot be read as parquet: {error}") from error
 
 
-_PARQUET_ROWS = 256
+_PARQUET_ROWS = 16  # at a time; a row may be a book
 _READERS = {".txt": _text, ".jsonl": _jsonl, ".parquet": _parquet}
 _KINDS = ".txt, .jsonl or .parquet"
 

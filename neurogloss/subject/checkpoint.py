@@ -112,8 +112,8 @@ def _check_left_over(files: Mapping[str, str], shape: Shape) -> None:
     left_over = sorted(name for name in files if not _HARMLESS.fullmatch(name))
     if left_over:
         raise InputError(
-            f"{files[left_over[0]]}{len(left_over):,} weights have no place in a GPT-2 of "
-            f"n_layer = {shape.n_layers}: {_listed(left_over)}. Its config.json must be the one "
+            f"{files[left_over[0]]}weights have no place in a GPT-2 of n_layer = "
+            f"{shape.n_layers}: {_listed(left_over)}. Its config.json must be the one "
             "that was saved with the weights, and adapters must be merged"
         )
 

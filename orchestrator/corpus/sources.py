@@ -78,8 +78,8 @@ def _jsonl(file: Path, name: str) -> Documents:
 
 def _half_pair(where: str, half: str, others: Iterator[tuple[int, str]]) -> str:
     """Return what is wrong with a text, and with how many of the other lines."""
-    n = sum(1 for _, line in others if _has_half_pair(line))
-    more = f"; {n:,} more lines hold such a half" if n else ""
+    n_lines = 1 + sum(1 for _, line in others if _has_half_pair(line))
+    more = f"; {n_lines:,} such lines in all" if n_lines > 1 else ""
     return (
         f"{where}: the text holds \\u{ord(half):04x}, half a surrogate pair, which is no "
         f"character: remove it, or write the whole pair{more}"

@@ -93,7 +93,7 @@ def _what_is_unfit(file: Path, encoding: str) -> str:
                 first, character = (first, character) if n_lines else (number, found[0])
                 n_lines, latest = n_lines + 1, number
             number += piece.endswith("\n")
-    more = f"; {n_lines - 1:,} more lines are like it" if n_lines > 1 else ""
+    more = f"; {n_lines:,} such lines in all" if n_lines > 1 else ""
     return f"{shown(file)}, line {first}: {_reason(character, encoding)}{more}"
 
 

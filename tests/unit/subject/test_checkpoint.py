@@ -104,7 +104,7 @@ REFUSED = {
     ),
     "one more layer": (
         WEIGHTS | {"transformer.h.6.ln_1.weight": np.ones(128, np.float32)},
-        r"model\.safetensors: 1 weights have no place .* n_layer = 6: h\.6\.ln_1\.weight",
+        r"model\.safetensors: weights have no place .* n_layer = 6: h\.6\.ln_1\.weight",
     ),
     "adapters in place": (
         WEIGHTS | {"transformer.h.0.attn.c_attn.lora_A": np.ones((2, 2), np.float32)},

@@ -11,8 +11,8 @@ from typing import TextIO
 from neurogloss.errors import InputError
 from orchestrator.corpus.files import check_regular, shown
 
-PART = 1_000_000  # characters that are decoded at a time
-LONG_LINE = 4_000_000  # characters, from which on a line is not held as a whole
+PART = 250_000  # characters that are decoded at a time
+LONG_LINE = 250_000  # characters, from which on a line is not held as a whole
 HALF_PAIR = re.compile("[\ud800-\udfff]")  # half a surrogate pair: no character by itself
 _UNFIT = re.compile("[\ud800-\udfff\0]")
 # UTF-32's begins with UTF-16's, so it comes first.

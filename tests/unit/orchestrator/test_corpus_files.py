@@ -14,7 +14,7 @@ BAD = b"caf\xe9\n"
 
 
 def read(path):
-    return list(documents(str(path), 10))
+    return [(name, "".join(text)) for name, text in documents(str(path), 10)]  # it may be in parts
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])

@@ -16,8 +16,10 @@ from neurogloss.subject.shape import Shape
 PREFIX = "transformer."
 HEAD = "lm_head.weight"
 EMBEDDING = "wte.weight"
+_POSITIONS = "wpe.weight"
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 _NAMED = 3  # names that a message shows
+_LONGEST = 100  # characters of a name there
 # Beside the model proper: masks that older versions stored, and heads, which come after its layers.
 _HARMLESS = re.compile(
     r"h\.\d+\.(attn|crossattention)\.(masked_)?bias|(\w*head\w*|score|classifier)\..+"
@@ -87,7 +89,7 @@ def weight_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
         for layer in range(shape.n_layers)
         for name, sizes in block.items()
     }
-    embeddings = {EMBEDDING: (shape.vocab_size, width), "wpe.weight": (shape.n_positions, width)}
+    embeddings = {EMBEDDING: (shape.vocab_size, width), _POSITIONS: (shape.n_positions, width)}
     return embeddings | blocks | {"ln_f.weight": (width,), "ln_f.bias": (width,)}
 
 
@@ -121,7 +123,7 @@ def _check_left_over(files: Mapping[str, str], shape: Shape) -> None:
 def _listed(names: Sequence[str]) -> str:
     """Return the first of some names, as a message shows them."""
     more = "" if len(names) <= _NAMED else f" and {len(names) - _NAMED:,} more"
-    return ", ".join(islice(names, _NAMED)) + more
+    return ", ".join(name[:_LONGEST] for name in islice(names, _NAMED)) + more
 
 
 def _check_tensor(name: str, tensor: StoredTensor, expected: tuple[int, ...]) -> None:
@@ -163,17 +165,18 @@ def _missing(
         )
     if all(name.endswith(".bias") for name in missing):
         return f"{message}. A model without biases is read if they are there as zeros"
-    layers = {int(found[1]) for name in stored if (found := _LAYER.search(name))}
+    layers = {found[1] for name in stored if (found := _LAYER.search(name))}
     return f"{message}; config.json: n_layer = {shape.n_layers}, with weights: {len(layers)} layers"
 
 
 def _renaming(names: Set[str], expected: Set[str]) -> str | None:
-    """Return how each `name` would become right, in Python; None if no prefix stands in the way."""
+    """Return how each `name` would become right, in Python; None if that helps nothing."""
     wrappers = sorted({wrapper for name in names for wrapper in _WRAPPERS.findall(name)})
     inner = {_WRAPPERS.sub("", name) for name in names}
-    found = next((name for name in sorted(inner) if name.endswith(EMBEDDING)), EMBEDDING)
-    prefix = found.removesuffix(EMBEDDING).removesuffix(PREFIX)
-    if not expected <= {name.removeprefix(prefix).removeprefix(PREFIX) for name in inner}:
+    found = next((name for name in sorted(inner) if name.endswith(_POSITIONS)), _POSITIONS)
+    prefix = found.removesuffix(_POSITIONS).removesuffix(PREFIX)
+    renamed = {name.removeprefix(prefix).removeprefix(PREFIX) for name in inner}
+    if len(expected & renamed) <= len(expected & {name.removeprefix(PREFIX) for name in names}):
         return None
     steps = [f".replace({wrapper!r}, '')" for wrapper in wrappers]
     return "name" + "".join(steps + ([f".removeprefix({prefix!r})"] if prefix else []))

@@ -98,6 +98,14 @@ REFUSED = {
         renamed(lambda name: f"model.{name}"),
         r"Rename them.*removeprefix\('model\.'\)",
     ),
+    "compiled, and without biases": (
+        {f"_orig_mod.{name}": w for name, w in WEIGHTS.items() if not name.endswith(".bias")},
+        r"\.replace\('_orig_mod\.', ''\)",
+    ),
+    "a layer of a number that is none": (
+        {f"transformer.h.{'9' * 5000}.ln_1.weight": np.ones(128, np.float32)},
+        r"76 of 76 weights are missing.* with weights: 1 layers$",
+    ),
     "no biases": (
         {name: value for name, value in WEIGHTS.items() if not name.endswith(".bias")},
         r"37 of 76 weights are missing.*as zeros",

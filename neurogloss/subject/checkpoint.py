@@ -9,14 +9,17 @@ from itertools import islice
 
 from neurogloss.errors import InputError
 from neurogloss.subject.files import local_folder
+from neurogloss.subject.hub_weights import hub_tensors
 from neurogloss.subject.safetensors_header import StoredTensor, stored_tensors
 from neurogloss.subject.shape import Shape
 
 PREFIX = "transformer."
 HEAD = "lm_head.weight"
 EMBEDDING = "wte.weight"
+_POSITIONS = "wpe.weight"
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 _NAMED = 3  # names that a message shows
+_LONGEST = 100  # characters of a name there
 # Beside the model proper: masks that older versions stored, and heads, which come after its layers.
 _HARMLESS = re.compile(
     r"h\.\d+\.(attn|crossattention)\.(masked_)?bias|(\w*head\w*|score|classifier)\..+"
@@ -27,18 +30,20 @@ _LAYER = re.compile(r"\bh\.(\d+)\.")
 
 
 def check_weights(model: str, shape: Shape) -> None:
-    """Check the names, types and shapes of the weights in a model's folder, without reading them.
+    """Check the names, types and shapes of a model's weights, without reading the weights.
 
-    Weights on the hub are checked by the worker that loads them.
+    Where the hub does not tell them, the worker that loads the model checks.
 
     Raises:
         InputError: A weight is missing, left over, or of another type or shape.
     """
-    if (folder := local_folder(model)) is not None:
-        try:
-            check_tensors(stored_tensors(folder), shape)
-        except InputError as error:
-            raise InputError(f"subject.model = {model!r}: {error}") from error
+    try:
+        folder = local_folder(model)
+        stored = hub_tensors(model) if folder is None else stored_tensors(folder)
+        if stored is not None:
+            check_tensors(stored, shape)
+    except InputError as error:
+        raise InputError(f"subject.model = {model!r}: {error}") from error
 
 
 def check_tensors(stored: Mapping[str, StoredTensor], shape: Shape) -> None:
@@ -84,7 +89,7 @@ def weight_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
         for layer in range(shape.n_layers)
         for name, sizes in block.items()
     }
-    embeddings = {EMBEDDING: (shape.vocab_size, width), "wpe.weight": (shape.n_positions, width)}
+    embeddings = {EMBEDDING: (shape.vocab_size, width), _POSITIONS: (shape.n_positions, width)}
     return embeddings | blocks | {"ln_f.weight": (width,), "ln_f.bias": (width,)}
 
 
@@ -109,8 +114,8 @@ def _check_left_over(files: Mapping[str, str], shape: Shape) -> None:
     left_over = sorted(name for name in files if not _HARMLESS.fullmatch(name))
     if left_over:
         raise InputError(
-            f"{files[left_over[0]]}{len(left_over):,} weights have no place in a GPT-2 of "
-            f"n_layer = {shape.n_layers}: {_listed(left_over)}. Its config.json must be the one "
+            f"{files[left_over[0]]}weights have no place in a GPT-2 of n_layer = "
+            f"{shape.n_layers}: {_listed(left_over)}. Its config.json must be the one "
             "that was saved with the weights, and adapters must be merged"
         )
 
@@ -118,7 +123,7 @@ def _check_left_over(files: Mapping[str, str], shape: Shape) -> None:
 def _listed(names: Sequence[str]) -> str:
     """Return the first of some names, as a message shows them."""
     more = "" if len(names) <= _NAMED else f" and {len(names) - _NAMED:,} more"
-    return ", ".join(islice(names, _NAMED)) + more
+    return ", ".join(name[:_LONGEST] for name in islice(names, _NAMED)) + more
 
 
 def _check_tensor(name: str, tensor: StoredTensor, expected: tuple[int, ...]) -> None:
@@ -160,17 +165,18 @@ def _missing(
         )
     if all(name.endswith(".bias") for name in missing):
         return f"{message}. A model without biases is read if they are there as zeros"
-    layers = {int(found[1]) for name in stored if (found := _LAYER.search(name))}
+    layers = {found[1] for name in stored if (found := _LAYER.search(name))}
     return f"{message}; config.json: n_layer = {shape.n_layers}, with weights: {len(layers)} layers"
 
 
 def _renaming(names: Set[str], expected: Set[str]) -> str | None:
-    """Return how each `name` would become right, in Python; None if no prefix stands in the way."""
+    """Return how each `name` would become right, in Python; None if that helps nothing."""
     wrappers = sorted({wrapper for name in names for wrapper in _WRAPPERS.findall(name)})
     inner = {_WRAPPERS.sub("", name) for name in names}
-    found = next((name for name in sorted(inner) if name.endswith(EMBEDDING)), EMBEDDING)
-    prefix = found.removesuffix(EMBEDDING).removesuffix(PREFIX)
-    if not expected <= {name.removeprefix(prefix).removeprefix(PREFIX) for name in inner}:
+    found = next((name for name in sorted(inner) if name.endswith(_POSITIONS)), _POSITIONS)
+    prefix = found.removesuffix(_POSITIONS).removesuffix(PREFIX)
+    renamed = {name.removeprefix(prefix).removeprefix(PREFIX) for name in inner}
+    if len(expected & renamed) <= len(expected & {name.removeprefix(PREFIX) for name in names}):
         return None
     steps = [f".replace({wrapper!r}, '')" for wrapper in wrappers]
     return "name" + "".join(steps + ([f".removeprefix({prefix!r})"] if prefix else []))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
 from neurogloss.errors import InputError
 
@@ -13,6 +13,12 @@ def local_folder(model: str) -> Path | None:
     """Return the folder of a subject model; None if it is a model of the hub."""
     folder = DEMO_FOLDER if model == "demo" else Path(model)
     return folder if folder.is_dir() else None
+
+
+def cached_folder(model: str) -> Path | None:
+    """Return the folder of the local cache with the weights of a model of the hub, if any."""
+    cached = try_to_load_from_cache(model, "model.safetensors")
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def model_file(model: str, name: str) -> Path:

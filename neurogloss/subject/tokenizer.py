@@ -89,9 +89,10 @@ def _check_rows(model: str, tokenizer: Tokenizer, vocab_size: int) -> None:
     without = sorted((n, token) for token, n in vocabulary.items() if n >= vocab_size)
     if without:
         named = ", ".join(f"{token!r} (number {n})" for n, token in without[:3])
+        more = f" and {len(without) - 3:,} more" if len(without) > 3 else ""
         raise InputError(
-            f"subject.model = {model!r}: {FILE} has {len(without):,} tokens without a row in the "
-            f"model's embedding of {vocab_size:,} rows: {named}. Remove them from {FILE}, or add "
+            f"subject.model = {model!r}: {FILE} has tokens without a row in the model's "
+            f"embedding of {vocab_size:,} rows: {named}{more}. Remove them from {FILE}, or add "
             f"rows by resize_token_embeddings({without[-1][0] + 1}) and save the model"
         )
 

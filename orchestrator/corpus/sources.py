@@ -2,20 +2,22 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from neurogloss.errors import InputError
 from orchestrator.corpus import python_docs
 from orchestrator.corpus.files import check_regular, files_of, shown
+from orchestrator.corpus.long_json import text_of
 from orchestrator.corpus.text import HALF_PAIR, text_lines, text_parts
+from orchestrator.corpus.tokenised import Text
 
-Documents = Iterator[tuple[str, str]]
+Documents = Iterator[tuple[str, Text]]
 
 
 def documents(source: str, limit: int) -> Documents:
-    """Yield (document id, text) of a corpus source.
+    """Yield (document id, text) of a corpus source; the text of a large file comes in parts.
 
     Args:
         source: `python-docs`, a .txt, .jsonl or .parquet file, a folder of them, or a hub dataset.
@@ -59,24 +61,41 @@ def _read(file: Path, root: Path) -> Documents:
 
 
 def _text(file: Path, name: str) -> Documents:
-    yield name, "".join(text_parts(file))
+    parts = text_parts(file)
+    beginning = list(itertools.islice(parts, 2))
+    yield name, "".join(beginning) if len(beginning) < 2 else itertools.chain(beginning, parts)
 
 
 def _jsonl(file: Path, name: str) -> Documents:
     lines = text_lines(file)
     for number, line in lines:
+        where = f"{shown(file)}, line {number}"
+        if not isinstance(line, str):
+            yield f"{name}:{number}", _long_text(line, where)
         # A mark in the midst: files that were appended to one another.
-        if stripped := line.lstrip("\ufeff").strip():
-            text = _text_field(stripped, f"{shown(file)}, line {number}")
+        elif stripped := line.lstrip("\ufeff").strip():
+            text = _text_field(stripped, where)
             if half := HALF_PAIR.search(text):
-                raise InputError(_half_pair(f"{shown(file)}, line {number}", half[0], lines))
+                raise InputError(_half_pair(where, half[0], lines))
             yield f"{name}:{number}", text
 
 
-def _half_pair(where: str, half: str, others: Iterator[tuple[int, str]]) -> str:
-    """Return what is wrong with a text, and with how many of the other lines."""
-    n = sum(1 for _, line in others if _has_half_pair(line))
-    more = f"; {n:,} more lines hold such a half" if n else ""
+def _long_text(parts: Iterator[str], where: str) -> Iterator[str]:
+    try:
+        for part in text_of(itertools.chain([next(parts).lstrip("\ufeff")], parts)):
+            if half := HALF_PAIR.search(part):
+                raise InputError(_half_pair(where, half[0], ()))
+            yield part
+    except ValueError as error:
+        raise InputError(
+            f'{where}: expected a JSON object with a string "text": {error}'
+        ) from error
+
+
+def _half_pair(where: str, half: str, others: Iterable[tuple[int, str | Iterator[str]]]) -> str:
+    """Return what is wrong with a text, and in how many lines of those that follow too."""
+    n_lines = 1 + sum(1 for _, line in others if isinstance(line, str) and _has_half_pair(line))
+    more = f"; {n_lines:,} such lines in all" if n_lines > 1 else ""
     return (
         f"{where}: the text holds \\u{ord(half):04x}, half a surrogate pair, which is no "
         f"character: remove it, or write the whole pair{more}"
@@ -135,7 +154,7 @@ def _parquet_batches(file: Path) -> Iterator[Any]:
         raise InputError(f"{shown(file)} cannot be read as parquet: {error}") from error
 
 
-_PARQUET_ROWS = 256
+_PARQUET_ROWS = 16  # at a time; a row may be a book
 _READERS = {".txt": _text, ".jsonl": _jsonl, ".parquet": _parquet}
 _KINDS = ".txt, .jsonl or .parquet"
 
@@ -156,5 +175,5 @@ def _hub(source: str) -> Documents:
         where = f"corpus.source = {source!r}, row {number}"
         text = _string(row.get("text"), where)
         if half := HALF_PAIR.search(text):
-            raise InputError(_half_pair(where, half[0], iter(())))
+            raise InputError(_half_pair(where, half[0], ()))
         yield f"{source}:{number}", text

@@ -2,15 +2,17 @@
 
 import codecs
 import re
+from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
 from neurogloss.errors import InputError
 from orchestrator.corpus.files import check_regular, shown
 
-PART = 1_000_000  # characters that are decoded at a time
-MAX_LINE = 16_000_000  # characters of a line of JSON, which has to be in memory as a whole
+PART = 250_000  # characters that are decoded at a time
+LONG_LINE = 250_000  # characters, from which on a line is not held as a whole
 HALF_PAIR = re.compile("[\ud800-\udfff]")  # half a surrogate pair: no character by itself
 _UNFIT = re.compile("[\ud800-\udfff\0]")
 # UTF-32's begins with UTF-16's, so it comes first.
@@ -34,22 +36,31 @@ def text_parts(file: Path) -> Iterator[str]:
             yield part
 
 
-def text_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file of text with their numbers, from 1.
+def text_lines(file: Path) -> Iterator[tuple[int, str | Iterator[str]]]:
+    """Yield the lines of a file of text with their numbers, from 1; a long line comes in parts.
+
+    The parts have to be read before the next line is.
 
     Raises:
-        InputError: The file cannot be read, is not text, or has a line that is too long.
+        InputError: The file cannot be read, or is not text.
     """
     number = 0
     with _opened(file) as opened:
-        while line := _read(file, opened, MAX_LINE, whole_line=True):
+        while line := _read(file, opened, LONG_LINE, whole_line=True):
             number += 1
-            if len(line) == MAX_LINE and not line.endswith("\n"):
-                raise InputError(
-                    f"{shown(file)}, line {number} has more than {MAX_LINE:,} characters: put so "
-                    "long a text in a .txt file of its own"
-                )
-            yield number, line
+            if len(line) < LONG_LINE or line.endswith("\n"):
+                yield number, line
+                continue
+            rest = _rest_of_line(file, opened)
+            yield number, chain([line], rest)
+            deque(rest, maxlen=0)  # what was not looked at
+
+
+def _rest_of_line(file: Path, opened: TextIO) -> Iterator[str]:
+    while part := _read(file, opened, PART, whole_line=True):
+        yield part
+        if part.endswith("\n"):
+            return
 
 
 def _opened(file: Path) -> TextIO:
@@ -93,7 +104,7 @@ def _what_is_unfit(file: Path, encoding: str) -> str:
                 first, character = (first, character) if n_lines else (number, found[0])
                 n_lines, latest = n_lines + 1, number
             number += piece.endswith("\n")
-    more = f"; {n_lines - 1:,} more lines are like it" if n_lines > 1 else ""
+    more = f"; {n_lines:,} such lines in all" if n_lines > 1 else ""
     return f"{shown(file)}, line {first}: {_reason(character, encoding)}{more}"
 
 

@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from neurogloss.subject.files import DEMO_FOLDER
 from tests.support.command_line_runs import DATASET, LOOKUP, PROGRESS, TINY, rows
 
 
@@ -88,6 +91,12 @@ BAD_INPUTS = [
     pytest.param(LOOKUP + "[colour]\nx = 1", "unknown key colour", id="an unknown key"),
     pytest.param(LOOKUP + '[subject]\nmodel = "./none"', "subject.model", id="no model"),
     pytest.param(LOOKUP + '[subject]\nmodel = "FOLDER/bert"', "is not a GPT-2", id="no GPT-2"),
+    pytest.param(
+        LOOKUP + '[subject]\nmodel = "FOLDER/compiled"', "Rename them", id="compiled weights"
+    ),
+    pytest.param(
+        LOOKUP.replace("300", '300\nsource = "FOLDER/cafe"'), "a.txt, line 1: the byte", id="Latin"
+    ),
     pytest.param(LOOKUP.replace("300", '300\nsource = "FOLDER/empty"'), "no .txt", id="no text"),
     pytest.param(
         LOOKUP.replace("300", '300\nsource = "FOLDER/short"'), "contain 0 excerpts", id="too short"
@@ -105,6 +114,12 @@ BAD_INPUTS = [
 def test_wrong_input_gets_one_message_and_leaves_nothing(cli, tmp_path, text, message):
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    shutil.copytree(DEMO_FOLDER, tmp_path / "compiled")
+    weights = load_file(DEMO_FOLDER / "model.safetensors")
+    compiled = {f"_orig_mod.{name}": weight for name, weight in weights.items()}
+    save_file(compiled, tmp_path / "compiled" / "model.safetensors")
+    (tmp_path / "cafe").mkdir()
+    (tmp_path / "cafe" / "a.txt").write_bytes(b"caf\xe9")
     (tmp_path / "empty").mkdir()
     (tmp_path / "short").mkdir()
     (tmp_path / "short" / "a.txt").write_text("short")

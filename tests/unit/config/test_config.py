@@ -83,6 +83,11 @@ def test_a_missing_file_is_named(tmp_path):
         read_config(tmp_path / "none.toml")
 
 
+def test_a_byte_order_mark_is_no_matter(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xef\xbb\xbf" + DEMO.read_bytes())
+    assert read_config(tmp_path / "run.toml") == read_config(DEMO)
+
+
 def test_limits_and_budget_may_change_under_a_name(read):
     before = read('name = "x"\n' + ENDPOINT)
     after = read('name = "x"\n[budget]\nusd = 5.0\n' + ENDPOINT + "requests_per_minute = 9\n")

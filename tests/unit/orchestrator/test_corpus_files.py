@@ -14,7 +14,7 @@ BAD = b"caf\xe9\n"
 
 
 def read(path):
-    return list(documents(str(path), 10))
+    return [(name, "".join(text)) for name, text in documents(str(path), 10)]  # it may be in parts
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -42,7 +42,7 @@ def test_files_with_marks_may_be_appended_to_one_another(tmp_path):
 REFUSED = {
     "Windows-1252": (
         b"fine\nfine\n" + BAD * 3,
-        r"line 3: the byte 0xe9 is not UTF-8: .*WINDOWS-1252.*; 2 more lines are like it$",
+        r"line 3: the byte 0xe9 is not UTF-8: .*WINDOWS-1252.*; 3 such lines in all$",
     ),
     "a stray byte": (
         b"fine\r\n" * 300_000 + b"\xff\n" + b"fine\n" * 9,
@@ -69,14 +69,14 @@ def test_what_is_no_text_is_refused_with_file_and_line(tmp_path, data, reason):
 
 def test_lines_of_json_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "fine"}\n' + b'{"text": "caf\xe9"}\n' * 2)
-    with pytest.raises(InputError, match=r"a\.jsonl, line 2: the byte 0xe9 .*; 1 more lines"):
+    with pytest.raises(InputError, match=r"a\.jsonl, line 2: the byte 0xe9.*; 2 such lines"):
         read(tmp_path)
 
 
 def test_half_a_pair_in_json_is_named_with_its_line_and_the_other_lines_are_counted(tmp_path):
     lines = ['{"text": "fine \\ud83d\\ude00"}', '{"text": "so \\ud83d lala"}', "{", '{"text": 1}']
     (tmp_path / "a.jsonl").write_text("\n".join([*lines, lines[1], '{"text": "\\udc00"}']))
-    reason = r"a\.jsonl, line 2: the text holds \\ud83d, half a surrogate pair.*; 2 more lines"
+    reason = r"a\.jsonl, line 2: the text holds \\ud83d, half a surr.*; 3 such lines in all"
     with pytest.raises(InputError, match=reason):
         read(tmp_path)
 

@@ -1,7 +1,12 @@
 """Weights that are not those of config.json are refused by their names, types and shapes alone."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -93,13 +98,21 @@ REFUSED = {
         renamed(lambda name: f"model.{name}"),
         r"Rename them.*removeprefix\('model\.'\)",
     ),
+    "compiled, and without biases": (
+        {f"_orig_mod.{name}": w for name, w in WEIGHTS.items() if not name.endswith(".bias")},
+        r"\.replace\('_orig_mod\.', ''\)",
+    ),
+    "a layer of a number that is none": (
+        {f"transformer.h.{'9' * 5000}.ln_1.weight": np.ones(128, np.float32)},
+        r"76 of 76 weights are missing.* with weights: 1 layers$",
+    ),
     "no biases": (
         {name: value for name, value in WEIGHTS.items() if not name.endswith(".bias")},
         r"37 of 76 weights are missing.*as zeros",
     ),
     "one more layer": (
         WEIGHTS | {"transformer.h.6.ln_1.weight": np.ones(128, np.float32)},
-        r"model\.safetensors: 1 weights have no place .* n_layer = 6: h\.6\.ln_1\.weight",
+        r"model\.safetensors: weights have no place .* n_layer = 6: h\.6\.ln_1\.weight",
     ),
     "adapters in place": (
         WEIGHTS | {"transformer.h.0.attn.c_attn.lora_A": np.ones((2, 2), np.float32)},
@@ -179,3 +192,74 @@ def test_an_index_cannot_name_files_elsewhere(folder):
     (folder / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="no file of its folder"):
         check(folder)
+
+
+def test_weights_of_the_hub_are_checked_where_they_are_cached(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--someone--model" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    save(snapshot, REFUSED["compiled"][0])
+    with pytest.raises(InputError, match=r"'someone/model': model\.safetensors: 76 of 76"):
+        check_weights("someone/model", read_shape("demo"))
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """Serves one file of one model, as the hub does."""
+
+    data: bytes
+
+    def do_HEAD(self):
+        self._answer(self.data)
+
+    def do_GET(self):
+        first, last = self.headers["range"].removeprefix("bytes=").split("-")
+        self._answer(self.data[int(first) : int(last) + 1])
+
+    def _answer(self, body):
+        found = self.path == "/someone/model/resolve/main/model.safetensors"
+        headers = {"ETag": '"1"', "X-Repo-Commit": "abc", "Content-Length": len(body)}
+        self.send_response(200 if found else 404)
+        for name, value in (headers if found else {"X-Error-Code": "EntryNotFound"}).items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def asked(folder, tmp_path):
+    """Check the weights of a model at a hub, in a process that knows this hub alone."""
+
+    def ask(model, weights):
+        save(folder, weights)
+        handler = type("Hub", (_Hub,), {"data": (folder / "model.safetensors").read_bytes()})
+        with HTTPServer(("127.0.0.1", 0), handler) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            env = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+            env |= {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+            command = [sys.executable, "-c", ASK, model]
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+            server.shutdown()
+        return done.stdout + done.stderr
+
+    return ask
+
+
+ASK = """
+import sys
+from neurogloss.subject.checkpoint import check_weights
+from neurogloss.subject.shape import read_shape
+check_weights(sys.argv[1], read_shape("demo"))
+"""
+
+
+def test_weights_on_the_hub_are_checked_by_their_headers(asked):
+    assert asked("someone/model", WEIGHTS) == ""
+    answer = asked("someone/model", REFUSED["compiled"][0])
+    assert "'someone/model': model.safetensors: 76 of 76 weights are missing" in answer
+    assert "it has no .safetensors file" in asked("someone/pickled", WEIGHTS)

@@ -67,7 +67,7 @@ def test_a_text_has_the_same_tokens_every_time(changed):
 
 def test_a_token_without_a_row_is_named(changed):
     model = changed(added_tokens=with_token("[PAD]", 4096))
-    reason = r"1 tokens without a row .* 4,096 rows: '\[PAD\]' \(number 4096\).*embeddings\(4097\)"
+    reason = r"tokens without a row .* 4,096 rows: '\[PAD\]' \(number 4096\).*embeddings\(4097\)"
     with pytest.raises(InputError, match=reason):
         tokenizer_for(model, 4096)
     assert tokenizer_for(model, 4097).token_to_id("[PAD]") == 4096

@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from neurogloss.errors import EndpointUnreachable, RowError, ServiceUnavailable, Unavailable
+from neurogloss.llm.bounded_http import ACCEPTED, CONNECT_TIMEOUT_S, whole, within
 from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.limiter import Limiter
@@ -17,9 +18,9 @@ from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import Completion, UnsupportedParameter, raise_for_error
 from neurogloss.llm.server_text import server_text
 
-CONNECT_TIMEOUT_S = 10.0
 UNANSWERED_CALLS = 10  # in a row, each after its last attempt: then the endpoint is unreachable
 _CEILINGS_EVERY_S = 5.0
+_LIMIT_DIGITS = 12
 _LEARNING_RATE = 0.05  # of the token estimate: it follows some twenty calls
 
 
@@ -32,7 +33,7 @@ class ModelClient:
         self.endpoint, self.limiter = endpoint, limiter
         self._http = http
         self._urls: dict[str, httpx.URL] = {}
-        self._headers = httpx.Headers({"Content-Type": "application/json"})
+        self._headers = httpx.Headers(ACCEPTED | {"Content-Type": "application/json"})
         if endpoint.api_key:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
         timeout = httpx.Timeout(endpoint.timeout_s, connect=CONNECT_TIMEOUT_S)
@@ -85,8 +86,8 @@ class ModelClient:
             extensions=self._extensions,
         )
         try:
-            response = await self._http.handle_async_request(request)
-            await response.aread()
+            async with within(self.endpoint.timeout_s):
+                response = await whole(await self._http.handle_async_request(request))
         # The transport turns most errors of aiohttp and of sockets into httpx's, but not all.
         except (httpx.RequestError, aiohttp.ClientError, OSError) as error:
             reason = server_text(str(error) or type(error).__name__, self.endpoint.api_key)
@@ -107,4 +108,9 @@ class ModelClient:
             return
         self._ceilings_until = now + _CEILINGS_EVERY_S
         limits = {k: headers.get(f"x-ratelimit-limit-{k}", "") for k in ("requests", "tokens")}
-        self.limiter.lower({k: int(v) / 60 for k, v in limits.items() if v.isdecimal() and int(v)})
+        self.limiter.lower({k: int(v) / 60 for k, v in limits.items() if _is_limit(v)})
+
+
+def _is_limit(header: str) -> bool:
+    """Return whether a header holds a limit: a number above 0 of a length that numbers have."""
+    return header.isdecimal() and len(header) <= _LIMIT_DIGITS and int(header) > 0

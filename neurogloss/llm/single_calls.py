@@ -21,10 +21,10 @@ from neurogloss.errors import (
     Malformed,
     RateLimited,
     RowError,
-    ServiceUnavailable,
     TransientError,
     Unavailable,
 )
+from neurogloss.llm.bounded_http import BlockingHttp
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.parameter_support import ParameterSupport
@@ -34,7 +34,7 @@ from neurogloss.llm.responses import (
     raise_for_error,
     read_completion,
 )
-from neurogloss.llm.server_text import request_id, server_text
+from neurogloss.llm.server_text import request_id
 from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, Simulator
 
@@ -58,11 +58,7 @@ class SingleCalls:
     def __init__(self, endpoint: Endpoint, model: str, purpose: str = "single") -> None:
         self._endpoint, self._model, self._purpose = endpoint, model, purpose
         self._support = ParameterSupport()
-        self._http = httpx.Client(
-            base_url=endpoint.base_url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {},
-            timeout=httpx.Timeout(min(TIMEOUT_S, endpoint.timeout_s), connect=10.0),
-        )
+        self._http = BlockingHttp(endpoint.base_url, endpoint.api_key)
         self._has_responded = False
         self.answers: list[Answer] = []
 
@@ -139,11 +135,8 @@ class SingleCalls:
             return read_completion(response.content, body, secret), request_id(response, secret)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
-        try:
-            response = self._http.post(path.lstrip("/"), json=body)
-        except httpx.RequestError as error:
-            reason = server_text(str(error) or type(error).__name__, self._endpoint.api_key)
-            raise ServiceUnavailable(f"no answer from the endpoint: {reason}") from error
+        seconds = min(TIMEOUT_S, self._endpoint.timeout_s)
+        response = self._http.send("POST", path, seconds=seconds, json=body)
         self._has_responded = True
         raise_for_error(response, self._endpoint.api_key)
         return response

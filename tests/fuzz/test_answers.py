@@ -17,8 +17,8 @@ from neurogloss.llm.responses import (
     UnsupportedParameter,
     raise_for_error,
     read_completion,
-    retry_after,
 )
+from neurogloss.llm.retry_after import retry_after
 from neurogloss.llm.token_logprobs import chat_places, prompt_places
 from neurogloss.neurons.distributions import unpack_distributions
 from neurogloss.neurons.prompts import clean_explanation

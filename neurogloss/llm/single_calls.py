@@ -36,6 +36,7 @@ from neurogloss.llm.responses import (
     read_completion,
 )
 from neurogloss.llm.server_text import request_id
+from neurogloss.llm.transports import proxy_of
 from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, Simulator
 
@@ -58,6 +59,7 @@ class SingleCalls:
     def __init__(self, endpoint: Endpoint, model: str, purpose: str = "single") -> None:
         self._endpoint, self._model, self._purpose = endpoint, model, purpose
         self._support = ParameterSupport()
+        proxy_of(endpoint.base_url)  # one that workers cannot use is refused here
         self._http = BlockingHttp(endpoint.base_url, endpoint.api_key)
         self._has_responded = False
         self.answers: list[Answer] = []

@@ -23,6 +23,7 @@ from neurogloss.errors import (
 from neurogloss.llm.bounded_http import ACCEPTED, CONNECT_TIMEOUT_S, whole, within
 from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.failure_log import FailureLog
 from neurogloss.llm.limiter import Limiter
 from neurogloss.llm.outage import Outage
 from neurogloss.llm.parameter_support import ParameterSupport
@@ -55,6 +56,7 @@ class ModelClient:
         self._tokens_per_estimate = 1.0
         self._unanswered = 0
         self._outage = Outage(endpoint.name, endpoint.wait_s)
+        self._failures = FailureLog(endpoint.name)
         self._too_long: Counter[str] = Counter()
         self._answered: set[str] = set()
         self._ceilings_until = 0.0
@@ -80,6 +82,10 @@ class ModelClient:
         if self._unanswered >= UNANSWERED_CALLS:
             return EndpointUnreachable(f"{self.endpoint.name}: {reason}")
         return Unavailable(reason, attempts)
+
+    def note_failure(self, model: str, error: Exception) -> None:
+        """Note an attempt without an answer, so that logs show it while it is made again."""
+        self._failures.note(model, error)
 
     def seconds_to_wait(self, error: RateLimited | ServiceUnavailable) -> float | None:
         """Return for how long to send nothing; None where the call alone has failed.

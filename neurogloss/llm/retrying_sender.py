@@ -101,6 +101,7 @@ class RetryingSender:
             except (RateLimited, ServiceUnavailable) as error:
                 seconds = self.client.seconds_to_wait(error)
                 if seconds is None:
+                    self.client.note_failure(pending.call.model, error)
                     raise
                 self.client.limiter.block(seconds)
                 if time.monotonic() > deadline:

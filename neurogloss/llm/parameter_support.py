@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from neurogloss.errors import RequestRejected, UnsuitableModel
-from neurogloss.llm.error_classes import FORMAT, UnsupportedParameter
+from neurogloss.llm.error_classes import UnsupportedParameter
+from neurogloss.llm.error_words import FORMAT
 
 log = logging.getLogger(__name__)
 

@@ -39,10 +39,17 @@ def retry_after(headers: httpx.Headers, said: ServerError | None = None) -> floa
     return UNNAMED_WAIT_S if wait is None else wait
 
 
-def named_wait(headers: httpx.Headers, said: ServerError | None = None) -> float | None:
+def named_wait(
+    headers: httpx.Headers, said: ServerError | None = None, *, of_limits: bool = True
+) -> float | None:
     """Return the seconds that a server asks to wait; None if it names none.
 
     `Retry-After` comes first, then what the error says, then when limits are reset.
+
+    Args:
+        headers: Of the response.
+        said: The error in it.
+        of_limits: Whether a limit was met, so that it matters when limits are reset.
     """
     now = _moment(headers.get("date", "")) or time.time()
     sent: Pairs = [(name.lower(), value) for name, value in headers.multi_items()]
@@ -51,8 +58,8 @@ def named_wait(headers: httpx.Headers, said: ServerError | None = None) -> float
         _of_retry(sent, now),
         _of_retry(body, now),
         _of_words(said.words if said else ""),
-        _of_resets(dict(sent), now),
-        _of_resets(dict(body), now),
+        _of_resets(dict(sent), now) if of_limits else None,
+        _of_resets(dict(body), now) if of_limits else None,
     ):
         if found is not None:
             return min(MAX_WAIT_S, max(_MIN_WAIT_S, found))
@@ -66,7 +73,7 @@ def _of_retry(pairs: Pairs, now: float) -> float | None:
         compact = name.replace("-", "").replace("_", "")
         if compact == "retryafterms":
             waits["ms"] = _milliseconds(value)
-        elif compact in ("retryafter", "retrydelay", "retryafterseconds"):
+        elif compact in ("retryafter", "retrydelay", "retryafterseconds", "estimatedtime"):
             waits["s"] = seconds_until(value, now)
     return next((wait for kind in ("ms", "s") if (wait := waits.get(kind)) is not None), None)
 

@@ -100,7 +100,8 @@ def _status(error: Mapping[str, Any], status: int) -> int:
     if inner not in _INNER_STATUS:
         return 0 if status < 300 else status
     is_blamed_on_server = status >= 500 and inner < 500
-    return inner if status < 300 or is_blamed_on_server else status
+    is_clearer = inner in (401, 402, 429) or is_blamed_on_server
+    return inner if status < 300 or is_clearer else status
 
 
 def _number(value: Any) -> int:

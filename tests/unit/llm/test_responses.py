@@ -15,6 +15,7 @@ from neurogloss.errors import (
     OnlyReasoned,
     RateLimited,
     RequestRejected,
+    RunError,
     ServiceUnavailable,
     UnknownModel,
 )
@@ -349,7 +350,7 @@ def test_any_response_is_read_or_may_be_asked_again(data):
     content = data.draw(st.one_of(st.binary(max_size=40), st.just(dumps(body))))
     try:
         found = read_completion(content, data.draw(st.sampled_from(ASKED)))
-    except ServiceUnavailable:
+    except (ServiceUnavailable, RunError):
         return
     assert isinstance(found.text, str)
     assert found.distributions is None or len(found.distributions) % 26 == 0

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import orjson
 
-from neurogloss.errors import RequestRejected, RunError, ServiceUnavailable, TransientError
+from neurogloss.errors import RowError, RunError, ServiceUnavailable, TransientError
 from neurogloss.llm.responses import (
     Completion,
     UnsupportedParameter,
@@ -18,7 +18,7 @@ from neurogloss.llm.server_text import server_text
 
 _NOT_TRIED = ("batch_expired", "batch_cancelled")
 
-BatchOutcome = Completion | RequestRejected | RunError | TransientError | UnsupportedParameter
+BatchOutcome = Completion | RowError | RunError | TransientError | UnsupportedParameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +79,5 @@ def _read_response(
     try:
         raise_for_error(httpx.Response(status, content=content), secret)
         return read_completion(content, request, secret)
-    except (RequestRejected, RunError, TransientError, UnsupportedParameter) as error:
+    except (RowError, RunError, TransientError, UnsupportedParameter) as error:
         return error

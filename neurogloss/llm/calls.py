@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from neurogloss.errors import Refused, RowError, Truncated
+from neurogloss.errors import Incomplete, OnlyReasoned, Refused, RowError, Truncated
+from neurogloss.llm.finish_reasons import FILTERED, LENGTH, is_whole
 
 # For English. An exact count needs the tokenizer of each model, which is a download at start.
 CHARACTERS_PER_TOKEN = 4
@@ -93,13 +94,22 @@ class Answer:
     reused: bool = False
 
     def outcome(self) -> "CallOutcome":
-        """Return the answer itself, or why all of it is unusable: refused, or cut off."""
-        if self.refusal or self.finish_reason == "content_filter":
+        """Return the answer itself, or why all of it is unusable: refused, cut off, broken off."""
+        if self.refusal or self.finish_reason == FILTERED:
             reason = self.refusal or "stopped by a content filter"
             return Refused(reason[:300], self.attempts, self.request_id)
-        if self.finish_reason == "length":
+        if self.finish_reason == LENGTH and not self.text.strip():
+            reason = (
+                f"the model used all {self.completion_tokens} tokens before its answer began, as "
+                "models that reason do: it needs a larger limit of tokens"
+            )
+            return OnlyReasoned(reason, self.attempts, self.request_id)
+        if self.finish_reason == LENGTH:
             reason = f"cut off after {self.completion_tokens} tokens"
             return Truncated(reason, self.attempts, self.request_id)
+        if not is_whole(self.finish_reason):
+            reason = f"the answer is not whole: its finish_reason is {self.finish_reason!r}"
+            return Incomplete(reason, self.attempts, self.request_id)
         return self
 
 

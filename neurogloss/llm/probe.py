@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurogloss.errors import (
+    OnlyReasoned,
     RequestRejected,
     RowError,
     Truncated,
@@ -42,6 +43,7 @@ _TEXTS = (
     (" Boats", " on", " the", " Danube", " carry", " grain", ",", " mostly"),
 )  # the second is tried where the first is refused or its answer is malformed
 _EXPLANATION = "names of rivers"
+_ANSWER_TOKENS = 60  # of an explanation
 PURPOSE = "probe"
 
 
@@ -121,17 +123,24 @@ def probe_kind(endpoint: Endpoint, model: str, kind: str) -> tuple[SimulatorChoi
     return _choice(finding, f"configured; it works ({finding.detail})"), probed
 
 
-def probe_chat(endpoint: Endpoint, model: str) -> Probe:
+def probe_chat(endpoint: Endpoint, model: str, max_tokens: int = _ANSWER_TOKENS) -> Probe:
     """Find out whether a model answers chat completions, which explainers make.
+
+    Args:
+        endpoint: Where it is.
+        model: Its name.
+        max_tokens: What the answers of the run may have.
 
     Raises:
         RunError: It does not.
     """
     message = {"role": "user", "content": "Name a river, in one word."}
-    body = {"messages": [message], "max_tokens": 60, "temperature": 1.0, "top_p": 1.0}
+    body = {"messages": [message], "max_tokens": max_tokens, "temperature": 1.0, "top_p": 1.0}
     with SingleCalls(endpoint, model, PURPOSE) as calls:
         try:
             calls.ask(body)
+        except OnlyReasoned as error:
+            raise UnsuitableModel(f"{model} does not come to an answer: {error.reason}") from error
         except Truncated:
             pass  # a long answer is an answer
         except RowError as error:

@@ -14,6 +14,7 @@ from neurogloss.errors import (
     NeuroglossError,
     NoCredit,
     RequestRejected,
+    RowError,
     RunError,
     TransientError,
     UnknownModel,
@@ -211,7 +212,7 @@ class _SortedResults:
         match outcome:
             case Completion():
                 self.answered.append((row, result, outcome))
-            case RequestRejected() as error:
+            case RowError() as error:
                 why = (error.failure_class, str(error), result.request_id)
                 self.failed.append(batch_requests.Unanswerable(identity, *why))
             case UnsupportedParameter() as error:

@@ -13,6 +13,7 @@ from db.tables import CorpusTable, ExcerptTable, TokenTable, VocabularyTable
 from db.tables.base import table_of
 from neurogloss.neurons.records import IntArray
 
+IMPORTED = "imported:"  # the beginning of the digests of corpora that were not cut
 EXCERPT_COLUMNS = ("corpus_id", "excerpt", "document", "position", "tokens")
 
 
@@ -44,6 +45,11 @@ class StoredCorpus:
     n_documents_too_short: int
     n_windows: int
     created_at: datetime
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it was read from a published dataset, whose excerpts are of any length."""
+        return self.digest.startswith(IMPORTED)
 
 
 def save_vocabulary(connection: Connection, digest: str, texts: Sequence[str]) -> int:
@@ -82,6 +88,17 @@ def excerpts_between(connection: Connection, corpus_id: int, start: int, stop: i
         .order_by(ExcerptTable.excerpt)
     )
     return np.stack([INT32.unpack(tokens) for tokens in connection.scalars(query)])
+
+
+def lengths(connection: Connection, corpus_id: int) -> IntArray:
+    """Return how many tokens each excerpt of a corpus has, int32 (n_excerpts,), in order."""
+    query = (
+        select(func.octet_length(ExcerptTable.tokens))
+        .where(ExcerptTable.corpus_id == corpus_id)
+        .order_by(ExcerptTable.excerpt)
+    )
+    sizes = np.fromiter(connection.scalars(query), np.int32)
+    return np.asarray(sizes // np.dtype(np.int32).itemsize)
 
 
 def excerpts_named(

@@ -46,7 +46,7 @@ class CorpusTable(Base):
 
 
 class ExcerptTable(Base):
-    """Contiguous tokens of one document: `tokens` is int32 of shape (excerpt_tokens,)."""
+    """Contiguous tokens of one document: `tokens` is int32 (n_tokens,)."""
 
     __tablename__ = "excerpt"
 

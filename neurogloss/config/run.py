@@ -15,6 +15,8 @@ from neurogloss.config.section import Name, NotNegative, Positive, Section, Seed
 from neurogloss.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 from neurogloss.stages import NEURON_STAGES
 
+MIN_EXCERPT_TOKENS, MAX_EXCERPT_TOKENS = 2, 1024
+
 NeuronIndex = Annotated[list[NotNegative], Field(min_length=2, max_length=2)]  # [layer, neuron]
 
 
@@ -33,7 +35,7 @@ class CorpusConfig(Section):
 
     source: Text = "python-docs"
     excerpts: Positive = 50_000
-    excerpt_tokens: Annotated[int, Field(ge=2, le=1024)] = 64
+    excerpt_tokens: Annotated[int, Field(ge=MIN_EXCERPT_TOKENS, le=MAX_EXCERPT_TOKENS)] = 64
     seed: Seed = 0
 
 

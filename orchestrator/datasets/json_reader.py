@@ -102,6 +102,13 @@ class Checked:
             raise self.wrong("a finite number")
         return None if np.isnan(value) else value
 
+    def number_or_none(self) -> float | None:
+        """Return a finite number; None for everything else, where that is no reason to refuse."""
+        try:
+            return self.number()
+        except InputError:
+            return None
+
     def numbers(self, most: float = FLOAT16_MAX) -> FloatArray:
         """Return a list of numbers as float64 (n,), with NaN for null."""
         values = self.entries()

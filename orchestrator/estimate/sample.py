@@ -69,7 +69,7 @@ def _neuron_of(
 ) -> SampleNeuron:
     excerpts = corpora.excerpts_named(connection, corpus_id, records.excerpts)
     tokens = [[texts[token] for token in excerpts[e].tolist()] for e in records.excerpts]
-    activations = records.activations.tolist()
+    activations = [on_record.tolist() for on_record in records.on_all()]
     shown = records.top_records[top_slice(Split.TRAIN, config.scoring.top)]
     scored = [
         *records.top_records[top_slice(Split.VALID, config.scoring.top)],

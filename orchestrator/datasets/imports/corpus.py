@@ -27,10 +27,9 @@ NOWHERE = -1  # the position of an excerpt whose document is not published
 class ImportedCorpus:
     """Assigns numbers to tokens and excerpts, and stores those that are new."""
 
-    def __init__(self, corpus_id: int, vocabulary_id: int, excerpt_tokens: int) -> None:
+    def __init__(self, corpus_id: int, vocabulary_id: int) -> None:
         self.corpus_id = corpus_id
         self.vocabulary_id = vocabulary_id
-        self.excerpt_tokens = excerpt_tokens
         self._tokens: dict[str, list[int]] = {}
         self._n_tokens = 0
         self._excerpts: dict[Digest, list[int]] = {}

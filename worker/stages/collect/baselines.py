@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from db.evaluations import BaselineScoreRow
+from neurogloss.neurons.codec import padded, split_array
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.scoring import score_neurons, unscored
 from neurogloss.subject.lookup_tables import LookupTables, predictions
@@ -34,13 +35,13 @@ def baseline_rows(
         best: The tokens that the list of each neuron names.
         weights: Of the subject.
     """
-    tokens = torch.from_numpy(group.tokens.reshape(len(best), -1).astype(np.int64))
-    tokens = tokens.to(tables.means.device)
+    flat = padded(list(map(np.concatenate, group.tokens)), 0)  # (n_neurons, n)
+    tokens = torch.from_numpy(flat.astype(np.int64)).to(tables.means.device)
     listed = pad_sequence([torch.from_numpy(b) for b in best], batch_first=True, padding_value=-1)
     expected = {
         "lookup": _rounded(predictions(tables, tokens), group),
         "token_list": _rounded(predictions(tables, tokens, listed.to(tokens.device)), group),
-        "weights": weights.token_input_weights(layer, group.neurons, group.tokens),
+        "weights": _by_record(weights.token_input_weights(layer, group.neurons, flat), group),
     }
     for baseline, simulated in expected.items():
         scores = score_neurons(group.true, simulated, group.n_top)
@@ -51,8 +52,16 @@ def baseline_rows(
             yield BaselineScoreRow(shard.claim.run_id, layer, neuron, baseline, *astuple(score))
 
 
-def _rounded(expected: torch.Tensor, group: StackedRecords) -> FloatArray:
-    """Round predictions as the simulator `lookup` stores them, in the shape of the records."""
+def _rounded(expected: torch.Tensor, group: StackedRecords) -> list[list[FloatArray]]:
+    """Round predictions as the simulator `lookup` stores them, and part them by record."""
     rounded = expected.to(torch.float32).to(torch.float16)
-    shaped: FloatArray = rounded.cpu().numpy().reshape(group.true.shape)
-    return shaped
+    return _by_record(rounded.cpu().numpy(), group)
+
+
+def _by_record(flat: FloatArray, group: StackedRecords) -> list[list[FloatArray]]:
+    """Part values on all tokens of neurons, (n_neurons, n) with padding, by record."""
+    lengths = [[len(record) for record in records] for records in group.true]
+    return [
+        split_array(row[: sum(of_neuron)], of_neuron)
+        for row, of_neuron in zip(flat, lengths, strict=True)
+    ]

@@ -8,6 +8,7 @@ over the corpus together. `connections` reads the weights alone, at any time.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
@@ -146,7 +147,7 @@ def _selected(
     )
 
 
-def _moments_of(of_layer: Moments, column: int) -> dict[str, float | None]:
+def _moments_of(of_layer: Moments, column: int) -> dict[str, Any]:
     """Return the moments of one neuron by name; None where one is not finite."""
     values = {name: float(moment[column]) for name, moment in of_layer._asdict().items()}
     return {name: value if np.isfinite(value) else None for name, value in values.items()}

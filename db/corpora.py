@@ -79,15 +79,24 @@ def save_corpus(
     return corpus_id
 
 
-def excerpts_between(connection: Connection, corpus_id: int, start: int, stop: int) -> IntArray:
-    """Return the tokens, int32 (n, excerpt_tokens), of a range of excerpts, in order."""
+def excerpts_between(
+    connection: Connection, corpus_id: int, start: int, stop: int
+) -> list[IntArray]:
+    """Return the tokens, int32 (n_tokens,), of each of a range of excerpts, in order."""
     query = (
         select(ExcerptTable.tokens)
         .where(ExcerptTable.corpus_id == corpus_id)
         .where(ExcerptTable.excerpt >= start, ExcerptTable.excerpt < stop)
         .order_by(ExcerptTable.excerpt)
     )
-    return np.stack([INT32.unpack(tokens) for tokens in connection.scalars(query)])
+    return [INT32.unpack(tokens) for tokens in connection.scalars(query)]
+
+
+def n_tokens(connection: Connection, corpus_id: int) -> int:
+    """Return how many tokens all excerpts of a corpus have."""
+    sizes = func.sum(func.octet_length(ExcerptTable.tokens))
+    size = connection.scalar(select(sizes).where(ExcerptTable.corpus_id == corpus_id))
+    return int(size or 0) // np.dtype(np.int32).itemsize
 
 
 def lengths(connection: Connection, corpus_id: int) -> IntArray:

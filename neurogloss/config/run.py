@@ -31,12 +31,20 @@ class CorpusConfig(Section):
     """The text that the subject model reads, cut into excerpts.
 
     `source` is a hub data set, a file or folder of .txt, .jsonl or .parquet, or `python-docs`.
+    `short` says what becomes of a document with fewer than `excerpt_tokens` tokens: it is dropped,
+    or kept as an excerpt of its own. With `begin_of_text` every document begins with the token
+    <|endoftext|>. OpenAI kept short documents, and put that token first.
     """
 
     source: Text = "python-docs"
     excerpts: Positive = 50_000
     excerpt_tokens: Annotated[int, Field(ge=MIN_EXCERPT_TOKENS, le=MAX_EXCERPT_TOKENS)] = 64
     seed: Seed = 0
+    # At their defaults these keys are left out, so that runs stored before them keep their hash.
+    short: Annotated[Literal["drop", "keep"], Field(exclude_if=lambda value: value == "drop")] = (
+        "drop"
+    )
+    begin_of_text: Annotated[bool, Field(exclude_if=lambda value: not value)] = False
 
 
 class RecordsConfig(Section):

@@ -69,10 +69,11 @@ def _sums(shard: ClaimedShard, neurons: dict[int, list[int]]) -> TokenSums:
         n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
     for start in range(0, n_excerpts, _AT_ONCE):
         with transaction(shard.engine) as connection:
-            tokens = excerpts(connection, shard, start, start + _AT_ONCE)
+            tokens, lengths = excerpts(connection, shard, start, start + _AT_ONCE)
         for first in range(0, len(tokens), TILE):
             check()
-            sums.add(tokens[first : first + TILE])
+            tile = slice(first, first + TILE)
+            sums.add(tokens[tile], None if lengths is None else lengths[tile])
     return sums
 
 

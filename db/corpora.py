@@ -13,6 +13,7 @@ from db.tables import CorpusTable, ExcerptTable, TokenTable, VocabularyTable
 from db.tables.base import table_of
 from neurogloss.neurons.records import IntArray
 
+NUL = "\ufdd0"  # what stands for NUL, which Postgres cannot hold: a noncharacter, for such use
 IMPORTED = "imported:"  # the beginning of the digests of corpora that were not cut
 EXCERPT_COLUMNS = ("corpus_id", "excerpt", "document", "position", "tokens")
 
@@ -127,11 +128,11 @@ def get(connection: Connection, corpus_id: int) -> StoredCorpus:
     return StoredCorpus(*connection.execute(query).one())
 
 
-def token_texts(connection: Connection, vocabulary_id: int) -> list[str]:
-    """Return the text of every token of a vocabulary, by token."""
+def token_texts(connection: Connection, vocabulary_id: int, nul: str = "\ufffd") -> list[str]:
+    """Return the text of every token of a vocabulary, by token, with `nul` in place of NUL."""
     query = (
         select(TokenTable.text)
         .where(TokenTable.vocabulary_id == vocabulary_id)
         .order_by(TokenTable.token)
     )
-    return list(connection.scalars(query))
+    return [text.replace(NUL, nul) for text in connection.scalars(query)]

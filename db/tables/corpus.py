@@ -19,7 +19,10 @@ class VocabularyTable(Base):
 
 
 class TokenTable(Base):
-    """One token. Bytes that are no UTF-8 by themselves read as U+FFFD, and so does NUL."""
+    """One token. Bytes that are no UTF-8 by themselves read as U+FFFD, and so does NUL.
+
+    The tokens of an imported run have U+FDD0 for NUL, so that an export writes it again.
+    """
 
     __tablename__ = "token"
 

@@ -107,10 +107,11 @@ class ExcerptTexts(Generic[Rendered]):
         connection: Connection,
         run: ExportedRun,
         render: Callable[[list[str]], Rendered],
+        nul: str = "\ufffd",
     ) -> None:
         self._connection = connection
         self._corpus_id = run.corpus.id
-        self.texts = corpora.token_texts(connection, run.corpus.vocabulary_id)
+        self.texts = corpora.token_texts(connection, run.corpus.vocabulary_id, nul)
         self._render = render
         self._cached: dict[int, Rendered] = {}
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 END = "<|endoftext|>"
-WORDS = (" fox", "�", "�", "\n", " 10", "Ω", " unknown", "🦀", "", '"', "\t")
+WORDS = (" fox", "�", "�", "\n", " 10", "Ω", " unknown", "🦀", "", '"', "\0", "a\0b")
 LENGTHS = (9, 1, 5, 9, 3, 12, 7, 2, 9, 4, 6, 9)  # of the top records of a neuron
 EXTRA = {"source_file": "x", "weird": [{"a": None}]}
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 from sqlalchemy import Connection
 
 from db import corpora
@@ -18,7 +19,6 @@ from db.bulk import upsert
 from db.datasets import stream_excerpts
 from db.tables import ExcerptTable, TokenTable
 from db.tables.base import table_of
-from orchestrator.datasets.json_reader import clean
 
 Digest = bytes
 NOWHERE = -1  # the position of an excerpt whose document is not published
@@ -39,7 +39,7 @@ class ImportedCorpus:
 
     def load(self, connection: Connection) -> None:
         """Load the tokens and excerpts that an interrupted import has stored."""
-        texts = corpora.token_texts(connection, self.vocabulary_id)
+        texts = corpora.token_texts(connection, self.vocabulary_id, nul="\0")
         for number, text in enumerate(texts):
             self._tokens.setdefault(text, []).append(number)
         self._n_tokens = len(texts)
@@ -83,7 +83,9 @@ class ImportedCorpus:
         numbers = self._tokens.setdefault(text, [])
         while len(numbers) <= copy:
             numbers.append(self._n_tokens)
-            self._new_tokens.append((self.vocabulary_id, self._n_tokens, clean(text)))
+            self._new_tokens.append(
+                (self.vocabulary_id, self._n_tokens, text.replace("\0", corpora.NUL))
+            )
             self._n_tokens += 1
         return numbers[copy]
 
@@ -96,4 +98,4 @@ class ImportedCorpus:
 
 
 def _digest(tokens: Sequence[str]) -> Digest:
-    return hashlib.blake2b("\0".join(tokens).encode(), digest_size=16).digest()
+    return hashlib.blake2b(orjson.dumps(tokens), digest_size=16).digest()

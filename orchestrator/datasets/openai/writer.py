@@ -45,7 +45,7 @@ def write_layer(
     on_neuron: Callable[[], Any],
 ) -> None:
     """Write all files of a layer's neurons."""
-    excerpts = ExcerptTexts(connection, run, tokens_json)
+    excerpts = ExcerptTexts(connection, run, tokens_json, nul="\0")
     for neuron in exported_neurons(connection, run, layer):
         for path, value in _files_of(neuron, excerpts):
             content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -10,12 +10,18 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from db import runs
-from db.neuron import load_neuron
+from db.neuron import load_neuron, load_neurons
+from neurogloss.config.run import RunConfig
 from neurogloss.neurons.scoring import correlation_score
 from orchestrator.cli.neuron import neuron as neuron_command
 from orchestrator.datasets.export import export
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.derive import with_records_of
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
 from tests.support.mixed_dataset import LENGTHS, write_mixed
 from tests.support.openai_dataset import differences, export_openai, import_folder
+from tests.support.small_run import finish, run_config
 
 NOT_KEPT = ("source_file", "weird")  # keys that no version of the format has
 
@@ -42,6 +48,9 @@ def changes(before, after, path=""):
             yield from changes(*pair, f"{path}[{place}]")
     else:
         is_null = before is None or (isinstance(before, float) and math.isnan(before))
+        is_rounded = "activations[" in path or "probabilities[" in path  # to float16
+        if is_rounded and not is_null and after is not None:
+            before, after = np.float16(before), np.float16(after)
         if (None if is_null else before) != after:
             yield f"{path} is {before!r} and {after!r}"
 
@@ -88,6 +97,27 @@ def test_the_other_formats_have_each_record_at_its_length(engine, mixed, tmp_pat
     assert len({len(row["activations"]) for row in records}) > 5
     assert all(len(row["activations"]) == tokens[row["excerpt"]] for row in records)
     assert list((tmp_path / "neuronpedia").rglob("activations/*.gz"))
+
+
+def test_a_run_on_records_of_many_lengths_is_explained_simulated_and_scored(
+    engine, mixed, services, monkeypatch
+):
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+    with RehearsalServer(RehearsalOptions()) as server:
+        values = run_config(server.base_url).model_dump(mode="json")
+        values |= {"name": "again", "neurons": {"layers": [0]}}
+        values["records"] = {"run": "mixed", "top": 8, "random": 6}
+        values["scoring"] = {"top": 2, "random": 2, "calibration": ["linear", "percentile"]}
+        config = with_records_of(engine, RunConfig.model_validate(values))
+        run_id = create_or_resume(engine, config, None, lambda: None)
+        finish(engine, run_id)
+    assert differences(engine, "again") == []
+    with engine.begin() as connection:
+        neurons = load_neurons(connection, run_id, 0, range(5))
+    assert [stored.records.record_tokens is not None for stored in neurons] == [True] * 5
+    assert [stored.neuron for stored in neurons if stored.score.score is None] == [3]  # has a null
+    lengths = {len(row.expected_activations) for row in neurons[0].simulations.values()}
+    assert len(lengths) > 1
 
 
 @pytest.mark.parametrize("neuron", range(5))

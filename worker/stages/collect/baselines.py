@@ -41,7 +41,7 @@ def baseline_rows(
     expected = {
         "lookup": _rounded(predictions(tables, tokens), group),
         "token_list": _rounded(predictions(tables, tokens, listed.to(tokens.device)), group),
-        "weights": _by_record(weights.token_input_weights(layer, group.neurons, flat), group),
+        "weights": _token_weights(shard, layer, group, weights),
     }
     for baseline, simulated in expected.items():
         scores = score_neurons(group.true, simulated, group.n_top)
@@ -52,16 +52,25 @@ def baseline_rows(
             yield BaselineScoreRow(shard.claim.run_id, layer, neuron, baseline, *astuple(score))
 
 
+def _token_weights(
+    shard: ClaimedShard, layer: int, group: StackedRecords, weights: ResidualWeights
+) -> list[list[FloatArray]]:
+    """Return the input weight of each token, by record."""
+    # Always as wide, because floating-point results may depend on a batch's shape.
+    width = shard.config.corpus.excerpt_tokens
+    tokens = np.stack([padded(records, 0, width) for records in group.tokens])
+    found = weights.token_input_weights(layer, group.neurons, tokens)
+    return [
+        [row[: len(record)] for row, record in zip(rows, records, strict=True)]
+        for rows, records in zip(found, group.true, strict=True)
+    ]
+
+
 def _rounded(expected: torch.Tensor, group: StackedRecords) -> list[list[FloatArray]]:
-    """Round predictions as the simulator `lookup` stores them, and part them by record."""
-    rounded = expected.to(torch.float32).to(torch.float16)
-    return _by_record(rounded.cpu().numpy(), group)
-
-
-def _by_record(flat: FloatArray, group: StackedRecords) -> list[list[FloatArray]]:
-    """Part values on all tokens of neurons, (n_neurons, n) with padding, by record."""
+    """Round predictions, (n_neurons, n), as `lookup` stores them, and part them by record."""
+    rounded: FloatArray = expected.to(torch.float32).to(torch.float16).cpu().numpy()
     lengths = [[len(record) for record in records] for records in group.true]
     return [
-        split_array(row[: sum(of_neuron)], of_neuron)
-        for row, of_neuron in zip(flat, lengths, strict=True)
+        split_array(row[: sum(of_neuron)], of_neuron)  # after it is padding
+        for row, of_neuron in zip(rounded, lengths, strict=True)
     ]

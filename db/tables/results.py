@@ -23,9 +23,9 @@ class ExplanationTable(Base):
 
 
 class SimulationTable(Base):
-    """A neuron's expected activations on one excerpt: float16 (excerpt_tokens,).
+    """A neuron's expected activations on one excerpt: float16 (n_tokens,).
 
-    `distribution` is float16 (excerpt_tokens, 11): the probabilities of the numbers 0 to 10; the
+    `distribution` is float16 (n_tokens, 11): the probabilities of the numbers 0 to 10; the
     rest to 1 went to other tokens. NULL if the simulator only names a number. `call` is the call
     that the simulation was read from, or the first of several.
     """

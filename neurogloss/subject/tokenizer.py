@@ -97,6 +97,21 @@ def _check_rows(model: str, tokenizer: Tokenizer, vocab_size: int) -> None:
         )
 
 
+def begin_of_text(tokenizer: Tokenizer) -> int:
+    """Return the token <|endoftext|>, with which a document begins in the training of GPT-2.
+
+    Raises:
+        InputError: The tokenizer has no such token.
+    """
+    token = tokenizer.token_to_id("<|endoftext|>")
+    if token is None:
+        raise InputError(
+            "corpus.begin_of_text = true needs <|endoftext|>, which the tokenizer.json of "
+            "subject.model does not have: leave the key out"
+        )
+    return int(token)
+
+
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str], n_tokens: int) -> list[IntArray]:
     """Return the first `n_tokens` tokens of each text, int32 (n,); a text may have none."""
     encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)

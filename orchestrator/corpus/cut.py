@@ -47,12 +47,15 @@ def cut_excerpts(
     n_excerpts: int,
     n_tokens: int,
     seed: int,
+    keep_short: bool = False,
+    begin: int | None = None,
     on_document: Callable[[], None] = lambda: None,
 ) -> CutCorpus:
     """Draw `n_excerpts` of all windows of `n_tokens` tokens, in a random order given by the seed.
 
-    Each document is cut into consecutive windows; the rest at its end, and documents shorter than a
-    window, are dropped. Only the chosen excerpts, and a part of a document, are in memory.
+    Each document, with the token `begin` before it if given, is cut into consecutive windows; the
+    rest at its end is dropped. A document shorter than a window is dropped too, or one window with
+    `keep_short`. Only the chosen excerpts, and a part of a document, are in memory.
 
     Raises:
         InputError: The documents have fewer than `n_excerpts` windows, or cannot be read.
@@ -61,13 +64,19 @@ def cut_excerpts(
     n_documents = n_short = position = 0
     held: list[int] = []  # tokens of the document from `position` on
     for document, tokens, is_last in tokenised(documents, tokenizer):
+        if begin is not None and tokens and not held and position == 0:
+            held = [begin]
         held += tokens
         n_whole = len(held) // n_tokens * n_tokens
         for start in range(0, n_whole, n_tokens):
             drawn.offer(document, position + start, held[start : start + n_tokens])
         held, position = held[n_whole:], position + n_whole
         if is_last:
-            n_documents, n_short = n_documents + 1, n_short + (position == 0)
+            is_short = position == 0
+            if is_short and keep_short and held:
+                drawn.offer(document, 0, held)
+                is_short = False
+            n_documents, n_short = n_documents + 1, n_short + is_short
             held, position = [], 0
             on_document()
     if drawn.n_offered < n_excerpts:

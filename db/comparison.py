@@ -88,6 +88,7 @@ def pairs(connection: Connection, a: int, b: int) -> Iterator[NeuronPair]:
           ON (cost_b.run_id, cost_b.layer, cost_b.neuron) = (:b, one.layer, one.neuron)
         WHERE one.run_id = :a ORDER BY one.layer, one.neuron
     """)  # noqa: S608
+    # A cursor on the server's side: all of GPT-2 XL would take gigabytes here.
     rows = connection.execution_options(yield_per=2000).execute(query, {"a": a, "b": b})
     return (NeuronPair(*row) for row in rows)
 

@@ -13,6 +13,8 @@ from db.tables import CorpusTable, ExcerptTable, TokenTable, VocabularyTable
 from db.tables.base import table_of
 from neurogloss.neurons.records import IntArray
 
+NUL = "\ufdd0"  # what stands for NUL, which Postgres cannot hold: a noncharacter, for such use
+IMPORTED = "imported:"  # the beginning of the digests of corpora that were not cut
 EXCERPT_COLUMNS = ("corpus_id", "excerpt", "document", "position", "tokens")
 
 
@@ -45,6 +47,11 @@ class StoredCorpus:
     n_windows: int
     created_at: datetime
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether it was read from a published dataset, whose excerpts are of any length."""
+        return self.digest.startswith(IMPORTED)
+
 
 def save_vocabulary(connection: Connection, digest: str, texts: Sequence[str]) -> int:
     """Store a tokenizer's tokens, unless they are stored, and return the vocabulary's id."""
@@ -73,15 +80,35 @@ def save_corpus(
     return corpus_id
 
 
-def excerpts_between(connection: Connection, corpus_id: int, start: int, stop: int) -> IntArray:
-    """Return the tokens, int32 (n, excerpt_tokens), of a range of excerpts, in order."""
+def excerpts_between(
+    connection: Connection, corpus_id: int, start: int, stop: int
+) -> list[IntArray]:
+    """Return the tokens, int32 (n_tokens,), of each of a range of excerpts, in order."""
     query = (
         select(ExcerptTable.tokens)
         .where(ExcerptTable.corpus_id == corpus_id)
         .where(ExcerptTable.excerpt >= start, ExcerptTable.excerpt < stop)
         .order_by(ExcerptTable.excerpt)
     )
-    return np.stack([INT32.unpack(tokens) for tokens in connection.scalars(query)])
+    return [INT32.unpack(tokens) for tokens in connection.scalars(query)]
+
+
+def n_tokens(connection: Connection, corpus_id: int) -> int:
+    """Return how many tokens all excerpts of a corpus have."""
+    sizes = func.sum(func.octet_length(ExcerptTable.tokens))
+    size = connection.scalar(select(sizes).where(ExcerptTable.corpus_id == corpus_id))
+    return int(size or 0) // np.dtype(np.int32).itemsize
+
+
+def lengths(connection: Connection, corpus_id: int) -> IntArray:
+    """Return how many tokens each excerpt of a corpus has, int32 (n_excerpts,), in order."""
+    query = (
+        select(func.octet_length(ExcerptTable.tokens))
+        .where(ExcerptTable.corpus_id == corpus_id)
+        .order_by(ExcerptTable.excerpt)
+    )
+    sizes = np.fromiter(connection.scalars(query), np.int32)
+    return np.asarray(sizes // np.dtype(np.int32).itemsize)
 
 
 def excerpts_named(
@@ -101,11 +128,11 @@ def get(connection: Connection, corpus_id: int) -> StoredCorpus:
     return StoredCorpus(*connection.execute(query).one())
 
 
-def token_texts(connection: Connection, vocabulary_id: int) -> list[str]:
-    """Return the text of every token of a vocabulary, by token."""
+def token_texts(connection: Connection, vocabulary_id: int, nul: str = "\ufffd") -> list[str]:
+    """Return the text of every token of a vocabulary, by token, with `nul` in place of NUL."""
     query = (
         select(TokenTable.text)
         .where(TokenTable.vocabulary_id == vocabulary_id)
         .order_by(TokenTable.token)
     )
-    return list(connection.scalars(query))
+    return [text.replace(NUL, nul) for text in connection.scalars(query)]

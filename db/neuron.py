@@ -138,6 +138,7 @@ def load_neurons(
     for part in parts:
         table, add = _TABLES[part]
         for row in table.load(connection, run_id, layer, min(neurons), max(neurons) + 1):
+            # The range may hold other neurons of the run between those that were named.
             if row.neuron in stored:
                 add(stored[row.neuron], part.value, row)
     return [StoredNeuron(layer, neuron, **fields) for neuron, fields in stored.items()]

@@ -18,6 +18,8 @@ def count_shard(connection: Connection, shard_id: int) -> None:
 
     Counters are changed last in a transaction, because the shards of a layer share them.
     """
+    # One statement counts and marks the shard, and returns what it counted: `verify` compares the
+    # two.
     counted = dict(connection.execute(_COUNT_SHARD, {"shard": shard_id}).mappings().one())
     connection.execute(_COUNT, counted)
     connection.execute(_COUNT_MINUTE, counted)
@@ -93,6 +95,7 @@ def add_spend_sql(n: int, condition: str = "true") -> str:
 
 def spend_values(run_id: int, spend: Sequence[Spend]) -> tuple[object, ...]:
     """Return the values of rows for `add_spend_sql`, ordered so that writers cannot deadlock."""
+    # Two transactions that update the same rows in different orders would wait for each other.
     ordered = sorted(spend, key=lambda row: (row.stage, row.model))
     return tuple(value for row in ordered for value in (run_id, *astuple(row)))
 
@@ -107,7 +110,9 @@ def spent(connection: Connection, run_id: int) -> float:
 class StageProgress:
     """A row of the view run_progress: how far a stage of a run is.
 
-    `unit` is what is counted, `per_minute` what was finished in the last minute.
+    `unit` is what is counted. `per_minute` is the rate of the last minute; the others are means of
+    15 and 60 minutes. `eta` is the time left at the rate of 15 minutes, `eta_low` and `eta_high` at
+    the highest and the lowest of the three. `state` is that of the run.
     """
 
     run: str
@@ -123,6 +128,11 @@ class StageProgress:
     last_result_at: datetime | None
     unit: str
     stage_order: int
+    per_minute_15: Decimal
+    per_minute_60: Decimal
+    eta_low: timedelta | None
+    eta_high: timedelta | None
+    state: str
 
 
 @dataclass(frozen=True, slots=True)

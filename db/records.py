@@ -1,10 +1,15 @@
 """Activation records and token means of neurons."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from db.codec import FLOAT16, FLOAT32, INT32
 from db.rows import NeuronRows
 from db.tables import NeuronRecordsTable, TokenMeansTable
+from neurogloss.neurons.codec import split_array
 from neurogloss.neurons.records import FloatArray, IntArray
 
 
@@ -12,9 +17,10 @@ from neurogloss.neurons.records import FloatArray, IntArray
 class NeuronRecordsRow:
     """The activation records of a neuron, and the statistics of its activations.
 
-    `activations` is float16 (n_records, excerpt_tokens), and record i is on excerpt `excerpts[i]`;
-    it stays (n,) where its size does not fit its records. The lists index into the records: see
-    `NeuronRecordsTable`.
+    Record i is on excerpt `excerpts[i]`. `activations` is float16 (n_records, n_tokens) where all
+    records have as many tokens, and `record_tokens` is None. Otherwise it is (n,), one record after
+    the other, and `record_tokens` has their lengths; it is (n,) too where its size does not fit its
+    records. `on` reads both. The lists index into the records: see `NeuronRecordsTable`.
     """
 
     run_id: int
@@ -34,11 +40,35 @@ class NeuronRecordsRow:
     kurtosis: float | None
     n_tokens: int | None
     undefined_reason: str | None
+    record_tokens: list[int] | None = None
 
     def __post_init__(self) -> None:
         n_records, size = len(self.excerpts), self.activations.size
-        if n_records and self.activations.ndim == 1 and size % n_records == 0:
+        is_flat = self.activations.ndim == 1 and self.record_tokens is None
+        if is_flat and n_records and size % n_records == 0:
             object.__setattr__(self, "activations", self.activations.reshape(n_records, -1))
+
+    def on(self, records: Sequence[int]) -> list[FloatArray]:
+        """Return the activations on some records, by their places, float16 (n_tokens,) each."""
+        every: Sequence[FloatArray] = self.activations  # type: ignore[assignment]
+        if self.record_tokens is not None:
+            every = split_array(self.activations, self.record_tokens)
+        return [every[place] for place in records]
+
+    def on_all(self) -> list[FloatArray]:
+        """Return the activations on all records, float16 (n_tokens,) each."""
+        return self.on(range(len(self.excerpts)))
+
+
+def joined_records(records: Sequence[FloatArray]) -> dict[str, Any]:
+    """Return the fields `activations` and `record_tokens` of records, float16 (n_tokens,) each."""
+    joined = np.concatenate(records) if records else np.empty(0, np.float16)
+    return {"activations": joined, "record_tokens": stored_lengths(list(map(len, records)))}
+
+
+def stored_lengths(lengths: list[int]) -> list[int] | None:
+    """Return the field `record_tokens` of records of these lengths."""
+    return lengths if len(set(lengths)) > 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,6 +197,7 @@ def search(connection: Connection, run: str, words: str, limit: int) -> list[Neu
         {_SUMMARY} WHERE run = :run AND explanation ILIKE :pattern ESCAPE '\'
         ORDER BY score DESC NULLS LAST, layer, neuron LIMIT :limit
     """)
+    # The words are plain text: `%` and `_` in them are no wildcards.
     escaped = words.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     values = {"run": run, "pattern": f"%{escaped}%", "limit": limit}
     return [NeuronSummary(*row) for row in connection.execute(query, values)]

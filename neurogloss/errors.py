@@ -5,17 +5,22 @@ NeuroglossError
 ├── TransientError           the same call may succeed later
 │   ├── RateLimited          ... no sooner than `retry_after` seconds from now
 │   └── ServiceUnavailable   ... the service did not answer, or answered with a server error
+│       └── EndpointAway     ... the server is not there, as while it restarts or loads a model
 ├── RowError                 this neuron fails, the others go on
 │   ├── RequestRejected      the server refused the request itself
+│   │   └── ContextExceeded  ... because it is longer than the model or a limit allows
 │   ├── Refused              the model declined to answer
 │   ├── Truncated            the answer was cut off, at the larger token limit too
+│   │   └── OnlyReasoned     ... before it began: all tokens went into reasoning
 │   ├── Malformed            the answer is not what was asked for
+│   │   └── Incomplete       ... because the server broke it off, or ended it for an unknown reason
 │   └── Unavailable          the service was unavailable up to the last attempt
 ├── RunError                 the whole run pauses, because every other call would fail alike
 │   ├── BadCredentials       the endpoint does not accept the key
 │   ├── NoCredit             the account behind the key has nothing left to spend
 │   ├── UnknownModel         the endpoint does not know the model or the path
-│   ├── EndpointUnreachable  several calls in a row got no answer up to their last attempt
+│   ├── EndpointUnreachable  nobody answers, for longer than is waited for
+│   ├── ContextTooSmall      the prompts of the run are longer than the model or a limit allows
 │   ├── UnsuitableModel      the model, or its endpoint, lacks a feature that the run needs
 │   ├── BudgetReached        the budget of the run is spent
 │   └── CannotCollect        the subject model or its corpus cannot be read on a worker
@@ -23,8 +28,8 @@ NeuroglossError
 ├── Waiting                  the shard's calls are in batches; it is released until they end
 └── Interrupted              the worker was told to stop; the shard is released
 
-`neurogloss.llm.responses` adds UnsupportedParameter: the call may succeed without a parameter. Any
-other error in a worker, outages of Postgres and Redis aside, is a defect: it is logged with its
+`neurogloss.llm.error_classes` adds UnsupportedParameter: the call may succeed without a parameter.
+Any other error in a worker, outages of Postgres and Redis aside, is a defect: it is logged with its
 traceback, and counts as an attempt at the shard.
 """
 
@@ -59,6 +64,21 @@ class ServiceUnavailable(TransientError):
     """The service could not be reached, or answered with a server error."""
 
 
+class EndpointAway(ServiceUnavailable):
+    """The server is not there, as while it restarts or loads a model.
+
+    `retry_after` is the number of seconds that it asks to wait, if it names one.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason, retry_after)
+        self.reason = reason
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class RowError(NeuroglossError):
     """One neuron fails for a reason of its own. `retry --class` takes the `failure_class`."""
 
@@ -78,6 +98,10 @@ class RequestRejected(RowError):
     """The server refused the request itself; the same request would be refused again."""
 
     failure_class = "rejected"
+
+
+class ContextExceeded(RequestRejected):
+    """The question is longer than the context of the model, or than a limit allows at once."""
 
 
 class Refused(RowError):
@@ -108,10 +132,22 @@ class Truncated(RowError):
         self.identity = identity
 
 
+class OnlyReasoned(Truncated):
+    """The model used up the limit of tokens before its answer began, as models that reason do."""
+
+    failure_class = "reasoning"
+
+
 class Malformed(RowError):
     """The answer is not what was asked for."""
 
     failure_class = "malformed"
+
+
+class Incomplete(Malformed):
+    """The server says that the answer is not whole, or ended it in a way that nobody knows."""
+
+    failure_class = "incomplete"
 
 
 class Unavailable(RowError):
@@ -152,9 +188,15 @@ class UnknownModel(RunError):
 
 
 class EndpointUnreachable(RunError):
-    """Several calls in a row got no answer up to their last attempt."""
+    """Nobody answers, for longer than is waited for."""
 
     cause = "endpoint"
+
+
+class ContextTooSmall(RunError):
+    """The prompts of the run are longer than the context of the model, or than a limit allows."""
+
+    cause = "model"
 
 
 class UnsuitableModel(RunError):

@@ -73,6 +73,7 @@ def _follow(
             pause = min(2 * pause, LONGEST_PAUSE_S)
             display.note(f"away, trying again in {pause:.1f} s: {first_line_of(error)}")
             outage.began("redis" if isinstance(error, BrokerAway) else "database", error)
+            # The service may need several attempts; the next turn of the loop makes another.
             with suppress(ServiceError):
                 environment.ensure()
             time.sleep(pause)

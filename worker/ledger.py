@@ -98,6 +98,8 @@ class PostgresLedger:
     def waste(self, identities: Sequence[bytes]) -> None:
         """Count what these answers cost as wasted, once."""
         with transaction(self._engine) as connection:
+            # The money moves from one column to the other in one row, so that sums of both stay the
+            # same.
             for call in calls.waste(connection, identities):
                 moved = Spend(call.stage, call.model, usd=-call.usd, wasted_usd=call.usd)
                 progress.add_spend(connection, call.run_id, [moved])

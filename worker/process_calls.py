@@ -48,6 +48,7 @@ class ProcessCalls:
 
     def engine(self) -> CallEngine:
         """Return the call engine, which is started by the first call: many processes make none."""
+        # Shards start at the same time, and must not start an engine each.
         with self._lock:
             if self._engine is None:
                 if self._redis_url is None:
@@ -74,6 +75,8 @@ class ProcessCalls:
             if shared is None:
                 state = PostgresRunState(database, run_id, self._env, self.seen)
                 shared = self._contexts[run_id] = _SharedContext.open(database, run_id, state)
+            # The state of a paused run is not used again: a resumed run gets a new context once
+            # calls in flight have ended.
             if shared.context.halted is not None:
                 raise Interrupted("the run is paused")
             shared.n_shards += 1

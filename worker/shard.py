@@ -99,7 +99,11 @@ class ClaimedShard:
             LeaseLost: Another worker has the shard; nothing is stored.
         """
         with transaction(self.engine) as connection:
+            # First of all, because it locks the row: no other worker can claim the shard until the
+            # commit.
             if not shards.finish(connection, self.claim):
                 raise LeaseLost(f"shard {self.claim.shard_id} is not ours any more")
             yield connection
+            # Last of all: the counters of a layer are shared by its shards, and are locked from
+            # here to the commit.
             progress.count_shard(connection, self.claim.shard_id)

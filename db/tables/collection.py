@@ -10,7 +10,8 @@ class CollectPartTable(Base):
     """What one shard, or several that were merged, keep of one layer.
 
     Kept record i is the activations `kept_activations[i]`, float16 (n_kept, excerpt_tokens), of
-    column `kept_columns[i]` on excerpt `kept_excerpts[i]` (int32). `moments` is float64 (n_blocks,
+    column `kept_columns[i]` on excerpt `kept_excerpts[i]` (int32); after the end of a short excerpt
+    they are -inf. `moments` is float64 (n_blocks,
     4, n_neurons), and `blocks` int32 (n_blocks, 3): see `neurogloss.neurons.moments.TileSums`.
     `nonfinite` is uint8 (n_neurons,). A column is a place among the layer's neurons of the run.
     """

@@ -19,7 +19,10 @@ class VocabularyTable(Base):
 
 
 class TokenTable(Base):
-    """One token. Bytes that are no UTF-8 by themselves read as U+FFFD, and so does NUL."""
+    """One token. Bytes that are no UTF-8 by themselves read as U+FFFD, and so does NUL.
+
+    The tokens of an imported run have U+FDD0 for NUL, so that an export writes it again.
+    """
 
     __tablename__ = "token"
 
@@ -46,7 +49,7 @@ class CorpusTable(Base):
 
 
 class ExcerptTable(Base):
-    """Contiguous tokens of one document: `tokens` is int32 of shape (excerpt_tokens,)."""
+    """Contiguous tokens of one document: `tokens` is int32 (n_tokens,)."""
 
     __tablename__ = "excerpt"
 

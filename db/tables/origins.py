@@ -30,6 +30,8 @@ class ImportedNeuronTable(Base):
     `published_score` is the score as published; the one in `score` is computed from the records as
     they are stored. `scored_excerpts` are the excerpts that its simulations are on, in order, of
     which the first `n_top` are those of top records; NULL where they are the valid split.
+    `published_scores` are those of the explanation and then of each simulation, float64 (n, 3) with
+    NaN for null; NULL where an export computes the same ones.
     """
 
     __tablename__ = "imported_neuron"
@@ -40,3 +42,4 @@ class ImportedNeuronTable(Base):
     published_score: Mapped[float | None]
     scored_excerpts: Mapped[list[int] | None]
     n_top: Mapped[int | None] = mapped_column(SmallInteger)
+    published_scores: Mapped[bytes | None]

@@ -10,7 +10,8 @@ from db.tables.base import Base, run_key
 class NeuronRecordsTable(Base):
     """The activation records of a neuron, and the statistics of its activations.
 
-    `activations` is float16 (n_records, excerpt_tokens); record i is on excerpt `excerpts[i]`.
+    Record i is on excerpt `excerpts[i]`. `activations` is float16 (n,), one record after the other;
+    `record_tokens` has their lengths, and is NULL where all records are as long.
     `top_records` and `random_records` index into them, in rank order; `bucket_records` too, where
     record i belongs to quantile bucket `buckets[i]`. Moments are over all tokens of the
     corpus; they are NULL where an imported neuron has none.
@@ -35,6 +36,7 @@ class NeuronRecordsTable(Base):
     kurtosis: Mapped[float | None]
     n_tokens: Mapped[int | None] = mapped_column(BigInteger)
     undefined_reason: Mapped[str | None]
+    record_tokens: Mapped[list[int] | None]
 
 
 class TokenMeansTable(Base):

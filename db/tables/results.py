@@ -23,9 +23,9 @@ class ExplanationTable(Base):
 
 
 class SimulationTable(Base):
-    """A neuron's expected activations on one excerpt: float16 (excerpt_tokens,).
+    """A neuron's expected activations on one excerpt: float16 (n_tokens,).
 
-    `distribution` is float16 (excerpt_tokens, 11): the probabilities of the numbers 0 to 10
+    `distribution` is float16 (n_tokens, 11): the probabilities of the numbers 0 to 10
     among them, all 0 where none was likely. NULL if the simulator only names a number. `covered`
     is the mean probability of all numbers together. It is NULL where there is no distribution, and
     for simulations of before it was kept, whose distributions add up to it. `call` is the call that

@@ -7,6 +7,8 @@ from pydantic import Field, field_validator
 
 from neurogloss.config.section import Positive, Seconds, Section, Text, TokenCount, TokenPrice
 
+_WAIT_S = 600.0
+
 
 class PricesConfig(Section):
     """USD per million tokens."""
@@ -37,7 +39,9 @@ class BatchesConfig(Section):
 class EndpointConfig(Section):
     """An OpenAI-compatible API and its limits over all workers.
 
-    `api_key_env` names the environment variable that holds the key. `prices` are by model.
+    `api_key_env` names the environment variable that holds the key. `prices` are by model. One
+    answer may take `timeout_s` seconds. A server that is away, as while it restarts or loads a
+    model, is waited for `wait_s` seconds before the run pauses.
     """
 
     # No "@", because a URL with a password in it would be stored and shown.
@@ -47,6 +51,11 @@ class EndpointConfig(Section):
     tokens_per_minute: TokenCount | None = None
     max_in_flight: Positive = 64
     timeout_s: Seconds = 120.0
+    # A key that came after runs were stored: its default is left out, so that they look the same.
+    wait_s: Annotated[
+        float,
+        Field(ge=0, le=7 * 86_400, allow_inf_nan=False, exclude_if=lambda s: s == _WAIT_S),
+    ] = _WAIT_S
     mode: Literal["online", "batch"] = "online"
     batches: BatchesConfig = BatchesConfig()
     prices: dict[Text, PricesConfig] = Field(default_factory=dict)

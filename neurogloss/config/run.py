@@ -15,6 +15,8 @@ from neurogloss.config.section import AnswerTokens, Name, NotNegative, Positive,
 from neurogloss.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 from neurogloss.stages import NEURON_STAGES
 
+MIN_EXCERPT_TOKENS, MAX_EXCERPT_TOKENS = 2, 1024
+
 NeuronIndex = Annotated[list[NotNegative], Field(min_length=2, max_length=2)]  # [layer, neuron]
 
 
@@ -29,12 +31,20 @@ class CorpusConfig(Section):
     """The text that the subject model reads, cut into excerpts.
 
     `source` is a hub data set, a file or folder of .txt, .jsonl or .parquet, or `python-docs`.
+    `short` says what becomes of a document with fewer than `excerpt_tokens` tokens: it is dropped,
+    or kept as an excerpt of its own. With `begin_of_text` every document begins with the token
+    <|endoftext|>. OpenAI kept short documents, and put that token first.
     """
 
     source: Text = "python-docs"
     excerpts: Positive = 50_000
-    excerpt_tokens: Annotated[int, Field(ge=2, le=1024)] = 64
+    excerpt_tokens: Annotated[int, Field(ge=MIN_EXCERPT_TOKENS, le=MAX_EXCERPT_TOKENS)] = 64
     seed: Seed = 0
+    # At their defaults these keys are left out, so that runs stored before them keep their hash.
+    short: Annotated[Literal["drop", "keep"], Field(exclude_if=lambda value: value == "drop")] = (
+        "drop"
+    )
+    begin_of_text: Annotated[bool, Field(exclude_if=lambda value: not value)] = False
 
 
 class RecordsConfig(Section):

@@ -1,8 +1,16 @@
 """The settings of a process, read from environment variables once at its start."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
+from urllib.parse import urlsplit
+
+from neurogloss.errors import InputError
+
+_DATABASES = ("postgresql", "postgres", "postgresql+psycopg2")
+_BROKERS = ("redis", "rediss", "redis+socket")
+_LONGEST_LEASE_S = 86_400  # a lease of more than a day would keep a dead worker's shards that long
 
 GPU_INDEX = "NEUROGLOSS_GPU_INDEX"  # names the index, from 0, of the GPU that a worker uses
 
@@ -20,21 +28,43 @@ class Settings:
         """Read the settings from environment variables.
 
         Raises:
-            ValueError: A variable is missing or malformed; the message names all that are.
+            InputError: A variable is missing or malformed. No message quotes an address, which may
+                hold a password.
         """
         missing = sorted({"DATABASE_URL", "REDIS_URL"} - {k for k, v in env.items() if v})
         if missing:
-            raise ValueError(f"not set: {', '.join(missing)}")
-        lease = env.get("NEUROGLOSS_LEASE_SECONDS", "120")
-        try:
-            lease_s = float(lease)
-        except ValueError:
-            raise ValueError(f"NEUROGLOSS_LEASE_SECONDS = {lease!r} is not a number") from None
+            raise InputError(f"not set: {', '.join(missing)}")
+        database = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+        _check_address("DATABASE_URL", env["DATABASE_URL"], _DATABASES, database)
+        _check_address("REDIS_URL", env["REDIS_URL"], _BROKERS, "redis://:PASSWORD@HOST:6379/0")
         return cls(
             database_url=with_driver(env["DATABASE_URL"]),
             redis_url=env["REDIS_URL"],
-            lease_s=lease_s,
+            lease_s=_lease(env.get("NEUROGLOSS_LEASE_SECONDS", "120")),
         )
+
+
+def _check_address(variable: str, url: str, schemes: tuple[str, ...], example: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme in schemes and bool(parts.port != 0)
+    except ValueError:  # such as a port that is no number
+        is_right = False
+    if not is_right:
+        raise InputError(f"{variable} is not an address such as {example}")
+
+
+def _lease(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < _LONGEST_LEASE_S:
+        raise InputError(
+            f"NEUROGLOSS_LEASE_SECONDS = {text[:40]!r} is not a number of seconds between 0 and "
+            f"{_LONGEST_LEASE_S:,}"
+        )
+    return seconds
 
 
 def with_driver(url: str) -> str:

@@ -19,7 +19,7 @@ def read_config(path: Path) -> RunConfig:
         InputError: The file cannot be read, is not TOML, or has a wrong key or value.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # as Windows saves it
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except ValueError as error:  # of TOML, of UTF-8, or of a number with too many digits

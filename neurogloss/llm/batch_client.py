@@ -8,16 +8,19 @@ from typing import IO, Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from neurogloss.errors import ServiceUnavailable
+from neurogloss.errors import RequestRejected, ServiceUnavailable
+from neurogloss.llm.bounded_http import BlockingHttp, UnreadableBody
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.responses import raise_for_error
-from neurogloss.llm.server_text import server_text
 
 MARK = "neurogloss_batch"
 """Key in a batch's metadata that holds our mark, by which it is found again after a crash."""
 WINDOW = "24h"  # in which a batch is to be done; OpenAI offers no other
-_TIMEOUT = httpx.Timeout(120.0, connect=10.0)
+_EXCHANGE_S = 120.0
+_TRANSFER_S = 3600.0  # for a file, which may have gigabytes
 _PAGE = 100  # the most that OpenAI lists at once
+_MOST_PAGES = 1000
+RESULTS_BYTES = 4 << 30  # of a file of results; 50,000 answers with log probabilities fit
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -28,16 +31,12 @@ class BatchClient:
     where there was no response.
     """
 
-    def __init__(self, endpoint: Endpoint, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         key = endpoint.api_key
         self._key = key
-        self._http = httpx.Client(
-            base_url=endpoint.base_url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=_TIMEOUT,
-            follow_redirects=False,
-            transport=transport,
-        )
+        self._http = BlockingHttp(endpoint.base_url, key, transport=transport)
 
     def close(self) -> None:
         """Close the connections."""
@@ -49,7 +48,8 @@ class BatchClient:
             for identity, body in bodies:
                 file.write(request_line(identity, path, body))
             file.seek(0)
-            return self._id_of("files", data={"purpose": "batch"}, files={"file": (name, file)})
+            form = {"data": {"purpose": "batch"}, "files": {"file": (name, file)}}
+            return self._id_of("files", seconds=_TRANSFER_S, **form)
 
     def create(self, path: str, file_id: str, mark: str) -> str:
         """Create a batch under our mark and return its id."""
@@ -64,7 +64,7 @@ class BatchClient:
     def find(self, mark: str) -> str | None:
         """Return the id of the batch that has our mark, if it was created."""
         after: dict[str, str] = {}
-        while True:
+        for _ in range(_MOST_PAGES):
             page = self._read(_Page, self._send("GET", "batches", params={"limit": _PAGE, **after}))
             for batch in page.data:
                 if (batch.metadata or {}).get(MARK) == mark:
@@ -72,6 +72,7 @@ class BatchClient:
             if not page.has_more or not page.data:
                 return None
             after = {"after": page.data[-1].id}
+        raise ServiceUnavailable(f"the list of batches has more than {_MOST_PAGES} pages")
 
     def get(self, batch_id: str) -> dict[str, Any]:
         """Return the state of a batch: the fields of `_State`."""
@@ -83,18 +84,20 @@ class BatchClient:
 
     @contextmanager
     def download(self, file_id: str) -> Iterator[IO[bytes]]:
-        """Yield a temporary copy of a file, which may be larger than memory."""
+        """Yield a temporary copy of a file, which may be larger than memory.
+
+        Raises:
+            RequestRejected: It has more than `RESULTS_BYTES`, or a compression that is not read.
+        """
         with tempfile.TemporaryFile() as file:
+            path = f"files/{file_id}/content"
             try:
-                with self._http.stream("GET", f"files/{file_id}/content") as response:
-                    if not response.is_success:
-                        # A streamed response has no content until it is read.
-                        response.read()
-                        raise_for_error(response, self._key)
-                    for chunk in response.iter_bytes():
-                        file.write(chunk)
-            except httpx.RequestError as error:
-                raise _unanswered(error, self._key) from error
+                response = self._http.download(
+                    path, file, seconds=_TRANSFER_S, most_bytes=RESULTS_BYTES
+                )
+            except UnreadableBody as error:  # it would be the same at the next attempt
+                raise RequestRejected(str(error)) from error
+            raise_for_error(response, self._key)
             file.seek(0)
             yield file
 
@@ -105,11 +108,10 @@ class BatchClient:
     def _id_of(self, path: str, **content: Any) -> str:
         return self._read(_Object, self._send("POST", path, **content)).id
 
-    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **content)
-        except httpx.RequestError as error:
-            raise _unanswered(error, self._key) from error
+    def _send(
+        self, method: str, path: str, seconds: float | None = None, **content: Any
+    ) -> httpx.Response:
+        response = self._http.send(method, path, seconds=seconds or _EXCHANGE_S, **content)
         raise_for_error(response, self._key)
         return response
 
@@ -148,11 +150,6 @@ class _State(BaseModel):
     completed_at: float | None = None
     expired_at: float | None = None
     cancelled_at: float | None = None
-
-
-def _unanswered(error: httpx.RequestError, secret: str | None) -> ServiceUnavailable:
-    reason = server_text(str(error) or type(error).__name__, secret)
-    return ServiceUnavailable(f"no answer from the endpoint: {reason}")
 
 
 def request_line(identity: bytes, path: str, body: bytes) -> bytes:

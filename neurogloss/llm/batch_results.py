@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import orjson
 
-from neurogloss.errors import RequestRejected, RunError, TransientError
+from neurogloss.errors import RowError, RunError, ServiceUnavailable, TransientError
 from neurogloss.llm.responses import (
     Completion,
     UnsupportedParameter,
@@ -18,7 +18,7 @@ from neurogloss.llm.server_text import server_text
 
 _NOT_TRIED = ("batch_expired", "batch_cancelled")
 
-BatchOutcome = Completion | RequestRejected | RunError | TransientError | UnsupportedParameter
+BatchOutcome = Completion | RowError | RunError | TransientError | UnsupportedParameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,10 @@ def _object(value: Any) -> dict[str, Any]:
 def _read_response(
     response: dict[str, Any], request: Mapping[str, Any], secret: str | None
 ) -> BatchOutcome:
-    content = orjson.dumps(response.get("body"))
+    try:
+        content = orjson.dumps(response.get("body"))
+    except TypeError:  # more than 254 levels
+        return ServiceUnavailable("the body of the answer is nested too deep")
     status = response.get("status_code")
     # Some lines of a batch that ended well have the status 0, of which the API gives no reason:
     # they count as server errors.
@@ -76,5 +79,5 @@ def _read_response(
     try:
         raise_for_error(httpx.Response(status, content=content), secret)
         return read_completion(content, request, secret)
-    except (RequestRejected, RunError, TransientError, UnsupportedParameter) as error:
+    except (RowError, RunError, TransientError, UnsupportedParameter) as error:
         return error

@@ -11,8 +11,6 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 
-import aiohttp
-from httpx_aiohttp import AiohttpTransport
 from redis.asyncio import Redis
 
 from neurogloss.llm.answer_writer import AnswerWriter
@@ -24,9 +22,9 @@ from neurogloss.llm.model_client import ModelClient
 from neurogloss.llm.redis_limits import RedisLimits
 from neurogloss.llm.run_context import RunContext
 from neurogloss.llm.single_flight import SingleFlight
+from neurogloss.llm.transports import Transports
 
 REDIS_TIMEOUT_S = 10.0
-_KEEP_ALIVE_S = 30.0
 
 
 def _never() -> bool:
@@ -44,8 +42,12 @@ class CallEngine:
     def __init__(self, redis_url: str, *, longest_wait_s: float = 20.0) -> None:
         self._redis_url = redis_url.replace("redis+socket://", "unix://", 1)
         self._longest_wait_s = longest_wait_s
+        # The random part tells a process from an earlier one with the same id, whose calls may
+        # still count.
         self._process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._clients: dict[tuple[str, str], ModelClient] = {}
+        # A loop in a thread of its own, because Celery's tasks are synchronous and run in several
+        # threads.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="calls")
         self._thread.start()
@@ -75,6 +77,7 @@ class CallEngine:
         if not calls:
             return []
         identities = [call.identity(endpoint.base_url) for call in calls]
+        # Equal calls of a shard, as of two neurons with one explanation, are made once.
         distinct = dict(zip(identities, calls, strict=True))
         session = self._run_session(endpoint, distinct, context, should_stop)
         outcomes = asyncio.run_coroutine_threadsafe(session, self._loop).result()
@@ -93,7 +96,7 @@ class CallEngine:
 
     async def _open(self) -> None:
         # Without a client around it: cookies, redirects and logs would cost a sixth of a call.
-        self._http = _transport()
+        self._transports = Transports()
         self._redis = Redis.from_url(self._redis_url, socket_timeout=REDIS_TIMEOUT_S)
         self._writer = AnswerWriter()
         self._shared = SharedByProcess(
@@ -104,7 +107,7 @@ class CallEngine:
         for client in self._clients.values():
             await client.limiter.close()
         await self._writer.close()
-        await self._http.aclose()
+        await self._transports.close()
         await self._redis.aclose()
         await asyncio.sleep(0.05)  # transports close a turn of the loop after their connections
 
@@ -132,17 +135,6 @@ class CallEngine:
             limits = RedisLimits(self._redis, endpoint, model, self._process)
             limiter = client.limiter if client else Limiter(limits)
             limiter.shared = limits
-            self._clients[key] = ModelClient(self._http, endpoint, limiter)
+            http = self._transports.to(endpoint.base_url)
+            self._clients[key] = ModelClient(http, endpoint, limiter)
         return self._clients[key]
-
-
-def _transport() -> AiohttpTransport:
-    """Return a transport without limits, which are the limiter's, and without cookies."""
-    transport = AiohttpTransport()
-    connector = aiohttp.TCPConnector(
-        limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=transport.ssl_context
-    )
-    transport.client = aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar()
-    )
-    return transport

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from neurogloss.errors import Refused, RowError, Truncated
+from neurogloss.errors import Incomplete, OnlyReasoned, Refused, RowError, Truncated
+from neurogloss.llm.finish_reasons import FILTERED, LENGTH, is_whole
 from neurogloss.neurons.reasoning import without_reasoning
 
 # For English. An exact count needs the tokenizer of each model, which is a download at start.
@@ -94,15 +95,22 @@ class Answer:
     reused: bool = False
 
     def outcome(self) -> "CallOutcome":
-        """Return the answer itself, or why all of it is unusable: refused, or cut off."""
-        if self.refusal or self.finish_reason == "content_filter":
+        """Return the answer itself, or why all of it is unusable: refused, cut off, broken off."""
+        if self.refusal or self.finish_reason == FILTERED:
             reason = self.refusal or "stopped by a content filter"
             return Refused(reason[:300], self.attempts, self.request_id)
-        if self.finish_reason == "length":
+        if self.finish_reason == LENGTH and not without_reasoning(self.text):
+            reason = (
+                f"the model used all {self.completion_tokens} tokens before its answer began, as "
+                "models that reason do: set max_tokens higher"
+            )
+            return OnlyReasoned(reason, self.attempts, self.request_id, self.text, self.identity)
+        if self.finish_reason == LENGTH:
             reason = f"cut off after {self.completion_tokens} tokens"
-            if not without_reasoning(self.text):
-                reason += " of reasoning, before any answer: set max_tokens higher"
             return Truncated(reason, self.attempts, self.request_id, self.text, self.identity)
+        if not is_whole(self.finish_reason):
+            reason = f"the answer is not whole: its finish_reason is {self.finish_reason!r}"
+            return Incomplete(reason, self.attempts, self.request_id)
         return self
 
 

@@ -52,7 +52,8 @@ FREE = Price(input=0.0, output=0.0)
 class Endpoint:
     """One API under one key.
 
-    The limits per minute hold for each model, `max_in_flight` for all models together.
+    The limits per minute hold for each model, `max_in_flight` for all models together. `timeout_s`
+    is for one answer; `wait_s` is how long a server that is away is waited for.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Endpoint:
     max_in_flight: int = 64
     prices: Mapping[str, Price] = field(default_factory=dict)
     timeout_s: float = 120.0
+    wait_s: float = 600.0
 
     @classmethod
     def from_config(cls, name: str, config: EndpointConfig, env: Mapping[str, str]) -> Self:
@@ -80,6 +82,7 @@ class Endpoint:
             max_in_flight=config.max_in_flight,
             prices={model: Price.from_config(price) for model, price in config.prices.items()},
             timeout_s=config.timeout_s,
+            wait_s=config.wait_s,
         )
 
     def price(self, model: str) -> Price:

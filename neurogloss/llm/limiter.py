@@ -48,6 +48,7 @@ class Limiter:
         Raises:
             RedisError: Redis was away for minutes.
         """
+        # A future for each call instead of a semaphore: turns are granted by Redis, many at a time.
         turn = asyncio.get_running_loop().create_future()
         (self._queue.appendleft if first else self._queue.append)((tokens, turn))
         self._change.set()
@@ -127,11 +128,13 @@ class Limiter:
         while self._queue and self._queue[0][1].cancelled():
             self._queue.popleft()
         first = list(islice(self._queue, MOST_AT_ONCE))
+        # Taken before the exchange: what calls report meanwhile belongs to the next one.
         report, self._report = self._report, Report()
         try:
             needs = [tokens for tokens, _ in first]
             grant = await self.shared.exchange(report, needs, len(self._queue), self._in_flight)
         except (RedisError, OSError) as error:
+            # Not delivered, so it has to be reported again.
             self._report.add(report)
             return self._without_redis(error)
         if self._away_since is not None:

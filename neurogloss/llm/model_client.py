@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,17 +10,31 @@ import aiohttp
 import httpx
 import orjson
 
-from neurogloss.errors import EndpointUnreachable, RowError, ServiceUnavailable, Unavailable
+from neurogloss.errors import (
+    ContextExceeded,
+    ContextTooSmall,
+    EndpointUnreachable,
+    RateLimited,
+    RequestRejected,
+    RowError,
+    ServiceUnavailable,
+    Unavailable,
+)
+from neurogloss.llm.bounded_http import ACCEPTED, CONNECT_TIMEOUT_S, whole, within
 from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.failure_log import FailureLog
 from neurogloss.llm.limiter import Limiter
+from neurogloss.llm.outage import Outage
 from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import Completion, UnsupportedParameter, raise_for_error
 from neurogloss.llm.server_text import server_text
 
-CONNECT_TIMEOUT_S = 10.0
+TOO_LONG = 3  # questions of a purpose of which none was answered: then the context is too small
+TOO_LONG_AFTER_ANSWERS = 20  # ... in a row, where some were answered before
 UNANSWERED_CALLS = 10  # in a row, each after its last attempt: then the endpoint is unreachable
 _CEILINGS_EVERY_S = 5.0
+_LIMIT_DIGITS = 12
 _LEARNING_RATE = 0.05  # of the token estimate: it follows some twenty calls
 
 
@@ -32,7 +47,7 @@ class ModelClient:
         self.endpoint, self.limiter = endpoint, limiter
         self._http = http
         self._urls: dict[str, httpx.URL] = {}
-        self._headers = httpx.Headers({"Content-Type": "application/json"})
+        self._headers = httpx.Headers(ACCEPTED | {"Content-Type": "application/json"})
         if endpoint.api_key:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
         timeout = httpx.Timeout(endpoint.timeout_s, connect=CONNECT_TIMEOUT_S)
@@ -40,6 +55,10 @@ class ModelClient:
         self._support = ParameterSupport()
         self._tokens_per_estimate = 1.0
         self._unanswered = 0
+        self._outage = Outage(endpoint.name, endpoint.wait_s)
+        self._failures = FailureLog(endpoint.name)
+        self._too_long: Counter[str] = Counter()
+        self._answered: set[str] = set()
         self._ceilings_until = 0.0
 
     def estimate_prompt_tokens(self, call: Call) -> int:
@@ -49,6 +68,9 @@ class ModelClient:
     def record_usage(self, call: Call, completion: Completion) -> None:
         """Note that the endpoint has answered, and how many tokens the prompt really had."""
         self._unanswered = 0
+        self._outage.end()
+        self._answered.add(call.purpose)
+        self._too_long.pop(call.purpose, None)
         if completion.prompt_tokens and call.prompt_tokens:
             # Never below 1: an estimate that is too low runs into the limits of the server.
             ratio = max(1.0, completion.prompt_tokens / call.prompt_tokens)
@@ -61,6 +83,35 @@ class ModelClient:
             return EndpointUnreachable(f"{self.endpoint.name}: {reason}")
         return Unavailable(reason, attempts)
 
+    def note_failure(self, model: str, error: Exception) -> None:
+        """Note an attempt without an answer, so that logs show it while it is made again."""
+        self._failures.note(model, error)
+
+    def seconds_to_wait(self, error: RateLimited | ServiceUnavailable) -> float | None:
+        """Return for how long to send nothing; None where the call alone has failed.
+
+        Raises:
+            EndpointUnreachable: The endpoint has been away for longer than it is waited for.
+        """
+        if isinstance(error, RateLimited):
+            return error.retry_after
+        return self._outage.wait_for(error)
+
+    def _judge_length(self, call: Call, error: ContextExceeded) -> None:
+        """Note a question that is too long.
+
+        Raises:
+            ContextTooSmall: All questions of this purpose are, as far as one can see.
+        """
+        self._too_long[call.purpose] += 1
+        most = TOO_LONG_AFTER_ANSWERS if call.purpose in self._answered else TOO_LONG
+        if self._too_long[call.purpose] >= most:
+            raise ContextTooSmall(
+                f"{self.endpoint.name}: the last {most} questions of the kind {call.purpose!r} "
+                f"were too long for {call.model}: {error.reason}. Give the server a larger "
+                "context, or choose another model"
+            ) from error
+
     async def post(self, call: Call) -> tuple[httpx.Response, Mapping[str, Any]]:
         """Send a call; return the response, which is a success, and the body that was sent.
 
@@ -69,12 +120,19 @@ class ModelClient:
         Raises:
             NeuroglossError: As `raise_for_error` says, or ServiceUnavailable without a response.
         """
+        trial = self._support.trial(call.model)
         while True:
-            body = self._support.adapt(call.body) if self._support.refused else call.body
+            body = trial.body(call.body)
             try:
-                return await self._send(call, body), body
-            except UnsupportedParameter as error:
-                self._support.record_refusal(error, body, call.model)
+                response = await self._send(call, body)
+            except ContextExceeded as error:
+                self._judge_length(call, error)
+                raise
+            except (UnsupportedParameter, RequestRejected) as error:
+                trial.refused(error, body)
+            else:
+                trial.accepted(body)
+                return response, body
 
     async def _send(self, call: Call, body: Mapping[str, Any]) -> httpx.Response:
         request = httpx.Request(
@@ -85,8 +143,8 @@ class ModelClient:
             extensions=self._extensions,
         )
         try:
-            response = await self._http.handle_async_request(request)
-            await response.aread()
+            async with within(self.endpoint.timeout_s):
+                response = await whole(await self._http.handle_async_request(request))
         # The transport turns most errors of aiohttp and of sockets into httpx's, but not all.
         except (httpx.RequestError, aiohttp.ClientError, OSError) as error:
             reason = server_text(str(error) or type(error).__name__, self.endpoint.api_key)
@@ -107,4 +165,9 @@ class ModelClient:
             return
         self._ceilings_until = now + _CEILINGS_EVERY_S
         limits = {k: headers.get(f"x-ratelimit-limit-{k}", "") for k in ("requests", "tokens")}
-        self.limiter.lower({k: int(v) / 60 for k, v in limits.items() if v.isdecimal() and int(v)})
+        self.limiter.lower({k: int(v) / 60 for k, v in limits.items() if _is_limit(v)})
+
+
+def _is_limit(header: str) -> bool:
+    """Return whether a header holds a limit: a number above 0 of a length that numbers have."""
+    return header.isdecimal() and len(header) <= _LIMIT_DIGITS and int(header) > 0

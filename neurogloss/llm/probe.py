@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from neurogloss.errors import (
+    OnlyReasoned,
     RequestRejected,
     RowError,
     Truncated,
@@ -32,7 +33,6 @@ from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.single_calls import SingleCalls
 from neurogloss.neurons.prompts import with_room
-from neurogloss.neurons.reasoning import without_reasoning
 from neurogloss.neurons.records import MAX_NORMALIZED
 from neurogloss.neurons.simulation import LITTLE_COVERED, Simulation
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
@@ -46,6 +46,7 @@ _TEXTS = (
     (" Boats", " on", " the", " Danube", " carry", " grain", ",", " mostly"),
 )  # the second is tried where the first is refused or its answer is malformed
 _EXPLANATION = "names of rivers"
+_ANSWER_TOKENS = 60  # of an explanation
 PURPOSE = "probe"
 
 
@@ -136,14 +137,21 @@ def probe_kind(
 def probe_chat(endpoint: Endpoint, model: str, max_tokens: int | None = None) -> Probe:
     """Find out whether a model answers chat completions, which explainers make.
 
+    Args:
+        endpoint: Where it is.
+        model: Its name.
+        max_tokens: That of the configuration, for a model that thinks before it answers.
+
     Raises:
         RunError: It does not, or not within the limit of tokens.
     """
     message = {"role": "user", "content": "Name a river, in one word."}
-    body = {"messages": [message], "max_tokens": 60, "temperature": 1.0, "top_p": 1.0}
+    body = {"messages": [message], "max_tokens": _ANSWER_TOKENS, "temperature": 1.0, "top_p": 1.0}
     with SingleCalls(endpoint, model, PURPOSE, max_tokens) as calls:
         try:
             _ask_for_text(calls, with_room(body, max_tokens))
+        except OnlyReasoned as error:
+            raise UnsuitableModel(f"{model} does not come to an answer: {error.reason}") from error
         except RowError as error:
             raise UnsuitableModel(f"{model} does not answer in a chat: {error.reason}") from error
         return Probe((Finding("chat", True, "it answers"),), calls.refused, tuple(calls.answers))
@@ -155,16 +163,17 @@ def _ask_for_text(calls: SingleCalls, body: Mapping[str, Any]) -> None:
     Raises:
         RowError: There is no answer, or only reasoning.
     """
-    try:
-        calls.ask(body)
-    except Truncated as error:
-        if without_reasoning(error.text):
-            return
+    limit = body["max_tokens"]
+    for max_tokens in (limit, 2 * limit):
         try:
-            calls.ask({**body, "max_tokens": 2 * body["max_tokens"]})
-        except Truncated as again:
-            if not without_reasoning(again.text):
+            calls.ask({**body, "max_tokens": max_tokens})
+        except OnlyReasoned:
+            if max_tokens > limit:
                 raise
+        except Truncated:
+            return  # a long answer is an answer
+        else:
+            return
 
 
 def _choice(finding: Finding, reason: str) -> SimulatorChoice:

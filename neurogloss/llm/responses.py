@@ -1,62 +1,33 @@
-"""Reading the responses of an OpenAI-compatible API, and classifying its errors."""
+"""Reading the responses of an OpenAI-compatible API.
+
+A success is one only when it is whole: some servers put an error into it, or break an answer off.
+"""
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import orjson
 
-from neurogloss.errors import (
-    BadCredentials,
-    NeuroglossError,
-    NoCredit,
-    RateLimited,
-    RequestRejected,
-    ServiceUnavailable,
-    UnknownModel,
-)
+from neurogloss.errors import RateLimited, RunError, ServiceUnavailable
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
-from neurogloss.llm.server_text import request_id, server_text, without_key
+from neurogloss.llm.error_classes import UnsupportedParameter, error_for
+from neurogloss.llm.finish_reasons import LENGTH, finish_reason_of, is_whole
+from neurogloss.llm.json_text import read_json, without_half_surrogates
+from neurogloss.llm.server_error import said_by, said_in
+from neurogloss.llm.server_text import server_text, without_key
 from neurogloss.llm.token_logprobs import chat_places, first_place, prompt_places
+
+__all__ = ["Completion", "UnsupportedParameter", "raise_for_error", "read_completion"]
 
 _SHOWN_OF_ANSWER = 80
 _SHORTEST_SECRET = 16  # characters of a key that is worth hiding in the text of an answer
-MAX_WAIT_S = 120.0  # a daily limit may ask for hours, and be raised meanwhile
+_LONGEST_REASON = 80  # characters of a `finish_reason`
 _MOST_TOKENS = 2**31 - 1  # that the database holds
-_NO_CREDIT = ("insufficient_quota", "exceeded your current quota", "billing_hard_limit")
-_PARAMETERS = (
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_logprobs",
-    "prompt_logprobs",
-    "logprobs",
-    "response_format",
-    "echo",
-)
-_OF_PARAMETERS = (400, 403, 422, 500)  # statuses: llama-cpp-python says 500 to a wrong request
-_NAMED = re.compile(rf"\b({'|'.join(_PARAMETERS)})\b")
-_UNSUPPORTED = re.compile(
-    r"unsupported|not support|not allowed|unrecognized|unexpected|not permitted|extra_forbidden"
-    r"|literal_error|use 'max_completion_tokens'|use max_completion_tokens",
-    re.IGNORECASE,
-)
-
-
-class UnsupportedParameter(NeuroglossError):
-    """The model does not take a parameter, or this value of it."""
-
-    def __init__(self, parameter: str, reason: str) -> None:
-        super().__init__(parameter, reason)
-        self.parameter = parameter
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return self.reason
+_ERROR = b'"error"'
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 def raise_for_error(response: httpx.Response, secret: str | None) -> None:
@@ -69,88 +40,25 @@ def raise_for_error(response: httpx.Response, secret: str | None) -> None:
     Raises:
         RateLimited: With the wait that the server asks for.
         ServiceUnavailable: The same request may succeed later.
-        RequestRejected: The same request would be rejected again.
+        RowError: The same request would fail again.
         RunError: Every request of the run would fail alike.
         UnsupportedParameter: The request may succeed without the parameter.
     """
-    if response.is_success:
-        return
-    status, reason = response.status_code, _reason(response, secret)
-    shown = f"the endpoint answered {status}: {reason}"
-    # OpenAI reports an empty account as a rate limit, which waiting would not lift.
-    if status == 402 or (status == 429 and any(word in reason for word in _NO_CREDIT)):
-        raise NoCredit(shown)
-    # Before the key is blamed: some servers answer 403 to a parameter.
-    parameter = _unsupported(response) if status in _OF_PARAMETERS else None
-    if parameter is not None:
-        raise UnsupportedParameter(parameter, shown)
-    if status in (401, 403):
-        raise BadCredentials(shown)
-    if status == 404:
-        raise UnknownModel(shown)
-    if status == 429 or (status == 503 and "overloaded" in reason):
-        raise RateLimited(retry_after(response.headers), shown)
-    if status in (408, 409, 425) or status >= 500:
-        raise ServiceUnavailable(shown)
-    raise RequestRejected(shown, request_id=request_id(response, secret))
+    if not response.is_success:
+        raise error_for(said_by(response), response, secret)
+    if _ERROR in response.content and (body := _failed_body(response.content)) is not None:
+        raise error_for(said_in(body, response.status_code), response, secret)
 
 
-def _reason(response: httpx.Response, secret: str | None) -> str:
-    """Return the server's message and code."""
+def _failed_body(content: bytes) -> Any:
+    """Return the body of a success that is an error; None for other successes."""
     try:
-        error = orjson.loads(response.content)["error"]
-        text = f"{error.get('message')} ({error.get('code') or error.get('type')})"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        text = response.text
-    return server_text(text, secret)
-
-
-def _unsupported(response: httpx.Response) -> str | None:
-    """Return the parameter that an error calls unsupported, if it does."""
-    text = response.text[:2000]
-    if not _UNSUPPORTED.search(text):
-        return None
-    try:
-        # OpenAI names it; "response_format.json_schema" stands for "response_format".
-        parameter = orjson.loads(response.content)["error"]["param"]
-    except (ValueError, KeyError, TypeError):
-        parameter = None
-    if isinstance(parameter, str) and parameter.split(".")[0] in _PARAMETERS:
-        return parameter.split(".")[0]
-    # The message names the parameter to use instead.
-    if "max_completion_tokens" in text:
-        return "max_tokens"
-    match = _NAMED.search(text)
-    return match[1] if match else None
-
-
-def retry_after(headers: httpx.Headers) -> float:
-    """Return the seconds to wait: `Retry-After`, else the longest `x-ratelimit-reset-*`, else 1."""
-    milliseconds = _seconds(headers.get("retry-after-ms", ""))
-    if milliseconds is not None:
-        return min(MAX_WAIT_S, milliseconds / 1000)
-    seconds = _seconds(headers.get("retry-after", ""))
-    if seconds is not None:
-        return min(MAX_WAIT_S, seconds)
-    resets = [_seconds(headers.get(f"x-ratelimit-reset-{k}", "")) for k in ("requests", "tokens")]
-    return min(MAX_WAIT_S, max([r for r in resets if r is not None], default=1.0))
-
-
-_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-
-def _seconds(text: str) -> float | None:
-    """Return "2", "120ms", "1s" or "6m0s" in seconds; None for anything else."""
-    text = text.strip().lower()
-    try:
-        value = float(text)
-        return value if math.isfinite(value) and value >= 0 else None
+        body = read_json(content)
     except ValueError:
-        spans = _SPAN.findall(text)
-    if not spans or _SPAN.sub("", text):
-        return None
-    return sum(float(number) * _UNITS[unit] for number, unit in spans)
+        return None  # which `read_completion` reports
+    first = body[0] if isinstance(body, list) and body else body
+    is_error = isinstance(first, dict) and first.get("error") and not first.get("choices")
+    return body if is_error else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +93,11 @@ class Completion:
     ) -> Answer:
         """Return the answer to a call, at the prices of its endpoint times `price_factor`.
 
-        An answer that was cut off is of no use: its price adds to `wasted_usd`.
+        An answer that is not whole is of no use: its price adds to `wasted_usd`.
         """
         usage = (self.prompt_tokens, self.cached_tokens, self.completion_tokens)
         usd = price_factor * endpoint.price(model).cost(*usage)
-        cut_off = self.finish_reason == "length"
+        is_useless = self.finish_reason == LENGTH or not is_whole(self.finish_reason)
         return Answer(
             identity=identity,
             purpose=purpose,
@@ -202,8 +110,8 @@ class Completion:
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached_tokens,
             completion_tokens=self.completion_tokens,
-            usd=0.0 if cut_off else usd,
-            wasted_usd=wasted_usd + (usd if cut_off else 0.0),
+            usd=0.0 if is_useless else usd,
+            wasted_usd=wasted_usd + (usd if is_useless else 0.0),
             attempts=attempts,
             latency_ms=latency_ms,
             request_id=request_id,
@@ -223,24 +131,36 @@ def read_completion(
 
     Raises:
         ServiceUnavailable: The body is cut off, or is no completion.
+        RateLimited, RunError: The server broke the answer off, for this reason.
     """
     request = request or {}
     try:
-        body = orjson.loads(content)
+        body = read_json(content)
+        _raise_if_broken_off(body, secret)
         choice = body["choices"][0]
         read_choice = _read_prompt_choice if "prompt" in request else _read_chat_choice
         text, refusal, distributions = read_choice(choice, body, request)
         return Completion(
             text=_answer_text(text, secret) or "",
-            finish_reason=_finish_reason(choice, request),
+            finish_reason=_finish_reason(choice, request, secret),
             refusal=_answer_text(refusal, secret),
             **_usage(body.get("usage") or {}),
             distributions=distributions,
         )
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+    except _UNREADABLE as error:
         # The whole of a key that begins in what is shown has to be seen before the text is cut.
         start = server_text(repr(content[:100_000]), secret)[:_SHOWN_OF_ANSWER]
         raise ServiceUnavailable(f"the answer is no completion: {start}") from error
+
+
+def _raise_if_broken_off(body: Mapping[str, Any], secret: str | None) -> None:
+    """Raise the error that a success holds in place of an answer, if other calls meet it too."""
+    choices = body.get("choices")
+    error = choices[0].get("error") if choices else body
+    if error:
+        found = error_for(said_in({"error": error}, 200), httpx.Response(200), secret)
+        if isinstance(found, RateLimited | RunError):
+            raise found
 
 
 Choice = tuple[str | None, str | None, bytes | None]  # text, refusal, distributions
@@ -250,13 +170,36 @@ def _read_chat_choice(
     choice: Mapping[str, Any], body: object, request: Mapping[str, Any]
 ) -> Choice:
     message = choice["message"]
-    text = message.get("content") or ""
+    text = _joined(message.get("content")) or ""
     logprobs = (choice.get("logprobs") or {}).get("content")
     distributions = None
-    if logprobs is not None:
-        is_one_token = _limit(request) == 1
-        distributions = first_place(logprobs) if is_one_token else chat_places(logprobs, text)
+    if logprobs is not None and _limit(request) == 1:
+        distributions = _places(lambda: first_place(logprobs))
+    elif logprobs is not None:
+        distributions = _places(lambda: chat_places(logprobs, text))
     return text, message.get("refusal"), distributions
+
+
+def _joined(content: Any) -> Any:
+    """Return the text of a content that is a list of parts; other contents as they are."""
+    if not isinstance(content, list):
+        return content
+    texts = [part if isinstance(part, str) else _text_of(part) for part in content]
+    return "".join(texts)
+
+
+def _text_of(part: Mapping[str, Any]) -> str:
+    """Return what a part says; parts of reasoning, and tools, say nothing."""
+    is_text = part.get("type", "text") in ("text", "output_text")
+    return str(part["text"]) if is_text else ""
+
+
+def _places(read: Callable[[], bytes | None]) -> bytes | None:
+    """Return packed log probabilities; None where they are none, for the text was paid for."""
+    try:
+        return read()
+    except _UNREADABLE:
+        return None
 
 
 def _read_prompt_choice(
@@ -264,13 +207,18 @@ def _read_prompt_choice(
 ) -> Choice:
     prompt = request["prompt"]
     text = choice["text"].removeprefix(prompt) if request.get("echo") else choice["text"]
-    return text, None, prompt_places(choice, body, prompt)
+    return text, None, _places(lambda: prompt_places(choice, body, prompt))
 
 
-def _finish_reason(choice: Mapping[str, Any], request: Mapping[str, Any]) -> str | None:
-    reason = _storable(choice.get("finish_reason"))
+def _finish_reason(
+    choice: Mapping[str, Any], request: Mapping[str, Any], secret: str | None
+) -> str | None:
+    said = choice.get("finish_reason")
+    if said is None:
+        return "error" if choice.get("error") else None
+    reason = finish_reason_of((_answer_text(str(said), secret) or "")[:_LONGEST_REASON])
     # A prompt with echo is answered by one token, or none, and always "cut off" there.
-    return "stop" if reason == "length" and _limit(request) in (0, 1) else reason
+    return "stop" if reason == LENGTH and _limit(request) in (0, 1) else reason
 
 
 def _limit(request: Mapping[str, Any]) -> Any:
@@ -287,7 +235,7 @@ def _answer_text(text: object, secret: str | None) -> str | None:
 
 
 def _storable(text: object) -> str | None:
-    """Return a text without NUL, which the database does not take.
+    """Return a text without NUL and half surrogates, which the database does not take.
 
     Raises:
         TypeError: It is not a text.
@@ -296,7 +244,17 @@ def _storable(text: object) -> str | None:
         return None
     if not isinstance(text, str):
         raise TypeError(type(text).__name__)
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return without_half_surrogates(text).replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def usage_of(content: bytes) -> tuple[int, int, int] | None:
+    """Return the tokens of prompt, cache and answer that a body names; None if it names none."""
+    try:
+        usage = read_json(content)["usage"]
+        counts = _usage(usage)
+    except _UNREADABLE:
+        return None
+    return counts["prompt_tokens"], counts["cached_tokens"], counts["completion_tokens"]
 
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, int]:
@@ -311,4 +269,9 @@ def _usage(usage: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _count(value: Any) -> int:
-    return min(max(0, int(value or 0)), _MOST_TOKENS)
+    """Return a number of tokens; 0 for what is no number, for the answer beside it is paid for."""
+    try:
+        number = float(value or 0)
+    except (ValueError, TypeError, OverflowError):
+        return 0
+    return int(min(max(0.0, number), _MOST_TOKENS)) if math.isfinite(number) else 0

@@ -12,18 +12,18 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from neurogloss.errors import RateLimited, ServiceUnavailable, Unavailable
+from neurogloss.errors import NeuroglossError, RateLimited, ServiceUnavailable
 from neurogloss.llm.answer_writer import AnswerWriter
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.model_client import ModelClient
-from neurogloss.llm.responses import read_completion
+from neurogloss.llm.responses import read_completion, usage_of
 from neurogloss.llm.run_context import RunContext
 from neurogloss.llm.server_text import request_id
 from neurogloss.llm.single_flight import PendingCall, this_task
 
 ATTEMPTS = 6  # with five waits between them, of up to 0.5, 1, 2, 4 and 8 s
 PATIENCE_S = 600.0  # each attempt may last until its timeout, which is minutes
-RATE_LIMIT_PATIENCE_S = 900.0
+WAITS_PATIENCE_S = 900.0  # of one call, while others are answered
 
 
 class RetryingSender:
@@ -60,7 +60,7 @@ class RetryingSender:
             asyncio.CancelledError: `may_send` returned False.
         """
         try:
-            return await self._send_past_rate_limits(pending)
+            return await self._send_past_waits(pending)
         except ServiceUnavailable as error:
             return await self._send_again(pending, error)
 
@@ -78,7 +78,7 @@ class RetryingSender:
                     # Tenacity counts, and waits after, the attempt that was made without it.
                     if attempt.retry_state.attempt_number == 1:
                         raise first
-                    return await self._send_past_rate_limits(pending)
+                    return await self._send_past_waits(pending)
         except ServiceUnavailable as last:
             raise self.client.record_no_answer(str(last), pending.attempts) from last
         raise AssertionError("tenacity returns or raises")
@@ -91,17 +91,21 @@ class RetryingSender:
         if not self._may_send():
             raise asyncio.CancelledError
 
-    async def _send_past_rate_limits(self, pending: PendingCall) -> Answer:
-        """Send until it is not refused for the rate, which spends no attempt."""
-        deadline = time.monotonic() + RATE_LIMIT_PATIENCE_S
+    async def _send_past_waits(self, pending: PendingCall) -> Answer:
+        """Send until it is neither refused for the rate nor away, which spends no attempt."""
+        deadline = time.monotonic() + WAITS_PATIENCE_S
         was_sent = pending.attempts > 0
         while True:
             try:
                 return await self._send_within_limits(pending, first=was_sent)
-            except RateLimited as error:
-                self.client.limiter.block(error.retry_after)
+            except (RateLimited, ServiceUnavailable) as error:
+                seconds = self.client.seconds_to_wait(error)
+                if seconds is None:
+                    self.client.note_failure(pending.call.model, error)
+                    raise
+                self.client.limiter.block(seconds)
                 if time.monotonic() > deadline:
-                    raise Unavailable(str(error), pending.attempts) from error
+                    raise self.client.record_no_answer(str(error), pending.attempts) from error
                 pending.attempts -= 1
                 was_sent = True
 
@@ -152,10 +156,10 @@ class RetryingSender:
         secret = self.client.endpoint.api_key
         try:
             completion = read_completion(response.content, body, secret)
-        except ServiceUnavailable:
+        except NeuroglossError:
             # The least that it cost: without usage, nobody says how long the answer was.
-            price = self.client.endpoint.price(call.model)
-            pending.wasted_usd += price.cost(call.prompt_tokens, 0, 0)
+            usage = usage_of(response.content) or (call.prompt_tokens, 0, 0)
+            pending.wasted_usd += self.client.endpoint.price(call.model).cost(*usage)
             raise
         self.client.record_usage(call, completion)
         answer = completion.answer(

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import httpx
 from tenacity import (
-    RetryCallState,
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
@@ -20,13 +19,15 @@ from neurogloss.errors import (
     EndpointUnreachable,
     Malformed,
     RateLimited,
+    RequestRejected,
     RowError,
-    ServiceUnavailable,
     TransientError,
     Unavailable,
 )
+from neurogloss.llm.bounded_http import BlockingHttp
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.outage import Outage, is_unknown_host
 from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import (
     Completion,
@@ -34,14 +35,14 @@ from neurogloss.llm.responses import (
     raise_for_error,
     read_completion,
 )
-from neurogloss.llm.server_text import request_id, server_text
+from neurogloss.llm.server_text import request_id
+from neurogloss.llm.transports import proxy_of
 from neurogloss.neurons.prompts import with_room
 from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, Simulator
 
 ATTEMPTS = 4  # fewer than a run makes: somebody waits for the outcome
 TIMEOUT_S = 60.0
-_LONGEST_WAIT_S = 20.0
 
 
 class SingleCalls:
@@ -67,11 +68,8 @@ class SingleCalls:
         self._endpoint, self._model, self._purpose = endpoint, model, purpose
         self._max_tokens = max_tokens
         self._support = ParameterSupport()
-        self._http = httpx.Client(
-            base_url=endpoint.base_url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {},
-            timeout=httpx.Timeout(min(TIMEOUT_S, endpoint.timeout_s), connect=10.0),
-        )
+        proxy_of(endpoint.base_url)  # one that workers cannot use is refused here
+        self._http = BlockingHttp(endpoint.base_url, endpoint.api_key)
         self._has_responded = False
         self.answers: list[Answer] = []
 
@@ -110,13 +108,13 @@ class SingleCalls:
         call = Call(self._purpose, self._model, body, path)
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
-            wait=_wait,
+            wait=wait_random_exponential(multiplier=0.5, max=4.0),
             stop=stop_after_attempt(ATTEMPTS),
             reraise=True,
         )
         started = time.monotonic()
         try:
-            completion, named = retrying(self._send, call)
+            completion, named = retrying(self._send_when_there, call)
         except TransientError as error:
             # Some servers answer 500 to what they cannot do: then the endpoint is there.
             if self._has_responded:
@@ -137,31 +135,42 @@ class SingleCalls:
             raise outcome
         return outcome
 
-    def _send(self, call: Call) -> tuple[Completion, str | None]:
+    def _send_when_there(self, call: Call) -> tuple[Completion, str | None]:
+        """Send; a server that is away, or has no capacity left, is waited for."""
+        outage = Outage(self._endpoint.name, self._endpoint.wait_s)
         while True:
-            body = self._support.adapt(call.body)
+            try:
+                sent = self._send(call)
+            except TransientError as error:
+                seconds = None if self._is_failed(error) else outage.wait_for(error, patience=1)
+                if seconds is None:
+                    raise
+                time.sleep(seconds)
+            else:
+                outage.end()
+                return sent
+
+    def _is_failed(self, error: TransientError) -> bool:
+        """Return whether waiting would not help: the server is there, or nowhere."""
+        is_there = bool(self.answers) and not isinstance(error, RateLimited)
+        return is_there or is_unknown_host(error)
+
+    def _send(self, call: Call) -> tuple[Completion, str | None]:
+        trial = self._support.trial(call.model)
+        while True:
+            body = trial.body(call.body)
             try:
                 response = self._post(call.path, body)
-            except UnsupportedParameter as error:
-                self._support.record_refusal(error, body, call.model)
+            except (UnsupportedParameter, RequestRejected) as error:
+                trial.refused(error, body)
                 continue
+            trial.accepted(body)
             secret = self._endpoint.api_key
             return read_completion(response.content, body, secret), request_id(response, secret)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
-        try:
-            response = self._http.post(path.lstrip("/"), json=body)
-        except httpx.RequestError as error:
-            reason = server_text(str(error) or type(error).__name__, self._endpoint.api_key)
-            raise ServiceUnavailable(f"no answer from the endpoint: {reason}") from error
+        seconds = min(TIMEOUT_S, self._endpoint.timeout_s)
+        response = self._http.send("POST", path, seconds=seconds, json=body)
         self._has_responded = True
         raise_for_error(response, self._endpoint.api_key)
         return response
-
-
-def _wait(state: RetryCallState) -> float:
-    """Return the seconds to wait: what a rate limit asks for, else up to 0.5, 1 and 2 s."""
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, RateLimited):
-        return min(_LONGEST_WAIT_S, error.retry_after)
-    return wait_random_exponential(multiplier=0.5, max=4.0)(state)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from neurogloss.neurons.records import FloatArray
-from neurogloss.neurons.scoring import NeuronScore, score_neuron, unscored
+from neurogloss.neurons.scoring import NeuronScore, Records, pooled, score_neuron, unscored
 
 CalibrationKind = Literal["linear", "percentile"]
 
@@ -55,6 +55,7 @@ def fit_linear(true: FloatArray, simulated: FloatArray) -> LinearCalibration:
     centred = x - x.mean()
     spread = float((centred * centred).sum())
     slope = float((centred * (y - y.mean())).sum()) / spread if spread > 0 else 0.0
+    # A correlation below 0 would otherwise look like a good fit after calibration.
     slope = max(0.0, slope)
     return LinearCalibration(slope, float(y.mean()) - slope * float(x.mean()))
 
@@ -65,6 +66,8 @@ def fit_percentile(true: FloatArray, simulated: FloatArray) -> PercentileCalibra
     Equal simulated values get the mean of the true values of their ranks.
     """
     ascending = np.sort(_flat(true))
+    # Many tokens share a simulated value, often 0. `interp` needs strictly increasing levels, so
+    # each level gets the mean over its ranks.
     levels, first, counts = np.unique(
         np.sort(_flat(simulated)), return_index=True, return_counts=True
     )
@@ -81,28 +84,30 @@ class CalibratedScore:
 
 def calibrate(
     kind: CalibrationKind,
-    held_back: tuple[FloatArray, FloatArray],
-    scored: tuple[FloatArray, FloatArray],
+    held_back: tuple[Records, Records],
+    scored: tuple[Records, Records],
     n_top: int,
 ) -> CalibratedScore:
     """Fit a calibration on held-back records, apply it to the scored records, and score these.
 
     Args:
         kind: Of the calibration.
-        held_back: True and simulated activations of the held-back records, (n_records, n_tokens).
+        held_back: True and simulated activations of the held-back records.
         scored: True and simulated activations of the scored records, top records first.
         n_top: How many of the scored records are top records.
     """
-    true, simulated = held_back
+    true, simulated = map(pooled, held_back)
     if not true.size or simulated.min() == simulated.max():
         return CalibratedScore(unscored("constant_calibration"))
     if kind == "percentile":
-        calibrated = fit_percentile(true, simulated).apply(scored[1])
+        percentiles = fit_percentile(true, simulated)
+        calibrated = [percentiles.apply(record) for record in scored[1]]
         return CalibratedScore(score_neuron(scored[0], calibrated, n_top))
     line = fit_linear(true, simulated)
     if line.slope == 0.0:
         return CalibratedScore(unscored("negative_slope"), line)
-    return CalibratedScore(score_neuron(scored[0], line.apply(scored[1]), n_top), line)
+    calibrated = [line.apply(record) for record in scored[1]]
+    return CalibratedScore(score_neuron(scored[0], calibrated, n_top), line)
 
 
 def _flat(activations: FloatArray) -> FloatArray:

@@ -1,9 +1,12 @@
 """Arrays as the bytes that are stored of them: little-endian, in C order, without a header.
 
-This is the only module of the library that reads arrays from bytes. The bytes name neither dtype
+This is the only module of the library that reads arrays from bytes, or parts of different lengths
+from one array. The bytes name neither dtype
 nor shape: `db/tables` documents them for every column.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,6 +36,33 @@ def unpack_array(
     """
     values = np.frombuffer(stored, _stored(np.dtype(dtype)))
     return values.reshape(shape) if shape else values
+
+
+def split_array(values: NDArray[Scalar], lengths: Sequence[int]) -> list[NDArray[Scalar]]:
+    """Return the parts of an array (n,) that stand in it one after the other, as views.
+
+    Raises:
+        ValueError: The lengths do not add up to that of the array.
+    """
+    if sum(lengths) != len(values):
+        raise ValueError(f"parts of {sum(lengths)} values, in an array of {len(values)}")
+    ends = accumulate(lengths)
+    return [values[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def padded(rows: Sequence[NDArray[Scalar]], fill: float, width: int = 0) -> NDArray[Scalar]:
+    """Return arrays (n,) of different lengths as rows of one, with `fill` after their ends.
+
+    It has `width` columns, or as many as the longest row where that is more.
+    """
+    lengths = [len(row) for row in rows]
+    width = max(width, *lengths)
+    if min(lengths) == width:
+        return np.stack(rows)
+    array = np.full((len(rows), width), fill, rows[0].dtype)
+    for place, row in zip(array, rows, strict=True):
+        place[: len(row)] = row
+    return array
 
 
 def _stored(dtype: np.dtype[Scalar]) -> np.dtype[Scalar]:

@@ -85,6 +85,7 @@ def moments_of(blocks: Iterable[TileSums]) -> tuple[Moments, int]:
         total = _merged(total, block)
     mean, second, third, fourth = total.sums
     variance = second / total.n_tokens
+    # A constant neuron has no shape: NaN here becomes NULL in the database.
     with np.errstate(divide="ignore", invalid="ignore"):
         skewness = np.where(variance > 0, third / total.n_tokens / variance**1.5, np.nan)
         kurtosis = np.where(variance > 0, fourth / total.n_tokens / variance**2, np.nan)

@@ -1,16 +1,20 @@
 """Scores: how well simulated activations match the true ones.
 
 Computed in float64 throughout, so that recomputing a score from stored float16 values on the same
-kind of CPU gives the same bits.
+kind of CPU gives the same bits. Records may be of different lengths: every token counts the same.
 """
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurogloss.neurons.records import FloatArray
+
+Records = Sequence[FloatArray]
+"""One neuron's activations on its records, (n_tokens,) each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +38,66 @@ def unscored(reason: str) -> NeuronScore:
     return NeuronScore(None, None, None, None, None, reason)
 
 
-def score_neuron(true: FloatArray, simulated: FloatArray, n_top: int) -> NeuronScore:
+def score_neuron(true: Records, simulated: Records, n_top: int) -> NeuronScore:
     """Score one neuron's simulation.
 
     Args:
-        true: Activations, (n_records, n_tokens), top records first.
-        simulated: Expected activations of the same shape, on any scale.
+        true: Activations, top records first.
+        simulated: Expected activations on the same records, on any scale.
         n_top: How many of the records are top records; the others are random records.
     """
-    return score_neurons(true[None], simulated[None], n_top)[0]
+    return score_neurons([true], [simulated], n_top)[0]
 
 
-def score_neurons(true: FloatArray, simulated: FloatArray, n_top: int) -> list[NeuronScore]:
+def score_neurons(
+    true: Sequence[Records], simulated: Sequence[Records], n_top: int
+) -> list[NeuronScore]:
     """Score several neurons; each gets the same bits as from `score_neuron`.
 
     Args:
-        true: Activations, (n_neurons, n_records, n_tokens), top records first.
-        simulated: Of the same shape.
-        n_top: How many of the records are top records.
+        true: The activations of each neuron, top records first.
+        simulated: Expected activations on the same records.
+        n_top: How many of the records of each neuron are top records.
     """
-    pooled = _flat(true), _flat(simulated)
+    # Neurons with as many tokens are scored together, which is much faster than one by one.
+    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, records in enumerate(true):
+        alike[sum(map(len, records[:n_top])), sum(map(len, records))].append(place)
+    scores: dict[int, NeuronScore] = {}
+    for (n_first, _), places in alike.items():
+        one, other = (
+            np.stack([pooled(side[place]) for place in places]) for side in (true, simulated)
+        )
+        scores |= zip(places, _scores(one, other, n_first), strict=True)
+    return [scores[place] for place in range(len(true))]
+
+
+def score_records(true: Records, simulated: Records) -> list[NeuronScore]:
+    """Score the simulation of each record by itself."""
+    return score_neurons([[one] for one in true], [[one] for one in simulated], n_top=1)
+
+
+def pooled(records: Records) -> FloatArray:
+    """Return the activations on all tokens of some records, (n,).
+
+    Scores are over them, as in the paper: a mean over records would weigh a record in which the
+    neuron hardly fires like one in which it fires strongly.
+    """
+    return np.concatenate(records) if len(records) else np.empty(0, np.float16)
+
+
+def _scores(true: FloatArray, simulated: FloatArray, n_first: int) -> list[NeuronScore]:
+    """Score the rows of (n_neurons, n), whose first `n_first` tokens are those of top records."""
+    whole = _flat(true), _flat(simulated)
     scores = (
-        _correlations(*pooled),
-        _correlations(_flat(true[:, :n_top]), _flat(simulated[:, :n_top])),
-        _correlations(_flat(true[:, n_top:]), _flat(simulated[:, n_top:])),
-        _rsquared(*pooled),
-        _absolute_dev_explained(*pooled),
+        _correlations(*whole),
+        _correlations(_flat(true[:, :n_first]), _flat(simulated[:, :n_first])),
+        _correlations(_flat(true[:, n_first:]), _flat(simulated[:, n_first:])),
+        _rsquared(*whole),
+        _absolute_dev_explained(*whole),
     )
     columns = [list(map(_defined, column.tolist())) for column in scores]
-    return [NeuronScore(*row) for row in zip(*columns, _undefined_reasons(*pooled), strict=True)]
+    return [NeuronScore(*row) for row in zip(*columns, _undefined_reasons(*whole), strict=True)]
 
 
 def correlation_score(true: FloatArray, simulated: FloatArray) -> float | None:
@@ -98,7 +133,7 @@ def _defined(score: float) -> float | None:
 
 def _flat(activations: FloatArray) -> FloatArray:
     """Return activations as float64 (n_neurons, n), with all tokens of a neuron in one row."""
-    return activations.reshape(len(activations), -1).astype(np.float64)
+    return activations.reshape(len(activations), -1).astype(np.float64, order="C")
 
 
 def _is_constant(activations: FloatArray) -> NDArray[np.bool_]:
@@ -112,6 +147,7 @@ def _undefined_reasons(true: FloatArray, simulated: FloatArray) -> list[str | No
     if not true.shape[1]:
         return ["no_records"] * len(true)
     reasons = np.where(_is_constant(simulated), "constant_simulation", "")
+    # Set last, so that it wins where both sides are constant: no explanation could score then.
     reasons = np.where(_is_constant(true), "constant_activations", reasons)
     return [reason or None for reason in reasons.tolist()]
 

@@ -29,6 +29,7 @@ from neurogloss.neurons.sampling import priorities
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 N_BUCKETS = len(QUANTILES) + 1
 MAX_REFERENCE = 4096  # of which 4 lie above the 0.999 quantile
+PADDING = -np.inf  # in place of an activation after the end of a short excerpt: never a maximum
 NEVER = 2**63 - 1  # above every key: an excerpt with this key is never kept
 UNRANKED = 2**31 - 1  # above every rank
 _ROWS_AT_ONCE = 16_384  # copied at a time, so that the copies stay small
@@ -68,6 +69,7 @@ def n_reference(n_excerpts: int) -> int:
 
 def quantile_boundaries(maxima: FloatArray) -> FloatArray:
     """Return the boundaries, float32 (n_neurons, 4), of maxima, float16 (n_excerpts, n_neurons)."""
+    # float32: interpolation between two float16 values is not exact in float16.
     values = np.quantile(maxima.astype(np.float32), QUANTILES, axis=0)
     return np.ascontiguousarray(values.T, dtype=np.float32)
 
@@ -102,7 +104,7 @@ class KeptExcerpts:
     """Excerpts kept for the neurons of a layer so far, one row for each neuron and excerpt.
 
     `columns` int32 (n,) are places among the layer's neurons. `excerpts` is int32 (n,),
-    `activations` float16 (n, excerpt_tokens).
+    `activations` float16 (n, excerpt_tokens), with PADDING after the end of short excerpts.
     """
 
     columns: IntArray
@@ -174,6 +176,7 @@ def rank_excerpts(
     keys = [best, drawn, *[drawn] * N_BUCKETS]
     bucket = np.full(len(columns), -1)
     if boundaries is not None:
+        # Excerpts of the reference are left out: the boundaries were measured on them.
         outside = excerpts >= counts.n_reference
         bucket[outside] = _buckets_of(maxima[outside], boundaries[columns[outside]])
     ranks = np.full((len(keys), len(columns)), UNRANKED, dtype=np.int32)
@@ -223,7 +226,7 @@ def _places(sorted_columns: IntArray) -> IntArray:
 class SelectedRecords:
     """The records of one neuron: distinct excerpts with activations, and the rows of each kind.
 
-    `activations` is float16 (n_records, excerpt_tokens). `top`, `random` and `bucket_records` list
+    `activations` is as in `KeptExcerpts`. `top`, `random` and `bucket_records` list
     rows of it; `buckets` has the bucket, 0 to 4, of each of the bucket records.
     """
 
@@ -233,6 +236,11 @@ class SelectedRecords:
     random: list[int]
     bucket_records: list[int]
     buckets: list[int]
+
+    def on_each(self) -> list[FloatArray]:
+        """Return the activations on each record, float16 (n_tokens,), without padding."""
+        lengths = (self.activations != PADDING).sum(axis=1).tolist()
+        return [row[:length] for row, length in zip(self.activations, lengths, strict=True)]
 
 
 def select_records(
@@ -246,6 +254,8 @@ def select_records(
     columns = kept.columns[needed]
     chosen = ranking.chosen[:, needed]
     ranks = np.where(chosen, ranking.ranks[:, needed], UNRANKED)
+    # `lexsort` takes the last key as the most significant: the neuron, then the ranks of each kind
+    # in order.
     order = np.lexsort((*ranks[::-1], columns))
     needed, columns = needed[order], columns[order]
     chosen, ranks = chosen[:, order], ranks[:, order]

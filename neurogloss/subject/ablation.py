@@ -5,7 +5,7 @@ the distributions over the next token, averaged over all tokens.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import GPT2Model
 
+from neurogloss.neurons.codec import padded
 from neurogloss.neurons.records import FloatArray, IntArray
 
 
@@ -40,8 +41,8 @@ def ablate(
     model: GPT2Model,
     layer: int,
     neuron: int,
-    tokens: IntArray,
-    simulated: FloatArray,
+    tokens: Sequence[IntArray],
+    simulated: Sequence[FloatArray],
     mean: float,
 ) -> Divergences:
     """Replace a neuron's activations by a simulation, and by the mean, and compare the outputs.
@@ -50,19 +51,21 @@ def ablate(
         model: The subject; its embeddings are tied.
         layer: The neuron's layer.
         neuron: Its index in the layer.
-        tokens: int (n_excerpts, n_tokens).
-        simulated: Simulated activations of the same shape, on the scale of the true ones.
+        tokens: Of each excerpt, int (n_tokens,).
+        simulated: Simulated activations on them, on the scale of the true ones.
         mean: The neuron's mean activation on the corpus.
     """
-    ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)
+    # The padding comes last, where causal attention cannot see it, and is not compared.
+    lengths = [len(excerpt) for excerpt in tokens]
+    ids = torch.from_numpy(padded(tokens, 0).astype(np.int64)).to(model.device)
     residual: list[torch.Tensor] = []
     with _before_block(model, layer, residual.append):
         unchanged = _last_hidden(model, ids)
     means = []
-    for values in (simulated, np.full(tokens.shape, mean)):
+    for values in (padded(simulated, 0), np.full(ids.shape, mean)):
         # Layers before the neuron's give the same residual stream, so they are not run again.
         with _from_block(model, layer, residual[0]), _in_place_of(model, layer, neuron, values):
-            means.append(_mean_divergence(model, unchanged, _last_hidden(model, ids)))
+            means.append(_mean_divergence(model, unchanged, _last_hidden(model, ids), lengths))
     return Divergences(*means)
 
 
@@ -122,13 +125,15 @@ def _in_place_of(model: GPT2Model, layer: int, neuron: int, values: FloatArray) 
         handle.remove()
 
 
-def _mean_divergence(model: GPT2Model, one: torch.Tensor, other: torch.Tensor) -> float:
-    """Return the mean divergence over all tokens of two last hidden states."""
+def _mean_divergence(
+    model: GPT2Model, one: torch.Tensor, other: torch.Tensor, lengths: Sequence[int]
+) -> float:
+    """Return the mean divergence of two last hidden states, over all tokens of the excerpts."""
     # One excerpt at a time, as its distributions take n_tokens * vocabulary * 8 bytes.
     unembedding = _at_least_float32(model.wte.weight).T
     per_token = [
-        divergences(_outputs(a, unembedding), _outputs(b, unembedding))
-        for a, b in zip(one, other, strict=True)
+        divergences(_outputs(a[:length], unembedding), _outputs(b[:length], unembedding))
+        for a, b, length in zip(one, other, lengths, strict=True)
     ]
     return float(torch.cat(per_token).mean())
 

@@ -7,6 +7,7 @@ that stored rows reproduce every score.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
 import torch
 from transformers import GPT2Model
 
@@ -29,6 +30,7 @@ def collect(
     plans: Mapping[int, LayerPlan],
     counts: RecordCounts,
     *,
+    lengths: IntArray | None = None,
     tiles: int | None = None,
     on_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, LayerPart]]:
@@ -45,6 +47,8 @@ def collect(
         within: The excerpts to keep.
         plans: What to keep, by layer.
         counts: How many records of each kind are to be selected in the end.
+        lengths: Of the excerpts, int32 (n,), if some are shorter: what follows their end is padding
+            and does not count. Attention is causal, so that no token before it sees it.
         tiles: How many tiles go through the model at once. By default 1 on the CPU, and on CUDA as
             many as its memory holds; halved as long as memory runs out.
         on_batch: Called before each batch; an exception that it raises ends the pass.
@@ -52,7 +56,9 @@ def collect(
     tiles = tiles or _tiles_at_once(model, tokens.shape[1])
     while True:
         try:
-            collectors = _read(model, tokens, first, within, plans, counts, tiles, on_batch)
+            collectors = _read(
+                model, tokens, lengths, first, within, plans, counts, tiles, on_batch
+            )
             break
         except torch.OutOfMemoryError:
             if tiles == 1:
@@ -67,6 +73,7 @@ def collect(
 def _read(
     model: GPT2Model,
     tokens: IntArray,
+    lengths: IntArray | None,
     first: int,
     within: range,
     plans: Mapping[int, LayerPlan],
@@ -78,17 +85,26 @@ def _read(
         layer: LayerCollector(plan, counts, within, tokens.shape[1], model.device)
         for layer, plan in plans.items()
     }
+    # Read by `keep`, which the model calls in the middle of each forward pass.
     batch_first = first
+    padding: torch.Tensor | None = None
 
     def keep(layer: int, activations: torch.Tensor) -> None:
-        collectors[layer].read(activations, batch_first)
+        collectors[layer].read(activations, batch_first, padding)
 
     with on_activations(model, sorted(collectors), keep):
         for start in range(0, len(tokens), tiles * TILE):
             on_batch()
-            batch_first = first + start
-            forward(model, tokens[start : start + tiles * TILE])
+            batch_first, batch = first + start, slice(start, start + tiles * TILE)
+            if lengths is not None:
+                padding = _padding(lengths[batch], tokens.shape[1], model.device)
+            forward(model, tokens[batch])
     return collectors
+
+
+def _padding(lengths: IntArray, n_tokens: int, device: torch.device) -> torch.Tensor:
+    """Return which positions are after the end of their excerpt, bool (excerpt, position, 1)."""
+    return torch.from_numpy(np.arange(n_tokens) >= lengths[:, None]).to(device)[:, :, None]
 
 
 def _tiles_at_once(model: GPT2Model, n_tokens: int) -> int:
@@ -98,6 +114,8 @@ def _tiles_at_once(model: GPT2Model, n_tokens: int) -> int:
     # 32 bytes for each activation is a generous guess at what a pass takes; a quarter is used.
     per_tile = 32 * TILE * n_tokens * mlp_width(model)
     tiles = 1
+    # Powers of two only: a pass that runs out of memory halves them, and few shapes have to be
+    # tuned.
     while tiles < MAX_TILES and 4 * tiles * per_tile < free:
         tiles *= 2
     return tiles

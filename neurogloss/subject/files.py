@@ -2,11 +2,23 @@
 
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
 from neurogloss.errors import InputError
 
 DEMO_FOLDER = Path(__file__).parent / "demo"
+
+
+def local_folder(model: str) -> Path | None:
+    """Return the folder of a subject model; None if it is a model of the hub."""
+    folder = DEMO_FOLDER if model == "demo" else Path(model)
+    return folder if folder.is_dir() else None
+
+
+def cached_folder(model: str) -> Path | None:
+    """Return the folder of the local cache with the weights of a model of the hub, if any."""
+    cached = try_to_load_from_cache(model, "model.safetensors")
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def model_file(model: str, name: str) -> Path:
@@ -19,10 +31,9 @@ def model_file(model: str, name: str) -> Path:
     Raises:
         InputError: The folder has no such file, or the hub does not give it.
     """
-    folder = DEMO_FOLDER if model == "demo" else Path(model)
-    if (folder / name).is_file():
-        return folder / name
-    if folder.is_dir():
+    if (folder := local_folder(model)) is not None:
+        if (folder / name).is_file():
+            return folder / name
         raise InputError(f"subject.model = {model!r}: there is no {name} in this folder")
     try:
         return Path(hf_hub_download(model, name))

@@ -11,6 +11,7 @@ from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.selection import (
     N_BUCKETS,
     NEVER,
+    PADDING,
     KeptExcerpts,
     RecordCounts,
     draw_keys,
@@ -80,29 +81,42 @@ class LayerCollector:
         self._maxima: list[torch.Tensor] = []
         self._blocks: list[TileSums] = []
 
-    def read(self, activations: torch.Tensor, first: int) -> None:
-        """Take activations of whole tiles, (excerpt, position, d_mlp), from excerpt `first` on."""
+    def read(
+        self, activations: torch.Tensor, first: int, padding: torch.Tensor | None = None
+    ) -> None:
+        """Take activations of whole tiles, (excerpt, position, d_mlp), from excerpt `first` on.
+
+        `padding`, bool (excerpt, position, 1), marks the positions that are none of an excerpt's.
+        """
         if len(self._neurons) != activations.shape[2]:
+            # A sample of neurons is cut out first, so that all later work is proportional to the
+            # sample.
             activations = activations.index_select(2, self._neurons)
+        # Rounded before anything is computed, so that stored rows reproduce every result.
         rounded = activations.to(torch.float16)
+        if padding is not None:  # whatever the model makes of it, it is finite then
+            rounded = rounded.masked_fill(padding, 0)
         for start in range(0, len(rounded), TILE):
-            self._add(rounded[start : start + TILE], first + start)
+            tile = slice(start, start + TILE)
+            self._add(rounded[tile], first + start, None if padding is None else padding[tile])
+        if padding is not None:
+            rounded.masked_fill_(padding, PADDING)
         inside = slice(
             max(0, self._within.start - first), min(len(rounded), self._within.stop - first)
         )
         excerpts = torch.arange(first, first + len(rounded), device=rounded.device)
         self._keep(rounded[inside], excerpts[inside])
 
-    def _add(self, tile: torch.Tensor, first: int) -> None:
+    def _add(self, tile: torch.Tensor, first: int, padding: torch.Tensor | None) -> None:
         """Add a tile to the moments, and set its infinities and NaN to 0 in place."""
-        sums = sums_of_tile(tile)
+        sums, n_tokens = sums_of_tile(tile, padding)
         # The sums are finite if all activations are, and much smaller to test.
         if not np.isfinite(sums).all():
             self._nonfinite |= ~tile.isfinite().all(0).all(0).cpu().numpy()
             tile.masked_fill_(~tile.isfinite(), 0)
-            sums = sums_of_tile(tile)
+            sums, _ = sums_of_tile(tile, padding)
         if first in self._within:  # otherwise the tile belongs to the shard with its first excerpt
-            block = TileSums(first // TILE, 1, tile.shape[0] * tile.shape[1], sums)
+            block = TileSums(first // TILE, 1, n_tokens, sums)
             self._blocks = merge_halves([*self._blocks, block])
 
     def _keep(self, rounded: torch.Tensor, excerpts: torch.Tensor) -> None:
@@ -113,6 +127,7 @@ class LayerCollector:
         draws = draw_keys(self._keys, excerpts, self._counts.n_excerpts)
         self._random.offer(draws, rounded)
         if self._boundaries is None:
+            # Kept for the quantile boundaries, which are measured once the reference has been read.
             self._maxima.append(maxima)
             return
         reached = maxima.to(torch.float32)[:, :, None] >= self._boundaries  # (excerpt, neuron, 4)
@@ -124,6 +139,8 @@ class LayerCollector:
         """Return what was collected. An excerpt kept for several kinds of record is there once."""
         held = [kind.held() for kind in (self._top, self._random, *self._buckets)]
         neuron, excerpt, activations = (torch.cat(column) for column in zip(*held, strict=True))
+        # One integer for each pair of neuron and excerpt, because `unique` of rows is many times
+        # slower.
         pair, first = np.unique(((neuron << 32) | excerpt).cpu().numpy(), return_index=True)
         kept = KeptExcerpts(
             (pair >> 32).astype(np.int32),

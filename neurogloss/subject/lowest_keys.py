@@ -39,6 +39,7 @@ class LowestKeys:
         held = self._keys[neurons]
         offered = keys[:, neurons].T
         offered = torch.where(offered <= self._bars[neurons, None], offered, NEVER)
+        # Only the highest key that stays is needed, which takes less time than a sort.
         last = torch.cat([held, offered], dim=1).kthvalue(self._n_kept, dim=1).values[:, None]
         # For each neuron as many places become free as keys come in, and both are listed by neuron.
         row, place = (held > last).nonzero(as_tuple=True)

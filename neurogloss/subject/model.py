@@ -1,19 +1,29 @@
 """The subject model: loading a GPT-2, and forward passes that end at the MLP activations."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from transformers import AutoConfig, GPT2Model
+from transformers import AutoConfig, GPT2Config, GPT2Model
 
 from neurogloss.config.settings import GPU_INDEX
-from neurogloss.errors import CannotCollect
+from neurogloss.errors import CannotCollect, InputError
 from neurogloss.neurons.records import IntArray
-from neurogloss.subject.files import DEMO_FOLDER
+from neurogloss.subject.checkpoint import (
+    EMBEDDING,
+    HEAD,
+    PREFIX,
+    check_loaded,
+    check_weights,
+    is_head_alone,
+)
+from neurogloss.subject.files import local_folder
 from neurogloss.subject.onednn import use_onednn
+from neurogloss.subject.shape import read_shape
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 OnActivations = Callable[[int, torch.Tensor], None]
@@ -26,26 +36,54 @@ def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
     Only safetensors are read, because a pickled checkpoint can run code.
 
     Raises:
-        CannotCollect: The model is missing, is not a GPT-2, or has no safetensors.
+        CannotCollect: The model is missing, is not a GPT-2, or has no safetensors; or its weights
+            are not those that its configuration describes.
     """
-    name = str(DEMO_FOLDER) if model == "demo" else model
     try:
-        config = AutoConfig.from_pretrained(name)
-        if config.model_type != "gpt2":
-            raise CannotCollect(f"subject.model = {model!r} is a {config.model_type}, not a gpt2")
-        config.activation_function = _FUSED.get(
-            config.activation_function, config.activation_function
-        )
-        subject = GPT2Model.from_pretrained(
-            name, config=config, dtype=getattr(torch, dtype), use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
-        raise CannotCollect(f"subject.model = {model!r} cannot be loaded: {error}") from error
+        subject = _read(model, dtype)
+    except InputError as error:
+        raise CannotCollect(str(error)) from error
+    except Exception as error:  # what may be wrong with a folder has no common class
+        reason = f"{type(error).__name__}: {error}"
+        raise CannotCollect(f"subject.model = {model!r} cannot be loaded: {reason}") from error
     subject.requires_grad_(False).train(False)
     # Not `subject.to`: the wrapper of transformers loses its types.
     torch.nn.Module.to(subject, best_device())
     use_onednn(subject)
     return subject
+
+
+def _read(model: str, dtype: Dtype) -> GPT2Model:
+    shape = read_shape(model)
+    check_weights(model, shape)
+    name = str(local_folder(model) or model)
+    config = AutoConfig.from_pretrained(name)
+    config.activation_function = _FUSED.get(config.activation_function, config.activation_function)
+    config.n_inner = shape.neurons_per_layer
+    subject, report = _from_pretrained(name, config, dtype)
+    if shape.has_tied_embeddings and is_head_alone(
+        report["missing_keys"], report["unexpected_keys"]
+    ):
+        names = {rf"^{re.escape(HEAD)}$": PREFIX + EMBEDDING}
+        subject, report = _from_pretrained(name, config, dtype, key_mapping=names)
+    # A folder was checked above; this also covers models of the hub.
+    check_loaded(report["missing_keys"], report["unexpected_keys"], shape)
+    return subject
+
+
+def _from_pretrained(
+    name: str, config: GPT2Config, dtype: Dtype, **options: Any
+) -> tuple[GPT2Model, dict[str, Any]]:
+    loaded: Any = GPT2Model.from_pretrained(
+        name,
+        config=config,
+        dtype=getattr(torch, dtype),
+        use_safetensors=True,
+        output_loading_info=True,
+        **options,
+    )
+    subject, report = loaded
+    return subject, report
 
 
 def best_device() -> torch.device:

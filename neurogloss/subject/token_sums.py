@@ -29,21 +29,29 @@ class TokenSums:
             for layer, indices in neurons.items()
         }
         self._counts = np.zeros(model.config.vocab_size, dtype=np.int64)
-        self._tokens = torch.empty(0)
+        self._tokens = torch.empty(0)  # of the batch, (n,)
+        self._are_tokens: torch.Tensor | None = None  # where there is padding, (n_padded,)
 
-    def add(self, tokens: IntArray) -> None:
-        """Add one batch of excerpts, int32 (batch, excerpt_tokens)."""
-        self._tokens = torch.from_numpy(tokens.astype(np.int64)).to(self._model.device)
-        self._counts += np.bincount(tokens.ravel(), minlength=len(self._counts))
+    def add(self, tokens: IntArray, lengths: IntArray | None = None) -> None:
+        """Add one batch of excerpts, int32 (batch, excerpt_tokens), of these lengths."""
+        read = tokens.ravel()
+        if lengths is not None:
+            are_tokens = (np.arange(tokens.shape[1]) < lengths[:, None]).ravel()
+            read = read[are_tokens]
+            self._are_tokens = torch.from_numpy(are_tokens).to(self._model.device)
+        self._tokens = torch.from_numpy(read.astype(np.int64)).to(self._model.device)
+        self._counts += np.bincount(read, minlength=len(self._counts))
         with on_activations(self._model, self._layers, self._keep):
             forward(self._model, tokens)
 
     def _keep(self, layer: int, activations: torch.Tensor) -> None:
         if len(self._neurons[layer]) != activations.shape[2]:
             activations = activations.index_select(2, self._neurons[layer])
-        rounded = activations.to(torch.float16)
+        rounded = activations.flatten(0, 1).to(torch.float16)
+        if self._are_tokens is not None:
+            rounded = rounded[self._are_tokens]
         rounded = torch.where(rounded.isfinite(), rounded, 0).to(torch.float64)
-        self._sums[layer].index_add_(0, self._tokens.flatten(), rounded.flatten(0, 1))
+        self._sums[layer].index_add_(0, self._tokens, rounded)
 
     def of_neurons(self, layer: int, neurons: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sums of neurons, float64 (vocabulary, n_neurons), and the tokens' counts.

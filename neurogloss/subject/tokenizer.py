@@ -2,27 +2,114 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from neurogloss.errors import InputError
 from neurogloss.neurons.records import IntArray
-from neurogloss.subject.files import model_file
+from neurogloss.subject.files import local_folder, model_file
+
+log = logging.getLogger(__name__)
+
+FILE = "tokenizer.json"
 
 
 def read_tokenizer(model: str) -> Tokenizer:
-    """Return the tokenizer of a subject model.
+    """Return the tokenizer of a subject model, which takes a text as a whole and always alike.
+
+    A tokenizer.json that was saved after training may hold settings of that training.
 
     Raises:
         InputError: The model has no tokenizer.json that can be read.
     """
-    path = model_file(model, "tokenizer.json")
+    tokenizer = _read(model)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if _dropout(tokenizer):
+        tokenizer.model.dropout = None
+    return tokenizer
+
+
+def tokenizer_for(model: str, vocab_size: int) -> Tokenizer:
+    """Return the tokenizer of a subject model with so many rows in its embedding.
+
+    Settings that are not applied are logged.
+
+    Raises:
+        InputError: There is no tokenizer.json that can be read, or it has a token without a row.
+    """
+    settings = _left_out(_read(model))
+    if settings:
+        fields = {"model": model, "settings": ", ".join(settings)}
+        log.warning("settings of tokenizer not applied", extra=fields)
+    tokenizer = read_tokenizer(model)
+    _check_rows(model, tokenizer, vocab_size)
+    return tokenizer
+
+
+def _read(model: str) -> Tokenizer:
+    path = _tokenizer_file(model)
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise InputError(f"subject.model = {model!r}: {path} cannot be read: {error}") from error
+
+
+def _tokenizer_file(model: str) -> Path:
+    try:
+        return model_file(model, FILE)
+    except InputError as error:
+        if (folder := local_folder(model)) is None:
+            raise
+        has_parts = all((folder / part).is_file() for part in ("vocab.json", "merges.txt"))
+        source = str(folder) if has_parts else "gpt2"
+        condition = "" if has_parts else ", if the model's vocabulary is that of gpt2"
+        raise InputError(
+            f"{error}. This makes one{condition}: "
+            f"transformers.AutoTokenizer.from_pretrained({source!r}).save_pretrained({str(folder)!r})"
+        ) from error
+
+
+def _left_out(tokenizer: Tokenizer) -> list[str]:
+    """Return the settings by which a text would be cut, filled up, or read at random."""
+    settings = {"truncation": tokenizer.truncation, "padding": tokenizer.padding}
+    return [name for name, value in settings.items() if value] + _dropout(tokenizer)
+
+
+def _dropout(tokenizer: Tokenizer) -> list[str]:
+    return ["dropout"] if getattr(tokenizer.model, "dropout", None) else []
+
+
+def _check_rows(model: str, tokenizer: Tokenizer, vocab_size: int) -> None:
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    without = sorted((n, token) for token, n in vocabulary.items() if n >= vocab_size)
+    if without:
+        named = ", ".join(f"{token!r} (number {n})" for n, token in without[:3])
+        more = f" and {len(without) - 3:,} more" if len(without) > 3 else ""
+        raise InputError(
+            f"subject.model = {model!r}: {FILE} has tokens without a row in the model's "
+            f"embedding of {vocab_size:,} rows: {named}{more}. Remove them from {FILE}, or add "
+            f"rows by resize_token_embeddings({without[-1][0] + 1}) and save the model"
+        )
+
+
+def begin_of_text(tokenizer: Tokenizer) -> int:
+    """Return the token <|endoftext|>, with which a document begins in the training of GPT-2.
+
+    Raises:
+        InputError: The tokenizer has no such token.
+    """
+    token = tokenizer.token_to_id("<|endoftext|>")
+    if token is None:
+        raise InputError(
+            "corpus.begin_of_text = true needs <|endoftext|>, which the tokenizer.json of "
+            "subject.model does not have: leave the key out"
+        )
+    return int(token)
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str], n_tokens: int) -> list[IntArray]:

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 import orjson
-from rich.console import Console
 from sqlalchemy import Engine
 
 from db import comparison
@@ -16,6 +15,7 @@ from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal import comparison_tables
 from orchestrator.cli.terminal.json_output import print_json
+from orchestrator.cli.terminal.whole_table import output_console
 from orchestrator.compare import plots, reports
 
 
@@ -28,10 +28,16 @@ from orchestrator.compare import plots, reports
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="Neurons to show, furthest first.",
+    help="How many neurons to show, largest difference first.",
 )
-@click.option("--neurons", type=click.Path(path_type=Path), help="Write every neuron, as JSON.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write a picture: .png, .svg, .pdf.")
+@click.option(
+    "--neurons", type=click.Path(path_type=Path), help="Write all neurons to this file, as JSON."
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Write a plot to this file (.png, .svg or .pdf).",
+)
 @json_option
 def compare(
     a: str,
@@ -65,7 +71,7 @@ def compare(
         print_json(report)
     else:
         show = comparison_tables.with_the_paper if with_paper else comparison_tables.two_runs
-        Console().print(show(report))
+        output_console().print(show(report))
 
 
 def _runs(

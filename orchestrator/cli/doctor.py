@@ -4,22 +4,25 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from db import migrate as schema
 from db import progress
 from db.session import transaction
 from neurogloss.config.toml import read_config
-from neurogloss.errors import UnsuitableModel
+from neurogloss.errors import InputError, UnsuitableModel
 from neurogloss.llm.probe import Probe
 from orchestrator.cli.options import json_option
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.probe_table import probe_table
+from orchestrator.cli.terminal.whole_table import output_console
 from orchestrator.environment import find_environment, open_database
 from orchestrator.runs.endpoints import probe_parts
 from orchestrator.runs.inputs import check_inputs
 from worker.app import app
+from worker.outages import first_line_of
 
 
 @click.command()
@@ -39,7 +42,7 @@ def doctor(config: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(values)
         return
-    console = Console()
+    console = output_console()
     for part, report in values.pop("endpoints", {}).items():
         console.print(probe_table(part, report))
     for key, value in values.items():
@@ -52,14 +55,28 @@ def _services() -> dict[str, Any]:
     with transaction(engine) as connection:
         version = connection.execute(text("SHOW server_version")).scalar_one()
         workers = len(progress.workers(connection))
-    broker = app.connection_for_write(url=environment.settings.redis_url)
+    _check_redis(environment.settings.redis_url)
     return {
         "postgres": version,
         "schema": schema.head(),
-        "redis": broker.ensure_connection(max_retries=1) is not None,
+        "redis": True,
         "workers": workers,
         "embedded": environment.home is not None,
     }
+
+
+def _check_redis(url: str) -> None:
+    """Connect as Celery does.
+
+    Raises:
+        InputError: Redis cannot be reached.
+    """
+    try:
+        with app.connection_for_write(url=url) as broker:
+            broker.ensure_connection(max_retries=1)
+    except (BrokerError, RedisError, OSError) as error:
+        reason = first_line_of(error)
+        raise InputError(f"REDIS_URL: Redis cannot be reached: {reason}") from error
 
 
 def _report(probe: Probe) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from db import runs
 from db.session import transaction
@@ -20,6 +19,7 @@ from neurogloss.subject.tokenizer import read_tokenizer
 from orchestrator.cli.options import json_option
 from orchestrator.cli.terminal.estimate_tables import COUNTS, PRICES, estimate_tables
 from orchestrator.cli.terminal.json_output import print_json
+from orchestrator.cli.terminal.whole_table import output_console
 from orchestrator.environment import find_environment, home_folder, open_database
 from orchestrator.estimate.counting import StageEstimate
 from orchestrator.estimate.estimate import Estimate, make_estimate
@@ -36,7 +36,7 @@ from orchestrator.runs.plan import chosen_neurons
 @click.option(
     "--latency-s",
     type=click.FloatRange(min=0, min_open=True),
-    help="Seconds that a call takes; by the length of its answer unless given.",
+    help="Seconds that a call takes. Default: estimated from the length of the answer.",
 )
 @json_option
 def estimate(config: Path, latency_s: float | None, as_json: bool) -> None:
@@ -58,7 +58,7 @@ def estimate(config: Path, latency_s: float | None, as_json: bool) -> None:
     if as_json:
         print_json(values)
     else:
-        Console().print(estimate_tables(run, values))
+        output_console().print(estimate_tables(run, values))
 
 
 def _of_derived(config: RunConfig, latency_s: float | None) -> Estimate:

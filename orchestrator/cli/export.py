@@ -21,14 +21,21 @@ MAX_PROCESSES = 8  # unless more are asked for
     "format_name",
     type=click.Choice(["openai", "neuronpedia", "parquet"]),
     required=True,
+    help="Format of the dataset.",
 )
-@click.option("--to", "folder", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the dataset; it is created if it does not exist.",
+)
 @click.option(
     "--processes",
     type=click.IntRange(1, 64),
     default=min(MAX_PROCESSES, os.cpu_count() or 1),
     show_default=True,
-    help="Layers written at a time.",
+    help="How many layers to write at the same time.",
 )
 @json_option
 def export(name: str | None, format_name: str, folder: Path, processes: int, as_json: bool) -> None:

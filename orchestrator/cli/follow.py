@@ -21,6 +21,7 @@ from orchestrator.cli.terminal.alarm_lines import alarm_lines
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.progress import ProgressDisplay
 from orchestrator.cli.terminal.summary import baselines_table, run_summary
+from orchestrator.cli.terminal.whole_table import output_console
 from orchestrator.environment import Environment, find_environment, home_folder, open_database
 from orchestrator.local.workers import LocalWorkers
 from orchestrator.run_loop import follow_run
@@ -45,7 +46,7 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
     `local_workers` says how many to start here, by kind; None: one of each on embedded services,
     none elsewhere.
     """
-    console = Console()
+    console = output_console()
     shape = check_inputs(config)
     environment = find_environment()
     engine = open_database(environment)

@@ -32,18 +32,22 @@ class _Layers(click.ParamType[frozenset[int]]):
 @click.command(name="import")
 @click.argument("source")
 @click.option("--format", "format_name", type=click.Choice(["openai"]), default="openai")
-@click.option("--name", required=True, help="How the run is to be called.")
-@click.option("--subject", help="The subject model, e.g. gpt2-xl, where the dataset has none.")
-@click.option("--layers", type=_Layers(), help="Only these; all unless given.")
-@click.option("--related", is_flag=True, help="Look for related neurons and tokens on a server.")
+@click.option("--name", required=True, help="Name of the new run.")
+@click.option("--subject", help="Subject model, such as gpt2-xl, if the dataset does not name it.")
+@click.option("--layers", type=_Layers(), help="Import only these layers. Default: all.")
+@click.option(
+    "--related", is_flag=True, help="Also download related neurons and tokens from a server."
+)
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 64),
     default=8,
     show_default=True,
-    help="Files read at a time. Be kind to servers.",
+    help="How many files to read at the same time; too many overload a server.",
 )
-@click.option("--restart", is_flag=True, help="Drop an unfinished import of this name.")
+@click.option(
+    "--restart", is_flag=True, help="Delete an unfinished import of this name and start again."
+)
 @json_option
 def import_(
     source: str,

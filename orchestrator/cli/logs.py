@@ -206,7 +206,7 @@ def log_options(default_level: Callable[[], str]) -> Callable[[Command], Command
             envvar=LEVEL_VARIABLE,
             expose_value=False,
             callback=on_level,
-            help="What to log on standard error; events are at info.",
+            help="Lowest level that is logged on standard error; events of a run are at info.",
         )
         with_format = click.option(
             "--log-format",
@@ -214,7 +214,7 @@ def log_options(default_level: Callable[[], str]) -> Callable[[Command], Command
             envvar=FORMAT_VARIABLE,
             expose_value=False,
             callback=on_format,
-            help="json: one object a line, for machines.",
+            help="Format of the log: text for people, json (one object per line) for machines.",
         )
         return with_format(with_level(command))
 

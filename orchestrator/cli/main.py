@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import click
+from click_didyoumean import DYMGroup
 
 from neurogloss.errors import InputError, RunError
 from orchestrator.cli import logs
+from orchestrator.cli.terminal.encoding import escape_what_cannot_be_written
 from orchestrator.cli.terminal.plain import plain_lines
 from orchestrator.local.errors import ServiceError, WorkerCrashed
 
@@ -17,35 +19,36 @@ log = logging.getLogger(__name__)
 # A command is a function in the module of the same name, with `_` for `-`. The exceptions: names
 # that are Python's own.
 MODULES = {"set": "set_limits", "import": "import_"}
-COMMANDS = (
-    "run",
-    "demo",
-    "status",
-    "neuron",
-    "search",
-    "sql",
-    "compare",
-    "estimate",
-    "pause",
-    "resume",
-    "cancel",
-    "set",
-    "retry",
-    "verify",
-    "export",
-    "import",
-    "load-neuronpedia",
-    "worker",
-    "migrate",
-    "backup",
-    "restore",
-    "doctor",
-    "stop",
-    "rehearsal-server",
-)
+COMMANDS = {
+    "run": "Start or resume the run that a configuration file describes",
+    "demo": "Explain and score all neurons of the demo model on this machine",
+    "runs": "List all runs with state, progress and cost",
+    "status": "Show the progress of a run",
+    "neuron": "Show a neuron: explanation, scores, records, connections",
+    "search": "Find neurons by words in their explanation",
+    "sql": "Run a read-only query on the database",
+    "compare": "Compare two runs, or a run with the published scores",
+    "estimate": "Estimate calls, tokens, cost and time before a run",
+    "pause": "Pause a run",
+    "resume": "Resume a run and follow it to its end",
+    "cancel": "End a run for good; its results stay",
+    "set": "Change limits, prices or the budget of a run",
+    "retry": "Reset failed neurons, so that they are tried again",
+    "verify": "Check the consistency of a run",
+    "export": "Write a run to a folder as a dataset",
+    "import": "Import a dataset as a run",
+    "load-neuronpedia": "Load an export for Neuronpedia into its database",
+    "worker": "Run a worker until it is stopped",
+    "migrate": "Update the schema of the database",
+    "backup": "Write the database to a file",
+    "restore": "Restore a backup into an empty database",
+    "doctor": "Check the services and endpoints that a run needs",
+    "stop": "Stop the embedded Postgres and Redis",
+    "rehearsal-server": "Serve a stand-in for an LLM API that costs nothing",
+}
 
 
-class _Commands(click.Group):
+class _Commands(DYMGroup):  # type: ignore[misc]  # without types
     """A group that imports a command when it is used: importing all of them takes two seconds."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -60,8 +63,13 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"orchestrator.cli.{name}"), name)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each command is for, which the commands are not imported for."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
-@click.group(cls=_Commands)
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="neurogloss")
 def cli() -> None:
     """Explain every neuron of a GPT-2, and score every explanation."""
@@ -69,6 +77,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; errors caused by its input end in one message and exit code 2."""
+    escape_what_cannot_be_written()
     try:
         logs.set_up()
         cli.main(args=arguments, standalone_mode=False)

@@ -14,7 +14,10 @@ from orchestrator.environment import upgrade_schema
 
 @click.command()
 @click.option(
-    "--roles", "with_roles", is_flag=True, help="Also make the roles of deploy/README.md."
+    "--roles",
+    "with_roles",
+    is_flag=True,
+    help="Also create the roles that deploy/README.md describes.",
 )
 def migrate(with_roles: bool) -> None:
     """Bring the database to the schema of this version.

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 
 from db import corpora, results
 from db.neuron import load_neuron
@@ -16,13 +15,20 @@ from orchestrator.cli.terminal.candidates import candidate_lines
 from orchestrator.cli.terminal.evaluations import evaluation_lines
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.neuron import neuron_page
+from orchestrator.cli.terminal.whole_table import output_console
 
 
 @click.command()
 @click.argument("layer", type=int)
 @click.argument("neuron", type=int)
-@click.option("--run", "name", help="The run; the latest one unless given.")
-@click.option("--records", "n_records", default=5, show_default=True, help="Records of each kind.")
+@click.option("--run", "name", help="Name of the run. Default: the latest run.")
+@click.option(
+    "--records",
+    "n_records",
+    default=5,
+    show_default=True,
+    help="How many records of each kind to show.",
+)
 @json_option
 def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: bool) -> None:
     """Show neuron LAYER NEURON: explanation, scores, records, baselines, connections."""
@@ -41,7 +47,7 @@ def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: b
     if as_json:
         print_json(asdict(summary) | candidates | evaluations)
         return
-    console = Console()
+    console = output_console()
     console.print(neuron_page(summary, shown))
     if candidates["candidates"]:
         console.print(candidate_lines(candidates))

@@ -1,5 +1,6 @@
 """What the command `neuron` shows of a neuron, in the types of JSON and of the terminal."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -28,13 +29,10 @@ def records_of(
     places += [("random", place) for place in row.random_records[:n]]
     numbers = [row.excerpts[place] for _, place in places]
     tokens = corpora.excerpts_named(connection, run.corpus_id, numbers)
+    activations = row.on([place for _, place in places])
     shown = [
-        ShownRecord(
-            kind,
-            [texts[token] for token in tokens[row.excerpts[place]].tolist()],
-            row.activations[place],
-        )
-        for kind, place in places
+        ShownRecord(kind, [texts[token] for token in tokens[number].tolist()], on_record)
+        for (kind, _), number, on_record in zip(places, numbers, activations, strict=True)
     ]
     return ShownRecords(origin, row, shown)
 
@@ -80,7 +78,9 @@ def evaluations_of(stored: StoredNeuron, texts: Sequence[str]) -> dict[str, Any]
         "calibrated": {name: _scores(row) for name, row in stored.calibrated.items()},
         "ablation": None if stored.ablation is None else _scores(stored.ablation),
         "scorers": {name: _result(row) for name, row in stored.scorers.items()},
-        "mean_activation_tokens": [{"token": texts[t], "mean": mean} for t, mean in means],
+        "mean_activation_tokens": [
+            {"token": texts[t], "mean": None if math.isnan(mean) else mean} for t, mean in means
+        ],
         "related_neurons": {
             direction: _related_neurons(row) for direction, row in stored.related_neurons.items()
         },

@@ -35,13 +35,13 @@ def _option(name: str, default: Any, text: str, **more: Any) -> Callable[[Any], 
 
 
 @click.command(name="rehearsal-server")
-@_option("--host", _DEFAULTS.host, "Where to listen.")
-@_option("--port", 8100, "0 takes any free port.")
-@_option("--seed", 0, "Another seed, other answers.")
-@_option("--model", ("rehearsal",), "A name it answers to.", multiple=True, type=str)
-@_option("--any-model", False, "Answer to any name.", is_flag=True)
-@_option("--latency-ms", 0.0, "How long an answer takes.")
-@_option("--latency-jitter-ms", 0.0, "Up to so much longer.")
+@_option("--host", _DEFAULTS.host, "Address to listen on.")
+@_option("--port", 8100, "Port to listen on; 0 is any free port.")
+@_option("--seed", 0, "Seed of the answers and faults.")
+@_option("--model", ("rehearsal",), "Name of a model to serve.", multiple=True, type=str)
+@_option("--any-model", False, "Serve any name of a model.", is_flag=True)
+@_option("--latency-ms", 0.0, "Time until an answer, in ms.")
+@_option("--latency-jitter-ms", 0.0, "Random additional time, at most, in ms.")
 @_option("--requests-per-minute", None, "Answer 429 above this rate.", type=int)
 @_option("--tokens-per-minute", None, "Answer 429 above this rate.", type=int)
 @_option("--credit-usd", None, "Answer insufficient_quota after this much.", type=float)
@@ -53,16 +53,19 @@ def _option(name: str, default: Any, text: str, **more: Any) -> Callable[[Any], 
     "faults",
     type=_Fault(),
     multiple=True,
-    help="How often a fault strikes, such as server_error=0.05; the kinds are above.",
+    help="Share of requests that a fault hits, such as server_error=0.05; kinds are above.",
 )
-@_option("--slow-seconds", _DEFAULTS.slow_seconds, "What the fault `slow` adds.")
+@_option("--slow-seconds", _DEFAULTS.slow_seconds, "Seconds that the fault `slow` adds.")
 @click.option(
-    "--without", type=click.Choice(FEATURES), multiple=True, help="Refuse this, with status 400."
+    "--without",
+    type=click.Choice(FEATURES),
+    multiple=True,
+    help="Refuse this feature with status 400.",
 )
-@_option("--reasoning", False, "Take what reasoning models take, and no more.", is_flag=True)
-@_option("--max-logprobs", MOST_LOGPROBS, "The most alternatives at a token.")
-@_option("--batch-seconds", BatchOptions().seconds, "How long a batch takes.")
-@_option("--batch-expiries", 0, "So many batches, the first, expire when half done.")
+@_option("--reasoning", False, "Accept only the parameters of reasoning models.", is_flag=True)
+@_option("--max-logprobs", MOST_LOGPROBS, "Largest accepted top_logprobs.")
+@_option("--batch-seconds", BatchOptions().seconds, "Time until a batch ends, in seconds.")
+@_option("--batch-expiries", 0, "The first N batches expire when half done.")
 @_option("--batch-line-failures", 0.0, "Share of the lines of a batch that fail.")
 @_option("--batch-enqueued-tokens", None, "Fail batches above this limit.", type=int)
 def rehearsal_server(**given: Any) -> None:

@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--class", "failure_class", help="Only failures of this class.")
-@click.option("--stage", type=click.Choice(NEURON_STAGES))
-@click.option("--layer", type=int)
+@click.option("--class", "failure_class", help="Reset only failures of this class.")
+@click.option("--stage", type=click.Choice(NEURON_STAGES), help="Reset only this stage.")
+@click.option("--layer", type=int, help="Reset only this layer.")
 def retry(
     name: str | None, failure_class: str | None, stage: str | None, layer: int | None
 ) -> None:

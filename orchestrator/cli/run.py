@@ -32,7 +32,7 @@ class _LocalWorkers(click.ParamType[dict[str, int]]):
 @click.option(
     "--local-workers",
     type=_LocalWorkers(),
-    help="Workers to start here. Default: gpu=1,api=1 on embedded services, none elsewhere.",
+    help="Workers to start on this machine. Default with embedded services: gpu=1,api=1.",
 )
 @log_options(level_beside_a_display)
 def run(config: Path, local_workers: dict[str, int] | None) -> None:

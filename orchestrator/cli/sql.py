@@ -47,6 +47,8 @@ def _reason(error: DBAPIError) -> str:
 
 def _shown(value: Any) -> str:
     """Return a value as text; bytes as psql shows them."""
+    if value is None:
+        return "NULL"
     if isinstance(value, bytes | memoryview):
         return rf"\x{value.hex()}"
     if isinstance(value, list):

@@ -22,13 +22,14 @@ from orchestrator.cli.terminal.alarm_lines import alarm_lines
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.progress import progress_table
+from orchestrator.cli.terminal.whole_table import output_console
 
 WATCH_EVERY_S = 1.0
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
 @json_option
 def status(name: str | None, watch: bool, as_json: bool) -> None:
     """Show the progress of run NAME, or of the latest one."""
@@ -41,7 +42,7 @@ def status(name: str | None, watch: bool, as_json: bool) -> None:
             evidence = evidence_of(connection, run.id)
         print_json(_values(run, of_run, workers, evidence))
         return
-    console = Console()
+    console = output_console()
     if watch:
         _watch(console, engine, run.name)
         return

@@ -20,7 +20,7 @@ from orchestrator.verify.verify import find_differences
 @click.command()
 @click.argument("name", required=False)
 @click.option(
-    "--repair", "with_repair", is_flag=True, help="Set counters to what the rows say, first."
+    "--repair", "with_repair", is_flag=True, help="First set counters to what the rows say."
 )
 @json_option
 def verify(name: str | None, with_repair: bool, as_json: bool) -> None:

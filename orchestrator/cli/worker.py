@@ -18,9 +18,12 @@ from worker.outages import retry_while_db_down
 
 @click.command()
 @click.argument("kind", type=click.Choice(["gpu", "api"]))
-@click.option("--name", help="How the worker is called; its host and process id unless given.")
+@click.option("--name", help="Name of the worker. Default: its host and process id.")
 @click.option(
-    "--concurrency", default=4, show_default=True, help="Shards at once, of an api worker."
+    "--concurrency",
+    default=4,
+    show_default=True,
+    help="Shards that an api worker processes at once.",
 )
 @log_options(lambda: "info")
 def worker(kind: str, name: str | None, concurrency: int) -> None:

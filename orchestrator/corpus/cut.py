@@ -2,16 +2,14 @@
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from neurogloss.errors import InputError
-
-_AT_ONCE = 256  # documents tokenised together, so that the tokenizer can use all cores
+from orchestrator.corpus.tokenised import Text, tokenised
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,39 +41,70 @@ class CutCorpus:
 
 
 def cut_excerpts(
-    documents: Iterable[tuple[str, str]],
+    documents: Iterable[tuple[str, Text]],
     tokenizer: Tokenizer,
     *,
     n_excerpts: int,
     n_tokens: int,
     seed: int,
+    keep_short: bool = False,
+    begin: int | None = None,
     on_document: Callable[[], None] = lambda: None,
 ) -> CutCorpus:
     """Draw `n_excerpts` of all windows of `n_tokens` tokens, in a random order given by the seed.
 
-    Each document is cut into consecutive windows; the rest at its end, and documents shorter than a
-    window, are dropped. Only the chosen excerpts are kept in memory.
+    Each document, with the token `begin` before it if given, is cut into consecutive windows; the
+    rest at its end is dropped. A document shorter than a window is dropped too, or one window with
+    `keep_short`. Only the chosen excerpts, and a part of a document, are in memory.
 
     Raises:
-        InputError: The documents have fewer than `n_excerpts` windows.
+        InputError: The documents have fewer than `n_excerpts` windows, or cannot be read.
     """
-    # A heap of the windows of smallest hash. The hash depends on the window alone, so the choice
-    # does not depend on the order of the documents.
-    best: list[tuple[int, int, CutExcerpt]] = []
-    n_documents = n_short = n_windows = 0
-    for document, tokens in _tokenised(documents, tokenizer):
-        n_documents += 1
-        n_short += len(tokens) < n_tokens
-        on_document()
-        for position in range(0, len(tokens) - n_tokens + 1, n_tokens):
-            n_windows += 1
-            priority = _priority(seed, document, position)
-            window = np.array(tokens[position : position + n_tokens], np.int32).tobytes()
-            entry = (-priority, -n_windows, CutExcerpt(document, position, window))
-            (heapq.heappush if len(best) < n_excerpts else heapq.heappushpop)(best, entry)
-    if n_windows < n_excerpts:
-        raise InputError(_too_small(n_excerpts, n_tokens, n_windows, n_documents))
-    return CutCorpus([e for *_, e in sorted(best, reverse=True)], n_documents, n_short, n_windows)
+    drawn = _Draw(n_excerpts, seed)
+    n_documents = n_short = position = 0
+    held: list[int] = []  # tokens of the document from `position` on
+    for document, tokens, is_last in tokenised(documents, tokenizer):
+        if begin is not None and tokens and not held and position == 0:
+            held = [begin]
+        held += tokens
+        n_whole = len(held) // n_tokens * n_tokens
+        for start in range(0, n_whole, n_tokens):
+            drawn.offer(document, position + start, held[start : start + n_tokens])
+        held, position = held[n_whole:], position + n_whole
+        if is_last:
+            is_short = position == 0
+            if is_short and keep_short and held:
+                drawn.offer(document, 0, held)
+                is_short = False
+            n_documents, n_short = n_documents + 1, n_short + is_short
+            held, position = [], 0
+            on_document()
+    if drawn.n_offered < n_excerpts:
+        raise InputError(_too_small(n_excerpts, n_tokens, drawn.n_offered, n_documents))
+    return CutCorpus(drawn.in_order(), n_documents, n_short, drawn.n_offered)
+
+
+class _Draw:
+    """The windows of smallest hash.
+
+    The hash depends on the window alone, so the choice does not depend on the order of documents.
+    """
+
+    def __init__(self, n_excerpts: int, seed: int) -> None:
+        self._n_excerpts, self._seed = n_excerpts, seed
+        self._best: list[tuple[int, int, CutExcerpt]] = []  # a heap
+        self.n_offered = 0
+
+    def offer(self, document: str, position: int, tokens: list[int]) -> None:
+        self.n_offered += 1
+        priority = _priority(self._seed, document, position)
+        window = np.array(tokens, np.int32).tobytes()
+        entry = (-priority, -self.n_offered, CutExcerpt(document, position, window))
+        is_full = len(self._best) == self._n_excerpts
+        (heapq.heappushpop if is_full else heapq.heappush)(self._best, entry)
+
+    def in_order(self) -> list[CutExcerpt]:
+        return [excerpt for *_, excerpt in sorted(self._best, reverse=True)]
 
 
 def _too_small(n_excerpts: int, n_tokens: int, n_windows: int, n_documents: int) -> str:
@@ -85,16 +114,6 @@ def _too_small(n_excerpts: int, n_tokens: int, n_windows: int, n_documents: int)
         f"corpus.excerpts = {n_excerpts} is too many: the {n_documents} documents of corpus.source "
         f"contain {n_windows} excerpts of {n_tokens} tokens"
     )
-
-
-def _tokenised(
-    documents: Iterable[tuple[str, str]], tokenizer: Tokenizer
-) -> Iterator[tuple[str, list[int]]]:
-    remaining = iter(documents)
-    while batch := list(islice(remaining, _AT_ONCE)):
-        encoded = tokenizer.encode_batch([t for _, t in batch], add_special_tokens=False)
-        for (document, _), encoding in zip(batch, encoded, strict=True):
-            yield document, encoding.ids
 
 
 def _priority(seed: int, document: str, position: int) -> int:

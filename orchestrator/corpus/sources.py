@@ -2,18 +2,22 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from neurogloss.errors import InputError
 from orchestrator.corpus import python_docs
+from orchestrator.corpus.files import check_regular, files_of, shown
+from orchestrator.corpus.long_json import text_of
+from orchestrator.corpus.text import HALF_PAIR, text_lines, text_parts
+from orchestrator.corpus.tokenised import Text
 
-Documents = Iterator[tuple[str, str]]
+Documents = Iterator[tuple[str, Text]]
 
 
 def documents(source: str, limit: int) -> Documents:
-    """Yield (document id, text) of a corpus source.
+    """Yield (document id, text) of a corpus source; the text of a large file comes in parts.
 
     Args:
         source: `python-docs`, a .txt, .jsonl or .parquet file, a folder of them, or a hub dataset.
@@ -25,44 +29,90 @@ def documents(source: str, limit: int) -> Documents:
     if source == "python-docs":
         return python_docs.documents()
     path = Path(source)
-    if path.exists():
+    if _exists(path):
         return itertools.chain.from_iterable(_read(file, path) for file in _files(path))
-    if path.suffix in _READERS or source.startswith((".", "/")):
+    if path.suffix.lower() in _READERS or source.startswith((".", "/")):
         raise InputError(f"corpus.source = {source!r}: there is no such file or folder")
     return itertools.islice(_hub(source), limit)
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"corpus.source: {shown(path)}: {error.strerror}") from error
+
+
 def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        if path.suffix not in _READERS:
-            raise InputError(f"corpus.source = {str(path)!r} is not a {_KINDS} file")
+    if not path.is_dir():
+        check_regular(path)
+        if path.suffix.lower() not in _READERS:
+            raise InputError(f"corpus.source = {shown(path)!r} is not a {_KINDS} file")
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in _READERS and file.is_file())
+    files = files_of(path, _READERS)
     if not files:
-        raise InputError(f"corpus.source = {str(path)!r} contains no {_KINDS} file")
+        raise InputError(f"corpus.source = {shown(path)!r} contains no {_KINDS} file")
     return files
 
 
 def _read(file: Path, root: Path) -> Documents:
     name = file.name if file == root else file.relative_to(root).as_posix()
-    return _READERS[file.suffix](file, name)
+    return _READERS[file.suffix.lower()](file, shown(Path(name)))
 
 
 def _text(file: Path, name: str) -> Documents:
-    yield name, file.read_text(encoding="utf-8", errors="replace")
+    parts = text_parts(file)
+    beginning = list(itertools.islice(parts, 2))
+    yield name, "".join(beginning) if len(beginning) < 2 else itertools.chain(beginning, parts)
 
 
 def _jsonl(file: Path, name: str) -> Documents:
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield f"{name}:{number}", _text_field(line, f"{file}, line {number}")
+    lines = text_lines(file)
+    for number, line in lines:
+        where = f"{shown(file)}, line {number}"
+        if not isinstance(line, str):
+            yield f"{name}:{number}", _long_text(line, where)
+        # A mark in the midst: files that were appended to one another.
+        elif stripped := line.lstrip("\ufeff").strip():
+            text = _text_field(stripped, where)
+            if half := HALF_PAIR.search(text):
+                raise InputError(_half_pair(where, half[0], lines))
+            yield f"{name}:{number}", text
+
+
+def _long_text(parts: Iterator[str], where: str) -> Iterator[str]:
+    try:
+        for part in text_of(itertools.chain([next(parts).lstrip("\ufeff")], parts)):
+            if half := HALF_PAIR.search(part):
+                raise InputError(_half_pair(where, half[0], ()))
+            yield part
+    except ValueError as error:
+        raise InputError(
+            f'{where}: expected a JSON object with a string "text": {error}'
+        ) from error
+
+
+def _half_pair(where: str, half: str, others: Iterable[tuple[int, str | Iterator[str]]]) -> str:
+    """Return what is wrong with a text, and in how many lines of those that follow too."""
+    n_lines = 1 + sum(1 for _, line in others if isinstance(line, str) and _has_half_pair(line))
+    more = f"; {n_lines:,} such lines in all" if n_lines > 1 else ""
+    return (
+        f"{where}: the text holds \\u{ord(half):04x}, half a surrogate pair, which is no "
+        f"character: remove it, or write the whole pair{more}"
+    )
+
+
+def _has_half_pair(line: str) -> bool:
+    try:
+        return bool(HALF_PAIR.search(_text_field(line.lstrip("\ufeff"), "")))
+    except InputError:  # it is refused for that once the halves are mended
+        return False
 
 
 def _text_field(line: str, where: str) -> str:
     try:
         text = json.loads(line)["text"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f'{where}: expected a JSON object with a field "text"') from error
     return _string(text, where)
 
@@ -76,7 +126,14 @@ def _string(text: object, where: str) -> str:
 def _parquet(file: Path, name: str) -> Documents:
     rows = (row for batch in _parquet_batches(file) for row in batch.column("text"))
     for number, text in enumerate(rows, start=1):
-        yield f"{name}:{number}", _string(text.as_py(), f"{file}, row {number}")
+        yield f"{name}:{number}", _value(text, f"{shown(file)}, row {number}")
+
+
+def _value(scalar: Any, where: str) -> str:
+    try:
+        return _string(scalar.as_py(), where)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: the text is not UTF-8: {error.reason}") from error
 
 
 def _parquet_batches(file: Path) -> Iterator[Any]:
@@ -85,18 +142,19 @@ def _parquet_batches(file: Path) -> Iterator[Any]:
         from pyarrow import ArrowException, parquet  # an optional extra, since it is large
     except ImportError as error:
         raise InputError(
-            f"corpus.source: {file} needs the package pyarrow: pip install 'neurogloss[parquet]'"
+            f"corpus.source: {shown(file)} needs the package pyarrow: "
+            "pip install 'neurogloss[parquet]'"
         ) from error
     try:
         with parquet.ParquetFile(file) as opened:
             if "text" not in opened.schema_arrow.names:
-                raise InputError(f'{file}: expected a column "text"')
+                raise InputError(f'{shown(file)}: expected a column "text"')
             yield from opened.iter_batches(batch_size=_PARQUET_ROWS, columns=["text"])
     except (ArrowException, OSError) as error:
-        raise InputError(f"{file} cannot be read as parquet: {error}") from error
+        raise InputError(f"{shown(file)} cannot be read as parquet: {error}") from error
 
 
-_PARQUET_ROWS = 256
+_PARQUET_ROWS = 16  # at a time; a row may be a book
 _READERS = {".txt": _text, ".jsonl": _jsonl, ".parquet": _parquet}
 _KINDS = ".txt, .jsonl or .parquet"
 
@@ -114,4 +172,8 @@ def _hub(source: str) -> Documents:
     except Exception as error:  # errors of the hub, the network and the name have no common class
         raise InputError(f"corpus.source = {source!r} cannot be loaded: {error}") from error
     for number, row in enumerate(rows):
-        yield f"{source}:{number}", row["text"]
+        where = f"corpus.source = {source!r}, row {number}"
+        text = _string(row.get("text"), where)
+        if half := HALF_PAIR.search(text):
+            raise InputError(_half_pair(where, half[0], ()))
+        yield f"{source}:{number}", text

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import numpy as np
 from sqlalchemy import Connection
 
 from db import corpora, datasets
@@ -75,14 +74,9 @@ class ExportedNeuron:
             places, _ = split_places(*lists, Split.VALID, scoring.top, scoring.random)
         return [place for place in places if excerpts[place] in self.stored.simulations]
 
-    def expected(self, places: Sequence[int]) -> FloatArray:
-        """Return the expected activations on the records at `places`.
-
-        float16 (len(places), excerpt_tokens).
-        """
-        if not places:
-            return np.empty((0, self.records.activations.shape[1]), np.float16)
-        return np.stack([self.simulation(place).expected_activations for place in places])
+    def expected(self, places: Sequence[int]) -> list[FloatArray]:
+        """Return the expected activations on the records at `places`, float16 (n_tokens,) each."""
+        return [self.simulation(place).expected_activations for place in places]
 
     def simulation(self, place: int) -> SimulationRow:
         """Return the simulation of the record at a place."""
@@ -113,10 +107,11 @@ class ExcerptTexts(Generic[Rendered]):
         connection: Connection,
         run: ExportedRun,
         render: Callable[[list[str]], Rendered],
+        nul: str = "\ufffd",
     ) -> None:
         self._connection = connection
         self._corpus_id = run.corpus.id
-        self.texts = corpora.token_texts(connection, run.corpus.vocabulary_id)
+        self.texts = corpora.token_texts(connection, run.corpus.vocabulary_id, nul)
         self._render = render
         self._cached: dict[int, Rendered] = {}
 

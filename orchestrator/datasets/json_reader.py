@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import orjson
 
+from db.corpora import NUL
 from neurogloss.errors import InputError
 from neurogloss.neurons.records import FloatArray
 
 FLOAT16_MAX = 65504.0
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_NO_CHARACTERS = re.compile(f"[{NUL}\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,14 @@ class Checked:
         return clean(self.value)
 
     def texts(self) -> list[str]:
-        """Return a list of texts, cleaned like `text`."""
+        """Return a list of the texts of tokens, with U+FFFD for halves of characters."""
         values = self.entries()
         for place, value in enumerate(values):
             if not isinstance(value, str):
                 raise Checked(value, self.file, f"{self.path}[{place}]").wrong("a text")
-        joined = "".join(values)
-        return [clean(value) for value in values] if _UNSTORABLE.search(joined) else values
+        if not _NO_CHARACTERS.search("".join(values)):
+            return values
+        return [_NO_CHARACTERS.sub("\ufffd", value) for value in values]
 
     def integer(self, lowest: int, highest: int) -> int:
         """Return an integer in a range; texts of digits are read as well."""
@@ -101,6 +104,13 @@ class Checked:
         if np.isinf(value):
             raise self.wrong("a finite number")
         return None if np.isnan(value) else value
+
+    def number_or_none(self) -> float | None:
+        """Return a finite number; None for everything else, where that is no reason to refuse."""
+        try:
+            return self.number()
+        except InputError:
+            return None
 
     def numbers(self, most: float = FLOAT16_MAX) -> FloatArray:
         """Return a list of numbers as float64 (n,), with NaN for null."""
@@ -127,7 +137,7 @@ class Checked:
 
 
 def clean(text: str) -> str:
-    """Return a text with U+FFFD for NUL and for halves of characters, as tokens are stored."""
+    """Return a text with U+FFFD for NUL and for halves of characters."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 

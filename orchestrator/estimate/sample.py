@@ -15,7 +15,7 @@ from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.splits import Split, random_slice, top_slice
-from neurogloss.subject.tokenizer import read_tokenizer, token_texts
+from neurogloss.subject.tokenizer import begin_of_text, token_texts, tokenizer_for
 from orchestrator.corpus.cut import cut_excerpts
 from orchestrator.corpus.sources import documents
 
@@ -69,7 +69,7 @@ def _neuron_of(
 ) -> SampleNeuron:
     excerpts = corpora.excerpts_named(connection, corpus_id, records.excerpts)
     tokens = [[texts[token] for token in excerpts[e].tolist()] for e in records.excerpts]
-    activations = records.activations.tolist()
+    activations = [on_record.tolist() for on_record in records.on_all()]
     shown = records.top_records[top_slice(Split.TRAIN, config.scoring.top)]
     scored = [
         *records.top_records[top_slice(Split.VALID, config.scoring.top)],
@@ -88,7 +88,7 @@ def sample_of_corpus(config: RunConfig, vocab_size: int) -> Sample:
     Raises:
         InputError: The corpus cannot be read, or is too small for one neuron.
     """
-    tokenizer = read_tokenizer(config.subject.model)
+    tokenizer = tokenizer_for(config.subject.model, vocab_size)
     n_shown, n_scored = config.scoring.top, config.scoring.top + config.scoring.random
     cut = cut_excerpts(
         islice(documents(config.corpus.source, _DOCUMENTS), _DOCUMENTS),
@@ -96,6 +96,8 @@ def sample_of_corpus(config: RunConfig, vocab_size: int) -> Sample:
         n_excerpts=min(config.corpus.excerpts, NEURONS * (n_shown + n_scored)),
         n_tokens=config.corpus.excerpt_tokens,
         seed=config.corpus.seed,
+        keep_short=config.corpus.short == "keep",
+        begin=begin_of_text(tokenizer) if config.corpus.begin_of_text else None,
     )
     texts = token_texts(tokenizer, vocab_size)
     excerpts = [[texts[token] for token in INT32.unpack(e.tokens).tolist()] for e in cut.excerpts]

@@ -14,7 +14,12 @@ from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import differences
 from neurogloss.errors import InputError
 from neurogloss.subject.shape import Shape
-from neurogloss.subject.tokenizer import read_tokenizer, token_texts, vocabulary_digest
+from neurogloss.subject.tokenizer import (
+    begin_of_text,
+    token_texts,
+    tokenizer_for,
+    vocabulary_digest,
+)
 from orchestrator.corpus.cut import CutCorpus, cut_excerpts
 from orchestrator.corpus.sources import documents
 from orchestrator.runs.derive import create_from_run
@@ -107,15 +112,18 @@ def refuse_cancelled(run: StoredRun) -> None:
 def _create(
     engine: Engine, config: RunConfig, shape: Shape, on_document: Callable[[], None]
 ) -> int:
-    ready = check_endpoints(config)
-    tokenizer = read_tokenizer(config.subject.model)
+    tokenizer = tokenizer_for(config.subject.model, shape.vocab_size)
     source = config.corpus
+    begin = begin_of_text(tokenizer) if source.begin_of_text else None
+    ready = check_endpoints(config)
     cut = cut_excerpts(
         documents(source.source, HUB_DOCUMENTS_PER_EXCERPT * source.excerpts),
         tokenizer,
         n_excerpts=source.excerpts,
         n_tokens=source.excerpt_tokens,
         seed=source.seed,
+        keep_short=source.short == "keep",
+        begin=begin,
         on_document=on_document,
     )
     texts = token_texts(tokenizer, shape.vocab_size)

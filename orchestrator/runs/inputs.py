@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
+from neurogloss.subject.checkpoint import check_weights
 from neurogloss.subject.shape import Shape, read_shape
 
 
@@ -46,6 +47,7 @@ def check_model(config: RunConfig) -> Shape:
                 f"neurons.layers = {config.neurons.layers}: the model has layers 0 to "
                 f"{shape.n_layers - 1}"
             )
+    check_weights(config.subject.model, shape)
     return shape
 
 

@@ -70,6 +70,7 @@ def chosen_neurons(config: RunConfig, shape: Shape) -> dict[int, list[int]]:
     everyone = list(range(shape.neurons_per_layer))
     if config.neurons.per_layer == "all":
         return {layer: everyone for layer in sorted(set(layers))}
+    # Seeded by layer, so that a layer's sample is the same in runs over other layers.
     count = min(config.neurons.per_layer, shape.neurons_per_layer)
     return {
         layer: sorted(_sample(config.corpus.seed, layer, shape.neurons_per_layer, count))
@@ -127,6 +128,7 @@ def _collect_shards(
         # Later stages wait for the step `lookup`; none waits for `baselines`.
         step = "lookup" if config.needs_lookup else "baselines"
         widest = max(map(len, neurons.values()))
+        # 8 bytes: a float64 sum for each neuron and token, which is exact for float16 values.
         at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * widest))
         for group in range(0, len(layers), at_once):
             first_layer, last_layer = layers[group], layers[min(group + at_once, len(layers)) - 1]

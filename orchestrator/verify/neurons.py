@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection
 
-from db import datasets, runs, shard_coverage
+from db import corpora, datasets, runs, shard_coverage
 from db.corpora import StoredCorpus
 from db.rows import CorruptRowError
 from db.shard_coverage import DoneRange
@@ -24,7 +24,8 @@ def check_neurons(
 ) -> Iterator[list[Difference]]:
     """Yield, for each neuron of a run, its differences; an empty list if there are none."""
     is_collected = datasets.origin(connection, run.id) is None
-    rules = Rules.of(run.config, corpus, is_collected=is_collected)
+    lengths = corpora.lengths(connection, corpus.id)
+    rules = Rules.of(run.config, corpus, lengths, is_collected=is_collected)
     for layer in runs.layers_of(connection, run.id):
         done = shard_coverage.done_ranges(connection, run.id, layer)
         neurons = runs.neurons_in(connection, run.id, layer)
@@ -70,7 +71,7 @@ def _neuron_differences(
     by_kind = {"records": faults, "results": _missing(checked, config)}
     if not faults and stored.imported is None:  # `import` has checked what was published
         by_kind["candidates"] = candidate_faults(checked, config)
-        by_kind["scores"] = score_faults(checked, config, rules.excerpt_tokens)
+        by_kind["scores"] = score_faults(checked, config)
     where = _name(stored.layer, stored.neuron)
     for kind, texts in by_kind.items():
         yield from (Difference(kind, where, text) for text in texts)

@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 
 from db.corpora import StoredCorpus
-from db.records import NeuronRecordsRow
+from db.records import NeuronRecordsRow, stored_lengths
 from neurogloss.config.run import RunConfig
+from neurogloss.neurons.codec import padded
 from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.sampling import neuron_keys
 from neurogloss.neurons.selection import N_BUCKETS, RecordCounts, draw_keys, top_keys
@@ -21,31 +22,38 @@ _TOLERANCE = 1e-6
 class Rules:
     """The rules by which the records of a run were selected.
 
-    `is_collected` is False for records that were imported or copied: their rules are unknown.
+    `lengths` has the number of tokens of each excerpt, int32 (n_excerpts,). `is_collected` is False
+    for records that were imported or copied: their rules are unknown.
     """
 
     counts: RecordCounts
-    excerpt_tokens: int
+    lengths: IntArray
     seed: int
     is_collected: bool
 
     @classmethod
-    def of(cls, config: RunConfig, corpus: StoredCorpus, *, is_collected: bool) -> "Rules":
+    def of(
+        cls, config: RunConfig, corpus: StoredCorpus, lengths: IntArray, *, is_collected: bool
+    ) -> "Rules":
         """Return the rules of a configuration on a corpus."""
         records = config.records
         counts = RecordCounts(corpus.n_excerpts, records.top, records.random, records.per_quantile)
-        return cls(counts, corpus.excerpt_tokens, config.corpus.seed, is_collected)
+        return cls(counts, lengths, config.corpus.seed, is_collected)
 
 
 def records_faults(row: NeuronRecordsRow, rules: Rules) -> Iterator[str]:
     """Yield the faults of the records of a neuron."""
     n_records = len(row.excerpts)
-    size = n_records * rules.excerpt_tokens
-    if row.activations.size != size:
-        yield f"there are {row.activations.size} activations, {n_records} records need {size}"
-        return
-    if outside := [e for e in row.excerpts if not 0 <= e < rules.counts.n_excerpts]:
+    if outside := [e for e in row.excerpts if not 0 <= e < len(rules.lengths)]:
         yield f"excerpt {outside[0]} is not in the corpus"
+        return
+    lengths: list[int] = rules.lengths[row.excerpts].tolist()
+    if row.activations.size != sum(lengths):
+        needed = f"{n_records} records need {sum(lengths)}"
+        yield f"there are {row.activations.size} activations, {needed}"
+        return
+    if row.record_tokens != stored_lengths(lengths):
+        yield f"its records are of {row.record_tokens} tokens, by its excerpts of {lengths}"
         return
     if len(set(row.excerpts)) < n_records:
         yield "an excerpt has two records"
@@ -70,10 +78,9 @@ class _Chosen:
     def __init__(self, row: NeuronRecordsRow, rules: Rules) -> None:
         self.row, self.rules = row, rules
         self.excerpts: IntArray = np.array(row.excerpts, dtype=np.int64)
-        activations = row.activations.reshape(-1, rules.excerpt_tokens)
-        self.finite = bool(np.isfinite(activations).all())
+        self.finite = bool(np.isfinite(row.activations).all())
         # Adding 0 turns -0 into 0, whose bits are in the order of the values.
-        self.maxima = activations.max(axis=1) + np.float16(0)
+        self.maxima = padded(row.on_all(), -np.inf).max(axis=1) + np.float16(0)
         bits = self.maxima.view(np.int16).astype(np.int64)
         self.top: IntArray = top_keys(bits, self.excerpts)
         key = neuron_keys(rules.seed, row.layer, np.array([row.neuron]))
@@ -145,7 +152,7 @@ def _moment_faults(row: NeuronRecordsRow, rules: Rules) -> Iterator[str]:
 
     They cannot be recomputed, since they are over the whole corpus, of which few records are kept.
     """
-    n, expected = row.n_tokens, rules.counts.n_excerpts * rules.excerpt_tokens
+    n, expected = row.n_tokens, int(rules.lengths.sum())
     if n != expected:
         yield f"n_tokens is {n}, the corpus has {expected}"
     mean, variance, highest = row.mean, row.variance, row.max_activation

@@ -1,6 +1,6 @@
 """Check that a neuron has the simulations for its scores, and that its scores follow from them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
 import numpy as np
@@ -36,7 +36,7 @@ class _Records:
         return cls(places, [row.excerpts[place] for place in places], n_top)
 
 
-def score_faults(checked: CheckedNeuron, config: RunConfig, n_tokens: int) -> Iterator[str]:
+def score_faults(checked: CheckedNeuron, config: RunConfig) -> Iterator[str]:
     """Yield faults of simulations; if there are none, yield differences of scores."""
     records, score = checked.stored.records, checked.stored.score
     if records is None:
@@ -44,18 +44,22 @@ def score_faults(checked: CheckedNeuron, config: RunConfig, n_tokens: int) -> It
     scored = _Records.of(records, config, Split.VALID)
     held_back = _Records.of(records, config, Split.CALIBRATION)
     owed = [*scored.excerpts, *(held_back.excerpts if config.scoring.calibration else [])]
-    faults = list(_simulation_faults(checked, owed, n_tokens))
+    lengths = dict(zip(records.excerpts, map(len, records.on_all()), strict=True))
+    faults = list(_simulation_faults(checked, owed, lengths))
     yield from faults
     if not faults and score is not None:
         yield from _differences(score, _score(checked, scored), "")
         yield from _calibration_faults(checked, config, scored, held_back)
 
 
-def _simulation_faults(checked: CheckedNeuron, owed: Sequence[int], n_tokens: int) -> Iterator[str]:
+def _simulation_faults(
+    checked: CheckedNeuron, owed: Sequence[int], lengths: Mapping[int, int]
+) -> Iterator[str]:
     simulations = checked.stored.simulations
     if strange := simulations.keys() - set(owed):
         yield f"excerpt {min(strange)} is simulated, which is not among its scored records"
-    for excerpt, row in simulations.items():
+    for excerpt in simulations.keys() & lengths.keys():
+        row, n_tokens = simulations[excerpt], lengths[excerpt]
         if row.expected_activations.shape != (n_tokens,):
             yield f"the simulation on excerpt {excerpt} has not {n_tokens} activations"
         elif not np.isfinite(row.expected_activations).all():
@@ -70,13 +74,13 @@ def _simulation_faults(checked: CheckedNeuron, owed: Sequence[int], n_tokens: in
             yield f"the simulation on excerpt {min(missing)} is missing"
 
 
-def _pair(checked: CheckedNeuron, records: _Records) -> tuple[FloatArray, FloatArray]:
-    """Return true and simulated activations, (n_records, n_tokens) each."""
+def _pair(checked: CheckedNeuron, records: _Records) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Return true and simulated activations on some records."""
     stored = checked.stored
     if stored.records is None:
         raise ValueError("the neuron has no records")
     simulated = [stored.simulations[excerpt].expected_activations for excerpt in records.excerpts]
-    return stored.records.activations[records.places], np.stack(simulated)
+    return stored.records.on(records.places), simulated
 
 
 def _score(checked: CheckedNeuron, scored: _Records) -> NeuronScore:

@@ -28,7 +28,8 @@ def find_differences(engine: Engine, run_id: int, on_step: OnStep) -> Iterator[D
         if not datasets.is_imported(connection, run_id):
             yield from check_counters(connection, run_id)
             yield from check_shards(connection, run.row, corpus.n_excerpts)
-        yield from _check_corpus(connection, corpus, on_step)
+        keeps_short = run.config.corpus.short == "keep"
+        yield from _check_corpus(connection, corpus, on_step, keeps_short=keeps_short)
         on_step("references", 0, 1)
         yield from _check_references(connection, run_id)
         n_neurons = references.n_neurons(connection, run_id)
@@ -38,7 +39,7 @@ def find_differences(engine: Engine, run_id: int, on_step: OnStep) -> Iterator[D
 
 
 def _check_corpus(
-    connection: Connection, corpus: StoredCorpus, on_step: OnStep
+    connection: Connection, corpus: StoredCorpus, on_step: OnStep, *, keeps_short: bool
 ) -> Iterator[Difference]:
     """Yield faults of the corpus: missing excerpts, wrong lengths, tokens without a text."""
     n_tokens = len(corpora.token_texts(connection, corpus.vocabulary_id))
@@ -49,7 +50,7 @@ def _check_corpus(
         if excerpt != expected:
             yield Difference("references", f"excerpt {expected}", "it is missing")
         expected = excerpt + 1
-        if len(tokens) != corpus.excerpt_tokens:
+        if not _is_length_right(len(tokens), corpus, keeps_short=keeps_short):
             what = f"it has {len(tokens)} tokens, not {corpus.excerpt_tokens}"
             yield Difference("references", f"excerpt {excerpt}", what)
         elif tokens.min() < 0 or tokens.max() >= n_tokens:
@@ -58,6 +59,13 @@ def _check_corpus(
     if expected != corpus.n_excerpts:
         what = f"it has {expected} excerpts, not {corpus.n_excerpts}"
         yield Difference("references", "corpus", what)
+
+
+def _is_length_right(n_tokens: int, corpus: StoredCorpus, *, keeps_short: bool) -> bool:
+    if corpus.is_imported:
+        return n_tokens > 0
+    lowest = 1 if keeps_short else corpus.excerpt_tokens
+    return lowest <= n_tokens <= corpus.excerpt_tokens
 
 
 def _check_references(connection: Connection, run_id: int) -> Iterator[Difference]:

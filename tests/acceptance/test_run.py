@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from neurogloss.subject.files import DEMO_FOLDER
 from tests.support.command_line_runs import DATASET, LOOKUP, PROGRESS, TINY, rows
 
 
@@ -35,7 +38,9 @@ def test_a_run_scores_every_neuron_and_a_second_one_changes_nothing(cli, undistu
     assert states == [{"state": "scored", "n": 192}]
     before = dataset_of(cli, undisturbed)
     started = time.monotonic()
-    assert cli.run("run", cli.config(LOOKUP))[0] == 0
+    code, summary = cli.run("run", cli.config(LOOKUP), PYTHONIOENCODING="ascii")
+    assert code == 0, summary
+    assert "mean score by layer" in summary
     assert time.monotonic() - started < 30
     assert dataset_of(cli, undisturbed) == before
     _look_closer(cli)
@@ -43,7 +48,8 @@ def test_a_run_scores_every_neuron_and_a_second_one_changes_nothing(cli, undistu
 
 def _look_closer(cli):
     (best,) = rows(cli, "SELECT layer, neuron FROM neuron_summary ORDER BY score DESC LIMIT 1")
-    code, page = cli.run("neuron", str(best["layer"]), str(best["neuron"]))
+    neuron = ("neuron", str(best["layer"]), str(best["neuron"]))
+    code, page = cli.run(*neuron, PYTHONIOENCODING="ascii")
     assert code == 0
     assert "top only" in page
     assert json.loads(cli.run("status", "--json")[1])["state"] == "done"
@@ -85,6 +91,12 @@ BAD_INPUTS = [
     pytest.param(LOOKUP + "[colour]\nx = 1", "unknown key colour", id="an unknown key"),
     pytest.param(LOOKUP + '[subject]\nmodel = "./none"', "subject.model", id="no model"),
     pytest.param(LOOKUP + '[subject]\nmodel = "FOLDER/bert"', "is not a GPT-2", id="no GPT-2"),
+    pytest.param(
+        LOOKUP + '[subject]\nmodel = "FOLDER/compiled"', "Rename them", id="compiled weights"
+    ),
+    pytest.param(
+        LOOKUP.replace("300", '300\nsource = "FOLDER/cafe"'), "a.txt, line 1: the byte", id="Latin"
+    ),
     pytest.param(LOOKUP.replace("300", '300\nsource = "FOLDER/empty"'), "no .txt", id="no text"),
     pytest.param(
         LOOKUP.replace("300", '300\nsource = "FOLDER/short"'), "contain 0 excerpts", id="too short"
@@ -102,6 +114,12 @@ BAD_INPUTS = [
 def test_wrong_input_gets_one_message_and_leaves_nothing(cli, tmp_path, text, message):
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    shutil.copytree(DEMO_FOLDER, tmp_path / "compiled")
+    weights = load_file(DEMO_FOLDER / "model.safetensors")
+    compiled = {f"_orig_mod.{name}": weight for name, weight in weights.items()}
+    save_file(compiled, tmp_path / "compiled" / "model.safetensors")
+    (tmp_path / "cafe").mkdir()
+    (tmp_path / "cafe" / "a.txt").write_bytes(b"caf\xe9")
     (tmp_path / "empty").mkdir()
     (tmp_path / "short").mkdir()
     (tmp_path / "short" / "a.txt").write_text("short")

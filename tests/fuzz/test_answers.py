@@ -17,8 +17,8 @@ from neurogloss.llm.responses import (
     UnsupportedParameter,
     raise_for_error,
     read_completion,
-    retry_after,
 )
+from neurogloss.llm.retry_after import retry_after
 from neurogloss.llm.token_logprobs import chat_places, first_place, prompt_places
 from neurogloss.neurons.distributions import unpack_distributions
 from neurogloss.neurons.explanations import clean_explanation
@@ -145,7 +145,7 @@ DEEP = b"[" * 200_000
 def test_any_completion_is_read_or_may_be_asked_for_again(content, asked):
     try:
         found = read_completion(content, asked)
-    except TransientError as error:
+    except (TransientError, RunError) as error:  # an error of the run may stand in a success
         assert len(str(error)) < 1000
         return
     assert "\0" not in found.text

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from neurogloss.subject.model import load_subject
+from orchestrator.cli.main import main
 from orchestrator.local.services import ServiceUrls
 from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.inputs import check_inputs
@@ -55,6 +56,24 @@ def whole(whole_url: str) -> Iterator[Engine]:
     """An engine on a copy of it."""
     with connected(whole_url) as engine:
         yield engine
+
+
+@pytest.fixture
+def command(whole_url, services, monkeypatch, capsys):
+    """Run a command on that copy; return its exit code and its output."""
+    monkeypatch.setenv("DATABASE_URL", whole_url)
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+
+    def command(*arguments):
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as error:
+            code = error.code
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return command
 
 
 @pytest.fixture(scope="session")

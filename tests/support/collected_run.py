@@ -25,7 +25,7 @@ def make_run(engine, config, shape, tokens):
         "digest": config.name,
         "source": "test",
         "n_excerpts": len(tokens),
-        "excerpt_tokens": tokens.shape[1],
+        "excerpt_tokens": config.corpus.excerpt_tokens,
         "n_documents": 1,
         "n_documents_too_short": 0,
         "n_windows": len(tokens),

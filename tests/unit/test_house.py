@@ -1,6 +1,7 @@
 """The rules of the house that import-linter and ruff do not hold, read from the source."""
 
 import ast
+import re
 import tomllib
 from collections import defaultdict
 from functools import cache
@@ -151,3 +152,15 @@ def test_functions_are_short():
 def test_files_are_short():
     lengths = {name_of(path): len(path.read_text().splitlines()) for path in PRODUCT}
     assert {name: n for name, n in lengths.items() if n > 350} == {}
+
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
+IN_THE_REPOSITORY = re.compile(
+    r"`((?:db|deploy|docs|migrations|neurogloss|orchestrator|rehearsal|tests|worker)/[\w./-]+)`"
+)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_documents_name_files_that_exist(document):
+    named = IN_THE_REPOSITORY.findall(document.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists() and "NAME" not in name] == []

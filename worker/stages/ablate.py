@@ -67,7 +67,8 @@ def _ablate(
     if mean is None:
         return AblationRow(*key, None, None, None, "nonfinite_activations")
     assert line.slope is not None and line.intercept is not None  # as there is no reason for none
-    calibrated = LinearCalibration(line.slope, line.intercept).apply(expected_on(scored, simulated))
+    calibration = LinearCalibration(line.slope, line.intercept)
+    calibrated = [calibration.apply(record) for record in expected_on(scored, simulated)]
     place = (shard.claim.layer, scored.neuron)
     outputs = compare_outputs(subject_of(shard), *place, scored.tokens, calibrated, mean)
     if not np.isfinite((outputs.simulated, outputs.mean)).all():

@@ -16,7 +16,7 @@ from db.results import ExplanationRow, FailureRow
 from neurogloss.errors import RowError
 from neurogloss.neurons.candidates import best_candidate
 from neurogloss.neurons.records import FloatArray
-from neurogloss.neurons.scoring import correlation_score
+from neurogloss.neurons.scoring import correlation_score, pooled
 from neurogloss.neurons.splits import Split
 from worker.shard import ClaimedShard
 from worker.stages.model_calls import failure_row
@@ -105,8 +105,9 @@ def calibration_records(connection: Connection, shard: ClaimedShard) -> dict[int
     for scored in scored_records(connection, shard, layer, start, stop, Split.CALIBRATION):
         _, places = np.unique(scored.excerpts, return_index=True)
         places.sort()
-        words = [[texts[token] for token in tokens] for tokens in scored.tokens[places].tolist()]
-        held_back[scored.neuron] = HeldBack(words, scored.true[places].reshape(-1))
+        words = [[texts[token] for token in scored.tokens[place].tolist()] for place in places]
+        true = pooled([scored.true[place] for place in places])
+        held_back[scored.neuron] = HeldBack(words, true)
     return held_back
 
 

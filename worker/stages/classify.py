@@ -162,6 +162,7 @@ def _examples(
     else:
         wrong = [record for record in chosen.calibration if fires(record, highest)]
         examples = fuzzing_examples(positive, wrong, highest, seed)
+    # Shuffled: models favour answers by position, and positive examples come first otherwise.
     order = np.random.default_rng([*seed, 1]).permutation(len(examples)).tolist()
     return [examples[place] for place in order]
 

@@ -86,6 +86,7 @@ def _explain_by_calls(shard: ClaimedShard, bodies: Bodies) -> tuple[Drafts, Fail
             row.neuron: body
             for row, body in zip(rows, bodies(connection, shard, rows), strict=True)
         }
+    # All calls of the shard at once: the call engine needs many to fill the limits.
     places = [(neuron, number) for neuron in body_of for number in range(explainer.candidates)]
     calls = [_call(shard, body_of[neuron], n, retries.get(neuron, 0)) for neuron, n in places]
     outcomes = ask_each(shard, explainer.endpoint, calls, read_explanation, read_cut_explanation)

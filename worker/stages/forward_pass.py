@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection
 from transformers import GPT2Model
 
 from db import corpora
 from neurogloss.errors import Interrupted
+from neurogloss.neurons.codec import padded
 from neurogloss.neurons.records import IntArray
 from neurogloss.subject.model import load_subject
 from worker.shard import ClaimedShard
@@ -25,9 +27,19 @@ def _load_once(model: str, dtype: Any) -> GPT2Model:
     return load_subject(model, dtype)
 
 
-def excerpts(connection: Connection, shard: ClaimedShard, start: int, stop: int) -> IntArray:
-    """Return the tokens of a range of excerpts, int32 (n, excerpt_tokens)."""
-    return corpora.excerpts_between(connection, shard.run.corpus_id, start, stop)
+def excerpts(
+    connection: Connection, shard: ClaimedShard, start: int, stop: int
+) -> tuple[IntArray, IntArray | None]:
+    """Return the tokens of a range of excerpts, int32 (n, excerpt_tokens), and their lengths.
+
+    Lengths are int32 (n,); what follows the end of a shorter excerpt is no token. They are None if
+    the run keeps no short documents.
+    """
+    corpus = shard.config.corpus
+    rows = corpora.excerpts_between(connection, shard.run.corpus_id, start, stop)
+    # Always as wide, because floating-point results may depend on a batch's shape.
+    tokens = padded(rows, 0, corpus.excerpt_tokens)
+    return tokens, np.array(list(map(len, rows)), np.int32) if corpus.short == "keep" else None
 
 
 def interruption_check(shard: ClaimedShard) -> Callable[[], None]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 
-import numpy as np
 from sqlalchemy import Connection
 
 from db import results
@@ -61,9 +60,9 @@ def _held_back(connection: Connection, shard: ClaimedShard) -> dict[int, ScoredR
     return {records.neuron: records for records in of_split}
 
 
-def expected_on(records: ScoredRecords, simulated: Mapping[int, FloatArray]) -> FloatArray:
-    """Return what was simulated on records, float16 (n_records, n_tokens)."""
-    return np.stack([simulated[excerpt] for excerpt in records.excerpts.tolist()])
+def expected_on(records: ScoredRecords, simulated: Mapping[int, FloatArray]) -> list[FloatArray]:
+    """Return what was simulated on each of some records, float16 (n_tokens,)."""
+    return [simulated[excerpt] for excerpt in records.excerpts.tolist()]
 
 
 def _score(scored: ScoredRecords, simulated: Mapping[int, FloatArray]) -> NeuronScore:

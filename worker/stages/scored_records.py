@@ -22,16 +22,16 @@ class ScoredRecords:
 
     Attributes:
         excerpts: int64 (n_records,).
-        tokens: int32 (n_records, n_tokens).
-        true: The activations, float16 (n_records, n_tokens).
+        tokens: Of each record, int32 (n_tokens,).
+        true: The activations on each record, float16 (n_tokens,).
         n_top: How many of the records are top records.
         undefined_reason: Why the neuron cannot be explained; None if it can.
     """
 
     neuron: int
     excerpts: IntArray
-    tokens: IntArray
-    true: FloatArray
+    tokens: list[IntArray]
+    true: list[FloatArray]
     n_top: int
     undefined_reason: str | None
 
@@ -42,14 +42,14 @@ class StackedRecords:
 
     Attributes:
         neurons: (n_neurons,).
-        tokens: int32 (n_neurons, n_records, n_tokens).
-        true: float16 (n_neurons, n_records, n_tokens).
+        tokens: Of each neuron, as in `ScoredRecords`.
+        true: Of each neuron, as in `ScoredRecords`.
         is_repeated: bool (n_neurons, n_records): an earlier record is on the same excerpt.
     """
 
     neurons: IntArray
-    tokens: IntArray
-    true: FloatArray
+    tokens: list[list[IntArray]]
+    true: list[list[FloatArray]]
     is_repeated: NDArray[np.bool_]
     n_top: int
     undefined_reasons: list[str | None]
@@ -61,8 +61,8 @@ def stacked(neurons: Sequence[ScoredRecords]) -> StackedRecords:
     same = excerpts[:, :, None] == excerpts[:, None, :]
     return StackedRecords(
         neurons=np.array([scored.neuron for scored in neurons]),
-        tokens=np.stack([scored.tokens for scored in neurons]),
-        true=np.stack([scored.true for scored in neurons]),
+        tokens=[scored.tokens for scored in neurons],
+        true=[scored.true for scored in neurons],
         is_repeated=np.tril(same, -1).any(axis=2),
         n_top=neurons[0].n_top,
         undefined_reasons=[scored.undefined_reason for scored in neurons],
@@ -94,7 +94,7 @@ def scored_records(
             neuron=row.neuron,
             excerpts=np.array(numbers, dtype=np.int64),
             tokens=read,
-            true=row.activations[of_split],
+            true=row.on(of_split),
             n_top=n_top,
             undefined_reason=row.undefined_reason,
         )
@@ -102,9 +102,9 @@ def scored_records(
 
 def tokens_of(
     connection: Connection, shard: ClaimedShard, excerpts: Sequence[Sequence[int]]
-) -> list[IntArray]:
-    """Return the tokens, int32 (n, excerpt_tokens), of the excerpts of each neuron."""
+) -> list[list[IntArray]]:
+    """Return the tokens, int32 (n_tokens,), of each of the excerpts of each neuron."""
     # One query for all neurons: one for each would cost more than the call about it.
     numbers = sorted({number for named in excerpts for number in named})
     tokens = corpora.excerpts_named(connection, shard.run.corpus_id, numbers)
-    return [np.stack([tokens[number] for number in named]) for named in excerpts]
+    return [[tokens[number] for number in named] for named in excerpts]

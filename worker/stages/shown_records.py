@@ -30,10 +30,8 @@ def shown_records(
     tokens = tokens_of(connection, shard, excerpts)
     return [
         [
-            ActivationRecord(tuple(texts[t] for t in ids), tuple(values))
-            for ids, values in zip(
-                read.tolist(), row.activations[list(shown)].tolist(), strict=True
-            )
+            ActivationRecord(tuple(texts[t] for t in ids.tolist()), tuple(values.tolist()))
+            for ids, values in zip(read, row.on(shown), strict=True)
         ]
         for row, shown, read in zip(rows, places, tokens, strict=True)
     ]

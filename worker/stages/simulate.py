@@ -3,8 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-import numpy as np
-
 from db import results
 from db.records import TokenMeansRow, token_means
 from db.results import FailureRow, SimulationRow
@@ -60,9 +58,9 @@ def _by_lookup(shard: ClaimedShard) -> Results:
     tables = {row.neuron: _lookup_table(row) for row in rows}
     simulations: list[SimulationRow] = []
     for neuron, excerpts in _wanted(shard).items():
-        expected = simulate_by_lookup(tables[neuron], np.stack(list(excerpts.values())))
-        for excerpt, values in zip(excerpts, expected, strict=True):
-            simulation, scale = Simulation(values), "neuron_activations"
+        for excerpt, tokens in excerpts.items():
+            simulation = Simulation(simulate_by_lookup(tables[neuron], tokens))
+            scale = "neuron_activations"
             simulations.append(_row(shard, neuron, excerpt, simulation, scale, "lookup"))
     return simulations, []
 
@@ -97,6 +95,7 @@ def _to_simulate(shard: ClaimedShard) -> Iterator[SimulationInput]:
         explanations = results.explanation_texts(connection, *shard.neuron_range)
         retries = results.retries(connection, run_id, "simulate", layer, start, stop)
     for neuron, excerpts in wanted.items():
+        # After a retry, the records that were simulated before keep their simulations.
         missing = [excerpt for excerpt in excerpts if excerpt not in stored.get(neuron, {})]
         if missing:
             yield SimulationInput(

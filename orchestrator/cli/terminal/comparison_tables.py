@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.terminal.plain import number, plain
+from orchestrator.cli.terminal.whole_table import WholeTable
 
 Report = Mapping[str, Any]
 
@@ -21,15 +21,9 @@ def two_runs(report: Report) -> Group:
     return Group(*parts)
 
 
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
-
-
-def _runs(report: Report) -> Table:
-    table = _table("runs", "", "run", "model", "neurons", "explained", "scored", "calls", "USD")
+def _runs(report: Report) -> WholeTable:
+    numbers = ("neurons", "explained", "scored", "calls", "USD")
+    table = WholeTable("runs", texts=("", "run", "model"), numbers=numbers)
     for name in ("a", "b"):
         run = report[name]
         counts = (f"{run[key]:,}" for key in ("neurons", "explained", "scored", "calls"))
@@ -49,9 +43,18 @@ def _summary(report: Report) -> Text:
     )
 
 
-def _layers(report: Report) -> Table:
-    table = _table(
-        "mean score by layer", "layer", "neurons", "a", "b", "b - a", "a higher", "b higher"
+def _layers(report: Report) -> WholeTable:
+    table = WholeTable(
+        "mean score by layer",
+        numbers=(
+            "layer",
+            "neurons",
+            "a",
+            "b",
+            "b - a",
+            "a higher",
+            "b higher",
+        ),
     )
     for row in report["layers"]:
         scores = (number(row["mean_a"]), number(row["mean_b"]), _signed(row["difference"]))
@@ -60,8 +63,8 @@ def _layers(report: Report) -> Table:
     return table
 
 
-def _furthest_apart(report: Report) -> Table:
-    table = _table("furthest apart", "neuron", "", "score", "USD")
+def _furthest_apart(report: Report) -> WholeTable:
+    table = WholeTable("furthest apart", numbers=("neuron", "", "score", "USD"))
     table.add_column("explanation")
     for row in report["furthest_apart"]:
         for name in ("a", "b"):
@@ -80,7 +83,7 @@ def with_the_paper(report: Report) -> Group:
     """Return the comparison of a run with the paper."""
     kinds = ("explanation", "lookup", "weights")
     headings = [heading for kind in kinds for heading in (kind, "paper")]
-    table = _table("mean score by layer", "layer", "paper's", *headings)
+    table = WholeTable("mean score by layer", numbers=("layer", "paper's", *headings))
     for row in report["layers"]:
         pairs = (number(row[whose][kind]) for kind in kinds for whose in ("run", "paper"))
         table.add_row(str(row["layer"]), str(row["paper_layer"]), *pairs)

@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from neurogloss.config.run import RunConfig
 from orchestrator.cli.terminal.plain import plain
+from orchestrator.cli.terminal.whole_table import WholeTable
 
 Stage = Mapping[str, Any]  # a stage of the estimate, or its total
 COUNTS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens")
@@ -29,11 +29,9 @@ def estimate_tables(config: RunConfig, values: Mapping[str, Any]) -> Group:
     return Group(*parts, *(Text(plain(line)) for line in _notes(config, values)))
 
 
-def _table(title: str, stages: Sequence[Stage], total: Stage | None) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("stage", overflow="fold")
-    for heading in ("calls", "prompt", "cached", "completion", "USD", "cache", "batch", "time"):
-        table.add_column(heading, justify="right")
+def _table(title: str, stages: Sequence[Stage], total: Stage | None) -> WholeTable:
+    numbers = ("calls", "prompt", "cached", "completion", "USD", "cache", "batch", "time")
+    table = WholeTable(title, texts=("stage",), numbers=numbers)
     table.add_column("bound by")
     for stage in stages:
         _add_row(table, _name(stage), stage)
@@ -48,7 +46,7 @@ def _name(stage: Stage) -> str:
     return f"{stage['stage']} ({stage['kind']}{several})"
 
 
-def _add_row(table: Table, name: str, values: Stage) -> None:
+def _add_row(table: WholeTable, name: str, values: Stage) -> None:
     bound = values["bound_by"]
     table.add_row(
         name,

@@ -53,7 +53,8 @@ def _signed(title: str, related: Sequence[Mapping[str, Any]]) -> list[Text]:
 
 
 def _listed(related: Sequence[Mapping[str, Any]], key: str) -> str:
-    return "  ".join(f"{_name(item)} {item[key]:.3g}" for item in related)
+    shown = ("-" if item[key] is None else f"{item[key]:.3g}" for item in related)
+    return "  ".join(f"{_name(item)} {value}" for item, value in zip(related, shown, strict=True))
 
 
 def _name(item: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from rich.console import Group
 from rich.text import Text
 
@@ -62,7 +63,8 @@ def neuron_page(summary: NeuronSummary, shown: ShownRecords) -> Group:
 
 
 def _record_line(record: ShownRecord, highest: float) -> Text:
-    line = Text(f"{record.kind} {record.activations.max():7.3f}  ")
+    known = record.activations[np.isfinite(record.activations)]
+    line = Text(f"{record.kind} {number(float(known.max()) if known.size else None):>7}  ")
     return line + coloured(record.texts, record.activations, highest)
 
 

@@ -1,5 +1,7 @@
 """Values as text for a terminal. What models, servers and corpora wrote is made harmless."""
 
+import math
+
 
 def plain(text: str) -> str:
     """Return text on one line, with whatever a terminal would act on as visible escapes.
@@ -18,4 +20,4 @@ def plain_lines(text: str) -> str:
 
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number, or a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"

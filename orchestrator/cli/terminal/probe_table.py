@@ -22,5 +22,5 @@ def probe_table(part: str, report: Mapping[str, Any]) -> Table:
             table.add_row(name, str(value), "alternatives at a token, at most")
     if "auto" in report:
         chosen = report["auto"]
-        table.add_row("auto", str(chosen["kind"]), Text(plain(chosen["reason"])))
+        table.add_row("auto", str(chosen["kind"] or "none"), Text(plain(chosen["reason"])))
     return table

@@ -9,11 +9,11 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from db.progress import FailureGroup, RunCost, RunProgress, StageProgress
 from orchestrator.cli.terminal.plain import plain
+from orchestrator.cli.terminal.whole_table import WholeTable
 
 LIVE_EVERY_S = 0.5
 PLAIN_EVERY_S = 10.0  # between lines where the output is no terminal: it may be a log file
@@ -22,10 +22,8 @@ EXAMPLE_CHARACTERS = 90  # of the message of a failure: it may quote a whole ans
 
 def progress_table(name: str, progress: RunProgress) -> Group:
     """Return the table of a run's stages, with its cost and its failures below."""
-    table = Table(title=f"run {name}", title_justify="left")
-    table.add_column("stage")
-    for heading in ("done", "total", "%", "failed", "in flight", "per minute", "ETA"):
-        table.add_column(heading, justify="right")
+    numbers = ("done", "total", "%", "failed", "in flight", "per minute", "ETA")
+    table = WholeTable(f"run {name}", texts=("stage",), numbers=numbers)
     for stage in progress.stages:
         table.add_row(
             f"{stage.stage} ({stage.unit})",

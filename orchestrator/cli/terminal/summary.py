@@ -6,12 +6,12 @@ Explanations are untrusted: no markup, no escapes.
 from collections.abc import Mapping, Sequence
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from db.evaluations import BaselineMeans
 from db.results import LayerMeans, NeuronSummary
 from orchestrator.cli.terminal.plain import number, plain
+from orchestrator.cli.terminal.whole_table import WholeTable
 
 BASELINES = ("lookup", "token_list", "weights")
 BAR = 40  # characters of the longest bar of the histogram
@@ -24,11 +24,9 @@ def run_summary(
     return Group(_histogram(histogram), _layer_table(means), neurons_table(best))
 
 
-def _histogram(histogram: Mapping[int, int]) -> Table:
+def _histogram(histogram: Mapping[int, int]) -> WholeTable:
     """Return a bar for each tenth from the lowest that has neurons."""
-    table = Table(title="scores", title_justify="left")
-    table.add_column("score")
-    table.add_column("neurons", justify="right")
+    table = WholeTable("scores", texts=("score",), numbers=("neurons",))
     table.add_column("")
     highest = max(histogram.values())
     for tenth in range(min(histogram), 10):
@@ -38,21 +36,18 @@ def _histogram(histogram: Mapping[int, int]) -> Table:
     return table
 
 
-def _layer_table(means: Sequence[LayerMeans]) -> Table:
-    table = Table(title="mean score by layer", title_justify="left")
-    for heading in ("layer", "neurons", "score", "top only", "random only"):
-        table.add_column(heading, justify="right")
+def _layer_table(means: Sequence[LayerMeans]) -> WholeTable:
+    headings = ("layer", "neurons", "score", "top only", "random only")
+    table = WholeTable("mean score by layer", numbers=headings)
     for row in means:
         scores = map(number, (row.score, row.score_top, row.score_random))
         table.add_row(str(row.layer), f"{row.n:,}", *scores)
     return table
 
 
-def neurons_table(neurons: Sequence[NeuronSummary]) -> Table:
+def neurons_table(neurons: Sequence[NeuronSummary]) -> WholeTable:
     """Return a table of neurons with score and explanation."""
-    table = Table(title="neurons", title_justify="left")
-    table.add_column("neuron", no_wrap=True)
-    table.add_column("score", justify="right", no_wrap=True)
+    table = WholeTable("neurons", numbers=("neuron", "score"))
     table.add_column("explanation")
     for row in neurons:
         explanation = plain(row.explanation or f"({row.state}: {row.reason})")
@@ -60,11 +55,10 @@ def neurons_table(neurons: Sequence[NeuronSummary]) -> Table:
     return table
 
 
-def baselines_table(baselines: Sequence[BaselineMeans], means: Sequence[LayerMeans]) -> Table:
+def baselines_table(baselines: Sequence[BaselineMeans], means: Sequence[LayerMeans]) -> WholeTable:
     """Return the mean score of each baseline beside that of the explanations, by layer."""
-    table = Table(title="baselines: mean score by layer", title_justify="left")
-    for heading in ("layer", "explanations", *BASELINES):
-        table.add_column(heading.replace("_", " "), justify="right")
+    headings = ("layer", "explanations", *(name.replace("_", " ") for name in BASELINES))
+    table = WholeTable("baselines: mean score by layer", numbers=headings)
     of_explanations = {row.layer: row.score for row in means}
     of_baselines = {(row.layer, row.baseline): row.score for row in baselines}
     for layer in sorted({layer for layer, _ in of_baselines}):

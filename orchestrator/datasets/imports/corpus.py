@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 from sqlalchemy import Connection
 
 from db import corpora
@@ -18,7 +19,6 @@ from db.bulk import upsert
 from db.datasets import stream_excerpts
 from db.tables import ExcerptTable, TokenTable
 from db.tables.base import table_of
-from orchestrator.datasets.json_reader import clean
 
 Digest = bytes
 NOWHERE = -1  # the position of an excerpt whose document is not published
@@ -27,10 +27,9 @@ NOWHERE = -1  # the position of an excerpt whose document is not published
 class ImportedCorpus:
     """Assigns numbers to tokens and excerpts, and stores those that are new."""
 
-    def __init__(self, corpus_id: int, vocabulary_id: int, excerpt_tokens: int) -> None:
+    def __init__(self, corpus_id: int, vocabulary_id: int) -> None:
         self.corpus_id = corpus_id
         self.vocabulary_id = vocabulary_id
-        self.excerpt_tokens = excerpt_tokens
         self._tokens: dict[str, list[int]] = {}
         self._n_tokens = 0
         self._excerpts: dict[Digest, list[int]] = {}
@@ -40,7 +39,7 @@ class ImportedCorpus:
 
     def load(self, connection: Connection) -> None:
         """Load the tokens and excerpts that an interrupted import has stored."""
-        texts = corpora.token_texts(connection, self.vocabulary_id)
+        texts = corpora.token_texts(connection, self.vocabulary_id, nul="\0")
         for number, text in enumerate(texts):
             self._tokens.setdefault(text, []).append(number)
         self._n_tokens = len(texts)
@@ -84,7 +83,9 @@ class ImportedCorpus:
         numbers = self._tokens.setdefault(text, [])
         while len(numbers) <= copy:
             numbers.append(self._n_tokens)
-            self._new_tokens.append((self.vocabulary_id, self._n_tokens, clean(text)))
+            self._new_tokens.append(
+                (self.vocabulary_id, self._n_tokens, text.replace("\0", corpora.NUL))
+            )
             self._n_tokens += 1
         return numbers[copy]
 
@@ -97,4 +98,4 @@ class ImportedCorpus:
 
 
 def _digest(tokens: Sequence[str]) -> Digest:
-    return hashlib.blake2b("\0".join(tokens).encode(), digest_size=16).digest()
+    return hashlib.blake2b(orjson.dumps(tokens), digest_size=16).digest()

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from neurogloss.config.run import RunConfig
+from neurogloss.config.run import MAX_EXCERPT_TOKENS, MIN_EXCERPT_TOKENS, RunConfig
 from neurogloss.errors import InputError
 from neurogloss.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 from orchestrator.datasets import description
@@ -97,6 +97,15 @@ def configuration(
         raise InputError(f"{where}: configuration.{key}: {first_error['msg']}") from error
 
 
+def _longest(first: PublishedNeuron) -> int:
+    """Return the length of the longest record of a neuron, within what a run can be asked for.
+
+    A document that is shorter is a record of its own in OpenAI's files.
+    """
+    lengths = [len(record.tokens) for record in (*first.top, *first.random)]
+    return min(MAX_EXCERPT_TOKENS, max(MIN_EXCERPT_TOKENS, *lengths))
+
+
 def _published(subject: str, source: str, first: PublishedNeuron) -> dict[str, Any]:
     """Return the configuration of OpenAI's datasets, as far as the paper and the files tell."""
     top, random = len(first.top), len(first.random)
@@ -114,7 +123,7 @@ def _published(subject: str, source: str, first: PublishedNeuron) -> dict[str, A
         "corpus": {
             "source": source,
             "excerpts": PUBLISHED_EXCERPTS,
-            "excerpt_tokens": len(first.top[0].tokens),
+            "excerpt_tokens": _longest(first),
         },
         "records": kept,
         "scoring": scoring,

@@ -24,7 +24,7 @@ from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from orchestrator.datasets.imports.corpus import ImportedCorpus
 from orchestrator.datasets.imports.imported_run import Origin, configuration, find_origin
-from orchestrator.datasets.imports.rows import ImportedRows, PublishedFiles, add_rows, check_lengths
+from orchestrator.datasets.imports.rows import ImportedRows, PublishedFiles, add_rows
 from orchestrator.datasets.imports.source import Source
 from orchestrator.datasets.openai import reader, related_reader, writer
 from worker.run import Run
@@ -95,7 +95,7 @@ def import_dataset(
             # Twice the threads: enough to keep all busy while a chunk is stored.
             files = _read_ahead(pool, reader, pairs, 2 * concurrency)
             while chunk := list(islice(files, CHUNK)):
-                _save(engine, run_id, config, corpus, chunk, reader)
+                _save(engine, run_id, config, corpus, chunk)
                 done += len(chunk)
                 others += sum(f.explanation.n_others for f in chunk if f.explanation)
                 on_progress(done, total)
@@ -212,9 +212,7 @@ def _begin(
     shape = origin.shape or (max(neurons) + 1, max(map(max, neurons.values())) + 1)
     try:
         with transaction(engine) as connection:
-            run_id = _create(
-                connection, config, shape, source, origin, excerpt_tokens=len(first.top[0].tokens)
-            )
+            run_id = _create(connection, config, shape, source, origin)
     except IntegrityError as error:
         raise InputError(f"--name {selection.name}: another command has just taken it") from error
     _take(lock, run_id, selection.name)
@@ -227,17 +225,17 @@ def _create(
     shape: tuple[int, int],
     source: Source,
     origin: Origin,
-    *,
-    excerpt_tokens: int,
 ) -> int:
     """Store a new run in state `importing`, with an empty corpus of its own."""
     # Corpora are shared by digest; a random one keeps this one apart from all others.
-    digest = f"imported:{uuid.uuid4()}"
+    digest = f"{corpora.IMPORTED}{uuid.uuid4()}"
     run = NewRun(
         name=config.name,
         config=config.model_dump(mode="json"),
         config_hash=config.digest(),
-        corpus_id=imports.create_corpus(connection, digest, source.name, excerpt_tokens),
+        corpus_id=imports.create_corpus(
+            connection, digest, source.name, config.corpus.excerpt_tokens
+        ),
         n_layers=shape[0],
         neurons_per_layer=shape[1],
         state="importing",
@@ -266,7 +264,7 @@ def _go_on(engine: Engine, stored: StoredRun, source: Source) -> tuple[int, RunC
 def _corpus(engine: Engine, run_id: int) -> ImportedCorpus:
     with transaction(engine) as connection:
         stored = corpora.get(connection, runs.get(connection, run_id).corpus_id)
-        corpus = ImportedCorpus(stored.id, stored.vocabulary_id, stored.excerpt_tokens)
+        corpus = ImportedCorpus(stored.id, stored.vocabulary_id)
         corpus.load(connection)
     return corpus
 
@@ -294,12 +292,9 @@ def _save(
     config: RunConfig,
     corpus: ImportedCorpus,
     chunk: Sequence[PublishedFiles],
-    reader: _Reader,
 ) -> None:
     rows = ImportedRows()
     for files in chunk:
-        path = writer.RECORDS.format(files.layer, files.neuron)
-        check_lengths(files, corpus.excerpt_tokens, reader.where(path))
         add_rows(rows, run_id, config, corpus, files)
     with transaction(engine) as connection:
         corpus.save(connection)

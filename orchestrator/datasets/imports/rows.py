@@ -1,19 +1,17 @@
 """Convert the files about a published neuron to the rows that a run of this program has."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
-from db.codec import FLOAT16
 from db.connections import RelatedNeuronsRow, RelatedTokensRow
 from db.imported_neurons import ImportedNeuronRow
-from db.records import NeuronRecordsRow, TokenMeansRow
+from db.records import NeuronRecordsRow, TokenMeansRow, joined_records
 from db.results import ExplanationRow, ScoreRow, SimulationRow
 from neurogloss.config.run import RunConfig
-from neurogloss.errors import InputError
 from neurogloss.neurons.records import FloatArray
-from neurogloss.neurons.scoring import NeuronScore, score_neuron, unscored
+from neurogloss.neurons.scoring import NeuronScore, score_neuron, score_records, unscored
 from neurogloss.neurons.splits import Split, split_places
 from orchestrator.datasets.imports.corpus import ImportedCorpus
 from orchestrator.datasets.openai import reader, related_reader
@@ -80,7 +78,7 @@ def add_rows(
             layer=files.layer,
             neuron=files.neuron,
             excerpts=records.excerpts,
-            activations=records.all_activations(),
+            **joined_records(records.activations),
             top_records=top,
             random_records=random,
             bucket_records=[number for bucket in buckets for number in bucket],
@@ -104,15 +102,11 @@ class _Records:
     def __init__(self, corpus: ImportedCorpus) -> None:
         self._corpus = corpus
         self.excerpts: list[int] = []
-        self.activations: list[bytes] = []
+        self.activations: list[FloatArray] = []
         self.simulations: dict[int, reader.ScoredSequence] = {}
         self.keys: dict[int, Key] = {}  # by excerpt; equal records have equal keys
         self._places_of: dict[Key, list[int]] = {}
         self._copies: dict[int, int] = {}
-
-    def all_activations(self) -> FloatArray:
-        """Return the activations of all records, float16 (n_records * n_tokens,)."""
-        return FLOAT16.unpack(b"".join(self.activations))
 
     def places(self, records: Sequence[reader.PublishedRecord]) -> list[int]:
         """Return the place of each record; equal records have the same place."""
@@ -131,7 +125,7 @@ class _Records:
         self._copies[key[0]] = copy + 1
         place = len(self.excerpts)
         self.excerpts.append(self._corpus.excerpt(record.tokens, copy))
-        self.activations.append(key[1])
+        self.activations.append(record.activations)
         self.keys[self.excerpts[place]] = key
         self._places_of[key].append(place)
         return place
@@ -147,14 +141,14 @@ class _Records:
             excerpt = self.excerpts[place]
             if self.simulations.setdefault(excerpt, sequence).is_like(sequence):
                 return excerpt
-        key = self._corpus.excerpt(sequence.record.tokens, 0), self.activations[places[0]]
+        key = self.keys[self.excerpts[places[0]]]
         excerpt = self.excerpts[self._add(key, sequence.record)]
         self.simulations[excerpt] = sequence
         return excerpt
 
 
 def _undefined_reason(neuron: reader.PublishedNeuron, records: _Records) -> str | None:
-    if not np.isfinite(records.all_activations()).all():
+    if not all(np.isfinite(activations).all() for activations in records.activations):
         return "nonfinite_activations"
     return "dead" if _highest(neuron) <= 0 else None
 
@@ -187,8 +181,34 @@ def _add_explanation(
         n_top = next((i for i, key in enumerate(keys) if key not in tops), len(keys))
     score = _score(explanation, n_top, reason)
     rows.scores.append(ScoreRow(*place, *astuple(score)))
-    order = (None, None) if follows else (excerpts, n_top)
-    rows.imported.append(ImportedNeuronRow(*place, explanation.scores.score, *order))
+    order = None if follows else excerpts
+    published = _published_scores(explanation, score)
+    rows.imported.append(
+        ImportedNeuronRow(
+            *place, explanation.scores.score, order, None if follows else n_top, published
+        )
+    )
+
+
+def _published_scores(
+    explanation: reader.PublishedExplanation, score: NeuronScore
+) -> FloatArray | None:
+    """Return the published scores of the explanation and of its simulations, float64 (n, 3).
+
+    None where they are the stored score, and what an export computes of each simulation.
+    """
+    sequences = explanation.sequences
+    published = [explanation.scores, *(sequence.scores for sequence in sequences)]
+    with np.errstate(invalid="ignore", over="ignore"):
+        true = [sequence.record.activations for sequence in sequences]
+        of_each = score_records(true, [sequence.expected for sequence in sequences])
+    stated, computed = (
+        np.array(
+            [(s.score, s.rsquared, s.absolute_dev_explained) for s in scores], dtype=np.float64
+        )
+        for scores in (published, [score, *of_each])
+    )
+    return None if np.array_equal(stated, computed, equal_nan=True) else stated
 
 
 def _simulation_row(
@@ -211,9 +231,9 @@ def _score(explanation: reader.PublishedExplanation, n_top: int, reason: str | N
         return NeuronScore(
             kept.score, None, None, kept.rsquared, kept.absolute_dev_explained, undefined
         )
-    true = np.stack([s.record.activations for s in sequences])
-    expected = np.stack([s.expected for s in sequences])
-    if not (np.isfinite(true).all() and np.isfinite(expected).all()):
+    true = [s.record.activations for s in sequences]
+    expected = [s.expected for s in sequences]
+    if not all(np.isfinite(values).all() for values in (*true, *expected)):
         return NeuronScore(None, None, None, None, None, "nonfinite_simulation")
     computed = score_neuron(true, expected, n_top)
     if stated.score is None:
@@ -276,27 +296,3 @@ def _token_means(
         top_tokens=top,
         default_mean=None,  # the mean over all tokens is not published
     )
-
-
-def check_lengths(files: PublishedFiles, excerpt_tokens: int, where: str) -> None:
-    """Check that all records have `excerpt_tokens` tokens: they are stored as one array.
-
-    Raises:
-        InputError: A record has another number of tokens.
-    """
-    for record in _every_record(files):
-        if len(record.tokens) != excerpt_tokens:
-            raise InputError(
-                f"{where}: a record has {len(record.tokens)} tokens, those before have "
-                f"{excerpt_tokens}; records of one run are of one length"
-            )
-
-
-def _every_record(files: PublishedFiles) -> Iterator[reader.PublishedRecord]:
-    yield from files.records.top
-    yield from files.records.random
-    for bucket in files.records.buckets:
-        yield from bucket
-    if files.explanation is not None:
-        for sequence in files.explanation.sequences:
-            yield sequence.record

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import orjson
 
-from neurogloss.neurons.scoring import score_neurons
+from neurogloss.neurons.scoring import pooled, score_records
 from neurogloss.neurons.selection import QUANTILES
+from orchestrator.datasets.digits import shortest
 from orchestrator.datasets.exported import ExcerptTexts, ExportedNeuron, ExportedRun
 from orchestrator.datasets.neuronpedia.source import BOT, Line, model_id, set_name, source_id
 
@@ -71,7 +72,7 @@ def _id(neuron: ExportedNeuron, *parts: object) -> str:
 
 def _feature(neuron: ExportedNeuron, texts: list[str]) -> Line:
     row = neuron.records
-    drawn = row.activations[row.random_records].astype(np.float64).ravel()
+    drawn = pooled(row.on(row.random_records)).astype(np.float64)
     positive = drawn[np.isfinite(drawn) & (drawn > 0)]
     heights, edges = np.histogram(positive, bins=_BARS if len(positive) else 1)
     above, below = _output_tokens(neuron, texts)
@@ -129,9 +130,9 @@ def _activations(
     neuron: ExportedNeuron, key: Line, excerpts: ExcerptTexts[orjson.Fragment]
 ) -> Iterator[Line]:
     tokens = excerpts.of(neuron.records.excerpts)
-    activations = neuron.records.activations.astype(np.float32)
+    activations = neuron.records.on_all()
     for place, (source, lowest, highest, contains) in _bins(neuron).items():
-        values = activations[place]
+        values = shortest(activations[place])
         if not np.isfinite(values).all():
             continue  # the columns are NOT NULL, and JSON has no infinity
         at = int(values.argmax())
@@ -212,8 +213,8 @@ def _simulations(neuron: ExportedNeuron) -> Iterator[Line]:
     if neuron.stored.explanation is None:
         return
     places = list(dict.fromkeys(neuron.scored()))
-    true, expected = neuron.records.activations[places], neuron.expected(places)
-    scores = score_neurons(true[:, None], expected[:, None], n_top=1) if places else []
+    true, expected = neuron.records.on(places), neuron.expected(places)
+    scores = score_records(true, expected)
     for row, place in enumerate(places):
         if scores[row].score is None or not np.isfinite(true[row]).all():
             continue
@@ -221,7 +222,7 @@ def _simulations(neuron: ExportedNeuron) -> Iterator[Line]:
             "id": _id(neuron, "simulation", place),
             "explanationId": _id(neuron, "explanation"),
             "activationId": _id(neuron, "record", place),
-            "expectedValues": expected[row],
+            "expectedValues": shortest(expected[row]),
             "score": scores[row].score,
             "scorerAutoInterpModel": simulator_name(neuron.run),
             "version": 1 if neuron.simulation(place).distribution is not None else 2,

@@ -19,6 +19,7 @@ from neurogloss.neurons.selection import N_BUCKETS
 from orchestrator.datasets.json_reader import Checked, parse, same_length
 
 NORMALIZED = "simulated_normalized_activations"
+_SCORES = ("ev_correlation_score", "rsquared_score", "absolute_dev_explained_score")
 SCALES = (NORMALIZED, "neuron_activations")
 MAX_LAYER, MAX_NEURON = 32_767, 2**31 - 1
 MAX_RECORDS = 10_000
@@ -46,12 +47,13 @@ class PublishedNeuron:
 
 @dataclass(frozen=True, slots=True)
 class ScoredSequence:
-    """A simulation of one record; `distribution` is float16 (n_tokens, 11)."""
+    """A simulation of one record with its own scores; `distribution` is float16 (n_tokens, 11)."""
 
     record: PublishedRecord
     expected: FloatArray
     scale: str
     distribution: FloatArray | None
+    scores: "PublishedScores"
 
     def is_like(self, other: "ScoredSequence") -> bool:
         """Return whether both simulate in the same way, bit for bit."""
@@ -173,10 +175,9 @@ def read_explanation(
 
 
 def _scores(value: Checked) -> PublishedScores:
-    names = ("ev_correlation_score", "rsquared_score", "absolute_dev_explained_score")
-    score, rsquared, absolute = (value.field(name).number() for name in names)
+    score, rsquared, absolute = (value.field(name).number() for name in _SCORES)
     if score is not None and not -1.0001 <= score <= 1.0001:
-        raise value.field(names[0]).wrong("a correlation from -1 to 1")
+        raise value.field(_SCORES[0]).wrong("a correlation from -1 to 1")
     return PublishedScores(score, rsquared, absolute)
 
 
@@ -195,7 +196,8 @@ def _sequence(value: Checked) -> ScoredSequence:
     named = NORMALIZED if scale.is_null else scale.value
     distribution = _distribution(simulation, len(texts)) if named == NORMALIZED else None
     record = PublishedRecord(texts, true_numbers.astype(np.float16))
-    return ScoredSequence(record, numbers.astype(np.float16), named, distribution)
+    scores = PublishedScores(*(value.field(name).number_or_none() for name in _SCORES))
+    return ScoredSequence(record, numbers.astype(np.float16), named, distribution, scores)
 
 
 def _distribution(simulation: Checked, n_tokens: int) -> FloatArray | None:

@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 
 from db.connections import RelatedNeuronsRow, RelatedTokensRow
 from db.records import TokenMeansRow
-from db.results import ScoreRow
 from neurogloss.neurons.records import FloatArray
-from neurogloss.neurons.scoring import score_neurons
+from neurogloss.neurons.scoring import score_records
 from neurogloss.neurons.selection import N_BUCKETS
+from orchestrator.datasets.digits import shortest
 from orchestrator.datasets.exported import (
     ExcerptTexts,
     ExportedNeuron,
@@ -45,7 +45,7 @@ def write_layer(
     on_neuron: Callable[[], Any],
 ) -> None:
     """Write all files of a layer's neurons."""
-    excerpts = ExcerptTexts(connection, run, tokens_json)
+    excerpts = ExcerptTexts(connection, run, tokens_json, nul="\0")
     for neuron in exported_neurons(connection, run, layer):
         for path, value in _files_of(neuron, excerpts):
             content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -82,7 +82,7 @@ def neuron_record(neuron: ExportedNeuron, tokens: Sequence[orjson.Fragment]) -> 
     row = neuron.records
     written = [
         {"tokens": t, "activations": a, "dataclass_name": "ActivationRecord"}
-        for t, a in zip(tokens, row.activations, strict=True)
+        for t, a in zip(tokens, map(shortest, row.on_all()), strict=True)
     ]
     buckets: list[list[Json]] = [[] for _ in range(N_BUCKETS)]
     for place, bucket in zip(row.bucket_records, row.buckets, strict=True):
@@ -112,9 +112,10 @@ def simulation_results(
 ) -> Json:
     """Return the NeuronSimulationResults of a neuron with its explanation."""
     places = neuron.scored()
+    of_explanation, *of_each = _scores(neuron, places)
     scored = {
-        "scored_sequence_simulations": list(_sequences(neuron, places, tokens)),
-        **_scores_of(neuron.stored.score),
+        "scored_sequence_simulations": list(_sequences(neuron, places, tokens, of_each)),
+        **of_explanation,
         "dataclass_name": "ScoredSimulation",
     }
     scored_explanation = {
@@ -129,10 +130,24 @@ def simulation_results(
     }
 
 
-def _scores_of(row: ScoreRow | None) -> Json:
-    if row is None:
-        return _named_scores(None, None, None)
-    return _named_scores(row.score, row.rsquared, row.absolute_dev_explained)
+def _scores(neuron: ExportedNeuron, places: Sequence[int]) -> list[Json]:
+    """Return the scores of the explanation, and of each simulation.
+
+    An imported neuron keeps those that were published: they may be over records, or of digits, that
+    the published file did not have.
+    """
+    imported, stored = neuron.stored.imported, neuron.stored.score
+    if imported is not None and imported.published_scores is not None:
+        return [_named_scores(*row) for row in imported.published_scores.tolist()]
+    # Activations of a failed neuron may be NaN or infinite; its scores are then undefined.
+    with np.errstate(invalid="ignore", over="ignore"):
+        of_each = score_records(neuron.records.on(places), neuron.expected(places))
+    return [
+        _named_scores(None, None, None)
+        if row is None
+        else _named_scores(row.score, row.rsquared, row.absolute_dev_explained)
+        for row in (stored, *of_each)
+    ]
 
 
 def _named_scores(ev: float | None, rsquared: float | None, absolute: float | None) -> Json:
@@ -144,31 +159,28 @@ def _named_scores(ev: float | None, rsquared: float | None, absolute: float | No
 
 
 def _sequences(
-    neuron: ExportedNeuron, places: Sequence[int], tokens: Sequence[orjson.Fragment]
+    neuron: ExportedNeuron,
+    places: Sequence[int],
+    tokens: Sequence[orjson.Fragment],
+    scores: Sequence[Json],
 ) -> Iterator[Json]:
-    if not places:
-        return
-    true, expected = neuron.records.activations[places], neuron.expected(places)
-    # Activations of a failed neuron may be NaN or infinite; its scores are then undefined.
-    with np.errstate(invalid="ignore", over="ignore"):
-        scores = score_neurons(true[:, None], expected[:, None], n_top=1)
+    true, expected = neuron.records.on(places), neuron.expected(places)
     for row, place in enumerate(places):
         stored = neuron.simulation(place)
         values, probabilities = _distributions(stored.distribution, neuron.run.is_imported)
         simulation = {
             "tokens": tokens[place],
-            "expected_activations": expected[row],
+            "expected_activations": shortest(expected[row]),
             "activation_scale": stored.activation_scale,
             "distribution_values": values,
             "distribution_probabilities": probabilities,
             "uncalibrated_simulation": None,
             "dataclass_name": "SequenceSimulation",
         }
-        score = scores[row]
         yield {
             "simulation": simulation,
-            "true_activations": true[row],
-            **_named_scores(score.score, score.rsquared, score.absolute_dev_explained),
+            "true_activations": shortest(true[row]),
+            **scores[row],
             "dataclass_name": "ScoredSequenceSimulation",
         }
 
@@ -179,7 +191,7 @@ def _distributions(
     """Return, for each token, the numbers of positive probability and their probabilities.
 
     Args:
-        stored: float16 (excerpt_tokens, 11), or None if the simulator gives no distribution.
+        stored: float16 (n_tokens, 11), or None if the simulator gives no distribution.
         is_normalized: Whether each row sums to 1, so that imported bits are kept.
     """
     if stored is None:
@@ -192,7 +204,7 @@ def _distributions(
         distribution = normalized.astype(np.float16)
     positive = np.flatnonzero(distribution > 0)
     values = (positive % distribution.shape[1]).tolist()
-    probabilities = distribution.ravel()[positive]
+    probabilities = shortest(distribution.ravel()[positive])
     ends = [0, *np.cumsum((distribution > 0).sum(axis=1)).tolist()]
     places = [slice(*pair) for pair in pairwise(ends)]
     return [values[place] for place in places], [probabilities[place] for place in places]

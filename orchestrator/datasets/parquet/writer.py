@@ -149,10 +149,9 @@ def _record_rows(neuron: ExportedNeuron, key: Row) -> Iterator[Row]:
     top = _first_places(row.top_records)
     drawn = _first_places(row.random_records)
     buckets = dict(zip(row.bucket_records, row.buckets, strict=True))
-    activations = row.activations.astype(np.float32)
-    for place, excerpt in enumerate(row.excerpts):
+    for place, (excerpt, activations) in enumerate(zip(row.excerpts, row.on_all(), strict=True)):
         ranks = top.get(place), drawn.get(place), buckets.get(place)
-        yield (*key, excerpt, *ranks, activations[place])
+        yield (*key, excerpt, *ranks, activations.astype(np.float32))
 
 
 def _first_places(places: list[int]) -> dict[int, int]:

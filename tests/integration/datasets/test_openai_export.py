@@ -64,7 +64,8 @@ def test_the_score_of_an_exported_file_is_the_stored_one(engine, run_id, exporte
         sequences = scored.scored_sequence_simulations
         true = np.concatenate([s.true_activations for s in sequences])
         expected = np.concatenate([s.simulation.expected_activations for s in sequences])
-        assert np.corrcoef(true, expected)[0, 1] == pytest.approx(score, abs=1e-6)
+        read = [values.astype(np.float16).astype(np.float64) for values in (true, expected)]
+        assert np.corrcoef(*read)[0, 1] == pytest.approx(score, rel=1e-7)
         assert scored.ev_correlation_score == score
 
 

@@ -215,7 +215,6 @@ WRONG = [
         r"activations\[0\] is 1000000.0, not a number from -65504 to 65504",
     ),
     ("random_sample", [{"tokens": ["a"], "activations": ["1"]}], r"activations\[0\] is '1'"),
-    ("random_sample", [{"tokens": ["a"], "activations": [1]}], r"a record has 1 tokens"),
     ("random_sample_by_quantile", [[]] * 6, r"has 6 lists"),
     ("quantile_boundaries", [None], r"quantile_boundaries"),
 ]

@@ -233,7 +233,7 @@ def test_credit_that_ends_stops_everything_and_keeps_what_was_paid(ask):
 
 def test_an_endpoint_that_is_not_there_stops_the_run(ask):
     with pytest.raises(EndpointUnreachable):
-        ask("http://127.0.0.1:9/v1", questions(30))
+        ask("http://127.0.0.1:9/v1", questions(30), wait_s=1.0)
 
 
 def test_a_budget_is_used_and_not_exceeded(ask):

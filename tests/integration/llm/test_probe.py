@@ -153,7 +153,11 @@ def test_faults_of_the_moment_do_not_decide(serve):
         pytest.param({"credit_usd": 0.0}, {}, NoCredit, "quota", id="credit"),
         pytest.param({"models": ("other",)}, {}, UnknownModel, "does not exist", id="model"),
         pytest.param(
-            {}, {"base_url": "http://127.0.0.1:9/v1"}, EndpointUnreachable, "here", id="nobody"
+            {},
+            {"base_url": "http://127.0.0.1:9/v1", "wait_s": 0.0},
+            EndpointUnreachable,
+            "here",
+            id="nobody",
         ),
     ],
 )

@@ -14,30 +14,13 @@ from db import runs, shards
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
-from orchestrator.cli.main import cli, main
+from orchestrator.cli.main import cli
 from orchestrator.dispatch import tick
 from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.limits import change_limits
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.support.paid_run import CALLS, KEY, LEASE_S, Run
-
-
-@pytest.fixture
-def command(whole_url, services, monkeypatch, capsys):
-    monkeypatch.setenv("DATABASE_URL", whole_url)
-    monkeypatch.setenv("REDIS_URL", services.redis_url)
-
-    def command(*arguments):
-        code = 0
-        try:
-            main(arguments)
-        except SystemExit as error:
-            code = error.code
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err
-
-    return command
 
 
 def state(engine, value):

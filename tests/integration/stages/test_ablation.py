@@ -102,6 +102,28 @@ def test_divergences_are_those_of_plain_numpy(tiny, layer, neuron):
     assert found.score == 1 - found.simulated / found.mean
 
 
+def test_texts_of_different_lengths_are_compared_on_their_own_tokens(tiny):
+    exact = GPT2Model.from_pretrained(tiny, dtype=torch.float64).eval()
+    exact.requires_grad_(False).h[1].mlp.c_fc.bias[5] = 0.0
+    lengths = (TOKENS, 3, 1, 5, TOKENS, 2)
+    tokens = [
+        row[:n] for row, n in zip(make_tokens(6, VOCABULARY, TOKENS, 3), lengths, strict=True)
+    ]
+    random = np.random.default_rng(5)
+    values = [random.normal(0.5, 1, n) for n in lengths]
+    found = ablate(exact, 0, 9, tokens, values, 0.25)
+    before, simulated, mean = (
+        np.concatenate([outputs(exact, [ids], *replaced)[0] for ids, *replaced in texts])
+        for texts in (
+            [(ids,) for ids in tokens],
+            [(ids, 0, 9, [of_text]) for ids, of_text in zip(tokens, values, strict=True)],
+            [(ids, 0, 9, [np.full(len(ids), 0.25)]) for ids in tokens],
+        )
+    )
+    expected = mean_divergence(before, simulated), mean_divergence(before, mean)
+    assert (found.simulated, found.mean) == pytest.approx(expected, rel=1e-9)
+
+
 def test_a_perfect_simulation_scores_one_and_the_mean_zero(model):
     tokens = make_tokens(6, VOCABULARY, TOKENS, 3)
     exact = []
@@ -171,7 +193,7 @@ def test_a_run_ablates_as_many_neurons_of_each_layer_as_it_says(engine, services
 
 
 def test_a_subject_with_an_output_matrix_of_its_own_is_refused(tmp_path):
-    values = {"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "vocab_size": 9}
+    values = {"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 2, "vocab_size": 9}
     (tmp_path / "config.json").write_text(json.dumps(values | {"tie_word_embeddings": False}))
     (tmp_path / "model.safetensors").touch()
     config = ablating("http://127.0.0.1:9/v1", subject={"model": str(tmp_path)})

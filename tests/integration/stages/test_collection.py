@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from db import collection
-from db.records import neuron_records
+from db.records import neuron_records, token_means
 from neurogloss.neurons.sampling import neuron_keys, priorities
 from neurogloss.neurons.selection import RecordCounts
+from neurogloss.neurons.splits import Split, split_places
 from neurogloss.subject.collection import collect as read_excerpts
 from neurogloss.subject.layer_collector import LayerPlan
 from neurogloss.subject.model import forward, load_subject
@@ -56,14 +57,19 @@ def brute_force(activations, layer, neuron, config):
     }
 
 
-def check_records(engine, run_id, config, everything):
+def check_records(engine, run_id, config, everything, lengths=None):
+    """Check records against all activations; those after the end of a short excerpt are none."""
+    n, n_tokens = everything.shape[1:3]
+    lengths = np.full(n, n_tokens) if lengths is None else lengths
+    is_token = np.arange(n_tokens) < lengths[:, None]
     for layer, activations in enumerate(everything):
-        finite = np.isfinite(activations)
+        finite = np.isfinite(activations) | ~is_token[:, :, None]
         activations = np.where(finite, activations, np.float16(0))
         with engine.begin() as connection:
             rows = neuron_records.load(connection, run_id, layer, 0, 10_000)
         assert [row.neuron for row in rows] == list(range(activations.shape[2]))
-        check_moments(rows, activations)
+        check_moments(rows, activations[is_token])
+        activations = np.where(is_token[:, :, None], activations, np.float16(-np.inf))
         for row in rows:
             mine = activations[:, :, row.neuron]
             expected = brute_force(mine, layer, row.neuron, config)
@@ -77,7 +83,9 @@ def check_records(engine, run_id, config, everything):
             stored_boundaries = np.array(row.quantile_boundaries, np.float32).tolist()
             assert stored_boundaries == expected["boundaries"]
             assert len(set(row.excerpts)) == len(row.excerpts)
-            assert row.activations.tobytes() == mine[row.excerpts].tobytes()
+            records = [mine[excerpt, : lengths[excerpt]] for excerpt in row.excerpts]
+            assert row.activations.tobytes() == np.concatenate(records).tobytes()
+            assert [len(record) for record in row.on_all()] == lengths[row.excerpts].tolist()
             assert row.max_activation == float(mine.max())
             reason = "dead" if mine.max() <= 0 else None
             if not finite[:, :, row.neuron].all():
@@ -86,7 +94,8 @@ def check_records(engine, run_id, config, everything):
 
 
 def check_moments(rows, activations):
-    flat = activations.reshape(-1, activations.shape[2]).astype(np.float64)
+    """Check moments against the activations on all tokens, (token, neuron)."""
+    flat = activations.astype(np.float64)
     mean, spread = flat.mean(axis=0), flat.std(axis=0)
     assert {row.n_tokens for row in rows} == {len(flat)}
     for row in rows:
@@ -175,6 +184,36 @@ def test_the_demo_subject_is_collected_as_by_brute_force(engine):
     run_id = make_run(engine, config, read_shape("demo"), tokens)
     work_through(engine, run_id, seed=1, workers=2)
     check_records(engine, run_id, config, activations_of(load_subject("demo"), tokens))
+
+
+@pytest.mark.parametrize("shard_size", [33, 500])
+def test_short_excerpts_count_with_their_own_tokens_alone(engine, tiny, shard_size):
+    padded = make_tokens(150, VOCABULARY, TOKENS, 3)
+    lengths = np.random.default_rng(0).integers(1, TOKENS + 1, len(padded))
+    # The model sees zeros after the end. Here it sees what stands there, so that the bits of the
+    # activations before it are the same only if no position sees a later one.
+    tokens = [row[:length] for row, length in zip(padded, lengths, strict=True)]
+    config = config_of("short", tiny, 150, TOKENS, shard_size)
+    corpus = config.corpus.model_copy(update={"short": "keep"})
+    config = config.model_copy(update={"corpus": corpus})
+    run_id = make_run(engine, config, read_shape(tiny), tokens)
+    work_through(engine, run_id, seed=1, workers=2)
+    everything = activations_of(load_subject(tiny), padded)
+    check_records(engine, run_id, config, everything, lengths)
+    check_token_means(engine, run_id, tokens)
+
+
+def check_token_means(engine, run_id, tokens):
+    """Check the counts of the lookup tables: each token of the corpus but of the scored records."""
+    in_corpus = np.bincount(np.concatenate(tokens), minlength=VOCABULARY)
+    with engine.begin() as connection:
+        rows = neuron_records.load(connection, run_id, 0, 0, WIDTH)
+        tables = token_means.load(connection, run_id, 0, 0, WIDTH)
+    for row, table in zip(rows, tables, strict=True):
+        places, _ = split_places(row.top_records, row.random_records, Split.VALID, 1, 1)
+        scored = {row.excerpts[place] for place in places}
+        own = np.bincount(np.concatenate([tokens[e] for e in scored]), minlength=VOCABULARY)
+        assert table.counts.tolist() == (in_corpus - own)[table.tokens].tolist()
 
 
 @pytest.mark.parametrize(("start", "stop", "tiles"), [(0, 300, 4), (37, 91, 1), (37, 91, 3)])

@@ -75,8 +75,9 @@ def test_what_is_thought_and_what_is_cut_off_still_explains(engine, services, mo
     assert {tuple(failure) for failure in failures} == {
         ("malformed", "the answer is reasoning alone, without an explanation after it"),
         (
-            "truncated",
-            "cut off after 5 tokens of reasoning, before any answer: set max_tokens higher",
+            "reasoning",
+            "the model used all 5 tokens before its answer began, as models that reason do: "
+            "set max_tokens higher",
         ),
     }
 

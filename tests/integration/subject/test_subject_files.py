@@ -1,10 +1,13 @@
 """Which files of a subject model are read: safetensors, and nothing that can run code."""
 
+import json
 import pickle
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from neurogloss.errors import CannotCollect, InputError
 from neurogloss.subject.files import DEMO_FOLDER
@@ -39,7 +42,7 @@ def test_pickled_weights_are_refused_before_a_run_begins(folder, tmp_path):
 
 
 def test_pickled_weights_are_refused_by_a_worker(folder, tmp_path):
-    with pytest.raises(CannotCollect, match=r"cannot be loaded: .*safetensors"):
+    with pytest.raises(CannotCollect, match=r"has no \.safetensors file"):
         load_subject(str(folder))
     assert not (tmp_path / "mark").exists()
 
@@ -60,3 +63,35 @@ def test_code_that_a_model_folder_brings_along_is_not_run(folder, tmp_path):
     )
     load_subject(str(folder))
     assert not (tmp_path / "mark").exists()
+
+
+@pytest.fixture
+def save_renamed(folder):
+    """Save the demo's weights into the folder, under other names."""
+
+    def save(rename):
+        weights = load_file(DEMO_FOLDER / "model.safetensors")
+        save_file({rename(name): w for name, w in weights.items()}, folder / "model.safetensors")
+        return str(folder)
+
+    return save
+
+
+def test_an_embedding_under_the_name_of_the_output_matrix_is_loaded(save_renamed):
+    model = save_renamed(lambda n: n.replace("transformer.wte.weight", "lm_head.weight"))
+    assert torch.equal(load_subject(model).wte.weight, load_subject("demo").wte.weight)
+
+
+def test_weights_under_other_names_are_refused_by_a_worker(save_renamed):
+    model = save_renamed(lambda name: f"_orig_mod.{name}")
+    with pytest.raises(CannotCollect, match=r"76 of 76 weights are missing.*Rename them"):
+        load_subject(model)
+
+
+def test_generic_names_of_sizes_are_those_of_the_loaded_model(save_renamed, folder):
+    config = json.loads((folder / "config.json").read_text())
+    for name, generic in {"n_layer": "num_hidden_layers", "n_inner": "intermediate_size"}.items():
+        config[generic] = config.pop(name)
+    (folder / "config.json").write_text(json.dumps(config))
+    loaded = load_subject(save_renamed(str)).config
+    assert (loaded.n_layer, loaded.n_inner) == (6, 512)

@@ -83,6 +83,11 @@ def test_a_missing_file_is_named(tmp_path):
         read_config(tmp_path / "none.toml")
 
 
+def test_a_byte_order_mark_is_no_matter(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xef\xbb\xbf" + DEMO.read_bytes())
+    assert read_config(tmp_path / "run.toml") == read_config(DEMO)
+
+
 def test_limits_and_budget_may_change_under_a_name(read):
     before = read('name = "x"\n' + ENDPOINT)
     after = read('name = "x"\n[budget]\nusd = 5.0\n' + ENDPOINT + "requests_per_minute = 9\n")
@@ -93,3 +98,16 @@ def test_what_was_frozen_may_not_change(read):
     before, after = read('name = "x"\n' + LOOKUP), read('name = "x"\ncorpus.seed = 1\n' + LOOKUP)
     assert before.digest() != after.digest()
     assert differences(before.frozen(), after.frozen()) == ["corpus.seed: 0 -> 1"]
+
+
+def test_the_wishes_for_short_documents_change_the_hash_only_where_they_are_used(read):
+    plain = read('name = "x"\n' + ENDPOINT)
+    explicit = read('name = "x"\n[corpus]\nshort = "drop"\nbegin_of_text = false\n' + ENDPOINT)
+    assert explicit.digest() == plain.digest()
+    assert explicit.model_dump(mode="json") == plain.model_dump(mode="json")
+    assert not {"short", "begin_of_text"} & plain.model_dump(mode="json")["corpus"].keys()
+    kept = read('name = "x"\n[corpus]\nshort = "keep"\nbegin_of_text = true\n' + ENDPOINT)
+    assert kept.digest() != plain.digest()
+    stored = type(kept).model_validate(kept.model_dump(mode="json"))
+    assert (stored.corpus.short, stored.corpus.begin_of_text) == ("keep", True)
+    assert stored.digest() == kept.digest()

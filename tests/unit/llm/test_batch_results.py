@@ -117,3 +117,9 @@ def test_a_request_line_keeps_the_body_as_it_is():
         "url": "/v1/chat/completions",
         "body": {"b": 1, "a": 2},
     }
+
+
+def test_a_body_that_is_nested_deeper_than_json_is_written_is_a_server_error():
+    nested = b'{"custom_id":"0a","response":{"status_code":200,"body":' + b"[" * 500 + b"]" * 500
+    outcome = read_result(nested + b"}}").outcome({}, None)
+    assert isinstance(outcome, ServiceUnavailable)

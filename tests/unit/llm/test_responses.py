@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 
 import httpx
@@ -8,21 +9,25 @@ from hypothesis import strategies as st
 
 from neurogloss.errors import (
     BadCredentials,
+    Incomplete,
     NeuroglossError,
     NoCredit,
+    OnlyReasoned,
     RateLimited,
     RequestRejected,
+    RunError,
     ServiceUnavailable,
     UnknownModel,
 )
 from neurogloss.llm.calls import Call
-from neurogloss.llm.endpoint import Price
+from neurogloss.llm.endpoint import Endpoint, Price
 from neurogloss.llm.responses import (
     UnsupportedParameter,
     raise_for_error,
     read_completion,
-    retry_after,
 )
+from neurogloss.llm.retry_after import retry_after
+from neurogloss.llm.server_error import said_in
 from tests.support.hostile_text import json_values
 
 
@@ -48,7 +53,7 @@ def answer(status, message="no", code="x", **headers):
         pytest.param(answer(400, "context length"), RequestRejected, id="400"),
         pytest.param(answer(422), RequestRejected, id="422"),
         pytest.param(httpx.Response(502, text="<html>"), ServiceUnavailable, id="no JSON"),
-        pytest.param(httpx.Response(302), RequestRejected, id="redirect"),
+        pytest.param(httpx.Response(302), UnknownModel, id="redirect"),
     ],
 )
 def test_what_an_error_means(response, error):
@@ -128,19 +133,163 @@ def test_a_key_that_the_server_repeats_is_taken_out():
         ({"x-ratelimit-reset-requests": "120ms", "x-ratelimit-reset-tokens": "6m0s"}, 120),
         ({"x-ratelimit-reset-requests": "1s"}, 1),
         ({"x-ratelimit-reset-tokens": "1m1.5s"}, 61.5),
+        ({"retry-after": "Fri, 27 Nov 2026 12:00:12 GMT"}, 12),
+        ({"retry-after": "2026-11-27T12:00:12Z"}, 12),
+        ({"retry-after": "2026-11-27T13:00:12+01:00"}, 12),
+        ({"retry-after": "1795780812"}, 12),
+        ({"retry-after": "1795780812000"}, 12),
+        ({"retry-after": "Fri, 27 Nov 2026 11:00:00 GMT"}, 1),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, 120),
+        ({"retry-after": "0"}, 0.1),
+        ({"retry-after": "-5"}, 1),
+        ({"retry-after": "inf"}, 1),
+        ({"retry-after": "9" * 400}, 1),
+        ({"retry-after": "1e300"}, 1),
+        ({"retry-after": "86400"}, 120),
+        ({"retry-after": "5", "x-ratelimit-reset": "60"}, 5),
+        ({"x-ratelimit-reset": "1795780812000"}, 12),
+        ({"ratelimit-reset": "30"}, 30),
+        ({"anthropic-ratelimit-input-tokens-reset": "2026-11-27T12:00:30Z"}, 30),
+        (
+            {
+                "anthropic-ratelimit-requests-reset": "2026-11-27T12:00:05Z",
+                "anthropic-ratelimit-requests-remaining": "0",
+                "anthropic-ratelimit-tokens-reset": "2026-11-27T12:01:00Z",
+                "anthropic-ratelimit-tokens-remaining": "900",
+            },
+            5,
+        ),
         ({"retry-after": "soon"}, 1),
         ({"retry-after": "nan"}, 1),
         ({}, 1),
     ],
 )
 def test_how_long_to_wait(headers, seconds):
-    assert retry_after(httpx.Headers(headers)) == pytest.approx(seconds)
+    date = {"date": "Fri, 27 Nov 2026 12:00:00 GMT"}
+    assert retry_after(httpx.Headers({**date, **headers})) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ({"error": {"message": "Please retry in 12.3s."}}, 12.3),
+        ({"error": {"message": "Limit 3, used 3. Please try again in 20s. Visit us"}}, 20),
+        ({"error": {"message": "Please try again in 1m30.002s."}}, 90.002),
+        ({"error": {"message": "Please try again in 120ms"}}, 0.12),
+        ({"error": {"message": "Please retry after 86400 seconds."}}, 120),
+        ({"detail": "Too many requests, wait 2 minutes and 5 seconds"}, 120),
+        ({"error": {"message": "Wait 1 min, 5 secs"}}, 65),
+        ([{"error": {"details": [{"@type": "RetryInfo", "retryDelay": "12s"}]}}], 12),
+        ({"error": {"metadata": {"headers": {"X-RateLimit-Reset": "1795780812000"}}}}, 12),
+        ({"error": {"retry_after": 7}}, 7),
+        ({"error": {"message": "try again in " + "9" * 400 + "s"}}, 1),
+        ({"error": {"message": "try again in five minutes"}}, 1),
+        ({"error": {"retry_after": True, "retry_after_ms": [None]}}, 1),
+    ],
+)
+def test_a_wait_may_be_named_in_the_body(body, seconds):
+    date = httpx.Headers({"date": "Fri, 27 Nov 2026 12:00:00 GMT"})
+    assert retry_after(date, said_in(body, 429)) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"choices": []}', b'{"choices": [{}]}'])
 def test_a_body_that_is_no_completion_may_be_asked_again(body):
     with pytest.raises(ServiceUnavailable):
         read_completion(body)
+
+
+def content_of(text, **choice):
+    return {"choices": [{"message": {"content": text}, "finish_reason": "stop", **choice}]}
+
+
+def test_a_content_that_is_a_list_of_parts_is_joined_without_the_reasoning():
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Rain, snow."}]}
+    parts = [thought, {"type": "text", "text": "weather"}, {"text": " words"}, "."]
+    assert read_completion(orjson.dumps(content_of(parts))).text == "weather words."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\xef\xbb\xbf" + orjson.dumps(content_of("rain")), id="byte order mark"),
+        pytest.param(orjson.dumps(content_of("rain"))[:-1] + b', "x": NaN}', id="NaN"),
+        pytest.param(orjson.dumps(content_of("rain"))[:-1] + b', "x": [-Infinity]}', id="Infinity"),
+        pytest.param(b' \n {"x": "\xff",' + orjson.dumps(content_of("rain"))[1:], id="no UTF-8"),
+        pytest.param(
+            b'{"x": 1' + b"0" * 400 + b"," + orjson.dumps(content_of("rain"))[1:], id="1e400"
+        ),
+        pytest.param(
+            b'{"usage": {"prompt_tokens": NaN, "completion_tokens": 1e999},'
+            + orjson.dumps(content_of("rain"))[1:],
+            id="usage that is no number",
+        ),
+        pytest.param(
+            orjson.dumps(content_of("rain", logprobs={"content": [{"token": 5}]})), id="logprobs"
+        ),
+    ],
+)
+def test_what_strict_parsers_refuse_is_read_once(content):
+    assert read_completion(content).text == "rain"
+
+
+def test_half_a_surrogate_pair_becomes_a_replacement_character():
+    content = rb'{"choices": [{"message": {"content": "a\ud83d b\ud83d\ude00"}}]}'
+    assert read_completion(content).text == "a\ufffd b\N{GRINNING FACE}"
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource", {"a": 1}, ""])
+def test_an_answer_that_is_not_whole_is_paid_once_and_is_none(reason):
+    completion = read_completion(orjson.dumps(content_of("half of", finish_reason=reason)))
+    outcome = stored(completion).outcome()
+    assert isinstance(outcome, Incomplete)
+    assert outcome.failure_class == "incomplete"
+    assert stored(completion).usd == 0 < stored(completion).wasted_usd
+
+
+@pytest.mark.parametrize("reason", ["stop", "STOP", "eos", "end_turn", None])
+def test_an_answer_that_is_whole_is_one(reason):
+    completion = read_completion(orjson.dumps(content_of("words", finish_reason=reason)))
+    assert stored(completion).outcome() == stored(completion)
+    assert stored(completion).wasted_usd == 0
+
+
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_a_limit_that_reasoning_used_up_has_a_class_of_its_own(content):
+    body = content_of(content, finish_reason="length")
+    body["choices"][0]["message"]["reasoning_content"] = "Let me think"
+    body["usage"] = {"completion_tokens": 60}
+    outcome = stored(read_completion(orjson.dumps(body))).outcome()
+    assert isinstance(outcome, OnlyReasoned)
+    assert (outcome.failure_class, "all 60 tokens" in outcome.reason) == ("reasoning", True)
+
+
+def stored(completion):
+    price = Price(input=1.0, output=1.0)
+    return dataclasses.replace(completion, prompt_tokens=100).answer(
+        identity=b"",
+        purpose="explain",
+        endpoint=Endpoint(name="e", base_url="http://e", prices={"m": price}),
+        model="m",
+        attempts=1,
+        latency_ms=1,
+        request_id=None,
+    )
+
+
+def test_a_success_that_is_an_error_is_raised_with_its_meaning():
+    for code, error in ((402, NoCredit), (429, RateLimited), (401, BadCredentials)):
+        body = {"error": {"message": "no", "code": code}}
+        with pytest.raises(error):
+            raise_for_error(httpx.Response(200, json=body), None)
+        broken = content_of("half of", finish_reason="error", error={"message": "x", "code": code})
+        with pytest.raises(error):
+            read_completion(orjson.dumps(broken))
+
+
+def test_an_answer_about_errors_is_none():
+    body = content_of('the word "error" in JSON: {"error": 5}') | {"error": None}
+    raise_for_error(httpx.Response(200, json=body), None)
+    assert "error" in read_completion(orjson.dumps(body)).text
 
 
 def chat(**choice):
@@ -172,7 +321,7 @@ def test_what_the_database_does_not_take_is_not_handed_to_it():
     assert (found.text, found.prompt_tokens, found.completion_tokens) == ("a\ufffdb", 2**31 - 1, 0)
 
 
-@pytest.mark.parametrize("content", [["part"], {"text": "x"}, 5])
+@pytest.mark.parametrize("content", [[{"type": "text"}], [5], {"text": "x"}, 5])
 def test_a_message_that_is_no_text_may_be_asked_again(content):
     with pytest.raises(ServiceUnavailable):
         read_completion(orjson.dumps({"choices": [{"message": {"content": content}}]}))
@@ -201,7 +350,7 @@ def test_any_response_is_read_or_may_be_asked_again(data):
     content = data.draw(st.one_of(st.binary(max_size=40), st.just(dumps(body))))
     try:
         found = read_completion(content, data.draw(st.sampled_from(ASKED)))
-    except ServiceUnavailable:
+    except (ServiceUnavailable, RunError):
         return
     assert isinstance(found.text, str)
     assert found.distributions is None or len(found.distributions) % 26 == 0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from neurogloss.neurons.codec import pack_array, unpack_array
+from neurogloss.neurons.codec import pack_array, padded, split_array, unpack_array
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,19 @@ def test_only_the_view_of_a_bytearray_can_be_written_to():
 def test_bytes_that_do_not_fit_are_an_error(stored, shape):
     with pytest.raises(ValueError, match=r"multiple of element size|cannot reshape"):
         unpack_array(stored, np.int32, *shape)
+
+
+def test_an_array_is_parted_at_any_lengths_and_only_where_they_add_up():
+    parts = split_array(np.arange(6), [3, 0, 1, 2])
+    assert [part.tolist() for part in parts] == [[0, 1, 2], [], [3], [4, 5]]
+    assert split_array(np.arange(0), []) == []
+    with pytest.raises(ValueError, match="parts of 5 values, in an array of 6"):
+        split_array(np.arange(6), [3, 2])
+
+
+def test_rows_of_different_lengths_are_padded_after_their_ends():
+    rows = [np.array([1, 2], np.int32), np.array([3], np.int32)]
+    assert padded(rows, -1).tolist() == [[1, 2], [3, -1]]
+    assert padded(rows, 0, width=3).tolist() == [[1, 2, 0], [3, 0, 0]]
+    assert padded(rows, 0, width=1).shape == (2, 2)
+    assert padded(rows, 0).dtype == np.int32

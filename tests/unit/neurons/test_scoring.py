@@ -98,3 +98,22 @@ def test_neurons_that_are_scored_together_have_the_bits_of_each_alone(n_top):
     assert together == [score_neuron(t, s, n_top) for t, s in zip(true, simulated, strict=True)]
     reasons = [found.undefined_reason for found in together]
     assert reasons == [None, None, "constant_activations", None, "constant_simulation", None, None]
+
+
+@pytest.mark.parametrize("n_top", [0, 2, 4])
+def test_every_token_counts_the_same_whatever_record_it_is_of(n_top):
+    random = np.random.default_rng(1)
+    lengths = [[9, 1, 4, 2], [1, 9, 2, 4], [5, 5, 5, 1], [7, 7, 7, 7]]
+    true, simulated = (
+        [[random.normal(size=n).astype(np.float16) for n in neuron] for neuron in lengths]
+        for _ in range(2)
+    )
+    found = score_neurons(true, simulated, n_top)
+    for neuron, score in enumerate(found):
+        whole, top = (
+            [np.concatenate([[], *side[neuron][part]]) for side in (true, simulated)]
+            for part in (slice(None), slice(n_top))
+        )
+        assert score.score == correlation_score(*whole)
+        assert score.score_top == (correlation_score(*top) if n_top else None)
+        assert score == score_neuron(true[neuron], simulated[neuron], n_top)

@@ -42,6 +42,43 @@ def test_short_documents_are_counted_and_dropped(letters):
     assert (found.n_documents, found.n_documents_too_short, found.n_windows) == (3, 1, 5)
 
 
+def read(found):
+    """Return the excerpts of each document, in order, as text."""
+    texts = {}
+    for excerpt in sorted(found.excerpts, key=lambda e: e.position):
+        ids = np.frombuffer(excerpt.tokens, np.int32)
+        letters = "".join("abcdefghijklmnopqrstuvwxyz|"[n] for n in ids)
+        texts.setdefault(excerpt.document, []).append(letters)
+    return texts
+
+
+def cut_all(letters, n_excerpts, **wanted):
+    documents = [*DOCUMENTS, ("nothing", "")]
+    return cut_excerpts(documents, letters, n_excerpts=n_excerpts, n_tokens=4, seed=0, **wanted)
+
+
+def test_a_short_document_is_kept_as_an_excerpt_of_its_own(letters):
+    found = cut_all(letters, 6, keep_short=True)
+    assert read(found)["two"] == ["klm"]
+    assert read(found)["one"] == ["abcd", "efgh"]
+    assert (found.n_documents, found.n_documents_too_short, found.n_windows) == (4, 1, 6)
+
+
+def test_a_document_begins_with_the_token_that_is_put_first(letters):
+    found = cut_all(letters, 6, begin=26)
+    assert read(found) == {
+        "one": ["|abc", "defg"], "two": ["|klm"], "three": ["|nop", "qrst", "uvwx"],
+    }  # fmt: skip
+    both = cut_all(letters, 6, begin=26, keep_short=True)
+    assert read(both) == read(found)
+    long = cut_excerpts(DOCUMENTS, letters, n_excerpts=5, n_tokens=5, seed=0, keep_short=True, begin=26)  # fmt: skip  # noqa: E501
+    assert read(long)["two"] == ["|klm"]
+
+
+def test_without_these_wishes_excerpts_are_as_before(letters):
+    assert cut_all(letters, 5).digest == cut(DOCUMENTS, letters, 5).digest
+
+
 def test_the_choice_is_seeded(letters):
     long = [("long", "abcdefgh" * 40)]
     assert cut(long, letters).digest == cut(long, letters).digest

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from db import batch_requests, batches
 from db.batches import PendingRequest, StoredBatch
 from db.session import transaction
-from neurogloss.errors import BudgetReached, RequestRejected, TransientError
+from neurogloss.errors import BudgetReached, RowError, TransientError
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR, Endpoint
 from worker.shard import RunJob
@@ -95,7 +95,7 @@ class _Batcher:
                     collect(self._job, self._endpoint, self._client, batch)
         except TransientError as error:
             log.warning("batch has to wait", extra=self._fields(batch) | {"reason": str(error)})
-        except RequestRejected as error:
+        except RowError as error:
             log.warning("batch refused", extra=self._fields(batch) | {"reason": str(error)})
             with transaction(self._job.engine) as connection:
                 batches.end(connection, batch, str(error), attempts=1)

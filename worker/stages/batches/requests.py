@@ -5,13 +5,23 @@ from collections.abc import Mapping, Sequence
 from db import batch_requests
 from db.batch_requests import NewRequest, RequestFailure
 from db.session import transaction
-from neurogloss.errors import RequestRejected, RowError, Truncated, Unavailable, Waiting
+from neurogloss.errors import (
+    Malformed,
+    Refused,
+    RequestRejected,
+    RowError,
+    Truncated,
+    Unavailable,
+    Waiting,
+)
 from neurogloss.llm.calls import Answer, Call, CallOutcome
 from neurogloss.llm.endpoint import Endpoint
 from worker.ledger import PostgresLedger
 from worker.shard import ClaimedShard
 
-_FAILURES = {kind.failure_class: kind for kind in (RequestRejected, Unavailable)}
+_FAILURES = {
+    kind.failure_class: kind for kind in (RequestRejected, Refused, Malformed, Unavailable)
+}
 
 
 def answers_from_batches(

@@ -1,9 +1,8 @@
 """Collecting a batch that has ended: answers into the ledger, other calls into the next batch."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
 
 import orjson
 
@@ -15,12 +14,14 @@ from neurogloss.errors import (
     NeuroglossError,
     NoCredit,
     RequestRejected,
+    RowError,
     RunError,
     TransientError,
     UnknownModel,
 )
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.batch_results import BatchOutcome, Result, read_result
+from neurogloss.llm.bounded_http import ANSWER_BYTES
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR, Endpoint
 from neurogloss.llm.parameter_support import ParameterSupport
@@ -31,7 +32,8 @@ from worker.shard import RunJob
 
 log = logging.getLogger(__name__)
 
-LINES_AT_ONCE = 200  # in one transaction, and in memory: a line may have megabytes
+LINES_AT_ONCE = 200  # in one transaction
+BYTES_AT_ONCE = 64 << 20  # in memory, and a line more
 
 
 def batch_fields(job: RunJob, batch: StoredBatch) -> dict[str, object]:
@@ -127,8 +129,8 @@ class _Collection:
 
     def _store_file(self, file_id: str) -> None:
         try:
-            with self._client.download(file_id) as lines:
-                for results in _in_chunks(lines, self._endpoint.api_key):
+            with self._client.download(file_id) as file:
+                for results in _in_chunks(file, self._endpoint.api_key):
                     self._store(results)
         except UnknownModel as error:  # 404: the file has expired, so its calls are made again
             fields = batch_fields(self._job, self._batch) | {"reason": str(error)}
@@ -172,12 +174,18 @@ class _Collection:
         return int(min(max(0, 1000 * (ended - began)), 2**31 - 1))
 
 
-def _in_chunks(lines: Iterable[bytes], secret: str | None) -> Iterator[list[Result]]:
-    """Yield the results that lines hold, `LINES_AT_ONCE` at a time."""
-    lines = iter(lines)
-    while chunk := list(islice(lines, LINES_AT_ONCE)):
-        results = (read_result(line, secret) for line in chunk)
-        yield [result for result in results if result is not None]
+def _in_chunks(file: IO[bytes], secret: str | None) -> Iterator[list[Result]]:
+    """Yield the results that lines hold: of `LINES_AT_ONCE` of them, or of `BYTES_AT_ONCE`."""
+    results: list[Result | None] = []
+    size = 0
+    # A line that is longer than an answer may be comes in pieces, which are no results.
+    for line in iter(lambda: file.readline(ANSWER_BYTES), b""):
+        results.append(read_result(line, secret))
+        size += len(line)
+        if len(results) >= LINES_AT_ONCE or size >= BYTES_AT_ONCE:
+            yield [result for result in results if result is not None]
+            results, size = [], 0
+    yield [result for result in results if result is not None]
 
 
 class _SortedResults:
@@ -204,7 +212,7 @@ class _SortedResults:
         match outcome:
             case Completion():
                 self.answered.append((row, result, outcome))
-            case RequestRejected() as error:
+            case RowError() as error:
                 why = (error.failure_class, str(error), result.request_id)
                 self.failed.append(batch_requests.Unanswerable(identity, *why))
             case UnsupportedParameter() as error:

@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from db.evaluations import BaselineScoreRow
+from neurogloss.neurons.codec import padded, split_array
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.scoring import score_neurons, unscored
 from neurogloss.subject.lookup_tables import LookupTables, predictions
@@ -34,13 +35,13 @@ def baseline_rows(
         best: The tokens that the list of each neuron names.
         weights: Of the subject.
     """
-    tokens = torch.from_numpy(group.tokens.reshape(len(best), -1).astype(np.int64))
-    tokens = tokens.to(tables.means.device)
+    flat = padded(list(map(np.concatenate, group.tokens)), 0)  # (n_neurons, n)
+    tokens = torch.from_numpy(flat.astype(np.int64)).to(tables.means.device)
     listed = pad_sequence([torch.from_numpy(b) for b in best], batch_first=True, padding_value=-1)
     expected = {
         "lookup": _rounded(predictions(tables, tokens), group),
         "token_list": _rounded(predictions(tables, tokens, listed.to(tokens.device)), group),
-        "weights": weights.token_input_weights(layer, group.neurons, group.tokens),
+        "weights": _token_weights(shard, layer, group, weights),
     }
     for baseline, simulated in expected.items():
         scores = score_neurons(group.true, simulated, group.n_top)
@@ -51,8 +52,25 @@ def baseline_rows(
             yield BaselineScoreRow(shard.claim.run_id, layer, neuron, baseline, *astuple(score))
 
 
-def _rounded(expected: torch.Tensor, group: StackedRecords) -> FloatArray:
-    """Round predictions as the simulator `lookup` stores them, in the shape of the records."""
-    rounded = expected.to(torch.float32).to(torch.float16)
-    shaped: FloatArray = rounded.cpu().numpy().reshape(group.true.shape)
-    return shaped
+def _token_weights(
+    shard: ClaimedShard, layer: int, group: StackedRecords, weights: ResidualWeights
+) -> list[list[FloatArray]]:
+    """Return the input weight of each token, by record."""
+    # Always as wide, because floating-point results may depend on a batch's shape.
+    width = shard.config.corpus.excerpt_tokens
+    tokens = np.stack([padded(records, 0, width) for records in group.tokens])
+    found = weights.token_input_weights(layer, group.neurons, tokens)
+    return [
+        [row[: len(record)] for row, record in zip(rows, records, strict=True)]
+        for rows, records in zip(found, group.true, strict=True)
+    ]
+
+
+def _rounded(expected: torch.Tensor, group: StackedRecords) -> list[list[FloatArray]]:
+    """Round predictions, (n_neurons, n), as `lookup` stores them, and part them by record."""
+    rounded: FloatArray = expected.to(torch.float32).to(torch.float16).cpu().numpy()
+    lengths = [[len(record) for record in records] for records in group.true]
+    return [
+        split_array(row[: sum(of_neuron)], of_neuron)  # after it is padding
+        for row, of_neuron in zip(rounded, lengths, strict=True)
+    ]

@@ -20,6 +20,7 @@ from neurogloss.neurons.sampling import neuron_keys
 from neurogloss.neurons.selection import ExcerptRanking, KeptExcerpts, RecordCounts, rank_excerpts
 from worker.shard import ClaimedShard
 
+# 3: a merge reads and writes all parts of a layer, so rarer merges cost less time and more disk.
 MERGE_AT = 3
 
 
@@ -151,6 +152,8 @@ def merge_large_layers(shard: ClaimedShard) -> None:
     for number, n_kept in [*sizes[turn:], *sizes[:turn]]:
         with transaction(shard.engine) as connection:
             layer = layer_of(connection, shard, number)
+            # `n_kept` may be old by now. A merge too many is harmless, and one too few is made up
+            # for by the next shard.
             if n_kept <= MERGE_AT * per_neuron * len(layer.neurons):
                 continue
             bounds = bounds_of(connection, run_id, layer)

@@ -8,15 +8,16 @@ over the corpus together. `connections` reads the weights alone, at any time.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
-from db import collection
-from db.records import NeuronRecordsRow, neuron_records
+from db import collection, corpora
+from db.records import NeuronRecordsRow, joined_records, neuron_records
 from db.session import transaction
 from neurogloss.neurons.moments import Moments, moments_of
-from neurogloss.neurons.selection import quantile_boundaries, select_records
+from neurogloss.neurons.selection import SelectedRecords, quantile_boundaries, select_records
 from neurogloss.neurons.tiles import tiles_of
 from neurogloss.subject.collection import collect as read_excerpts
 from neurogloss.subject.layer_collector import LayerPlan
@@ -41,10 +42,19 @@ def read(shard: ClaimedShard) -> None:
         wanted = layer_parts.wanted_by(connection, shard)
         plans = _plans(connection, shard)
         first, last = tiles_of(claim.start, claim.stop, wanted.n_excerpts)
-        tokens = excerpts(connection, shard, first, last)
+        tokens, lengths = excerpts(connection, shard, first, last)
     within = range(claim.start, claim.stop)
+    # Outside of any transaction: a forward pass may take minutes, and an open transaction would
+    # keep Postgres from removing dead rows.
     parts = read_excerpts(
-        model, tokens, first, within, plans, wanted, on_batch=interruption_check(shard)
+        model,
+        tokens,
+        first,
+        within,
+        plans,
+        wanted,
+        lengths=lengths,
+        on_batch=interruption_check(shard),
     )
     with shard.committing() as connection:
         for layer, part in parts:
@@ -73,6 +83,7 @@ def measure_boundaries(shard: ClaimedShard) -> None:
     boundaries = quantile_boundaries(maxima)
     with shard.committing() as connection:
         collection.lock_layer(connection, run_id, number, wait=True)
+        # Merged here because bars are known from now on, and later shards keep less by them.
         layer_parts.merge_parts(connection, shard, layer, boundaries)
         collection.drop_maxima(connection, run_id, number)
 
@@ -114,8 +125,9 @@ def _selected(
     if part is None or bounds is None:
         raise ValueError(f"nothing was read of layer {layer.number}")
     of_layer, n_tokens = moments_of(part.blocks)
-    wanted = layer_parts.wanted_by(connection, shard)
-    if n_tokens != wanted.n_excerpts * shard.config.corpus.excerpt_tokens:
+    # A defect in the order of shards would show here, before records of a part of the corpus are
+    # stored as those of all.
+    if n_tokens != corpora.n_tokens(connection, shard.run.corpus_id):
         raise ValueError(f"{n_tokens} tokens were read, which is not the whole corpus")
     ranking = layer_parts.ranked(connection, shard, layer, part, bounds.boundaries)
     chosen = select_records(part.kept, ranking, len(layer.neurons))
@@ -126,7 +138,7 @@ def _selected(
             layer=layer.number,
             neuron=int(layer.neurons[column]),
             excerpts=records.excerpts,
-            activations=records.activations,
+            **_activations_of(records, shard),
             top_records=records.top,
             random_records=records.random,
             bucket_records=records.bucket_records,
@@ -141,7 +153,14 @@ def _selected(
     )
 
 
-def _moments_of(of_layer: Moments, column: int) -> dict[str, float | None]:
+def _activations_of(records: SelectedRecords, shard: ClaimedShard) -> dict[str, Any]:
+    """Return the activations on a neuron's records, and their lengths where these differ."""
+    if shard.config.corpus.short == "keep":
+        return joined_records(records.on_each())
+    return {"activations": records.activations}
+
+
+def _moments_of(of_layer: Moments, column: int) -> dict[str, Any]:
     """Return the moments of one neuron by name; None where one is not finite."""
     values = {name: float(moment[column]) for name, moment in of_layer._asdict().items()}
     return {name: value if np.isfinite(value) else None for name, value in values.items()}

@@ -15,6 +15,7 @@ from db import corpora, runs
 from db.evaluations import BaselineScoreRow, baseline_scores
 from db.records import TokenMeansRow, token_means
 from db.session import transaction
+from neurogloss.neurons.codec import padded
 from neurogloss.neurons.lookup import TOP_TOKENS
 from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.tiles import TILE
@@ -68,20 +69,24 @@ def _sums(shard: ClaimedShard, neurons: dict[int, list[int]]) -> TokenSums:
         n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
     for start in range(0, n_excerpts, _AT_ONCE):
         with transaction(shard.engine) as connection:
-            tokens = excerpts(connection, shard, start, start + _AT_ONCE)
+            tokens, lengths = excerpts(connection, shard, start, start + _AT_ONCE)
         for first in range(0, len(tokens), TILE):
             check()
-            sums.add(tokens[first : first + TILE])
+            tile = slice(first, first + TILE)
+            sums.add(tokens[tile], None if lengths is None else lengths[tile])
     return sums
 
 
 def _tables(sums: TokenSums, layer: int, group: StackedRecords) -> LookupTables:
     of_neurons, counts = sums.of_neurons(layer, group.neurons)
-    true = np.where(group.is_repeated[:, :, None], np.nan, group.true.astype(np.float64))
-    tokens, left_out = (
-        torch.from_numpy(array.reshape(len(array), -1)).to(counts.device)
-        for array in (group.tokens.astype(np.int64), true)
-    )
+    true = [
+        np.concatenate([np.where(is_repeated, np.nan, record) for is_repeated, record in pairs])
+        for pairs in map(zip, group.is_repeated, group.true)
+    ]
+    # What is NaN is left in: repeated records, and the padding.
+    left_out = torch.from_numpy(padded(true, np.nan).astype(np.float64)).to(counts.device)
+    flat = padded(list(map(np.concatenate, group.tokens)), 0)
+    tokens = torch.from_numpy(flat.astype(np.int64)).to(counts.device)
     return tables_without(of_neurons, counts, tokens, left_out)
 
 
@@ -95,7 +100,7 @@ def _table_rows(
     means, counts = tables.means.cpu().numpy(), tables.counts.cpu().numpy()
     defaults = tables.default_means.tolist()
     for place, neuron in enumerate(group.neurons.tolist()):
-        kept = np.union1d(group.tokens[place], best[place])
+        kept = np.union1d(np.concatenate(group.tokens[place]), best[place])
         kept = kept[counts[place, kept] > 0]
         yield TokenMeansRow(
             run_id=shard.claim.run_id,

@@ -1,0 +1,172 @@
+"""HTTP within bounds: how long a whole exchange may last, and how many bytes it may bring.
+
+The time-outs of HTTP clients hold for one read, so a server that sends a byte now and then would
+keep a caller for ever. What a body takes in memory is known only once it is decompressed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, aclosing, asynccontextmanager
+from typing import IO, Any
+
+import httpx
+from anyio.from_thread import start_blocking_portal
+
+from neurogloss.errors import ServiceUnavailable
+from neurogloss.llm.server_text import server_text
+
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_BYTES = 32 << 20  # log probabilities of a long prompt have some megabytes
+ACCEPTED = {"Accept-Encoding": "gzip, deflate"}
+_COMPRESSIONS = ("gzip", "deflate", "identity")  # a byte of theirs becomes 1,032 at most
+
+
+class UnreadableBody(ServiceUnavailable):
+    """The body of a response is too large, or is compressed in a way that is not read."""
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """End the block after so many seconds.
+
+    Raises:
+        ServiceUnavailable: They have passed.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        reason = f"no answer from the endpoint: it is not complete after {seconds:g} s"
+        raise ServiceUnavailable(reason) from error
+
+
+async def whole(response: httpx.Response, most_bytes: int = ANSWER_BYTES) -> httpx.Response:
+    """Return a streamed response with its body, decompressed.
+
+    Raises:
+        UnreadableBody: It is larger than `most_bytes`, or its compression is not supported.
+    """
+    content = b"".join([part async for part in parts(response, most_bytes)])
+    headers = [h for h in response.headers.multi_items() if h[0].lower() != "content-encoding"]
+    read = httpx.Response(response.status_code, headers=headers, content=content)
+    # A server may name any of Python's codecs, and some of them make no text of bytes.
+    read.encoding = "utf-8"
+    return read
+
+
+async def parts(response: httpx.Response, most_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the decompressed body of a streamed response, then close it.
+
+    Raises:
+        UnreadableBody: As `whole` does.
+    """
+    async with aclosing(response):
+        _check_compression(response.headers)
+        size = 0
+        async for part in response.aiter_bytes():
+            size += len(part)
+            if size > most_bytes:
+                raise UnreadableBody(f"the answer has more than {most_bytes:,} bytes")
+            yield part
+
+
+def _check_compression(headers: httpx.Headers) -> None:
+    """Refuse compression within compression: 3 KB of it may hold gigabytes."""
+    names = headers.get_list("content-encoding", split_commas=True)
+    if len(names) > 1 or any(name.strip().lower() not in _COMPRESSIONS for name in names):
+        shown = server_text(", ".join(names), None)
+        raise UnreadableBody(
+            f"the answer is compressed by {shown!r}; only gzip or deflate, once, is read"
+        )
+
+
+class BlockingHttp:
+    """Exchanges with one server, for threads without an event loop. Safe for several threads.
+
+    The exchanges run in an event loop of their own, because only there a deadline holds for names
+    that are looked up, headers and bodies alike.
+
+    All methods raise ServiceUnavailable where there is no whole response in time, and
+    UnreadableBody as `whole` does.
+
+    Args:
+        base_url: What the paths of requests are below.
+        secret: The key of the server, which is removed from messages.
+        options: Of `httpx.AsyncClient`.
+    """
+
+    def __init__(self, base_url: str, secret: str | None = None, **options: Any) -> None:
+        self._secret = secret
+        key = {"Authorization": f"Bearer {secret}"} if secret else {}
+        self._client = httpx.AsyncClient(
+            base_url=base_url.rstrip("/") + "/",
+            headers=ACCEPTED | key,
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            follow_redirects=False,
+            **options,
+        )
+        self._stack = ExitStack()
+        self._portal = self._stack.enter_context(start_blocking_portal())
+
+    def close(self) -> None:
+        """Close the connections and end the event loop."""
+        self._portal.call(self._client.aclose)
+        self._stack.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        seconds: float,
+        most_bytes: int = ANSWER_BYTES,
+        **content: Any,
+    ) -> httpx.Response:
+        """Return the whole response to a request, whatever its status is."""
+        response: httpx.Response = self._portal.call(
+            self._send, method, path, content, seconds, most_bytes
+        )
+        return response
+
+    def download(
+        self, path: str, file: IO[bytes], *, seconds: float, most_bytes: int
+    ) -> httpx.Response:
+        """Write the body of a successful response into a file; return the response.
+
+        A response that is no success is returned whole instead.
+        """
+        return self._portal.call(self._download, path, file, seconds, most_bytes)
+
+    async def _send(
+        self, method: str, path: str, content: Mapping[str, Any], seconds: float, most_bytes: int
+    ) -> httpx.Response:
+        async with self._answered(seconds):
+            return await whole(await self._begin(method, path, **content), most_bytes)
+
+    async def _download(
+        self, path: str, file: IO[bytes], seconds: float, most_bytes: int
+    ) -> httpx.Response:
+        async with self._answered(seconds):
+            response = await self._begin("GET", path)
+            if not response.is_success:
+                return await whole(response)
+            async for part in parts(response, most_bytes):
+                file.write(part)
+            return response
+
+    async def _begin(self, method: str, path: str, **content: Any) -> httpx.Response:
+        request = self._client.build_request(method, path.lstrip("/"), **content)
+        return await self._client.send(request, stream=True)
+
+    @asynccontextmanager
+    async def _answered(self, seconds: float) -> AsyncIterator[None]:
+        try:
+            async with within(seconds):
+                yield
+        except httpx.DecodingError as error:
+            raise UnreadableBody(f"the answer cannot be decompressed: {error}") from error
+        except (httpx.RequestError, OSError) as error:
+            reason = server_text(str(error) or type(error).__name__, self._secret)
+            raise ServiceUnavailable(f"no answer from the endpoint: {reason}") from error

@@ -1,0 +1,50 @@
+"""Environment variables that a process cannot begin with, and what the message says."""
+
+import pytest
+
+from neurogloss.config.settings import Settings
+from neurogloss.errors import InputError
+
+RIGHT = {
+    "DATABASE_URL": "postgresql://someone:secret-1@127.0.0.1:5432/neurogloss",
+    "REDIS_URL": "redis://:secret-2@127.0.0.1:6379/0",
+}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "post gres:/secret-1"),
+        ("DATABASE_URL", "secret-1@127.0.0.1/neurogloss"),
+        ("DATABASE_URL", "mysql://someone:secret-1@127.0.0.1/neurogloss"),
+        ("DATABASE_URL", "postgresql://someone:secret-1@127.0.0.1:port/neurogloss"),
+        ("DATABASE_URL", "postgresql://someone:secret-1@127.0.0.1:70000/neurogloss"),
+        ("DATABASE_URL", "postgresql://someone:secret-1@[::1/neurogloss"),
+        ("REDIS_URL", "127.0.0.1:6379"),
+        ("REDIS_URL", "http://secret-2@127.0.0.1:6379"),
+    ],
+)
+def test_an_address_that_is_none_is_named_without_its_password(variable, value):
+    with pytest.raises(InputError, match=f"^{variable} is not an address such as ") as caught:
+        Settings.from_env(RIGHT | {variable: value})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["soon", "", "nan", "inf", "-3", "0", "1e9", "9" * 400])
+def test_a_lease_is_a_number_of_seconds(value):
+    with pytest.raises(InputError, match="NEUROGLOSS_LEASE_SECONDS = ") as caught:
+        Settings.from_env(RIGHT | {"NEUROGLOSS_LEASE_SECONDS": value})
+    assert len(str(caught.value)) < 200
+
+
+def test_what_is_not_set_is_named():
+    with pytest.raises(InputError, match="not set: DATABASE_URL, REDIS_URL"):
+        Settings.from_env({"DATABASE_URL": ""})
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_every_way_to_write_postgres_is_read(scheme):
+    url = RIGHT["DATABASE_URL"].replace("postgresql", scheme, 1)
+    settings = Settings.from_env(RIGHT | {"DATABASE_URL": url})
+    assert settings.database_url.startswith("postgresql+psycopg2://")
+    assert settings.lease_s == 120.0

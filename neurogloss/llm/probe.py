@@ -252,6 +252,8 @@ def _finding(choice: SimulatorChoice, simulation: Simulation) -> Finding:
         return Finding(choice.kind, True, "its answer can be read")
     covered = simulation.covered or 0.0
     numbers = int((simulation.distribution[:, : choice.highest + 1] > 0).any(axis=0).sum())
+    if numbers == 0:
+        return Finding(choice.kind, False, "no number is ever among the likely tokens")
     parameter = "prompt_logprobs" if choice.prompt_logprobs else "logprobs"
     covers = f"{covered:.1%} of the probability on {numbers} numbers"
     detail = f"{parameter} = {choice.top_logprobs}, {covers}"

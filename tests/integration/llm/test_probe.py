@@ -127,6 +127,18 @@ def test_a_model_to_which_ten_is_two_tokens_is_asked_for_numbers_to_nine(kind):
     assert "to 9, where it finds exactly" in str(asked)
 
 
+class Wordy(DigitsApart):
+    """Expects words where numbers are asked for."""
+
+    likely = {"unknown": -0.1, "the": -3.0}  # noqa: RUF012  (never changed)
+
+
+@pytest.mark.parametrize("kind", ["echo_logprobs", "token_by_token"])
+def test_a_model_to_which_no_number_is_likely_is_refused(kind):
+    with serving(Wordy) as url, pytest.raises(UnsuitableModel, match="no number is ever among"):
+        probe_kind(Endpoint(name="here", base_url=url), "m", kind)
+
+
 def test_a_server_without_schemas_is_asked_without_one(serve):
     endpoint = serve(capabilities=Capabilities(without=frozenset({"json_schema", "logprobs"})))
     choice, found = probe_kind(endpoint, "rehearsal", "auto")

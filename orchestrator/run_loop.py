@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -12,15 +12,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.runs import StoredRun
 from db.session import is_away
+from neurogloss.llm.outage_notes import NoteReader
 from orchestrator.dispatch import BrokerAway, tick
 from orchestrator.environment import Environment
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.workers import LocalWorkers
 from worker.outages import LONGEST_PAUSE_S, OutageLog, first_line_of
+from worker.run import Run
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
+LOOK_EVERY_S = 1.0  # at the endpoints that workers wait for
 LOG_EVERY_S = 10.0  # between log lines about messages, of which a tick may send dozens
 
 
@@ -64,6 +67,7 @@ def _follow(
 ) -> str:
     pause = TICK_S
     outage = OutageLog()
+    endpoints = _AwayEndpoints(environment, run)
     while True:
         try:
             state = tick(engine, run.id, environment.settings.lease_s, queued.add)
@@ -84,10 +88,38 @@ def _follow(
             for line in workers.ensure_alive():
                 display.note(line)
                 log.warning("local worker restarted", extra={"run": run.name, "reason": line})
+        for line in endpoints.news():
+            display.note(line)
         display.update()
         if state != "running":
             return state
         time.sleep(TICK_S)
+
+
+class _AwayEndpoints:
+    """The endpoints that the workers of a run wait for, as they note it in Redis."""
+
+    def __init__(self, environment: Environment, run: StoredRun) -> None:
+        urls = {name: e.base_url for name, e in Run.of(run).config.endpoints.items()}
+        self._notes = NoteReader(environment.settings.redis_url, urls)
+        self._run = run.name
+        self._away: set[str] = set()
+        self._next_at = 0.0
+
+    def news(self) -> Iterator[str]:
+        """Log and yield what has changed, if it is time to look."""
+        if time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + LOOK_EVERY_S
+        away = self._notes.read()
+        for name in away.keys() - self._away:
+            fields = {"run": self._run, "endpoint": name, "reason": away[name]}
+            log.warning("endpoint away", extra=fields)
+            yield f"waiting for endpoint {name}: {away[name]}"
+        for name in self._away - away.keys():
+            log.info("endpoint back", extra={"run": self._run, "endpoint": name})
+            yield f"endpoint {name} is back"
+        self._away = set(away)
 
 
 class _QueuedMessages:

@@ -10,6 +10,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from redis.asyncio import Redis
 
@@ -19,6 +20,7 @@ from neurogloss.llm.calls import Call, CallOutcome
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.limiter import Limiter
 from neurogloss.llm.model_client import ModelClient
+from neurogloss.llm.outage_notes import NoteWriter, redis_address
 from neurogloss.llm.redis_limits import RedisLimits
 from neurogloss.llm.run_context import RunContext
 from neurogloss.llm.single_flight import SingleFlight
@@ -40,7 +42,7 @@ class CallEngine:
     """
 
     def __init__(self, redis_url: str, *, longest_wait_s: float = 20.0) -> None:
-        self._redis_url = redis_url.replace("redis+socket://", "unix://", 1)
+        self._redis_url = redis_address(redis_url)
         self._longest_wait_s = longest_wait_s
         # The random part tells a process from an earlier one with the same id, whose calls may
         # still count.
@@ -98,6 +100,7 @@ class CallEngine:
         # Without a client around it: cookies, redirects and logs would cost a sixth of a call.
         self._transports = Transports()
         self._redis = Redis.from_url(self._redis_url, socket_timeout=REDIS_TIMEOUT_S)
+        self._notes = NoteWriter(self._redis)
         self._writer = AnswerWriter()
         self._shared = SharedByProcess(
             self._client, SingleFlight(), self._writer, self._longest_wait_s
@@ -136,5 +139,6 @@ class CallEngine:
             limiter = client.limiter if client else Limiter(limits)
             limiter.shared = limits
             http = self._transports.to(endpoint.base_url)
-            self._clients[key] = ModelClient(http, endpoint, limiter)
+            tell = partial(self._notes.write, endpoint.base_url)
+            self._clients[key] = ModelClient(http, endpoint, limiter, tell)
         return self._clients[key]

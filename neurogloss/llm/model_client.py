@@ -25,7 +25,7 @@ from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.failure_log import FailureLog
 from neurogloss.llm.limiter import Limiter
-from neurogloss.llm.outage import Outage
+from neurogloss.llm.outage import Outage, Tell, tell_nobody
 from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import Completion, UnsupportedParameter, raise_for_error
 from neurogloss.llm.server_text import server_text
@@ -42,7 +42,11 @@ class ModelClient:
     """Shared by all runs of a process that call this model. Belongs to an event loop."""
 
     def __init__(
-        self, http: httpx.AsyncBaseTransport, endpoint: Endpoint, limiter: Limiter
+        self,
+        http: httpx.AsyncBaseTransport,
+        endpoint: Endpoint,
+        limiter: Limiter,
+        tell: Tell = tell_nobody,
     ) -> None:
         self.endpoint, self.limiter = endpoint, limiter
         self._http = http
@@ -55,7 +59,7 @@ class ModelClient:
         self._support = ParameterSupport()
         self._tokens_per_estimate = 1.0
         self._unanswered = 0
-        self._outage = Outage(endpoint.name, endpoint.wait_s)
+        self._outage = Outage(endpoint.name, endpoint.wait_s, tell)
         self._failures = FailureLog(endpoint.name)
         self._too_long: Counter[str] = Counter()
         self._answered: set[str] = set()
@@ -81,7 +85,7 @@ class ModelClient:
         self._unanswered += 1
         if self._unanswered >= UNANSWERED_CALLS:
             return EndpointUnreachable(f"{self.endpoint.name}: {reason}")
-        return Unavailable(reason, attempts)
+        return Unavailable(f"{reason}, at the last of {attempts} attempts", attempts)
 
     def note_failure(self, model: str, error: Exception) -> None:
         """Note an attempt without an answer, so that logs show it while it is made again."""

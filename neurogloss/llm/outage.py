@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 import time
+from collections.abc import Callable
 
 from neurogloss.errors import EndpointAway, EndpointUnreachable, RateLimited, TransientError
 
@@ -18,16 +19,25 @@ _NOBODY = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _LATER_BY = 0.25  # of the time that the server has been away already
 
 
+Tell = Callable[[str | None], None]
+"""Tells others why an endpoint is waited for; with None, that it is no longer."""
+
+
+def tell_nobody(reason: str | None) -> None:
+    """Tell nobody why an endpoint is waited for."""
+
+
 class Outage:
     """Whether an endpoint is away, and until when it is waited for.
 
     Args:
         endpoint: Its name, for messages.
         wait_s: How long it is waited for.
+        tell: Called at every wait, and at its end.
     """
 
-    def __init__(self, endpoint: str, wait_s: float) -> None:
-        self._endpoint, self._wait_s = endpoint, wait_s
+    def __init__(self, endpoint: str, wait_s: float, tell: Tell = tell_nobody) -> None:
+        self._endpoint, self._wait_s, self._tell = endpoint, wait_s, tell
         self._failures = 0
         self._since: float | None = None
         self._is_logged = False
@@ -54,6 +64,7 @@ class Outage:
 
     def _wait(self, error: TransientError, asked: float | None, away_s: float) -> float:
         if away_s >= self._wait_s:
+            self._tell(None)
             raise EndpointUnreachable(
                 f"{self._endpoint}: {error}; it was waited for {away_s:.0f} s "
                 f"(endpoints.{self._endpoint}.wait_s)"
@@ -62,6 +73,7 @@ class Outage:
             fields = {"endpoint": self._endpoint, "wait_s": self._wait_s, "reason": str(error)}
             log.warning("endpoint away", extra=fields)
             self._is_logged = True
+        self._tell(str(error))
         wait = min(_LONGEST_WAIT_S, max(_SHORTEST_WAIT_S, _LATER_BY * away_s))
         left = max(_SHORTEST_WAIT_S, self._wait_s - away_s)
         return min(left, max(wait, asked or 0.0))
@@ -71,6 +83,7 @@ class Outage:
         if self._is_logged and self._since is not None:
             seconds = round(time.monotonic() - self._since, 1)
             log.info("endpoint back", extra={"endpoint": self._endpoint, "seconds": seconds})
+            self._tell(None)
         self._failures, self._since, self._is_logged = 0, None, False
 
 

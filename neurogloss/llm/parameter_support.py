@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from neurogloss.errors import RequestRejected, UnsuitableModel
+from neurogloss.errors import ContextExceeded, RequestRejected, UnsuitableModel
 from neurogloss.llm.error_classes import UnsupportedParameter
 from neurogloss.llm.error_words import FORMAT
 
@@ -117,6 +117,8 @@ class CallTrial:
         if isinstance(error, UnsupportedParameter):
             self._support.record_refusal(error, sent, self._model)
             return
+        if isinstance(error, ContextExceeded):
+            raise error  # it would be too long in any form
         self._first = self._first or error
         name = format_name(sent[FORMAT]) if FORMAT in sent else None
         if name is None or name in self._support.taken:

@@ -156,7 +156,7 @@ def read_completion(
 def _raise_if_broken_off(body: Mapping[str, Any], secret: str | None) -> None:
     """Raise the error that a success holds in place of an answer, if other calls meet it too."""
     choices = body.get("choices")
-    error = choices[0].get("error") if choices else body
+    error = choices[0].get("error") or body.get("error") if choices else body
     if error:
         found = error_for(said_in({"error": error}, 200), httpx.Response(200), secret)
         if isinstance(found, RateLimited | RunError):

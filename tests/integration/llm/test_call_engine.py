@@ -15,6 +15,7 @@ from neurogloss.errors import (
 from neurogloss.llm.budget import Budget, BudgetHold
 from neurogloss.llm.call_engine import CallEngine
 from neurogloss.llm.endpoint import Endpoint, Price
+from neurogloss.llm.outage_notes import NoteReader
 from neurogloss.llm.run_context import RunContext
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
@@ -234,6 +235,25 @@ def test_credit_that_ends_stops_everything_and_keeps_what_was_paid(ask):
 def test_an_endpoint_that_is_not_there_stops_the_run(ask):
     with pytest.raises(EndpointUnreachable):
         ask("http://127.0.0.1:9/v1", questions(30), wait_s=1.0)
+
+
+def test_whoever_follows_the_run_can_read_why_an_endpoint_is_waited_for(ask, services):
+    url = "http://127.0.0.1:9/v1"
+    reader, seen = NoteReader(services.redis_url, {"e": url}), []
+
+    def ask_in_vain():
+        with pytest.raises(EndpointUnreachable):
+            ask(url, questions(4), wait_s=3.0)
+
+    asking = threading.Thread(target=ask_in_vain)
+    asking.start()
+    while asking.is_alive():
+        seen.append(reader.read())
+        time.sleep(0.1)
+    assert any("127.0.0.1" in notes.get("e", "") for notes in seen)
+    time.sleep(0.3)
+    assert reader.read() == {}
+    reader.close()
 
 
 def test_a_budget_is_used_and_not_exceeded(ask):

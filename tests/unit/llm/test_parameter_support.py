@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from neurogloss.errors import RequestRejected, UnsuitableModel
+from neurogloss.errors import ContextExceeded, RequestRejected, UnsuitableModel
 from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import UnsupportedParameter
 
@@ -101,6 +101,11 @@ def test_a_call_that_is_rejected_in_every_form_leaves_the_format_to_the_others()
         for reason in ("first", "second", "third", "fourth", "fifth", "sixth"):
             trial.refused(RequestRejected(reason), trial.body(body))
     assert support.refused == set()
+
+
+def test_a_question_that_is_too_long_is_not_tried_in_other_forms():
+    with pytest.raises(ContextExceeded):
+        ParameterSupport().trial("m").refused(ContextExceeded("x"), {"response_format": STRICT})
 
 
 def test_a_format_that_the_model_took_before_is_not_suspected():

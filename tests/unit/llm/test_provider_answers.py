@@ -67,12 +67,10 @@ def next_of(error, body):
     if isinstance(error, UnsupportedParameter | RequestRejected):
         trial = ParameterSupport().trial("m")
         try:
-            # A question that is too long would be too long in any format.
-            if type(error) in (UnsupportedParameter, RequestRejected):
-                trial.refused(error, body)
-                return change_of(body, trial.body(body))
-        except RunError:
-            return "a person"
+            trial.refused(error, body)
+            return change_of(body, trial.body(body))
+        except (RowError, RunError) as final:
+            error = final
     if isinstance(error, TransientError):
         return "the call"
     if isinstance(error, Malformed):

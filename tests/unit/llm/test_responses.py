@@ -284,6 +284,8 @@ def test_a_success_that_is_an_error_is_raised_with_its_meaning():
         broken = content_of("half of", finish_reason="error", error={"message": "x", "code": code})
         with pytest.raises(error):
             read_completion(orjson.dumps(broken))
+        with pytest.raises(error):
+            read_completion(orjson.dumps(content_of("half of") | body))
 
 
 def test_an_answer_about_errors_is_none():

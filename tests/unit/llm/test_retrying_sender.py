@@ -1,6 +1,8 @@
 """What a worker does with the answers of a server that it has to wait for, or that fails."""
 
 import asyncio
+import errno
+import socket
 import time
 
 import httpx
@@ -10,9 +12,11 @@ import pytest
 from neurogloss.errors import (
     ContextExceeded,
     ContextTooSmall,
+    EndpointAway,
     EndpointUnreachable,
     NoCredit,
     RowError,
+    ServiceUnavailable,
     Unavailable,
 )
 from neurogloss.llm import outage
@@ -135,6 +139,34 @@ def test_a_server_that_stays_away_is_unreachable_after_the_time_that_is_set():
     found, _, _ = ask(lambda n, body: httpx.Response(503, json={}), questions(4), wait_s=0.5)
     assert all(isinstance(error, EndpointUnreachable) for error in found), found
     assert "wait_s" in str(found[0])
+
+
+def test_others_are_told_why_and_until_when_an_endpoint_is_waited_for(caplog):
+    told = []
+    away = outage.Outage("e", 5.0, told.append)
+    caplog.set_level("INFO")
+    for _ in range(4):
+        away.wait_for(EndpointAway("Loading model"))
+    away.end()
+    assert told == ["Loading model", "Loading model", None]
+    logged = [r.message for r in caplog.records]
+    assert logged == ["endpoint away", "endpoint back"]
+
+
+def test_a_name_that_nobody_knows_and_a_refused_connection_are_no_faults_of_a_call():
+    for cause, is_unknown in ((socket.gaierror(-2, "unknown"), True), (refused(), False)):
+        try:
+            raise ServiceUnavailable("no answer") from cause
+        except ServiceUnavailable as error:
+            assert outage.is_away(error)
+            assert outage.is_unknown_host(error) == is_unknown
+    grouped = ExceptionGroup("all attempts failed", [refused()])
+    assert outage.is_away(grouped)
+    assert not outage.is_away(ServiceUnavailable("timed out"))
+
+
+def refused():
+    return ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
 
 
 def test_a_call_that_alone_is_answered_503_fails_alone(caplog):

@@ -1,9 +1,9 @@
-"""How long `retry` takes for the failures of all neurons, beside a run that hands shards in.
+"""How long `retry` takes for the failures of all neurons, beside a run that commits shards.
 
     .venv/bin/python benchmarks/retry.py [--layers 48] [--per-layer 6400]
 
 Every neuron has failed in `simulate`, so the shards of `score` are open too. The neurons of a
-further layer are handed in by a thread meanwhile, whose longest wait is shown.
+further layer are committed by a thread meanwhile, whose longest wait is shown.
 """
 
 import argparse
@@ -76,8 +76,8 @@ def make_run(engine: Engine, layers: int, per_layer: int) -> int:
     return run_id
 
 
-class HandIns(threading.Thread):
-    """Hands shards of the last layer in, until `ended` is set."""
+class Commits(threading.Thread):
+    """Commits shards of the last layer, until `ended` is set."""
 
     def __init__(self, engine: Engine, layer: int) -> None:
         super().__init__()
@@ -114,18 +114,18 @@ def main() -> None:
         migrate.upgrade(urls.database_url)
         engine = make_engine(urls.database_url)
         run_id = make_run(engine, args.layers, args.per_layer)
-        hand_ins = HandIns(engine, args.layers)
-        hand_ins.start()
+        commits = Commits(engine, args.layers)
+        commits.start()
         time.sleep(0.5)
         began = time.monotonic()
         with transaction(engine) as connection:
             count = retry_failures(connection, run_id)
         seconds = time.monotonic() - began
-        hand_ins.ended.set()
-        hand_ins.join()
+        commits.ended.set()
+        commits.join()
         engine.dispose()
-    print(f"{count:,} failures in {seconds:.1f} s, beside {len(hand_ins.seconds)} hand-ins")
-    print(f"the longest of these took {max(hand_ins.seconds):.2f} s")
+    print(f"{count:,} failures in {seconds:.1f} s, beside {len(commits.seconds)} commits")
+    print(f"the longest of these took {max(commits.seconds):.2f} s")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Trying failed neurons again.
 
-Rows are locked in the order in which hand-ins lock them: shards, failures, counters. So a retry
-waits for hand-ins, they wait for it, and neither gives way to the other.
+Rows are locked in the order in which commits of shards lock them: shards, failures, counters. So a
+retry waits for commits, they wait for it, and neither gives way to the other.
 """
 
 from sqlalchemy import Connection, text

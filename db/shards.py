@@ -75,7 +75,7 @@ _CLAIM = text("""
 def renew(connection: Connection, claims: Sequence[Claim], lease_s: float) -> set[int]:
     """Renew leases; return the ids of the shards whose leases are renewed.
 
-    A row that a transaction holds is left out, such as the one that hands the shard in: the leases
+    A row that a transaction holds is left out, such as the one that commits the shard: the leases
     of all other shards would wait for it. `still_held` says whether it is the caller's.
     """
     query = f"""
@@ -152,7 +152,7 @@ def _leave(connection: Connection, held: Claim, change: str, **values: str) -> b
 def sweep(connection: Connection, run_id: int) -> int:
     """Make shards ready again whose message or worker is gone. Return how many.
 
-    Rows that somebody holds are left for the next time: a worker may be frozen while it hands in.
+    Rows that somebody holds are left for the next time: a worker may be frozen while it commits.
     """
     return connection.execute(
         text("""

@@ -41,9 +41,9 @@ class HeldShards:
             others = [shard.claim for shard in held if shard.claim.shard_id not in renewed]
             ours = shards.still_held(connection, others) if others else set()
         for shard in held:
-            # While it hands in, nobody else can take it. Where another transaction holds it, the
+            # While it commits, nobody else can take it. Where another transaction holds it, the
             # lease is what it was: it may be taken once that one ends.
-            if shard.claim.shard_id in renewed or shard.lease.hands_in:
+            if shard.claim.shard_id in renewed or shard.lease.is_committing:
                 shard.lease.renew(asked_at + lease_s)
             elif shard.claim.shard_id not in ours:
                 shard.lease.end()

@@ -51,7 +51,7 @@ class Lease:
 
     def __init__(self, process_stop: threading.Event, until: float) -> None:
         self._process_stop, self._until = process_stop, until
-        self.hands_in = False  # a transaction that finishes the shard is open
+        self.is_committing = False  # a transaction that finishes the shard is open
 
     def renew(self, until: float) -> None:
         """Set the end of the lease, in seconds of `time.monotonic`. One that was ended stays so."""
@@ -115,10 +115,10 @@ class ClaimedShard:
                 # the commit.
                 if not shards.finish(connection, self.claim):
                     raise LeaseLost(f"shard {self.claim.shard_id} is not ours any more")
-                self.lease.hands_in = True
+                self.lease.is_committing = True
                 yield connection
                 # Last of all: the counters of a layer are shared by its shards, and are locked from
                 # here to the commit.
                 progress.count_shard(connection, self.claim.shard_id)
         finally:
-            self.lease.hands_in = False
+            self.lease.is_committing = False

@@ -59,7 +59,7 @@ def states(engine):
         return dict(connection.execute(text("SELECT id, state FROM shard")).all())
 
 
-def test_a_tick_does_not_wait_for_a_shard_that_is_being_handed_in(engine, run_id, sent):
+def test_a_tick_does_not_wait_for_a_shard_that_is_being_committed(engine, run_id, sent):
     claim(engine, lease_s=-1)
     with engine.begin() as connection:
         runs.update_limits(connection, run_id, CONFIG)
@@ -88,7 +88,7 @@ def test_what_may_begin_is_opened_beside_a_shard_that_somebody_holds(
         assert shard_readiness.open_ready(connection, run_id) >= 1
 
 
-def test_a_shard_that_is_being_handed_in_is_not_claimed_and_nobody_waits_for_it(
+def test_a_shard_that_is_being_committed_is_not_claimed_and_nobody_waits_for_it(
     engine, run_id, impatient
 ):
     with frozen(engine):
@@ -106,7 +106,7 @@ def test_a_run_that_somebody_holds_gets_its_batches_and_its_end_later(engine, ru
         assert runs.finish(connection, run_id)
 
 
-def test_leases_are_renewed_while_another_shard_of_the_process_is_handed_in(engine, run_id):
+def test_leases_are_renewed_while_another_shard_of_the_process_is_committed(engine, run_id):
     engine = with_patience(engine, Patience(idle_s=10, lock_s=0.5))
     held = HeldShards()
     ours = [claimed(engine, run_id)]

@@ -93,10 +93,10 @@ def test_many_failures_are_few_statements(engine, failed):
     assert len(statements) < 10
 
 
-def test_retries_and_hand_ins_wait_for_each_other_and_do_not_deadlock(engine, run_id):
-    end, handed_in, errors = time.monotonic() + 3, [], []
+def test_retries_and_commits_wait_for_each_other_and_do_not_deadlock(engine, run_id):
+    end, committed, errors = time.monotonic() + 3, [], []
 
-    def hand_in():
+    def commit():
         held = claim(engine)
         if held is None:
             return
@@ -106,7 +106,7 @@ def test_retries_and_hand_ins_wait_for_each_other_and_do_not_deadlock(engine, ru
                 failures = failures_of(run_id, FIRST_NEURONS, "explain")
                 results.failures.save(connection, failures)
                 progress.count_shard(connection, held.shard_id)
-                handed_in.append(held)
+                committed.append(held)
 
     def try_again():
         with transaction(engine) as connection:
@@ -119,10 +119,10 @@ def test_retries_and_hand_ins_wait_for_each_other_and_do_not_deadlock(engine, ru
         except Exception as error:  # it is shown by the assertion
             errors.append(error)
 
-    actions = (hand_in, try_again, try_again)
+    actions = (commit, try_again, try_again)
     threads = [threading.Thread(target=repeated, args=(action,)) for action in actions]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (errors, len(handed_in) > 3) == ([], True)
+    assert (errors, len(committed) > 3) == ([], True)

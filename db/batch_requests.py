@@ -72,13 +72,17 @@ def pending(connection: Connection, run_id: int, most: int) -> int:
 def withdraw(connection: Connection, run_id: int, endpoints: Sequence[str]) -> int:
     """Drop the requests to all endpoints but these, unless they are in a batch already.
 
-    An endpoint that was asked in batches may have been set to be asked online.
+    An endpoint that was asked in batches may have been set to be asked online. Requests that
+    somebody holds are left for the next time.
     """
     statement = text("""
         WITH dropped AS (
             DELETE FROM batch_request
-            WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL
-              AND endpoint <> ALL(:endpoints)
+            WHERE run_id = :run AND identity IN (
+                SELECT identity FROM batch_request
+                WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL
+                  AND endpoint <> ALL(:endpoints)
+                FOR UPDATE SKIP LOCKED)
             RETURNING identity)
         DELETE FROM batch_wait USING dropped
         WHERE batch_wait.run_id = :run AND batch_wait.identity = dropped.identity

@@ -44,7 +44,10 @@ def take_turn(connection: Connection, run_id: int, pause_s: float) -> bool:
     """Return whether a run's batches are due; if so, make them due again after `pause_s`."""
     statement = text("""
         UPDATE run SET batches_due_at = now() + :pause * interval '1 second'
-        WHERE id = :run AND (batches_due_at IS NULL OR batches_due_at <= now())
+        WHERE id = (
+            SELECT id FROM run
+            WHERE id = :run AND (batches_due_at IS NULL OR batches_due_at <= now())
+            FOR NO KEY UPDATE SKIP LOCKED)
     """)
     return connection.execute(statement, {"run": run_id, "pause": pause_s}).rowcount == 1
 

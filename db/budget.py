@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 # Of what is left of the budget, how much a process sets aside beyond what it needs now, so that it
 # need not ask for every call.
 SHARE = 0.05
-EXPIRES_S = 60.0  # of a process that died: then others may spend what it held
+EXPIRES_S = 180.0  # of a process that died or is frozen: then others may spend what it held
 
 
 class StoredHold(NamedTuple):
@@ -54,13 +54,14 @@ _HOLD = text("""
 """)
 
 
-def keep(connection: Connection, run_id: int, process: str) -> None:
-    """Renew the hold of a process."""
+def keep(connection: Connection, run_id: int, process: str) -> bool:
+    """Renew the hold of a process; return whether it has one that has not expired."""
     query = text("""
         UPDATE budget_hold SET expires_at = now() + :expires * interval '1 second'
-        WHERE run_id = :run AND process = :process
+        WHERE run_id = :run AND process = :process AND expires_at > now()
     """)
-    connection.execute(query, {"run": run_id, "process": process, "expires": EXPIRES_S})
+    values = {"run": run_id, "process": process, "expires": EXPIRES_S}
+    return connection.execute(query, values).rowcount == 1
 
 
 def release(connection: Connection, run_id: int, process: str) -> None:

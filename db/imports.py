@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from db import corpora, runs
 from db.corpora import NewCorpus
@@ -46,6 +47,14 @@ class ImportLock:
         """Try to acquire the lock; return whether it was acquired."""
         return bool(self._connection.scalar(select(func.pg_try_advisory_lock(_LOCK, run_id))))
 
+    def is_held(self, run_id: int) -> bool:
+        """Return whether the lock is still held: it ends with its connection, without a word."""
+        values = {"lock": _LOCK, "run": run_id}
+        try:
+            return bool(self._connection.scalar(_HELD, values))
+        except DBAPIError:
+            return False
+
     def __exit__(self, *error: object) -> None:
         try:
             self._connection.execute(select(func.pg_advisory_unlock_all()))
@@ -54,6 +63,14 @@ class ImportLock:
 
 
 _LOCK = 0x696D70  # "imp", so that the lock of a run is no other's
+
+_HELD = text("""
+    SELECT EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND classid = :lock AND objid = :run)
+""")
 
 
 def save(connection: Connection, rows: Mapping[str, Sequence[Any]]) -> None:

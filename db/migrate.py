@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -63,8 +64,12 @@ def knows(version: str) -> bool:
     return any(script.revision == version for script in scripts)
 
 
+@cache
 def head() -> str:
-    """Return the schema version that this code needs."""
+    """Return the schema version that this code needs.
+
+    Looked up once: the files below a process that works may be those of a later version by then.
+    """
     revision = ScriptDirectory.from_config(_config("")).get_current_head()
     assert revision is not None  # migrations/versions is not empty
     return revision

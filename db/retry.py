@@ -1,8 +1,12 @@
-"""Trying failed neurons again."""
+"""Trying failed neurons again.
+
+Rows are locked in the order in which commits of shards lock them: shards, failures, counters. So a
+retry waits for commits, they wait for it, and neither gives way to the other.
+"""
 
 from sqlalchemy import Connection, text
 
-from neurogloss.stages import position_sql
+from neurogloss.stages import NEURON_STAGES, position_sql
 
 
 def retry_failures(
@@ -18,48 +22,71 @@ def retry_failures(
     Results stay: only what is missing is done again, under a new call identity. Under the old one,
     the answer that could not be used would be read from the ledger again.
     """
-    values = {"run": run_id, "class": failure_class, "stage": stage, "layer": layer}
-    forgotten = connection.execute(_FORGET, values).all()
-    rows = [{"run": run_id, "stage": s, "layer": n, "neuron": m} for s, n, m in forgotten]
-    if rows:
-        connection.execute(_COUNT_RETRY, rows)
-        connection.execute(_UNCOUNT, rows)
-        connection.execute(_REOPEN, rows)
-    return len(rows)
+    values = {"run": run_id, "class": failure_class, "layer": layer}
+    stages = [stage] if stage else list(NEURON_STAGES)
+    locked = connection.execute(_LOCK, {**values, "stages": stages}).all()
+    shards = {"ids": [row[0] for row in locked], "opens": [row[1] for row in locked]}
+    count = connection.execute(_FORGET, {**values, **shards, "stages": stages}).rowcount
+    connection.execute(_LOCK_COUNTERS, {**values, **shards})
+    connection.execute(_UNCOUNT, {**values, **shards})
+    connection.execute(_REOPEN, shards)
+    return count
 
 
-_FORGET = text("""
-    DELETE FROM failure WHERE run_id = :run
-      AND (CAST(:class AS text) IS NULL OR failure_class = :class)
-      AND (CAST(:stage AS text) IS NULL OR stage = :stage)
-      AND (CAST(:layer AS int) IS NULL OR layer = :layer)
-    RETURNING stage, layer, neuron
-""")
-
-_COUNT_RETRY = text("""
-    INSERT INTO retry VALUES (:run, :stage, :layer, :neuron, 1)
-    ON CONFLICT (run_id, stage, layer, neuron) DO UPDATE SET times = retry.times + 1
-""")
-
-_AFFECTED = f"""
-    shard.run_id = :run AND shard.layer = :layer AND shard.start <= :neuron
-    AND :neuron < shard.stop
-    AND {position_sql("shard.stage")} >= {position_sql("CAST(:stage AS text)")}
+_MATCHES = """
+    failure.run_id = :run AND failure.layer = shard.layer
+    AND failure.neuron >= shard.start AND failure.neuron < shard.stop
+    AND (CAST(:class AS text) IS NULL OR failure_class = :class)
 """
 
-_UNCOUNT = text(f"""
-    WITH uncounted AS (
-        SELECT id, stage, done, failed FROM shard WHERE {_AFFECTED} AND done + failed > 0),
-    cleared AS (
-        UPDATE shard SET done = 0, failed = 0 FROM uncounted WHERE shard.id = uncounted.id)
-    UPDATE progress SET done = progress.done - uncounted.done,
-           failed = progress.failed - uncounted.failed
-    FROM uncounted
-    WHERE progress.run_id = :run AND progress.layer = :layer AND progress.stage = uncounted.stage
+# Of the shards over the same neurons, the first that has a failure opens; those after it wait.
+# LATERAL: each look for a failure reads a range of the primary key. A join would read all failures
+# of a layer for each of its shards.
+_LOCK = text(f"""
+    WITH affected AS MATERIALIZED (
+        SELECT shard.layer, shard.start, min({position_sql("shard.stage")}) AS place
+        FROM shard CROSS JOIN LATERAL (
+            SELECT FROM failure WHERE failure.stage = shard.stage AND {_MATCHES} LIMIT 1) AS found
+        WHERE shard.run_id = :run AND shard.stage = ANY(:stages)
+          AND (CAST(:layer AS int) IS NULL OR shard.layer = :layer)
+        GROUP BY shard.layer, shard.start)
+    SELECT shard.id, {position_sql("shard.stage")} = affected.place AS opens
+    FROM shard JOIN affected USING (layer, start)
+    WHERE shard.run_id = :run AND {position_sql("shard.stage")} >= affected.place
+    ORDER BY shard.id FOR UPDATE OF shard
 """)  # noqa: S608  (a constant)
 
-_REOPEN = text(f"""
-    UPDATE shard SET attempts = 0, lease_until = NULL, token = token + 1,
-           state = CASE WHEN stage = :stage AND state <> 'waiting' THEN 'ready' ELSE 'waiting' END
-    WHERE {_AFFECTED}
+# Only of the shards that are locked: others may have failed since.
+_FORGET = text(f"""
+    WITH forgotten AS (
+        DELETE FROM failure USING shard
+        WHERE shard.id = ANY(:ids) AND shard.stage = ANY(:stages)
+          AND failure.stage = shard.stage AND {_MATCHES}
+        RETURNING failure.stage, failure.layer, failure.neuron)
+    INSERT INTO retry SELECT :run, stage, layer, neuron, 1 FROM forgotten
+    ON CONFLICT (run_id, stage, layer, neuron) DO UPDATE SET times = retry.times + 1
 """)  # noqa: S608  (a constant)
+
+_LOCK_COUNTERS = text("""
+    SELECT FROM progress WHERE run_id = :run AND (stage, layer) IN (
+        SELECT stage, layer FROM shard WHERE id = ANY(:ids))
+    ORDER BY stage, layer FOR UPDATE
+""")
+
+_UNCOUNT = text("""
+    WITH counted AS (
+        SELECT stage, layer, sum(done) AS done, sum(failed) AS failed
+        FROM shard WHERE id = ANY(:ids) GROUP BY stage, layer)
+    UPDATE progress SET done = progress.done - counted.done,
+           failed = progress.failed - counted.failed
+    FROM counted
+    WHERE progress.run_id = :run AND progress.layer = counted.layer
+      AND progress.stage = counted.stage
+""")
+
+_REOPEN = text("""
+    UPDATE shard SET done = 0, failed = 0, attempts = 0, lease_until = NULL, token = token + 1,
+           state = CASE WHEN chosen.opens AND state <> 'waiting' THEN 'ready' ELSE 'waiting' END
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:opens AS bool[])) AS chosen (id, opens)
+    WHERE shard.id = chosen.id
+""")

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, insert, select, text, update
+from sqlalchemy import Connection, Select, case, func, insert, select, text, update
 
 from db.bulk import upsert
 from db.tables import (
@@ -176,13 +176,31 @@ def resume(connection: Connection, run_id: int) -> bool:
     return connection.execute(statement).rowcount == 1
 
 
-def finish(connection: Connection, run_id: int) -> None:
-    """Mark a run as done."""
-    connection.execute(
+def reopen(connection: Connection, run_id: int) -> bool:
+    """Let a run that is done go on; return whether it may: it is not cancelled or being imported.
+
+    One that is paused stays so: what it was paused for has not changed.
+    """
+    statement = (
         update(RunTable)
-        .where(RunTable.id == run_id, RunTable.state == "running")
+        .where(RunTable.id == run_id, RunTable.state.in_(("running", "paused", "done")))
+        .values(
+            state=case((RunTable.state == "done", "running"), else_=RunTable.state),
+            finished_at=None,
+        )
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def finish(connection: Connection, run_id: int) -> bool:
+    """Mark a running run as done; return whether it is. One that somebody holds is not, yet."""
+    free = select(RunTable.id).where(RunTable.id == run_id, RunTable.state == "running")
+    statement = (
+        update(RunTable)
+        .where(RunTable.id == free.with_for_update(skip_locked=True).scalar_subquery())
         .values(state="done", finished_at=func.now())
     )
+    return connection.execute(statement).rowcount == 1
 
 
 def update_limits(connection: Connection, run_id: int, config: Mapping[str, Any]) -> None:

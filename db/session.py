@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, RowMapping, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
@@ -18,11 +19,49 @@ _NOTICE_SILENCE = {
 }
 
 
-def make_engine(url: str, pool_size: int = 2) -> Engine:
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the server bears with a transaction, in seconds; 0 is for ever.
+
+    Attributes:
+        idle_s: Between two statements: what a process locked that was frozen is free again then.
+        lock_s: For a lock that another transaction holds.
+        statement_s: For one statement.
+    """
+
+    idle_s: float
+    lock_s: float = 0.0
+    statement_s: float = 0.0
+
+    @classmethod
+    def of_lease(cls, lease_s: float) -> Self:
+        """Return the patience with workers and dispatchers, which a run must not wait for long.
+
+        Seconds at least, since they compute between statements where they merge what a layer keeps.
+        """
+        idle_s = max(10.0, lease_s)
+        return cls(idle_s, max(5.0, lease_s / 2), 2 * idle_s)
+
+    @property
+    def sql(self) -> str:
+        """The statements that set it, for the transaction alone: a pooler shares sessions."""
+        limits = {
+            "idle_in_transaction_session_timeout": self.idle_s,
+            "lock_timeout": self.lock_s,
+            "statement_timeout": self.statement_s,
+        }
+        return "; ".join(f"SET LOCAL {name} = {1000 * s:.0f}" for name, s in limits.items())
+
+
+LONG = Patience(idle_s=3600.0)
+"""With commands, of which some work for hours: exports, imports, verify."""
+
+
+def make_engine(url: str, pool_size: int = 2, patience: Patience = LONG) -> Engine:
     """Return an engine that notices connections lost while idle.
 
     `pool_size` is small because every process of every container has a pool of its own, and the
-    server counts them all.
+    server counts them all. `patience` holds in `transaction` and `snapshot`.
     """
     return create_engine(
         url,
@@ -31,13 +70,20 @@ def make_engine(url: str, pool_size: int = 2) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,  # in messages of errors, which are logged: prompts are among them
         connect_args={"client_encoding": "utf8", **_NOTICE_SILENCE},
+        execution_options={"patience": patience},
     )
+
+
+def with_patience(engine: Engine, patience: Patience) -> Engine:
+    """Return an engine with the connections of another one, and a patience of its own."""
+    return engine.execution_options(patience=patience)
 
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that commits at the end of the block, or rolls back if it raises."""
     with engine.begin() as connection:
+        _limit(connection)
         yield connection
 
 
@@ -45,9 +91,16 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 def snapshot(engine: Engine) -> Iterator[Connection]:
     """Open a read-only transaction that sees the database as it is now, to its end."""
     with engine.begin() as connection:
+        _limit(connection)
         isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
         connection.execute(text(isolation))
         yield connection
+
+
+def _limit(connection: Connection) -> None:
+    patience = connection.get_execution_options().get("patience")
+    if patience is not None:  # engines of others have none
+        connection.exec_driver_sql(patience.sql)
 
 
 def streamed(
@@ -59,15 +112,24 @@ def streamed(
     yield from connection.execute(text(query), values, execution_options=options).mappings()
 
 
+_GIVES_WAY = {"55P03", "25P03"}  # lock_timeout, idle_in_transaction_session_timeout
+_TOO_LONG = "57014"  # statement_timeout
+
+
+def is_too_long(error: BaseException) -> bool:
+    """Return whether a statement took longer than the server bears with it."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == _TOO_LONG
+
+
 def is_away(error: BaseException) -> bool:
     """Return whether an error says nothing of the statement: the same one may succeed later.
 
-    So it is while the server cannot be reached, is shut down, is full, or made two transactions
-    give way to each other. (Appendix "PostgreSQL Error Codes" of its manual.)
+    So it is while the server cannot be reached, is shut down, is full, or made a transaction give
+    way to another, also by a time-out. (Appendix "PostgreSQL Error Codes" of its manual.)
     """
     if not isinstance(error, DBAPIError):
         return isinstance(error, TimeoutError)  # all connections are in use, or wait for the server
     code = getattr(error.orig, "pgcode", None)
     if code is None:  # it is the driver's own: the connection broke, or was never made
         return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-    return code.startswith(("08", "40", "57P")) or code in {"53100", "53300"}
+    return code.startswith(("08", "40", "57P")) or code in _GIVES_WAY | {"53100", "53300"}

@@ -1,7 +1,8 @@
 """Which shards may begin: those whose predecessors are done.
 
 Each query reads the shards of the run once. A subquery for each shard would do on tables whose
-statistics are fresh, and takes seconds on those of a run that was just created.
+statistics are fresh, and takes seconds on those of a run that was just created. A shard that
+another transaction holds is left for the next time: its worker may be frozen.
 """
 
 from sqlalchemy import Connection, text
@@ -28,10 +29,12 @@ def open_ready(connection: Connection, run_id: int) -> int:
 _STEP = f"coalesce(array_position(ARRAY{list(COLLECT_STEPS)!r}, step), 0)"
 
 _OPEN_COLLECT = text(f"""
-    UPDATE shard SET state = 'ready'
-    WHERE run_id = :run AND stage = 'collect' AND state = 'waiting' AND {_STEP} <= (
-        SELECT coalesce(min({_STEP}) FILTER (WHERE {_STEP} > 0), 0) FROM shard
-        WHERE run_id = :run AND stage = 'collect' AND state <> 'done')
+    UPDATE shard SET state = 'ready' WHERE id = ANY (ARRAY(
+        SELECT id FROM shard
+        WHERE run_id = :run AND stage = 'collect' AND state = 'waiting' AND {_STEP} <= (
+            SELECT coalesce(min({_STEP}) FILTER (WHERE {_STEP} > 0), 0) FROM shard
+            WHERE run_id = :run AND stage = 'collect' AND state <> 'done')
+        FOR UPDATE SKIP LOCKED))
 """)  # noqa: S608  (constants)
 
 _OPEN_FIRST = text(f"""
@@ -39,20 +42,24 @@ _OPEN_FIRST = text(f"""
         SELECT coalesce(array_agg(DISTINCT layer), '{{}}') AS layers FROM shard
         WHERE run_id = :run AND stage = 'collect' AND state <> 'done'
           AND step <> ALL (ARRAY{list(BESIDE_STEPS)!r}))
-    UPDATE shard SET state = 'ready' FROM uncollected
-    WHERE run_id = :run AND stage = :first AND state = 'waiting'
-      AND shard.layer <> ALL (uncollected.layers) AND -1 <> ALL (uncollected.layers)
-      AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
+    UPDATE shard SET state = 'ready' WHERE id = ANY (ARRAY(
+        SELECT id FROM shard, uncollected
+        WHERE run_id = :run AND stage = :first AND state = 'waiting'
+          AND shard.layer <> ALL (uncollected.layers) AND -1 <> ALL (uncollected.layers)
+          AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
+        FOR UPDATE OF shard SKIP LOCKED))
 """)  # noqa: S608  (a constant)
 
 # Of the shards over the same neurons that are not done, the earliest is the next.
 _OPEN_LATER = text(f"""
-    UPDATE shard SET state = 'ready'
-    WHERE state = 'waiting' AND id = ANY (ARRAY(
-        SELECT id FROM (
-            SELECT id, stage, state, {position_sql("stage")} AS place,
-                   min({position_sql("stage")}) OVER (PARTITION BY layer, start) AS next
-            FROM shard WHERE run_id = :run AND stage <> 'collect' AND state <> 'done') AS open
-        WHERE place = next AND state = 'waiting' AND stage = ANY (:later)))
-      AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
+    UPDATE shard SET state = 'ready' WHERE id = ANY (ARRAY(
+        SELECT id FROM shard
+        WHERE state = 'waiting' AND id = ANY (ARRAY(
+            SELECT id FROM (
+                SELECT id, stage, state, {position_sql("stage")} AS place,
+                       min({position_sql("stage")}) OVER (PARTITION BY layer, start) AS next
+                FROM shard WHERE run_id = :run AND stage <> 'collect' AND state <> 'done') AS open
+            WHERE place = next AND state = 'waiting' AND stage = ANY (:later)))
+          AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
+        FOR UPDATE SKIP LOCKED))
 """)  # noqa: S608  (a constant)

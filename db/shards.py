@@ -51,7 +51,10 @@ class QueuedShard(NamedTuple):
 
 
 def claim(connection: Connection, shard_id: int, worker: str, lease_s: float) -> Claim | None:
-    """Claim a shard of a running run that no lease holds; return None if it cannot be claimed."""
+    """Claim a shard of a running run that no lease holds; return None if it cannot be claimed.
+
+    One that another transaction changes just now cannot: that one may belong to a frozen process.
+    """
     values = {"shard": shard_id, "worker": worker, "lease": lease_s}
     row = connection.execute(_CLAIM, values).first()
     return None if row is None else Claim(*row)
@@ -61,7 +64,8 @@ _CLAIM = text("""
     UPDATE shard SET state = 'leased', token = shard.token + 1, attempts = attempts + 1,
            worker = :worker, lease_until = now() + :lease * interval '1 second'
     FROM run
-    WHERE shard.id = :shard AND shard.run_id = run.id AND run.state = 'running'
+    WHERE shard.id = (SELECT id FROM shard WHERE id = :shard FOR UPDATE SKIP LOCKED)
+      AND shard.run_id = run.id AND run.state = 'running'
       AND (shard.state IN ('ready', 'queued')
            OR shard.state = 'leased' AND shard.lease_until < now())
     RETURNING shard.id AS shard_id, run_id, stage, step, layer, start, stop, weight, token, attempts
@@ -69,21 +73,42 @@ _CLAIM = text("""
 
 
 def renew(connection: Connection, claims: Sequence[Claim], lease_s: float) -> set[int]:
-    """Renew leases; return the ids of the shards that the caller still holds."""
-    held = connection.execute(
-        text("""
-            UPDATE shard SET lease_until = now() + :lease * interval '1 second'
-            FROM unnest(CAST(:ids AS bigint[]), CAST(:tokens AS int[])) AS mine (id, token)
-            WHERE shard.id = mine.id AND shard.token = mine.token AND shard.state = 'leased'
-            RETURNING shard.id
-        """),
-        {
-            "lease": lease_s,
-            "ids": [c.shard_id for c in claims],
-            "tokens": [c.token for c in claims],
-        },
+    """Renew leases; return the ids of the shards whose leases are renewed.
+
+    A row that a transaction holds is left out, such as the one that commits the shard: the leases
+    of all other shards would wait for it. `still_held` says whether it is the caller's.
+    """
+    query = f"""
+        WITH free AS (SELECT shard.id {_MINE} FOR UPDATE OF shard SKIP LOCKED)
+        UPDATE shard SET lease_until = now() + :lease * interval '1 second'
+        FROM free WHERE shard.id = free.id RETURNING shard.id
+    """  # noqa: S608  (a constant)
+    return set(connection.execute(text(query), {"lease": lease_s, **_pairs(claims)}).scalars())
+
+
+def still_held(connection: Connection, claims: Sequence[Claim]) -> set[int]:
+    """Return the ids of the shards whose claim stands, by what is committed."""
+    return set(connection.execute(text(f"SELECT shard.id {_MINE}"), _pairs(claims)).scalars())
+
+
+_MINE = """
+    FROM shard
+    JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS int[])) AS mine (id, token)
+      ON shard.id = mine.id AND shard.token = mine.token AND shard.state = 'leased'
+"""
+
+
+def _pairs(claims: Sequence[Claim]) -> dict[str, list[int]]:
+    return {"ids": [c.shard_id for c in claims], "tokens": [c.token for c in claims]}
+
+
+def hold(connection: Connection, held: Claim) -> bool:
+    """Lock a shard until the commit, if its claim still stands; return whether it does."""
+    query = text(
+        "SELECT FROM shard WHERE id = :id AND token = :token AND state = 'leased' FOR UPDATE"
     )
-    return set(held.scalars())
+    values = {"id": held.shard_id, "token": held.token}
+    return connection.execute(query, values).first() is not None
 
 
 def finish(connection: Connection, held: Claim) -> bool:
@@ -125,13 +150,19 @@ def _leave(connection: Connection, held: Claim, change: str, **values: str) -> b
 
 
 def sweep(connection: Connection, run_id: int) -> int:
-    """Make shards ready again whose message or worker is gone. Return how many."""
+    """Make shards ready again whose message or worker is gone. Return how many.
+
+    Rows that somebody holds are left for the next time: a worker may be frozen while it commits.
+    """
     return connection.execute(
         text("""
             UPDATE shard SET state = 'ready', worker = NULL, lease_until = NULL,
                    error = CASE state WHEN 'leased' THEN worker || ' was not heard of any more'
                            ELSE error END
-            WHERE run_id = :run AND state IN ('queued', 'leased') AND lease_until < now()
+            WHERE id = ANY (ARRAY(
+                SELECT id FROM shard
+                WHERE run_id = :run AND state IN ('queued', 'leased') AND lease_until < now()
+                FOR UPDATE SKIP LOCKED))
         """),
         {"run": run_id},
     ).rowcount

@@ -23,7 +23,8 @@ NeuroglossError
 │   ├── ContextTooSmall      the prompts of the run are longer than the model or a limit allows
 │   ├── UnsuitableModel      the model, or its endpoint, lacks a feature that the run needs
 │   ├── BudgetReached        the budget of the run is spent
-│   └── CannotCollect        the subject model or its corpus cannot be read on a worker
+│   ├── CannotCollect        the subject model or its corpus cannot be read on a worker
+│   └── OtherVersion         the run or the database is of another version of neurogloss
 ├── LeaseLost                another worker has claimed the shard; its results are discarded
 ├── Waiting                  the shard's calls are in batches; it is released until they end
 └── Interrupted              the worker was told to stop; the shard is released
@@ -215,6 +216,12 @@ class CannotCollect(RunError):
     """The subject model or its corpus cannot be read on a worker, or gives unusable values."""
 
     cause = "collect"
+
+
+class OtherVersion(RunError):
+    """The run, or the database, is of another version of neurogloss than this process."""
+
+    cause = "version"
 
 
 class LeaseLost(NeuroglossError):

@@ -15,10 +15,12 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 
 from db import batch_requests, batches, heartbeats, progress, runs, shard_readiness, shards
-from db.session import transaction
+from db.runs import StoredRun
+from db.session import Patience, transaction, with_patience
 from db.shards import ExhaustedShard, QueuedShard
 from neurogloss.config.endpoint import BatchesConfig
 from neurogloss.config.run import RunConfig
+from neurogloss.errors import OtherVersion
 from neurogloss.stages import STAGES
 from worker import signatures
 from worker.run import Run
@@ -58,8 +60,8 @@ def tick(
     Raises:
         BrokerAway: Messages could not be sent.
     """
-    with transaction(engine) as connection:
-        run = runs.get(connection, run_id)
+    with transaction(with_patience(engine, Patience.of_lease(lease_s))) as connection:
+        run = _readable(connection, runs.get(connection, run_id))
         is_running = run.state == "running"
         settled = _settle(connection, run_id) if is_running else _Settled()
         is_going_on = is_running and not settled.is_done
@@ -73,14 +75,23 @@ def tick(
     return "running" if at_work else run.state
 
 
+def _readable(connection: Connection, run: StoredRun) -> StoredRun:
+    """Return the run; if its configuration is of another version, pause it first."""
+    if run.state == "running":
+        try:
+            Run.of(run)
+        except OtherVersion as error:
+            runs.pause(connection, run.id, error.cause, error.reason)
+            return runs.get(connection, run.id)
+    return run
+
+
 def _settle(connection: Connection, run_id: int) -> _Settled:
     """Take back shards whose worker or message is lost, park exhausted ones, open others."""
     n_taken_back = shards.sweep(connection, run_id)
     shard_readiness.open_ready(connection, run_id)
     parked = _park(connection, run_id)
-    is_done = shards.unfinished(connection, run_id) == 0
-    if is_done:
-        runs.finish(connection, run_id)
+    is_done = shards.unfinished(connection, run_id) == 0 and runs.finish(connection, run_id)
     return _Settled(n_taken_back, parked, is_done)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.runs import StoredRun
-from db.session import is_away
+from db.session import is_away, is_too_long
 from neurogloss.llm.outage_notes import NoteReader
 from orchestrator.dispatch import BrokerAway, tick
 from orchestrator.environment import Environment
@@ -72,7 +72,7 @@ def _follow(
         try:
             state = tick(engine, run.id, environment.settings.lease_s, queued.add)
         except (BrokerAway, SQLAlchemyError) as error:
-            if not isinstance(error, BrokerAway) and not is_away(error):
+            if not (isinstance(error, BrokerAway) or is_away(error) or is_too_long(error)):
                 raise
             pause = min(2 * pause, LONGEST_PAUSE_S)
             display.note(f"away, trying again in {pause:.1f} s: {first_line_of(error)}")

@@ -14,23 +14,28 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from redis.exceptions import RedisError
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import heartbeats, runs, shards
-from db.session import is_away, make_engine, transaction
+from db.migrate import SchemaError, check_version
+from db.runs import StoredRun
+from db.session import Patience, is_away, make_engine, transaction
 from neurogloss.config.settings import Settings
 from neurogloss.errors import (
     InputError,
     Interrupted,
     LeaseLost,
     NeuroglossError,
+    OtherVersion,
     RunError,
     TransientError,
     Waiting,
 )
+from worker.held_shards import HeldShards
 from worker.outages import OutageLog, first_line_of, retry_while_db_down
 from worker.process_calls import ProcessCalls
-from worker.run import load_run, log_pause, pause_run
+from worker.run import Run, load_run, log_pause, pause_run
 from worker.shard import ClaimedShard, Lease, RunJob
 
 log = logging.getLogger(__name__)
@@ -45,10 +50,11 @@ class _Process:
         self.settings = Settings.from_env(env)
         self.env, self.name, self.queue = env, name, queue
         self.calls = ProcessCalls(self.settings.redis_url, env)
-        self.engine = make_engine(self.settings.database_url, pool_size=4)
+        patience = Patience.of_lease(self.settings.lease_s)
+        self.engine = make_engine(self.settings.database_url, pool_size=4, patience=patience)
         self.stop = threading.Event()
         self.ended = threading.Event()
-        self.held: dict[int, ClaimedShard] = {}
+        self.held = HeldShards()
         self.finished = 0
         self.beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -70,15 +76,10 @@ class _Process:
                 return
 
     def _beat_once(self) -> None:
-        asked_at = time.monotonic()
-        held = list(self.held.values())
+        self.held.renew(self.engine, self.settings.lease_s)
         with transaction(self.engine) as connection:
             beat = (self.name, self.queue, socket.gethostname(), self.finished)
             heartbeats.beat(connection, *beat)
-            lease_s = self.settings.lease_s
-            ours = shards.renew(connection, [shard.claim for shard in held], lease_s)
-        for shard in held:
-            shard.lease.renew(asked_at + lease_s if shard.claim.shard_id in ours else asked_at)
 
 
 _process: _Process | None = None
@@ -140,7 +141,7 @@ def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
     claimed = _claim_or_drop(process, shard_id)
     if claimed is None:
         return
-    process.held[shard_id] = claimed
+    process.held.add(claimed)
     began = time.monotonic()
     log.info("shard claimed", extra=claimed.log_fields)
     try:
@@ -151,7 +152,7 @@ def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
     except Exception as error:
         _give_back(process, claimed, error)
     finally:
-        process.held.pop(shard_id, None)
+        process.held.drop(claimed)
 
 
 def run_job(run_id: int, do: Callable[[RunJob], None]) -> None:
@@ -194,9 +195,31 @@ def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
         claim = shards.claim(connection, shard_id, process.name, lease_s)
         if claim is None:
             return None
-        run = load_run(connection, claim.run_id)
+        row = runs.get(connection, claim.run_id)
+        try:
+            run = _suitable(connection, row)
+        except OtherVersion as error:
+            # In the same transaction: a claim that cannot be done is never seen, nor counted.
+            shards.release(connection, claim)
+            if runs.pause(connection, row.id, error.cause, error.reason):
+                log_pause(row.name, error)
+            return None
     process.calls.seen.note(run)
     return ClaimedShard(process.engine, claim, run.row, run.config, lease, process.calls)
+
+
+def _suitable(connection: Connection, row: StoredRun) -> Run:
+    """Return a run that this process can work for.
+
+    Raises:
+        OtherVersion: Its configuration, or the schema, is of another version of neurogloss: both
+            may have changed since the process started.
+    """
+    try:
+        check_version(runs.schema_version(connection))
+    except SchemaError as error:
+        raise OtherVersion(f"worker on {socket.gethostname()}: {error}") from error
+    return Run.of(row)
 
 
 def _give_back(process: _Process, shard: ClaimedShard, error: Exception) -> None:

@@ -73,8 +73,11 @@ class ProcessCalls:
         with self._lock:
             shared = self._contexts.get(run_id)
             if shared is None:
-                state = PostgresRunState(database, run_id, self._env, self.seen)
-                shared = self._contexts[run_id] = _SharedContext.open(database, run_id, state)
+                budget = RunBudget(database, run_id)
+                state = PostgresRunState(database, run_id, self._env, self.seen, budget)
+                ledger = PostgresLedger(database, run_id)
+                context = RunContext(ledger, Budget(budget), state)
+                shared = self._contexts[run_id] = _SharedContext(context, ledger, budget)
             # The state of a paused run is not used again: a resumed run gets a new context once
             # calls in flight have ended.
             if shared.context.halted is not None:
@@ -103,11 +106,6 @@ class _SharedContext:
     ledger: PostgresLedger
     budget: RunBudget
     n_shards: int = 0
-
-    @classmethod
-    def open(cls, database: Engine, run_id: int, state: PostgresRunState) -> "_SharedContext":
-        ledger, budget = PostgresLedger(database, run_id), RunBudget(database, run_id)
-        return cls(RunContext(ledger, Budget(budget), state), ledger, budget)
 
     def close(self) -> None:
         """Give back the ledger's connection and what is left of the budget hold."""

@@ -1,8 +1,10 @@
 """A stored run with its configuration: where it is loaded, its configuration is validated."""
 
 import logging
+import socket
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 
 from db import runs
@@ -10,10 +12,12 @@ from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import differences
-from neurogloss.errors import RunError
+from neurogloss.errors import OtherVersion, RunError
 from worker.outages import retry_while_db_down
 
 log = logging.getLogger(__name__)
+
+_SHOWN = 3  # problems of a configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,18 @@ class Run:
 
     @classmethod
     def of(cls, row: StoredRun) -> "Run":
-        """Return a run with its configuration, of which keys that have come since have defaults."""
-        return cls(row, RunConfig.model_validate(row.config))
+        """Return a run with its configuration, of which keys that have come since have defaults.
+
+        Raises:
+            OtherVersion: The configuration has what this version does not know.
+        """
+        try:
+            return cls(row, RunConfig.model_validate(row.config))
+        except ValidationError as error:
+            raise OtherVersion(
+                f"the configuration of run {row.name!r} is of another version of neurogloss "
+                f"({_problems(error)}): update neurogloss on {socket.gethostname()}, then resume"
+            ) from error
 
     @property
     def id(self) -> int:
@@ -37,11 +51,18 @@ class Run:
         return self.row.name
 
 
+def _problems(error: ValidationError) -> str:
+    """Return the keys that a configuration should not have, or not so; their values are hostile."""
+    shown = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:_SHOWN]]
+    return "; ".join(shown)[:500]
+
+
 def load_run(connection: Connection, run_id: int) -> Run:
     """Return a run.
 
     Raises:
         LookupError: There is none with this id.
+        OtherVersion: Its configuration has what this version does not know.
     """
     return Run.of(runs.get(connection, run_id))
 

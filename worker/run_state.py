@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -11,7 +12,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from db import budget, runs
 from db.session import transaction
-from neurogloss.errors import BadCredentials, RunError
+from neurogloss.errors import RunError
 from neurogloss.llm.budget import BudgetHold
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.run_context import LiveLimits
@@ -27,18 +28,34 @@ class RunBudget:
 
     def __init__(self, engine: Engine, run_id: int) -> None:
         self._engine, self._run_id = engine, run_id
+        self._valid_until = 0.0  # by the monotonic clock, no later than in the database
+
+    def _is_valid(self) -> bool:
+        return time.monotonic() < self._valid_until
 
     def hold(self, reserved: float, wanted: float) -> BudgetHold:
         """Set aside `reserved` and at least `wanted`; see `neurogloss.llm.budget.BudgetStore`."""
 
         def hold() -> budget.StoredHold:
+            asked_at = time.monotonic()
             with transaction(self._engine) as connection:
-                return budget.hold(connection, self._run_id, _PROCESS, out=reserved, wanted=wanted)
+                amounts = {"out": reserved, "wanted": wanted}
+                stored = budget.hold(connection, self._run_id, _PROCESS, **amounts)
+            self._valid_until = asked_at + budget.EXPIRES_S
+            return stored
 
         stored = retry_while_db_down(hold)
         if stored.limit is None:
             return BudgetHold(float("inf"), 0.0, stored.spent, float("inf"))
-        return BudgetHold(stored.usd, stored.elsewhere, stored.spent, stored.limit)
+        return BudgetHold(stored.usd, stored.elsewhere, stored.spent, stored.limit, self._is_valid)
+
+    def keep(self) -> None:
+        """Renew the hold. One that has expired stays so: others may have spent it."""
+        asked_at = time.monotonic()
+        with transaction(self._engine) as connection:
+            is_kept = budget.keep(connection, self._run_id, _PROCESS)
+        if is_kept:
+            self._valid_until = asked_at + budget.EXPIRES_S
 
     def release(self) -> None:
         """Give back what is held and not spent. A hold that is not given back expires."""
@@ -54,19 +71,26 @@ class PostgresRunState:
         run_id: Of the run.
         env: Environment variables, for the keys of endpoints.
         seen: What the process has read of runs, so that a change of limits is logged once.
+        budget: Whose hold is renewed whenever the state is read.
     """
 
     def __init__(
-        self, engine: Engine, run_id: int, env: Mapping[str, str], seen: SeenConfigs | None = None
+        self,
+        engine: Engine,
+        run_id: int,
+        env: Mapping[str, str],
+        seen: SeenConfigs | None = None,
+        budget: RunBudget | None = None,
     ) -> None:
         self._engine, self._run_id, self._env = engine, run_id, env
         self._seen = seen or SeenConfigs()
+        self._budget = budget or RunBudget(engine, run_id)
 
     def is_running(self) -> bool:
         """Return whether the run goes on, and renew the budget hold of this process."""
         try:
+            self._budget.keep()
             with transaction(self._engine) as connection:
-                budget.keep(connection, self._run_id, _PROCESS)
                 return runs.is_running(connection, self._run_id)
         except SQLAlchemyError:
             return True  # not known while the database is away; storing waits for it anyway
@@ -84,5 +108,5 @@ class PostgresRunState:
             config = run.config.endpoints[endpoint.name]
             here = Endpoint.from_config(endpoint.name, config, self._env)
             return LiveLimits(here, run.row.budget_usd)
-        except (OperationalError, BadCredentials):  # the next shard reports what is wrong
+        except (OperationalError, RunError):  # the next shard reports what is wrong
             return None

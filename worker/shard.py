@@ -1,5 +1,6 @@
 """A claimed shard: its lease, and the transaction that commits its results."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -50,10 +51,20 @@ class Lease:
 
     def __init__(self, process_stop: threading.Event, until: float) -> None:
         self._process_stop, self._until = process_stop, until
+        self.is_committing = False  # a transaction that finishes the shard is open
 
     def renew(self, until: float) -> None:
-        """Set the end of the lease, in seconds of `time.monotonic`."""
-        self._until = until
+        """Set the end of the lease, in seconds of `time.monotonic`. One that was ended stays so."""
+        if self._until > -math.inf:
+            self._until = until
+
+    def end(self) -> None:
+        """End the lease: the claim is void."""
+        self._until = -math.inf
+
+    def process_stops(self) -> bool:
+        """Return whether the process is told to stop."""
+        return self._process_stop.is_set()
 
     def has_ended(self) -> bool:
         """Return whether another worker may have the shard, or the process is told to stop."""
@@ -98,12 +109,16 @@ class ClaimedShard:
         Raises:
             LeaseLost: Another worker has the shard; nothing is stored.
         """
-        with transaction(self.engine) as connection:
-            # First of all, because it locks the row: no other worker can claim the shard until the
-            # commit.
-            if not shards.finish(connection, self.claim):
-                raise LeaseLost(f"shard {self.claim.shard_id} is not ours any more")
-            yield connection
-            # Last of all: the counters of a layer are shared by its shards, and are locked from
-            # here to the commit.
-            progress.count_shard(connection, self.claim.shard_id)
+        try:
+            with transaction(self.engine) as connection:
+                # First of all, because it locks the row: no other worker can claim the shard until
+                # the commit.
+                if not shards.finish(connection, self.claim):
+                    raise LeaseLost(f"shard {self.claim.shard_id} is not ours any more")
+                self.lease.is_committing = True
+                yield connection
+                # Last of all: the counters of a layer are shared by its shards, and are locked from
+                # here to the commit.
+                progress.count_shard(connection, self.claim.shard_id)
+        finally:
+            self.lease.is_committing = False

@@ -6,12 +6,17 @@ processes hold. The budget is reached when nothing is held any more and the next
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from neurogloss.errors import BudgetReached
 
 ASK_EVERY_S = 0.2  # while a call waits for what other processes hold
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +27,14 @@ class BudgetHold:
         elsewhere: Held by other processes.
         spent: By the whole run.
         limit: Of the whole run.
+        is_valid: Returns whether the store still sets it aside: a process may have been frozen.
     """
 
     usd: float
     elsewhere: float
     spent: float
     limit: float
+    is_valid: Callable[[], bool] = _always
 
 
 class BudgetStore(Protocol):
@@ -50,6 +57,7 @@ class Budget:
         self._calls_in_flight = 0
         self._paid = 0.0  # since the store was asked last
         self._asking = asyncio.Lock()
+        self._is_valid: Callable[[], bool] = _always
 
     def renew(self) -> None:
         """Ask the store again before the next call: the budget of the run may have changed."""
@@ -61,13 +69,17 @@ class Budget:
         Raises:
             BudgetReached: The budget may not cover it, and nothing is in flight in any process.
         """
-        if self._free < usd or self._asking.locked():
+        if self._lacks(usd) or self._asking.locked():
             async with self._asking:  # in turn, so that a cheap call does not overtake a dear one
-                while self._free < usd:
+                while self._lacks(usd):
                     await self._ask(usd)
         self._free -= usd
         self._reserved += usd
         self._calls_in_flight += 1
+
+    def _lacks(self, usd: float) -> bool:
+        """Return whether the store has to be asked before so much may be spent."""
+        return self._free < usd or (usd > 0 and not self._is_valid())
 
     def settle(self, reserved: float, paid: float) -> None:
         """Replace what was reserved for a call by what it cost."""
@@ -82,6 +94,7 @@ class Budget:
         hold = await asyncio.to_thread(self._store.hold, reserved, usd)
         # Calls were settled while the store was asked: it does not know yet what they cost.
         self._free = hold.usd - self._reserved - self._paid
+        self._is_valid = hold.is_valid
         if hold.usd >= reserved + usd:
             return
         if is_idle and hold.elsewhere <= 0:

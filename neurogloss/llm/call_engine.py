@@ -61,6 +61,7 @@ class CallEngine:
         calls: Sequence[Call],
         context: RunContext,
         should_stop: Callable[[], bool] = _never,
+        process_stops: Callable[[], bool] | None = None,
     ) -> list[CallOutcome]:
         """Return the answer to each call, or why that row fails, in the order of the calls.
 
@@ -70,7 +71,9 @@ class CallEngine:
                 shards of this process need it, and not at all if the ledger has its answer.
             context: Of the run that pays.
             should_stop: Once it returns true, nothing more is sent. What is in flight then is
-                stored if its answer comes soon.
+                stored if its answer comes before its timeout.
+            process_stops: Once it returns true, too, answers have to come within seconds. By
+                default, the process stops when `should_stop` says so.
 
         Raises:
             RunError: The whole run is affected. It is paused, and what was in flight is stored.
@@ -81,7 +84,8 @@ class CallEngine:
         identities = [call.identity(endpoint.base_url) for call in calls]
         # Equal calls of a shard, as of two neurons with one explanation, are made once.
         distinct = dict(zip(identities, calls, strict=True))
-        session = self._run_session(endpoint, distinct, context, should_stop)
+        stops = (should_stop, process_stops or should_stop)
+        session = self._run_session(endpoint, distinct, context, stops)
         outcomes = asyncio.run_coroutine_threadsafe(session, self._loop).result()
         return [outcomes[identity] for identity in identities]
 
@@ -119,12 +123,12 @@ class CallEngine:
         endpoint: Endpoint,
         calls: dict[bytes, Call],
         context: RunContext,
-        should_stop: Callable[[], bool],
+        stops: tuple[Callable[[], bool], Callable[[], bool]],
     ) -> dict[bytes, CallOutcome]:
         # The budget may have been changed since the last shard.
         context.budget.renew()
         model = next(iter(calls.values())).model
-        session = CallSession(endpoint, model, context, self._shared, should_stop)
+        session = CallSession(endpoint, model, context, self._shared, *stops)
         return await session.run(calls)
 
     def _client(self, endpoint: Endpoint, model: str) -> ModelClient:

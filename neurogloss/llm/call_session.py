@@ -1,6 +1,7 @@
 """The calls of one shard, from their identities to their outcomes."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from neurogloss.llm.retrying_sender import RetryingSender
 from neurogloss.llm.run_context import LiveLimits, RunContext
 from neurogloss.llm.single_flight import PendingCall, SingleFlight, this_task
 
-STOP_GRACE_S = 12.0  # a worker that is told to stop is killed after 20
+log = logging.getLogger(__name__)
+
+STOP_GRACE_S = 12.0  # a process that is told to stop is killed after 20
 LOOK_EVERY_S = 0.2  # at `should_stop`, which costs nothing
 STATE_EVERY_S = 1.0  # at the run's state and limits, which costs two queries
+BLIND_S = 30.0  # for which calls are made while the run's state cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,12 @@ class CallSession:
         context: RunContext,
         shared: SharedByProcess,
         should_stop: Callable[[], bool],
+        process_stops: Callable[[], bool],
     ) -> None:
         self._endpoint, self._model = endpoint, model
         self._context, self._shared = context, shared
-        self._should_stop = should_stop
+        self._should_stop, self._process_stops = should_stop, process_stops
+        self._is_hurried = False
         self._single_flight = shared.single_flight
         self._sender = RetryingSender(
             shared.client(endpoint, model),
@@ -62,6 +68,7 @@ class CallSession:
         self._live_limits: LiveLimits | None = None
         self._tasks: set[asyncio.Task[CallOutcome]] = set()
         self._ended: Exception | None = None
+        self._seen_at = time.monotonic()  # when the state of the run was read last
 
     async def run(self, calls: Mapping[bytes, Call]) -> dict[bytes, CallOutcome]:
         """Return the outcome of each call, by its identity.
@@ -130,8 +137,17 @@ class CallSession:
     def _may_send(self) -> bool:
         """Return whether another call may be sent; end the session if it should stop."""
         if self._ended is None and self._should_stop():
-            self.end(Interrupted("the worker is told to stop, or lost its lease"), STOP_GRACE_S)
+            error = Interrupted("the worker is told to stop, or lost its lease")
+            # What was paid for is worth storing, whoever has the shard by then.
+            self.end(error, self._endpoint.timeout_s)
+        self._hurry()
         return self._ended is None
+
+    def _hurry(self) -> None:
+        """Wait no longer for answers in flight than a process has left that is told to stop."""
+        if self._ended is not None and not self._is_hurried and self._process_stops():
+            self._is_hurried = True
+            asyncio.get_running_loop().call_later(STOP_GRACE_S, self._cancel_all)
 
     async def _watch(self) -> None:
         look_at = time.monotonic() + STATE_EVERY_S
@@ -139,10 +155,24 @@ class CallSession:
             await asyncio.sleep(LOOK_EVERY_S)
             if self._may_send() and time.monotonic() >= look_at:
                 look_at = time.monotonic() + STATE_EVERY_S
-                if not await asyncio.to_thread(self._context.state.is_running):
-                    self.end(Interrupted("the run is paused"), self._endpoint.timeout_s)
-                else:
-                    await self._apply_live_limits()
+                try:
+                    await self._look_at_run()
+                    self._seen_at = time.monotonic()
+                except Exception as error:  # of any kind: a run that nobody watches is not paused
+                    self._note_blindness(error)
+
+    async def _look_at_run(self) -> None:
+        if not await asyncio.to_thread(self._context.state.is_running):
+            self.end(Interrupted("the run is paused"), self._endpoint.timeout_s)
+        else:
+            await self._apply_live_limits()
+
+    def _note_blindness(self, error: Exception) -> None:
+        """Log that the run cannot be looked at; end the session if that lasts."""
+        log.warning("run not looked at", extra={"reason": type(error).__name__})
+        if time.monotonic() - self._seen_at > BLIND_S:
+            reason = f"the state of the run could not be read for {BLIND_S:.0f} s"
+            self.end(Interrupted(reason), self._endpoint.timeout_s)
 
     async def _apply_live_limits(self) -> None:
         """Take over limits, prices and a budget that were changed since the last look."""

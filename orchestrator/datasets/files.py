@@ -3,6 +3,7 @@
 import hashlib
 import heapq
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -58,6 +59,28 @@ class Folder:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """Return the content of a regular file, to which `path` may be a link.
+
+    Raises:
+        InputError: It is none, such as a device or a FIFO, or is larger than `most_bytes`.
+        OSError: It cannot be read.
+    """
+    # A FIFO that is opened without O_NONBLOCK waits for somebody who writes.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InputError(f"{path} is no regular file: it may have no end")
+        # Some files of the system say that they are empty, so the size is not believed.
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            content = file.read(most_bytes + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > most_bytes:
+        raise InputError(f"{path} is larger than {most_bytes >> 20} MiB")
+    return content
 
 
 def merge_checksums(paths: Sequence[Path], merged: Path) -> int:

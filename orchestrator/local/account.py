@@ -5,6 +5,7 @@ the owner of the home folder, so that root and the owner can use the same data i
 if root owns the folder too.
 """
 
+import errno
 import os
 import pwd
 import shutil
@@ -38,11 +39,33 @@ class ServerAccount:
         return all(self.can_enter(folder) for folder in path.resolve().parents)
 
     def open_to_append(self, path: Path) -> BinaryIO:
-        """Open `path` for appending; create it as a file of the account if it is missing."""
-        file = path.open("ab")
+        """Open `path` for appending; create it as a file of the account if it is missing.
+
+        Raises:
+            ServiceError: It is a link, or a file of somebody else: root would give it away.
+        """
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            file = os.fdopen(os.open(path, flags, 0o666), "ab")
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise ServiceError(f"{path} should be a file, but is a link; remove it") from error
         if os.geteuid() == 0:
-            os.fchown(file.fileno(), self.uid, self.gid)
+            self._own(file, path)
         return file
+
+    def _own(self, file: BinaryIO, path: Path) -> None:
+        status = os.fstat(file.fileno())
+        is_file = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        if not is_file or status.st_uid not in (0, self.uid):
+            file.close()
+            raise ServiceError(
+                f"{path} should be a file of user {self.uid} without another name, but is "
+                f"{stat.filemode(status.st_mode)} of user {status.st_uid} with "
+                f"{status.st_nlink} names; remove it"
+            )
+        os.fchown(file.fileno(), self.uid, self.gid)
 
 
 def server_account(home: Path) -> ServerAccount:

@@ -92,7 +92,7 @@ class Postgres:
         for left_over in self.folder.glob("unfinished-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.folder))
-        os.chown(unfinished, self.account.uid, self.account.gid)
+        os.chown(unfinished, self.account.uid, self.account.gid, follow_symlinks=False)
         command = [str(program("initdb")), "-D", str(unfinished), "-U", DATABASE, "--auth=trust"]
         # A fixed locale instead of the machine's, so that rows sort alike everywhere.
         command += ["--encoding=UTF8", "--no-locale", "--locale-provider=builtin"]

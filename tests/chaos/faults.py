@@ -18,6 +18,7 @@ from tests.chaos.world import LEASE_S, WORKERS, Child, World
 from worker import signatures
 
 API_WORKERS = [name for name, kind in WORKERS.items() if kind == "api"]
+COMMITTING = b"UPDATE shard SET state = 'done'"
 CLOCKS_S = (-30 * 86_400.0, -7_200.0, 600.0, 86_400.0)
 
 
@@ -89,6 +90,14 @@ def _worker_told_to_stop(world: World, dice: random.Random) -> Strike:
 
 def _worker_stopped(world: World, dice: random.Random) -> Strike:
     return _freeze(_a_worker(world, dice), dice)
+
+
+def _worker_stopped_while_committing(world: World, dice: random.Random) -> Strike:
+    """Stop a worker inside the transaction that commits a shard, with what it has locked."""
+    child = _a_worker(world, dice)
+    child.links[0].after(COMMITTING, lambda: child.signal(signal.SIGSTOP))
+    go_on = lambda: (child.links[0].heal(), child.signal(signal.SIGCONT))  # noqa: E731
+    return Strike(child.name, _at_risk(child), go_on, dice.uniform(1.0, 4.0) * LEASE_S)
 
 
 def _dispatcher_killed(world: World, dice: random.Random) -> Strike:
@@ -286,5 +295,6 @@ KINDS: dict[str, Callable[[World, random.Random], Strike]] = {
     "disk full": _disk_full,
     "messages doubled": _messages_doubled,
     "messages reordered": _messages_reordered,
+    "worker stopped while committing": _worker_stopped_while_committing,
 }
 NEEDS_A_SMALL_DISK = "disk full"

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,7 +43,8 @@ class Link:
     """One port. While frozen, bytes wait; while cut, connections are closed and refused.
 
     While mute, what is asked arrives, and what is answered waits. A connection can also be broken
-    off with what it asks on its way: that is done, and the answer is lost.
+    off with what it asks on its way: that is done, and the answer is lost. Or its process is done
+    something to once it has asked.
     """
 
     port: int
@@ -55,6 +57,7 @@ class Link:
         self._from.set()
         self._ends: set[asyncio.StreamWriter] = set()
         self._word, self._times = b"", 0
+        self._then: Callable[[], None] | None = None
 
     @classmethod
     async def open(cls, loop: asyncio.AbstractEventLoop, socket: Path) -> "Link":
@@ -81,8 +84,12 @@ class Link:
         """Break so many connections off, each when what it asks has this word in it."""
         self._word, self._times = word, times
 
+    def after(self, word: bytes, then: Callable[[], None]) -> None:
+        """Do something once, when what is asked has had this word in it."""
+        self._word, self._then = word, then
+
     def heal(self) -> None:
-        self._times = 0
+        self._times, self._then = 0, None
         self._loop.call_soon_threadsafe(self._set, True, True, True)
 
     def _set(self, to: bool, back: bool, whole: bool) -> None:
@@ -127,4 +134,7 @@ class Link:
                 await writer.drain()
                 if breaks_off:
                     break
+                if asker is not None and self._then is not None and self._word in data:
+                    then, self._then = self._then, None
+                    then()
         writer.close()

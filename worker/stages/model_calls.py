@@ -31,7 +31,10 @@ def ask(shard: ClaimedShard, endpoint_name: str, calls: Sequence[Call]) -> list[
     if shard.config.endpoints[endpoint_name].mode == "batch":
         return answers_from_batches(shard, endpoint, calls)
     with shard.calls.run_context(shard.engine, shard.claim.run_id) as context:
-        return shard.calls.engine().run(endpoint, calls, context, shard.lease.has_ended)
+        lease = shard.lease
+        return shard.calls.engine().run(
+            endpoint, calls, context, lease.has_ended, lease.process_stops
+        )
 
 
 def ask_and_read(

@@ -22,6 +22,7 @@ from db.runs import NewRun, StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
+from orchestrator.datasets.imports.alone import alone
 from orchestrator.datasets.imports.corpus import ImportedCorpus
 from orchestrator.datasets.imports.imported_run import Origin, configuration, find_origin
 from orchestrator.datasets.imports.rows import ImportedRows, PublishedFiles, add_rows
@@ -95,11 +96,11 @@ def import_dataset(
             # Twice the threads: enough to keep all busy while a chunk is stored.
             files = _read_ahead(pool, reader, pairs, 2 * concurrency)
             while chunk := list(islice(files, CHUNK)):
-                _save(engine, run_id, config, corpus, chunk)
+                _save(engine, run_id, config, corpus, chunk, lock)
                 done += len(chunk)
                 others += sum(f.explanation.n_others for f in chunk if f.explanation)
                 on_progress(done, total)
-        with transaction(engine) as connection:
+        with alone(engine, run_id, lock) as connection:
             imports.finish(connection, run_id)
     return Imported(selection.name, total, resumed, others)
 
@@ -263,7 +264,8 @@ def _go_on(engine: Engine, stored: StoredRun, source: Source) -> tuple[int, RunC
 
 def _corpus(engine: Engine, run_id: int) -> ImportedCorpus:
     with transaction(engine) as connection:
-        stored = corpora.get(connection, runs.get(connection, run_id).corpus_id)
+        # Another command that has lost its lock may be storing its last chunk.
+        stored = corpora.get(connection, runs.get_for_update(connection, run_id).corpus_id)
         corpus = ImportedCorpus(stored.id, stored.vocabulary_id)
         corpus.load(connection)
     return corpus
@@ -292,10 +294,11 @@ def _save(
     config: RunConfig,
     corpus: ImportedCorpus,
     chunk: Sequence[PublishedFiles],
+    lock: imports.ImportLock,
 ) -> None:
     rows = ImportedRows()
     for files in chunk:
         add_rows(rows, run_id, config, corpus, files)
-    with transaction(engine) as connection:
+    with alone(engine, run_id, lock) as connection:
         corpus.save(connection)
         imports.save(connection, {f.name: getattr(rows, f.name) for f in fields(rows)})

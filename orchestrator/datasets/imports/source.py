@@ -11,12 +11,16 @@ from urllib.parse import quote, urlsplit
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from neurogloss.errors import InputError
+from neurogloss.errors import InputError, ServiceUnavailable
+from neurogloss.llm.bounded_http import BlockingHttp, UnreadableBody
 from orchestrator.datasets.export import CHECKSUMS
-from orchestrator.datasets.files import read_checksums
+from orchestrator.datasets.files import read_checksums, read_file
 from orchestrator.datasets.openai.writer import RECORDS
 
 MOST_BYTES = 64 << 20  # of a file about one neuron; OpenAI's files have about a hundredth of this
+CHECKSUMS_BYTES = 1 << 30  # a dataset of GPT-2 XL has more than a million files
+ANSWER_S = 120.0  # for a file about one neuron
+CHECKSUMS_S = 1800.0
 ATTEMPTS = 8  # with the waits below, a server may be away for about two minutes
 LONGEST_WAIT_S = 60.0
 _RECORDS_PATH = re.compile(RECORDS.replace(".", r"\.").format(r"(\d{1,5})", r"(\d{1,10})"))
@@ -82,9 +86,7 @@ class FolderSource:
         """Return the content of a file, None if it does not exist."""
         file = self._root / path
         try:
-            if file.stat().st_size > MOST_BYTES and path != CHECKSUMS:
-                raise InputError(f"{file} is larger than {MOST_BYTES >> 20} MiB")
-            content = file.read_bytes()
+            content = read_file(file, CHECKSUMS_BYTES if path == CHECKSUMS else MOST_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return _checked(path, None, self.listed)
         except OSError as error:
@@ -121,7 +123,7 @@ class HttpSource:
         _check_url(url)
         self.name = url.rstrip("/")
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-        self._client = httpx.Client(limits=limits, timeout=60.0)
+        self._http = BlockingHttp(self.name, limits=limits)
         self._retrying = Retrying(
             retry=retry_if_exception_type(_TryAgain),
             stop=stop_after_attempt(ATTEMPTS),
@@ -129,38 +131,36 @@ class HttpSource:
             reraise=True,
         )
         self.listed: dict[str, str] = {}
-        if content := self._get(CHECKSUMS, 1 << 30):
+        if content := self._get(CHECKSUMS, CHECKSUMS_BYTES, CHECKSUMS_S):
             self.listed = _read_checksums(content)
 
     def read(self, path: str) -> bytes | None:
         """Return the content of a file, None if it does not exist; failed requests are repeated."""
-        return _checked(path, self._get(path, MOST_BYTES), self.listed)
+        return _checked(path, self._get(path, MOST_BYTES, ANSWER_S), self.listed)
 
     def neurons(self) -> dict[int, list[int]]:
         """Return the neurons in the list of checksums, by layer."""
         return _in_order(self.listed)
 
-    def _get(self, path: str, most: int) -> bytes | None:
+    def _get(self, path: str, most: int, seconds: float) -> bytes | None:
         try:
-            return self._retrying(self._get_once, path, most)
+            return self._retrying(self._get_once, path, most, seconds)
         except _TryAgain as error:
             raise InputError(
                 f"{self.name}/{path}: {error.reason}, in {ATTEMPTS} attempts"
             ) from error
 
-    def _get_once(self, path: str, most: int) -> bytes | None:
+    def _get_once(self, path: str, most: int, seconds: float) -> bytes | None:
         url = f"{self.name}/{quote(path)}"
         try:
-            with self._client.stream("GET", url) as response:
-                return self._content(response, url, most)
-        except httpx.DecodingError as error:
-            raise InputError(f"{url}: the answer cannot be decoded: {error}") from error
-        except httpx.TransportError as error:
-            raise _TryAgain(f"no answer ({type(error).__name__}: {error})") from error
-        except httpx.InvalidURL as error:
+            response = self._http.send("GET", quote(path), seconds=seconds, most_bytes=most)
+        except (UnreadableBody, httpx.InvalidURL) as error:
             raise InputError(f"{url}: {error}") from error
+        except ServiceUnavailable as error:
+            raise _TryAgain(str(error)) from error
+        return self._content(response, url)
 
-    def _content(self, response: httpx.Response, url: str, most: int) -> bytes | None:
+    def _content(self, response: httpx.Response, url: str) -> bytes | None:
         status = response.status_code
         if status == httpx.codes.NOT_FOUND:
             return None
@@ -168,13 +168,7 @@ class HttpSource:
             raise _TryAgain(f"the server answers {status}", _seconds(response.headers))
         if status != httpx.codes.OK:
             raise InputError(f"{url}: the server answers {status}, not 200")
-        # Read in parts: neither Content-Length nor a compressed body tells the size in advance.
-        content = bytearray()
-        for part in response.iter_bytes():
-            content += part
-            if len(content) > most:
-                raise InputError(f"{url} is larger than {most >> 20} MiB")
-        return bytes(content)
+        return response.content
 
 
 def _seconds(headers: httpx.Headers) -> float | None:

@@ -310,3 +310,28 @@ def test_the_commands_export_and_import(engine, run_id, database_url, tmp_path, 
         "run": "part", "neurons": NEURONS, "resumed": 0, "other_explanations": 0,
     }  # fmt: skip
     assert in_views(engine, "part")[2] == NEURONS
+
+
+def test_an_import_whose_lock_is_lost_ends_and_goes_on_when_begun_again(
+    engine, exported, monkeypatch
+):
+    monkeypatch.setattr("orchestrator.datasets.imports.importer.CHUNK", 2)
+    cut_off = []
+
+    def lose_the_lock(done, total):
+        if cut_off:
+            return
+        with engine.begin() as connection:
+            query = """
+                SELECT pg_terminate_backend(pid) FROM pg_locks
+                WHERE locktype = 'advisory' AND classid = 6909296
+            """
+            cut_off.extend(connection.execute(text(query)).all())
+
+    source = open_source(str(exported), 1)
+    wanted = ImportSelection("imported")
+    with pytest.raises(InputError, match="begin again, and it goes on from here"):
+        import_dataset(engine, source, wanted, 1, lose_the_lock)
+    assert len(cut_off) == 1
+    assert import_dataset(engine, source, wanted, 1).resumed == 2
+    assert differences(engine, "imported") == []

@@ -313,3 +313,68 @@ def test_the_limit_is_used_and_not_exceeded(ask):
         ask(server, questions(200), **limits)
         seconds = time.monotonic() - started
     assert seconds > (200 - 50) / 50 * 0.9  # at most a burst of one second, then 50 a second
+
+
+class UnreadableRun(Run):
+    """A run whose state cannot be read for a while, and that is paused then."""
+
+    def __init__(self, failures):
+        super().__init__()
+        self.looks, self.failures = 0, failures
+
+    def is_running(self):
+        self.looks += 1
+        if self.looks <= self.failures:
+            raise ValueError("a defect")
+        return False
+
+
+@pytest.mark.parametrize(("failures", "blind_s"), [(2, 30.0), (10**6, 0.5)])
+def test_calls_end_though_the_state_of_the_run_cannot_be_read(ask, monkeypatch, failures, blind_s):
+    monkeypatch.setattr("neurogloss.llm.call_session.STATE_EVERY_S", 0.1)
+    monkeypatch.setattr("neurogloss.llm.call_session.BLIND_S", blind_s)
+    run = UnreadableRun(failures)
+    with RehearsalServer(RehearsalOptions(latency_ms=300, api_key=KEY)) as server:
+        with pytest.raises(Interrupted, match="paused" if failures == 2 else "could not be read"):
+            ask(server, questions(400), run=run, max_in_flight=4)
+        assert server.stats()["requests"] < 100
+    assert run.looks > 2
+
+
+@pytest.mark.parametrize(("process_stops", "stored"), [(False, 4), (True, 0)])
+def test_a_lease_that_ends_cuts_no_paid_answer_off_and_a_stop_does_after_its_grace(
+    ask, call_engine, monkeypatch, process_stops, stored
+):
+    monkeypatch.setattr("neurogloss.llm.call_session.STOP_GRACE_S", 0.2)
+    run = Run()
+    with RehearsalServer(RehearsalOptions(latency_ms=1500, api_key=KEY)) as server:
+        has_ended = time.monotonic() + 0.6
+        with pytest.raises(Interrupted):
+            call_engine.run(
+                endpoint_at(server, max_in_flight=4),
+                questions(20),
+                run.context,
+                lambda: time.monotonic() > has_ended,
+                lambda: process_stops,
+            )
+        assert server.stats()["requests"] == 4
+    assert len(run.context.ledger.answers) == stored
+
+
+def test_a_process_that_stops_after_its_lease_ended_waits_no_longer_than_it_lives(
+    call_engine, monkeypatch
+):
+    monkeypatch.setattr("neurogloss.llm.call_session.STOP_GRACE_S", 0.2)
+    began = time.monotonic()
+    with (
+        RehearsalServer(RehearsalOptions(latency_ms=8000, api_key=KEY)) as server,
+        pytest.raises(Interrupted),
+    ):
+        call_engine.run(
+            endpoint_at(server),
+            questions(2),
+            Run().context,
+            lambda: time.monotonic() > began + 0.3,
+            lambda: time.monotonic() > began + 1,
+        )
+    assert time.monotonic() - began < 6

@@ -250,3 +250,17 @@ def test_a_claim_is_not_given_in_a_cancelled_run(whole):
 def test_the_help_names_the_commands():
     output = CliRunner().invoke(cli, ["--help"]).output
     assert all(name in output for name in ("verify", "cancel", "set"))
+
+
+@pytest.mark.parametrize(("before", "after"), [("done", "running"), ("paused", "paused")])
+def test_a_retry_leaves_a_paused_run_paused(whole, command, before, after):
+    state(whole, before)
+    with whole.begin() as connection:
+        paused = "UPDATE run SET pause_cause = 'credit', pause_reason = 'none left'"
+        connection.execute(text(paused if before == "paused" else "SELECT 1"))
+    code, output = command("retry", "whole")
+    assert (code, "failures will be tried again" in output) == (0, True), output
+    with transaction(whole) as connection:
+        run = runs.latest(connection)
+        assert connection.scalar(text("SELECT count(*) FROM failure")) == 0
+    assert (run.state, run.pause_cause) == (after, "credit" if before == "paused" else None)

@@ -1,12 +1,17 @@
 """Runs on an API, with real workers: what is paid, how often, and what stops them."""
 
-import pytest
+import time
 
-from db import runs, shards
+import pytest
+from sqlalchemy import text
+
+from db import runs, shard_readiness, shards
+from orchestrator.dispatch import tick
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
-from tests.support.paid_run import CALLS, IN_FLIGHT, KEY, NEURONS, Run
+from tests.support.paid_run import CALLS, IN_FLIGHT, KEY, LEASE_S, NEURONS, Run
+from worker import signatures
 
 
 def test_mixed_faults_end_with_every_neuron_scored(engine, workers):
@@ -117,3 +122,56 @@ def test_a_pause_stops_workers_in_the_middle_of_their_shards(engine, workers):
         assert run.value("SELECT count(*) FROM call") == answered
     with engine.begin() as connection:
         assert shards.leased(connection, run.id) == 0
+
+
+def make_of_a_later_version(engine, what):
+    statements = {
+        "configuration": 'UPDATE run SET config = config || \'{"later": {"key": 1}}\'',
+        "value": """UPDATE run SET config = jsonb_set(config, '{simulator,kind}', '"later"')""",
+        "schema": "UPDATE alembic_version SET version_num = '9999'",
+    }
+    with engine.begin() as connection:
+        connection.execute(text(statements[what]))
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("configuration", "another version of neurogloss (later: Extra inputs are not permitted)"),
+        ("value", "another version of neurogloss (simulator.kind: "),
+        ("schema", "the database is at schema 9999"),
+    ],
+)
+def test_a_worker_pauses_a_run_of_a_later_version_before_it_claims(engine, workers, what, reason):
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        run = Run(engine, server)
+        workers.start("one")
+        wait_until(lambda: run.rows("SELECT FROM worker"))
+        make_of_a_later_version(engine, what)
+        with engine.begin() as connection:
+            shard_readiness.open_ready(connection, run.id)
+            (shard,) = shards.queue(connection, run.id, ["simulate"], 1, 60)
+        signatures.of_stage("simulate", shard.id).apply_async()
+        wait_until(lambda: run.value("SELECT state FROM run") == "paused", workers.logs)
+        asked = server.stats()["answered"] - run.probes
+    (paused,) = run.rows("SELECT pause_cause, pause_reason FROM run")
+    assert (paused["pause_cause"], reason in paused["pause_reason"]) == ("version", True), paused
+    rows = run.rows("SELECT id, state, attempts FROM shard")
+    assert {"id": shard.id, "state": "ready", "attempts": 0} in rows
+    assert (asked, run.rows("SELECT * FROM failure")) == (0, [])
+    assert "run paused" in workers.logs()
+
+
+def test_a_dispatcher_pauses_a_run_of_a_later_version(engine):
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        run = Run(engine, server)
+    make_of_a_later_version(engine, "configuration")
+    assert tick(engine, run.id, LEASE_S) == "paused"
+    assert run.value("SELECT pause_cause FROM run") == "version"
+
+
+def wait_until(condition, explain=lambda: ""):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.1)

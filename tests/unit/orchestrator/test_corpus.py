@@ -110,7 +110,7 @@ def test_text_and_jsonl_files_are_read(tmp_path):
     assert list(documents(str(tmp_path), 10)) == expected
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"body": "x"}', '{"text": 3}', "3"])
+@pytest.mark.parametrize("line", ["{", "[]", '{"body": "x"}', '{"text": 3}', "3", "[" * 200_000])
 def test_a_line_that_holds_no_text_is_named(tmp_path, line):
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"text": "fine"}) + "\n" + line + "\n")

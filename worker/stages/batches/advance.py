@@ -13,7 +13,7 @@ from contextlib import closing
 
 from sqlalchemy import Connection
 
-from db import batch_requests, batches
+from db import batch_requests, batches, runs
 from db.batches import PendingRequest, StoredBatch
 from db.session import transaction
 from neurogloss.errors import BudgetReached, RowError, TransientError
@@ -85,7 +85,7 @@ class _Batcher:
             return
         try:
             match batch.state:
-                case "building":
+                case "building" if self._may_create():
                     self._create(batch, self._upload(batch))
                 case "uploaded" if not is_fresh and (batch_id := self._client.find(batch.mark)):
                     self._save_id(batch, batch_id)
@@ -110,7 +110,14 @@ class _Batcher:
         return file_id
 
     def _create(self, batch: StoredBatch, file_id: str) -> None:
-        self._save_id(batch, self._client.create(batch.path, file_id, batch.mark))
+        if self._may_create():  # an upload takes a while
+            self._save_id(batch, self._client.create(batch.path, file_id, batch.mark))
+
+    def _may_create(self) -> bool:
+        """Return whether calls may still be paid for: the run may be paused or cancelled by now."""
+        with transaction(self._job.engine) as connection:
+            state = runs.get(connection, self._job.run_id).state
+        return state not in ("paused", "cancelled") and not self._job.stop.is_set()
 
     def _save_id(self, batch: StoredBatch, batch_id: str) -> None:
         with transaction(self._job.engine) as connection:
@@ -129,7 +136,7 @@ class _Batcher:
         """
         with transaction(self._job.engine) as connection:
             batch_requests.give_up(connection, self._job.run_id, ATTEMPTS)
-        while (batch := self._build()) is not None and not self._job.stop.is_set():
+        while self._may_create() and (batch := self._build()) is not None:
             self.bring_on(batch, is_fresh=True)
 
     def _build(self) -> StoredBatch | None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from db import batch_requests
+from db import batch_requests, shards
 from db.batch_requests import NewRequest, RequestFailure
 from db.session import transaction
 from neurogloss.errors import (
+    LeaseLost,
     Malformed,
     Refused,
     RequestRejected,
@@ -71,10 +72,16 @@ class _StoredOutcomes:
         return None
 
     def request_missing(self) -> None:
-        """Store the missing calls for the next batch, and let the shard wait for them."""
+        """Store the missing calls for the next batch, and let the shard wait for them.
+
+        Raises:
+            LeaseLost: Another worker has the shard, and its calls may have been answered since.
+        """
         claim = self._shard.claim
         rows = [self._row(identity, call) for identity, call in self.missing.items()]
         with transaction(self._shard.engine) as connection:
+            if not shards.hold(connection, claim):
+                raise LeaseLost(f"shard {claim.shard_id} is not ours any more")
             batch_requests.request(
                 connection, claim.run_id, claim.shard_id, list(self.missing), rows
             )

@@ -66,7 +66,7 @@ CODES = [
     pytest.param(TABLE.replace('"another"', '"json-1"'), 2, id="a changed configuration"),
     pytest.param(f'{TABLE}\napi_key_env = "NO_SUCH_KEY"\n', 2, id="a variable that is not set"),
     pytest.param(
-        re.sub(r'base_url = ".*"', 'base_url = "http://127.83.17.5:18118/v1"', TABLE),
+        re.sub(r'base_url = ".*"', 'base_url = "http://127.83.17.5:18118/v1"\nwait_s = 0', TABLE),
         4,
         id="an endpoint that is not there",
     ),

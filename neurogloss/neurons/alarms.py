@@ -11,9 +11,9 @@ from typing import Any
 from neurogloss.neurons.few_shot import EXAMPLES, TOKENS_EXAMPLES
 from neurogloss.neurons.simulation import LITTLE_COVERED
 
-FEWEST = 10  # answers, below which nothing is concluded
-SAME = 0.2  # share of answers that are the same as one another
-SAME_ZEROS = 0.95  # where the answer is 0 throughout, which is right for most texts of most neurons
+SAME, FEWEST_SAME = 0.2, 4  # share and number of answers that are the same as one another
+# Where the answer is 0 throughout: that is right for most texts of most neurons.
+SAME_ZEROS, FEWEST_ZEROS = 0.95, 10
 REPEATED = 0.01  # share of explanations that repeat an example
 _SHOWN = [e.explanation for e in EXAMPLES] + [e.explanation for e in TOKENS_EXAMPLES]
 _OF_EXAMPLES = {explanation.casefold() for explanation in _SHOWN}
@@ -55,9 +55,12 @@ def _about_answers(answers: Sequence[bytes]) -> Iterator[str]:
     counts = Counter(answers)
     silent = {answer: n for answer, n in counts.items() if not any(answer)}
     speaking = {answer: n for answer, n in counts.items() if any(answer)}
-    for some, least in ((speaking, SAME), (silent, SAME_ZEROS)):
+    for some, share, fewest in (
+        (speaking, SAME, FEWEST_SAME),
+        (silent, SAME_ZEROS, FEWEST_ZEROS),
+    ):
         n = _most(some)
-        if len(answers) >= FEWEST and n >= least * len(answers):
+        if n >= max(fewest, share * len(answers)):
             yield (
                 f"{n:,} of {len(answers):,} simulations are the same, though the questions differ: "
                 "the simulator does not seem to read them"
@@ -70,7 +73,7 @@ def _about_explanations(texts: Sequence[str]) -> Iterator[str]:
     if repeated and repeated >= REPEATED * len(texts):
         yield f"{repeated:,} of {len(texts):,} explanations repeat an example of the prompt"
     n = _most(explanations)
-    if len(texts) >= FEWEST and n >= SAME * len(texts):
+    if n >= max(FEWEST_SAME, SAME * len(texts)):
         yield f"{n:,} of {len(texts):,} explanations are the same"
 
 

@@ -62,7 +62,7 @@ def test_a_run_in_batches_leaves_the_same_dataset_for_half_the_price(cli, by_mod
     (dataset,) = rows(cli, DATASET)
     (spent,) = rows(cli, WITHOUT_PROBES)
     assert (stats["batches"] > 2, stats["repeated_questions"]) == (mode == "batch", 0)
-    assert spent["usd"] == pytest.approx(stats["usd"], rel=0.2)  # it knows of no cached tokens
+    assert spent["usd"] == pytest.approx(stats["usd"], rel=0.2)
     left = rows(cli, "SELECT (SELECT count(*) FROM batch_request) AS asked, count(*) AS waits, "
                      "(SELECT count(*) FROM budget_hold) AS held FROM batch_wait")  # fmt: skip
     assert set(left[0].values()) == {0}

@@ -71,6 +71,7 @@ base_url = "{server.base_url}"
 api_key_env = "ACCEPTANCE_KEY"
 [endpoints.here.prices.rehearsal]
 input = 0.15
+cached_input = 0.075
 output = 0.6
 """
 

@@ -33,8 +33,9 @@ def test_a_simulator_that_always_says_the_same_is_named(answer):
 
 
 def test_a_few_answers_prove_nothing():
-    assert alarms(answers=[ANSWERS[0]] * 9) == []
-    assert alarms(["words"] * 9) == []
+    assert alarms(answers=[ANSWERS[0]] * 3) == []
+    assert alarms(answers=[SILENT] * 9) == []
+    assert alarms(["words"] * 3) == []
 
 
 @pytest.mark.parametrize("example", [EXAMPLES[0], TOKENS_EXAMPLES[2]])

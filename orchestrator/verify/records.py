@@ -9,7 +9,6 @@ import numpy as np
 from db.corpora import StoredCorpus
 from db.records import NeuronRecordsRow, stored_lengths
 from neurogloss.config.run import RunConfig
-from neurogloss.neurons.codec import padded
 from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.sampling import neuron_keys
 from neurogloss.neurons.selection import N_BUCKETS, RecordCounts, draw_keys, top_keys
@@ -80,7 +79,8 @@ class _Chosen:
         self.excerpts: IntArray = np.array(row.excerpts, dtype=np.int64)
         self.finite = bool(np.isfinite(row.activations).all())
         # Adding 0 turns -0 into 0, whose bits are in the order of the values.
-        self.maxima = padded(row.on_all(), -np.inf).max(axis=1) + np.float16(0)
+        highest = [record.max(initial=-np.inf) for record in row.on_all()]
+        self.maxima = np.array(highest, np.float16) + np.float16(0)
         bits = self.maxima.view(np.int16).astype(np.int64)
         self.top: IntArray = top_keys(bits, self.excerpts)
         key = neuron_keys(rules.seed, row.layer, np.array([row.neuron]))

@@ -81,7 +81,9 @@ def test_records_of_many_lengths_go_through_every_stage_format_and_view(
     assert len(scored) > len(neurons) / 2
     for stored in neurons:
         _check_neuron(stored, lengths)
-    assert {stored.ablation.score is None for stored in neurons if stored.ablation} == {False}
+    ablated = [stored.ablation for stored in neurons if stored.ablation]
+    assert len(ablated) == 3 * len(LAYERS)
+    assert any(row.score is not None for row in ablated)
     _check_formats(engine, finished, tmp_path, lengths)
     monkeypatch.setenv("DATABASE_URL", database_url)
     place = [str(scored[0].layer), str(scored[0].neuron)]

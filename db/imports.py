@@ -57,7 +57,8 @@ class ImportLock:
 
     def __exit__(self, *error: object) -> None:
         try:
-            self._connection.execute(select(func.pg_advisory_unlock_all()))
+            if not self._connection.invalidated:  # else the lock has ended with the connection
+                self._connection.execute(select(func.pg_advisory_unlock_all()))
         finally:
             self._connection.close()
 

@@ -40,8 +40,8 @@ _MATCHES = """
 """
 
 # Of the shards over the same neurons, the first that has a failure opens; those after it wait.
-# LATERAL: each look for a failure reads a range of the primary key. A join would read all failures
-# of a layer for each of its shards.
+# LATERAL, and OFFSET 0 below, which keeps it from becoming a join: each look for failures reads a
+# range of the primary key. A join would read all failures of a layer for each of its shards.
 _LOCK = text(f"""
     WITH affected AS MATERIALIZED (
         SELECT shard.layer, shard.start, min({position_sql("shard.stage")}) AS place
@@ -58,10 +58,15 @@ _LOCK = text(f"""
 
 # Only of the shards that are locked: others may have failed since.
 _FORGET = text(f"""
-    WITH forgotten AS (
-        DELETE FROM failure USING shard
-        WHERE shard.id = ANY(:ids) AND shard.stage = ANY(:stages)
-          AND failure.stage = shard.stage AND {_MATCHES}
+    WITH matching AS MATERIALIZED (
+        SELECT found.* FROM shard CROSS JOIN LATERAL (
+            SELECT failure.run_id, failure.stage, failure.layer, failure.neuron FROM failure
+            WHERE failure.stage = shard.stage AND {_MATCHES} OFFSET 0) AS found
+        WHERE shard.id = ANY(:ids) AND shard.stage = ANY(:stages)),
+    forgotten AS (
+        DELETE FROM failure USING matching
+        WHERE (failure.run_id, failure.stage, failure.layer, failure.neuron)
+            = (matching.run_id, matching.stage, matching.layer, matching.neuron)
         RETURNING failure.stage, failure.layer, failure.neuron)
     INSERT INTO retry SELECT :run, stage, layer, neuron, 1 FROM forgotten
     ON CONFLICT (run_id, stage, layer, neuron) DO UPDATE SET times = retry.times + 1

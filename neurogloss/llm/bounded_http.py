@@ -133,7 +133,7 @@ class BlockingHttp:
     def download(
         self, path: str, file: IO[bytes], *, seconds: float, most_bytes: int
     ) -> httpx.Response:
-        """Write the body of a successful response into a file; return the response.
+        """Write the body of a successful response into a file; return the response without it.
 
         A response that is no success is returned whole instead.
         """
@@ -154,7 +154,7 @@ class BlockingHttp:
                 return await whole(response)
             async for part in parts(response, most_bytes):
                 file.write(part)
-            return response
+            return httpx.Response(response.status_code)
 
     async def _begin(self, method: str, path: str, **content: Any) -> httpx.Response:
         request = self._client.build_request(method, path.lstrip("/"), **content)

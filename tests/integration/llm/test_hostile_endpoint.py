@@ -155,3 +155,14 @@ def test_limits_of_any_length_in_headers_are_no_defect(digits):
 
     with raw_server(lambda send: send(head(*fields) + b"{}")) as url:
         assert asyncio.run(post(url)) == 200
+
+
+def test_a_file_of_results_is_read_to_its_end_whatever_words_it_holds():
+    content = b'{"error": {"message": "of one call"}}\n' * 3
+    with raw_server(lambda send: send(head() + content)) as url:
+        client = BatchClient(endpoint_at(url))
+        try:
+            with client.download("f") as file:
+                assert file.read() == content
+        finally:
+            client.close()

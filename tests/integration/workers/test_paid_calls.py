@@ -162,6 +162,7 @@ def test_a_worker_pauses_a_run_of_a_later_version_before_it_claims(engine, worke
     assert "run paused" in workers.logs()
 
 
+@pytest.mark.usefixtures("workers")  # for the key; none is started
 def test_a_dispatcher_pauses_a_run_of_a_later_version(engine):
     with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
         run = Run(engine, server)

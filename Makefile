@@ -43,6 +43,9 @@ check: install audit ## Lint, format, types, arrows, known vulnerabilities
 audit: install ## Look the pinned dependencies up in the database of known vulnerabilities
 	$(BIN)/python .ci/audit.py
 
+docs: install ## Write the pages that come from the code
+	$(BIN)/python -m neurogloss.config.reference >docs/configuration.md
+
 migrate: install ## Bring the database of DATABASE_URL, or the embedded one, to this schema
 	$(BIN)/neurogloss migrate
 
@@ -50,4 +53,4 @@ constraints: install ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
 
-.PHONY: help install demo test fuzz test-chaos test-mutations test-compose test-compatibility check audit migrate constraints
+.PHONY: help install demo test fuzz test-chaos test-mutations test-compose test-compatibility check audit docs migrate constraints

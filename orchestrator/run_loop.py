@@ -10,19 +10,21 @@ from typing import Protocol
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from db import runs
 from db.runs import StoredRun
-from db.session import is_away, is_too_long
+from db.session import is_away, is_too_long, transaction
 from neurogloss.llm.outage_notes import NoteReader
 from orchestrator.dispatch import BrokerAway, tick
 from orchestrator.environment import Environment
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.workers import LocalWorkers
-from worker.outages import LONGEST_PAUSE_S, OutageLog, first_line_of
+from worker.outages import LONGEST_PAUSE_S, OutageLog, first_line_of, retry_while_db_down
 from worker.run import Run
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
+PAUSED_S = 1.0  # between two looks at a run that is paused
 LOOK_EVERY_S = 1.0  # at the endpoints that workers wait for
 LOG_EVERY_S = 10.0  # between log lines about messages, of which a tick may send dozens
 
@@ -43,15 +45,22 @@ def follow_run(
     environment: Environment,
     run: StoredRun,
     workers: LocalWorkers | None,
+    *,
+    waits_while_paused: bool = False,
 ) -> str:
-    """Dispatch a run until it is done or paused; return that state.
+    """Dispatch a run until it is done, cancelled or paused; return that state.
 
-    Waits for services that cannot be reached, and restarts embedded ones.
+    Waits for services that cannot be reached, and restarts embedded ones. With `waits_while_paused`
+    a paused run is waited for until somebody resumes or cancels it.
     """
     log.info("dispatcher started", extra={"run": run.name})
     queued = _QueuedMessages(run.name)
     try:
-        return _follow(display, engine, environment, run, workers, queued)
+        while True:
+            state = _follow(display, engine, environment, run, workers, queued)
+            if state != "paused" or not waits_while_paused:
+                return state
+            _wait_while_paused(display, engine, run)
     finally:
         queued.log()
         log.info("dispatcher stopped", extra={"run": run.name})
@@ -120,6 +129,18 @@ class _AwayEndpoints:
             log.info("endpoint back", extra={"run": self._run, "endpoint": name})
             yield f"endpoint {name} is back"
         self._away = set(away)
+
+
+def _wait_while_paused(display: RunDisplay, engine: Engine, run: StoredRun) -> None:
+    """Return when the run is not paused any more."""
+
+    def state() -> str:
+        with transaction(engine) as connection:
+            return runs.get(connection, run.id).state
+
+    display.note(f"run {run.name} is paused: waiting for `neurogloss resume {run.name}`")
+    while retry_while_db_down(state) == "paused":
+        time.sleep(PAUSED_S)
 
 
 class _QueuedMessages:

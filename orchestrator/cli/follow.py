@@ -40,11 +40,16 @@ LOOK_CLOSER = (
 )
 
 
-def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> int:
+def run_to_its_end(
+    config: RunConfig, local_workers: dict[str, int] | None, *, waits_while_paused: bool = False
+) -> int:
     """Begin the run of a configuration, or resume it, follow it, and return the exit code.
 
-    `local_workers` says how many to start here, by kind; None: one of each on embedded services,
-    none elsewhere.
+    Args:
+        config: The configuration.
+        local_workers: How many to start here, by kind; None: one of each on embedded services, none
+            elsewhere.
+        waits_while_paused: Whether a paused run stays paused, and is followed once it is resumed.
     """
     console = output_console()
     shape = check_inputs(config)
@@ -52,24 +57,32 @@ def run_to_its_end(config: RunConfig, local_workers: dict[str, int] | None) -> i
     engine = open_database(environment)
     app.conf.broker_url = environment.settings.redis_url
     config = with_records_of(engine, config)
-    run_id = _create_or_resume(console, engine, config, shape)
+    run_id = _create_or_resume(console, engine, config, shape, unpauses=not waits_while_paused)
     run = _load(engine, run_id)
     if chosen := run.simulator:
         _print(console, f"simulator {chosen['kind']}: {plain(chosen['reason'])}")
     counts = local_workers or ({} if environment.home is None else {"gpu": 1, "api": 1})
     started = time.monotonic()
+    is_followed = run.state == "running" or (run.state == "paused" and waits_while_paused)
     try:
-        if run.state == "running":
+        if is_followed:
             read = partial(_progress_unless_away, engine, config.name)
             with (
                 _local_workers(environment, counts) as workers,
                 ProgressDisplay(console, config.name, read) as display,
             ):
-                follow_run(display, engine, environment, run, workers)
+                follow_run(
+                    display,
+                    engine,
+                    environment,
+                    run,
+                    workers,
+                    waits_while_paused=waits_while_paused,
+                )
     except KeyboardInterrupt:
         console.print("\ninterrupted: the same command goes on from here")
         return 130
-    if run.state == "running":
+    if is_followed:
         _log_end(_load(engine, run_id), time.monotonic() - started)
     code, reason = retry_while_db_down(lambda: outcome(engine, run_id, config.name))
     retry_while_db_down(lambda: _print_results(console, engine, run_id, config.name))
@@ -84,11 +97,16 @@ def _print(console: Console, line: str) -> None:
 
 
 def _create_or_resume(
-    console: Console, engine: Engine, config: RunConfig, shape: Shape | None
+    console: Console,
+    engine: Engine,
+    config: RunConfig,
+    shape: Shape | None,
+    *,
+    unpauses: bool,
 ) -> int:
     """Return the id of the run; a terminal shows how many documents are read for a new one."""
     if not console.is_terminal:
-        return create_or_resume(engine, config, shape, lambda: None)
+        return create_or_resume(engine, config, shape, lambda: None, unpauses=unpauses)
     with console.status("cutting the corpus into excerpts") as status:
         n_documents = 0
 
@@ -97,7 +115,7 @@ def _create_or_resume(
             n_documents += 1
             status.update(f"cutting the corpus into excerpts: {n_documents:,} documents")
 
-        return create_or_resume(engine, config, shape, on_document)
+        return create_or_resume(engine, config, shape, on_document, unpauses=unpauses)
 
 
 def _load(engine: Engine, run_id: int) -> StoredRun:

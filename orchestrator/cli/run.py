@@ -34,11 +34,17 @@ class _LocalWorkers(click.ParamType[dict[str, int]]):
     type=_LocalWorkers(),
     help="Workers to start on this machine. Default with embedded services: gpu=1,api=1.",
 )
+@click.option(
+    "--wait-while-paused",
+    is_flag=True,
+    help="Leave a paused run paused, and follow it once `neurogloss resume` has resumed it.",
+)
 @log_options(level_beside_a_display)
-def run(config: Path, local_workers: dict[str, int] | None) -> None:
+def run(config: Path, local_workers: dict[str, int] | None, wait_while_paused: bool) -> None:
     """Start the run that CONFIG describes, or resume it, and follow it to its end.
 
     Exit code 0: every neuron has a score or a reason for none. 2: the input is wrong. 3: the run
     ended with failed neurons. 4: it is paused or cancelled, or the probe of an endpoint failed.
     """
-    sys.exit(run_to_its_end(read_config(config), local_workers))
+    read = read_config(config)
+    sys.exit(run_to_its_end(read, local_workers, waits_while_paused=wait_while_paused))

@@ -37,7 +37,12 @@ HUB_DOCUMENTS_PER_EXCERPT = 2
 
 
 def create_or_resume(
-    engine: Engine, config: RunConfig, shape: Shape | None, on_document: Callable[[], None]
+    engine: Engine,
+    config: RunConfig,
+    shape: Shape | None,
+    on_document: Callable[[], None],
+    *,
+    unpauses: bool = True,
 ) -> int:
     """Create the run of this configuration, or resume it; return its id.
 
@@ -46,6 +51,7 @@ def create_or_resume(
         config: The configuration; if it has `records.run`, as completed by `with_records_of`.
         shape: The shape of the subject model; None with `records.run`.
         on_document: Called for each document of the corpus that is read.
+        unpauses: Whether a run that is paused goes on.
 
     Raises:
         InputError: The name belongs to a run with another configuration, or the corpus cannot be
@@ -54,7 +60,7 @@ def create_or_resume(
     """
     stored = retry_while_db_down(lambda: _find(engine, config.name))
     if stored is not None:
-        return _resume(engine, stored, config)
+        return _resume(engine, stored, config, unpauses)
     if shape is None:
         return create_from_run(engine, config)
     return _create(engine, config, shape, on_document)
@@ -65,7 +71,7 @@ def _find(engine: Engine, name: str) -> StoredRun | None:
         return runs.find(connection, name)
 
 
-def _resume(engine: Engine, stored: StoredRun, config: RunConfig) -> int:
+def _resume(engine: Engine, stored: StoredRun, config: RunConfig, unpauses: bool) -> int:
     refuse_cancelled(stored)
     before = Run.of(stored).config
     # The digest is computed anew instead of read: a configuration stored by an earlier version
@@ -76,22 +82,22 @@ def _resume(engine: Engine, stored: StoredRun, config: RunConfig) -> int:
             f"run {config.name!r} exists with another configuration; "
             f"choose another name or undo:\n  {changes}"
         )
-    retry_while_db_down(lambda: _go_on(engine, stored, config))
+    retry_while_db_down(lambda: _go_on(engine, stored, config, unpauses))
     log_changes("limits changed", stored.name, before, config)
-    if stored.state in ("running", "paused"):
+    if stored.state == "running" or (stored.state == "paused" and unpauses):
         fields = {"run": stored.name, "run_id": stored.id, "was": stored.state}
         log.info("run resumed", extra=fields)
     return stored.id
 
 
-def _go_on(engine: Engine, run: StoredRun, config: RunConfig) -> None:
+def _go_on(engine: Engine, run: StoredRun, config: RunConfig, unpauses: bool) -> None:
     with transaction(engine) as connection:
         # Read again under a lock: it may have been cancelled or paused since.
         current = runs.get_for_update(connection, run.id)
         refuse_cancelled(current)
         runs.update_limits(connection, run.id, config.model_dump(mode="json"))
         runs.set_budget(connection, run.id, config.budget.usd)
-        if current.state == "paused":
+        if current.state == "paused" and unpauses:
             runs.resume(connection, run.id)
             shards.forgive(connection, run.id)
 

@@ -87,6 +87,33 @@ def test_a_run_outlives_its_workers_and_redis(cli, undisturbed, victim):
     dataset_of(cli, undisturbed)
 
 
+def test_a_paused_run_stays_paused_until_it_is_resumed(cli):
+    arguments = ("run", cli.config(LOOKUP), "--wait-while-paused")
+    first = cli.start(*arguments)
+    until_state(cli, "running")
+    assert cli.run("pause")[0] == 0
+    time.sleep(4)
+    assert first.poll() is None
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate(timeout=60)
+    second = cli.start(*arguments)  # as a container that starts again
+    time.sleep(8)
+    assert second.poll() is None
+    assert rows(cli, "SELECT state FROM run") == [{"state": "paused"}]
+    code, output = cli.run("resume")
+    assert code == 0, output
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, output
+    assert "is paused: waiting for `neurogloss resume tiny`" in output
+
+
+def until_state(cli, state):
+    deadline = time.monotonic() + 60
+    while rows(cli, "SELECT state FROM run") != [{"state": state}]:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
 BAD_INPUTS = [
     pytest.param(LOOKUP + "[colour]\nx = 1", "unknown key colour", id="an unknown key"),
     pytest.param(LOOKUP + '[subject]\nmodel = "./none"', "subject.model", id="no model"),

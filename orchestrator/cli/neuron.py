@@ -31,7 +31,10 @@ from orchestrator.cli.terminal.whole_table import output_console
 )
 @json_option
 def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: bool) -> None:
-    """Show neuron LAYER NEURON: explanation, scores, records, baselines, connections."""
+    """Show neuron LAYER NEURON: explanation, scores, records, baselines, connections.
+
+    A terminal shows activations as colours; elsewhere they stand after the tokens, from 0 to 10.
+    """
     engine = open_engine()
     run = find_run(engine, name)
     with transaction(engine) as connection:
@@ -45,10 +48,11 @@ def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: b
     evaluations = neuron_values.evaluations_of(stored, texts)
     candidates = neuron_values.candidates_of(stored)
     if as_json:
-        print_json(asdict(summary) | candidates | evaluations)
+        activations = neuron_values.activations_of(shown)
+        print_json(asdict(summary) | activations | candidates | evaluations)
         return
     console = output_console()
-    console.print(neuron_page(summary, shown))
+    console.print(neuron_page(summary, shown, has_colours=console.color_system is not None))
     if candidates["candidates"]:
         console.print(candidate_lines(candidates))
     console.print(evaluation_lines(evaluations))

@@ -13,7 +13,7 @@ from db.connections import RelatedNeuronsRow, RelatedTokensRow
 from db.evaluations import AblationRow, BaselineScoreRow, CalibratedScoreRow, ScorerResultRow
 from db.neuron import StoredNeuron
 from db.runs import StoredRun
-from orchestrator.cli.terminal.neuron import ShownRecord, ShownRecords
+from orchestrator.cli.terminal.neuron import STATISTICS, ShownRecord, ShownRecords
 
 _KEYS = ("run_id", "layer", "neuron", "baseline", "calibration")
 
@@ -31,10 +31,26 @@ def records_of(
     tokens = corpora.excerpts_named(connection, run.corpus_id, numbers)
     activations = row.on([place for _, place in places])
     shown = [
-        ShownRecord(kind, [texts[token] for token in tokens[number].tolist()], on_record)
+        ShownRecord(kind, number, [texts[token] for token in tokens[number].tolist()], on_record)
         for (kind, _), number, on_record in zip(places, numbers, activations, strict=True)
     ]
     return ShownRecords(origin, row, shown)
+
+
+def activations_of(shown: ShownRecords) -> dict[str, Any]:
+    """Return statistics and records with their activations, in the types of JSON."""
+    row = shown.statistics
+    statistics = None if row is None else {name: getattr(row, name) for name in STATISTICS}
+    records = [
+        {
+            "kind": record.kind,
+            "excerpt": record.excerpt,
+            "tokens": record.texts,
+            "activations": record.activations.astype(float).tolist(),
+        }
+        for record in shown.records
+    ]
+    return {"statistics": statistics, "records": records}
 
 
 def candidates_of(stored: StoredNeuron) -> dict[str, Any]:

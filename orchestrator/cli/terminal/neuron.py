@@ -1,6 +1,6 @@
 """One neuron. Explanations and tokens are untrusted: no markup, no escapes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,11 @@ from rich.text import Text
 from db.datasets import RunOrigin
 from db.records import NeuronRecordsRow
 from db.results import NeuronSummary
-from neurogloss.neurons.records import FloatArray
+from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
 from orchestrator.cli.terminal.plain import number, plain
 
 SCORES = {"score": "score", "top only": "score_top", "random only": "score_random"}
+Writer = Callable[[Sequence[str], FloatArray, float], Text]
 STATISTICS = ("max_activation", "mean", "variance", "skewness", "kurtosis")
 
 
@@ -22,6 +23,7 @@ class ShownRecord:
     """An activation record as a terminal shows it: the texts and activations of its tokens."""
 
     kind: str
+    excerpt: int
     texts: list[str]
     activations: FloatArray
 
@@ -38,10 +40,13 @@ class ShownRecords:
     records: list[ShownRecord]
 
 
-def neuron_page(summary: NeuronSummary, shown: ShownRecords) -> Group:
+def neuron_page(summary: NeuronSummary, shown: ShownRecords, *, has_colours: bool = True) -> Group:
     """Return one neuron: explanation, scores, statistics, and records with their activations.
 
-    `summary` is its row of the view neuron_summary.
+    Args:
+        summary: Its row of the view neuron_summary.
+        shown: Its statistics and records.
+        has_colours: Whether activations can be shown as colours; else they stand after tokens.
     """
     place = f"layer {summary.layer} neuron {summary.neuron}"
     lines = [Text(f"{place} of run {summary.run}: {summary.state}")]
@@ -59,13 +64,16 @@ def neuron_page(summary: NeuronSummary, shown: ShownRecords) -> Group:
         Text("   ".join(f"{name} {number(getattr(statistics, name))}" for name in STATISTICS))
     )
     highest = statistics.max_activation
-    return Group(*lines, *(_record_line(record, highest) for record in shown.records))
+    if not has_colours:
+        lines.append(Text(f"[0] to [{MAX_NORMALIZED}]: activations, of the highest"))
+    write = coloured if has_colours else numbered
+    return Group(*lines, *(_record_line(record, highest, write) for record in shown.records))
 
 
-def _record_line(record: ShownRecord, highest: float) -> Text:
+def _record_line(record: ShownRecord, highest: float, write: Writer) -> Text:
     known = record.activations[np.isfinite(record.activations)]
     line = Text(f"{record.kind} {number(float(known.max()) if known.size else None):>7}  ")
-    return line + coloured(record.texts, record.activations, highest)
+    return line + write(record.texts, record.activations, highest)
 
 
 def coloured(texts: Sequence[str], activations: FloatArray, highest: float) -> Text:
@@ -76,4 +84,14 @@ def coloured(texts: Sequence[str], activations: FloatArray, highest: float) -> T
         # Below a tenth it would hardly be seen, and most tokens would be tinted.
         style = f"on rgb(0,{round(40 + 120 * strength)},0)" if strength >= 0.1 else ""
         line.append(plain(text.replace("\n", "⏎")), style=style)
+    return line
+
+
+def numbered(texts: Sequence[str], activations: FloatArray, highest: float) -> Text:
+    """Return tokens, those on which the neuron fires with an activation from 0 to 10 behind."""
+    line = Text()
+    for text, activation in zip(texts, activations.tolist(), strict=True):
+        share = activation / highest if highest > 0 and np.isfinite(activation) else 0.0
+        level = round(MAX_NORMALIZED * min(1.0, max(0.0, share)))
+        line.append(plain(text.replace("\n", "⏎")) + (f"[{level}]" if level else ""))
     return line

@@ -21,6 +21,13 @@ def cached_folder(model: str) -> Path | None:
     return Path(cached).parent if isinstance(cached, str) else None
 
 
+def is_at_hand(model: str, name: str) -> bool:
+    """Return whether a file of a subject model is on this machine, so that no hub is asked."""
+    if (folder := local_folder(model)) is not None:
+        return (folder / name).is_file()
+    return isinstance(try_to_load_from_cache(model, name), str)
+
+
 def model_file(model: str, name: str) -> Path:
     """Return the path of one file of a subject model, which is downloaded if it has to be.
 

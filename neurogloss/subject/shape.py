@@ -52,6 +52,21 @@ _ACTIVATION_FUNCTIONS = (
 )  # fmt: skip
 
 
+_PUBLIC = {
+    "gpt2": Shape(12, 3072, 1024, 50257, width=768),
+    "gpt2-medium": Shape(24, 4096, 1024, 50257, width=1024),
+    "gpt2-large": Shape(36, 5120, 1024, 50257, width=1280),
+    "gpt2-xl": Shape(48, 6400, 1024, 50257, width=1600),
+    "distilgpt2": Shape(6, 3072, 1024, 50257, width=768),
+}
+
+
+def public_shape(model: str) -> Shape | None:
+    """Return the shape of a public GPT-2 by its hub id, without asking the hub; None for others."""
+    owner, _, name = model.rpartition("/")
+    return _PUBLIC.get(name) if owner in ("", "openai-community", "distilbert") else None
+
+
 def read_shape(model: str) -> Shape:
     """Return the shape of a subject model.
 

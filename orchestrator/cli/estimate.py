@@ -14,7 +14,9 @@ from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import read_config
 from neurogloss.errors import InputError
 from neurogloss.neurons.simulators.kinds import SimulatorChoice
-from neurogloss.subject.shape import Shape
+from neurogloss.subject.files import is_at_hand
+from neurogloss.subject.shape import Shape, public_shape
+from neurogloss.subject.tokenizer import FILE as TOKENIZER_FILE
 from neurogloss.subject.tokenizer import read_tokenizer
 from orchestrator.cli.options import json_option
 from orchestrator.cli.terminal.estimate_tables import COUNTS, PRICES, estimate_tables
@@ -23,11 +25,11 @@ from orchestrator.cli.terminal.whole_table import output_console
 from orchestrator.environment import find_environment, home_folder, open_database
 from orchestrator.estimate.counting import StageEstimate
 from orchestrator.estimate.estimate import Estimate, make_estimate
-from orchestrator.estimate.sample import Sample, sample_of_corpus, sample_of_run
+from orchestrator.estimate.sample import Sample, sample_of_run, sample_without_run
 from orchestrator.estimate.token_counts import find_counter
 from orchestrator.local.services import services_running
 from orchestrator.runs.derive import base_of, with_records_of
-from orchestrator.runs.inputs import check_model
+from orchestrator.runs.inputs import check_fit, check_model
 from orchestrator.runs.plan import chosen_neurons
 
 
@@ -43,22 +45,36 @@ def estimate(config: Path, latency_s: float | None, as_json: bool) -> None:
     """Estimate calls, tokens, cost and time of the run in CONFIG, without making a call.
 
     Prompts are counted on neurons of the run, if it exists and has collected some, and on excerpts
-    of its corpus otherwise.
+    of its corpus otherwise; where model or corpus are not on this machine, on other texts.
     """
     run = read_config(config)
     if run.records.run is not None:
         made = _of_derived(run, latency_s)
     else:
-        shape = check_model(run)
+        shape = _shape(run)
         n_neurons = sum(map(len, chosen_neurons(run, shape).values()))
         sample, choice = _sample(run, shape)
-        counter = find_counter(read_tokenizer(run.subject.model))
+        is_here = is_at_hand(run.subject.model, TOKENIZER_FILE)
+        counter = find_counter(read_tokenizer(run.subject.model if is_here else "demo"))
         made = make_estimate(run, n_neurons, sample, counter, choice, latency_s)
     values = _values(made)
     if as_json:
         print_json(values)
     else:
         output_console().print(estimate_tables(run, values))
+
+
+def _shape(config: RunConfig) -> Shape:
+    """Return the shape of the subject model; that of a public one without asking the hub.
+
+    Raises:
+        InputError: The model is missing or does not fit.
+    """
+    shape = public_shape(config.subject.model)
+    if shape is None or is_at_hand(config.subject.model, "config.json"):
+        return check_model(config)
+    check_fit(config, shape)
+    return shape
 
 
 def _of_derived(config: RunConfig, latency_s: float | None) -> Estimate:
@@ -86,8 +102,8 @@ def _sample(config: RunConfig, shape: Shape) -> tuple[Sample, SimulatorChoice]:
                 chosen = run.simulator
                 choice = SimulatorChoice.from_json(chosen) if chosen else configured
                 sample = sample_of_run(connection, run, config)
-                return sample or sample_of_corpus(config, shape.vocab_size), choice
-    return sample_of_corpus(config, shape.vocab_size), configured
+                return sample or sample_without_run(config, shape.vocab_size), choice
+    return sample_without_run(config, shape.vocab_size), configured
 
 
 def _values(made: Estimate) -> dict[str, Any]:

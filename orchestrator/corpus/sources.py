@@ -31,9 +31,16 @@ def documents(source: str, limit: int) -> Documents:
     path = Path(source)
     if _exists(path):
         return itertools.chain.from_iterable(_read(file, path) for file in _files(path))
-    if path.suffix.lower() in _READERS or source.startswith((".", "/")):
+    if not is_on_hub(source):
         raise InputError(f"corpus.source = {source!r}: there is no such file or folder")
     return itertools.islice(_hub(source), limit)
+
+
+def is_on_hub(source: str) -> bool:
+    """Return whether a corpus source is a dataset of the hub, and none on this machine."""
+    path = Path(source)
+    is_named_as_file = path.suffix.lower() in _READERS or source.startswith((".", "/"))
+    return source != "python-docs" and not is_named_as_file and not _exists(path)
 
 
 def _exists(path: Path) -> bool:

@@ -12,12 +12,16 @@ from db.codec import INT32
 from db.neuron import NeuronPart, StoredNeuron, load_neurons
 from db.records import NeuronRecordsRow
 from db.runs import StoredRun
-from neurogloss.config.run import RunConfig
+from neurogloss.config.run import CorpusConfig, RunConfig, SubjectConfig
+from neurogloss.errors import InputError
 from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.splits import Split, random_slice, top_slice
+from neurogloss.subject.files import is_at_hand
+from neurogloss.subject.shape import read_shape
+from neurogloss.subject.tokenizer import FILE as TOKENIZER_FILE
 from neurogloss.subject.tokenizer import begin_of_text, token_texts, tokenizer_for
 from orchestrator.corpus.cut import cut_excerpts
-from orchestrator.corpus.sources import documents
+from orchestrator.corpus.sources import documents, is_on_hub
 
 NEURONS = 12
 _DOCUMENTS = 2000  # documents of the corpus that are read for made-up neurons
@@ -80,6 +84,35 @@ def _neuron_of(
         [tokens[place] for place in dict.fromkeys(scored)],
         stored.explanation.text if stored.explanation else _EXPLANATION,
     )
+
+
+def sample_without_run(config: RunConfig, vocab_size: int) -> Sample:
+    """Return made-up neurons on the run's corpus, or on other texts where it cannot be read here.
+
+    Tokenizer and corpus may be on the hub, which may be out of reach, or need a package that is not
+    installed. The length of an excerpt is that of the configuration in any case.
+
+    Raises:
+        InputError: A corpus on this machine cannot be read, or is too small for one neuron.
+    """
+    if not is_at_hand(config.subject.model, TOKENIZER_FILE):
+        return _sample_of_other_texts(config, f"{config.subject.model} is not on this machine")
+    if not is_on_hub(config.corpus.source):
+        return sample_of_corpus(config, vocab_size)
+    try:
+        return sample_of_corpus(config, vocab_size)
+    except InputError as error:
+        return _sample_of_other_texts(config, str(error))
+
+
+def _sample_of_other_texts(config: RunConfig, reason: str) -> Sample:
+    """Return made-up neurons on texts, and with a tokenizer, that are always there."""
+    corpus = CorpusConfig(
+        excerpts=config.corpus.excerpts, excerpt_tokens=config.corpus.excerpt_tokens
+    )
+    parts = {"subject": SubjectConfig(), "corpus": corpus}
+    sample = sample_of_corpus(config.model_copy(update=parts), read_shape("demo").vocab_size)
+    return Sample(f"Python's documentation, because {reason}", sample.neurons)
 
 
 def sample_of_corpus(config: RunConfig, vocab_size: int) -> Sample:

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from neurogloss.llm.calls import CHARACTERS_PER_TOKEN, Call
+from neurogloss.llm.calls import Call
 
 # A tokenizer of fewer tokens cuts text much finer than the language models that are called.
 LEAST_VOCABULARY = 30_000
 _ENCODING = "o200k_base"
 _ENCODING_URL = f"https://openaipublic.blob.core.windows.net/encodings/{_ENCODING}.tiktoken"
+# Text is cut at words, groups of digits, signs and spaces, as the tokenizers of current models cut
+# it first. On the examples of our prompts it finds 1 to 4 % more tokens than o200k_base.
+_PIECES = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[^\W\d_]+|\d{1,3}| ?[^\s\w]+\n*|_+|\s+(?!\S)|\s+")
+_LETTERS_OF_TOKEN = 9  # longer words have several tokens
 _PER_MESSAGE = 4  # tokens that mark the role and the ends of a chat message
 
 
@@ -57,9 +62,14 @@ def find_counter(subject: Tokenizer) -> TokenCounter:
             "the subject model's tokenizer",
             lambda text: len(subject.encode(text, add_special_tokens=False).ids),
         )
-    return _cached(
-        f"characters / {CHARACTERS_PER_TOKEN}, which finds too few in lists of tokens",
-        lambda text: math.ceil(len(text) / CHARACTERS_PER_TOKEN),
+    return _cached("a rule of words, digits and signs", count_by_rule)
+
+
+def count_by_rule(text: str) -> int:
+    """Return about how many tokens a current language model cuts a text into."""
+    return sum(
+        math.ceil(len(piece) / _LETTERS_OF_TOKEN) if piece.strip().isalpha() else 1
+        for piece in _PIECES.findall(text)
     )
 
 

@@ -30,6 +30,17 @@ def check_model(config: RunConfig) -> Shape:
         InputError: The model is missing or does not fit.
     """
     shape = read_shape(config.subject.model)
+    check_fit(config, shape)
+    check_weights(config.subject.model, shape)
+    return shape
+
+
+def check_fit(config: RunConfig, shape: Shape) -> None:
+    """Check that a configuration can be carried out on a model of a shape.
+
+    Raises:
+        InputError: It cannot.
+    """
     if config.corpus.excerpt_tokens > shape.n_positions:
         raise InputError(
             f"corpus.excerpt_tokens = {config.corpus.excerpt_tokens} is more than the "
@@ -47,8 +58,6 @@ def check_model(config: RunConfig) -> Shape:
                 f"neurons.layers = {config.neurons.layers}: the model has layers 0 to "
                 f"{shape.n_layers - 1}"
             )
-    check_weights(config.subject.model, shape)
-    return shape
 
 
 def _check_keys(config: RunConfig, env: Mapping[str, str]) -> None:

@@ -26,7 +26,7 @@ def estimate_tables(config: RunConfig, values: Mapping[str, Any]) -> Group:
     if values["other_simulators"]:
         title = "simulate, with another kind of simulator"
         parts.append(_table(title, values["other_simulators"], None))
-    return Group(*parts, *(Text(plain(line)) for line in _notes(config, values)))
+    return Group(*parts, *(Text(plain(line)) for line in notes(config, values)))
 
 
 def _table(title: str, stages: Sequence[Stage], total: Stage | None) -> WholeTable:
@@ -57,21 +57,27 @@ def _add_row(table: WholeTable, name: str, values: Stage) -> None:
     )
 
 
-def _notes(config: RunConfig, values: Mapping[str, Any]) -> list[str]:
-    notes = [
+def notes(config: RunConfig, values: Mapping[str, Any]) -> list[str]:
+    """Return what has to be known to read the tables, in sentences."""
+    found = [
         f"Tokens were counted on {values['sample']}, by {values['tokens_counted_by']}.",
         "Completions and the time of a call are assumptions; cached are the tokens that a prompt "
         "cache may keep (prefixes of 1,024 tokens and more), batch is half the price. The time is "
         "that of the calls, without collecting.",
     ]
+    total, budget = values["total"]["usd"], config.budget.usd
+    if total and budget and total > budget:
+        found.append(
+            f"budget.usd = {budget:,.2f} covers {budget / total:.0%} of it: the run pauses there."
+        )
     without = {s["model"]: s["endpoint"] for s in values["stages"] if s["usd"] is None}
-    notes += [
+    found += [
         f'No price is known for {model}: add [endpoints.{endpoint}.prices."{model}"].'
         for model, endpoint in without.items()
     ]
     simulated = [stage for stage in values["stages"] if stage["stage"] == "simulate"]
     if config.simulator.kind == "auto" and simulated:
-        notes.append(
+        found.append(
             f"simulator.kind is auto, which asks the endpoint; taken for {simulated[0]['kind']}."
         )
-    return notes
+    return found

@@ -4,12 +4,23 @@ from itertools import pairwise
 import pytest
 
 from neurogloss.config.run import RunConfig
+from neurogloss.errors import InputError
+from neurogloss.llm.calls import Call
 from neurogloss.neurons.records import ActivationRecord
-from neurogloss.neurons.simulators.kinds import SimulatorChoice
-from neurogloss.subject.shape import read_shape
+from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
+from neurogloss.subject import files
+from neurogloss.subject.shape import public_shape, read_shape
 from neurogloss.subject.tokenizer import read_tokenizer
+from orchestrator.cli.terminal.estimate_tables import notes
+from orchestrator.corpus import sources
+from orchestrator.estimate import token_counts
 from orchestrator.estimate.estimate import make_estimate
-from orchestrator.estimate.sample import Sample, SampleNeuron, sample_of_corpus
+from orchestrator.estimate.sample import (
+    Sample,
+    SampleNeuron,
+    sample_of_corpus,
+    sample_without_run,
+)
 from orchestrator.estimate.token_counts import TokenCounter, find_counter
 from tests.support.corpus import small_corpus
 
@@ -131,7 +142,7 @@ def test_the_corpus_gives_a_sample_where_there_is_no_run():
 
 def test_a_small_vocabulary_is_not_taken_for_that_of_a_language_model():
     counter = find_counter(read_tokenizer("demo"))
-    assert counter.method.startswith(("characters", "tiktoken"))
+    assert counter.method.startswith(("a rule", "tiktoken"))
     assert counter.count("a" * 40) > 0
 
 
@@ -184,3 +195,57 @@ def test_sentences_and_revisions_are_asked_for_and_judged():
     with_drafts = {"revise": True, "sentences": 8, "candidates": 2}
     chosen = estimate(config(explainer=EXPLAINER | with_drafts)).stages[4]
     assert chosen.calls == judged.calls - simulated.calls  # the draft was judged in `choose`
+
+
+# Prompts of our own examples, and their tokens by o200k_base, measured once with tiktoken 0.12.
+MEASURED = [
+    pytest.param("json", 1822, id="json"),
+    pytest.param("echo_logprobs", 1739, id="echo"),
+    pytest.param("token_by_token", 565, id="token by token"),
+]
+
+
+@pytest.mark.parametrize(("kind", "tokens"), MEASURED)
+def test_without_a_tokenizer_a_rule_counts_nearly_what_a_model_counts(kind, tokens):
+    (request, *_) = simulator_of(SimulatorChoice(kind), 1).ask("rivers", [[" We", " crossed"]])
+    call = Call("simulate", "m", {"model": "m", **request.body}, request.path)
+    parts = token_counts.TokenCounter("a rule", token_counts.count_by_rule).parts(call)
+    examples = sum(n for _, n in (parts[:-1] or parts))
+    assert examples == pytest.approx(tokens, rel=0.05)
+
+
+def test_a_public_model_is_estimated_without_a_hub(monkeypatch):
+    monkeypatch.setattr(files, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(files, "hf_hub_download", unreachable)
+    run = config(subject={"model": "openai-community/gpt2-xl"}, corpus={"source": "someone/texts"})
+    shape = public_shape(run.subject.model)
+    assert (shape.n_layers, shape.neurons_per_layer) == (48, 6400)
+    found = sample_without_run(run, shape.vocab_size)
+    assert "gpt2-xl is not on this machine" in found.source
+    assert [len(record) for record in found.neurons[0].scored] == [64] * 10
+
+
+def unreachable(*_):
+    raise AssertionError("the hub is asked")
+
+
+def test_a_corpus_of_the_hub_that_cannot_be_read_is_replaced_and_named(monkeypatch):
+    def refuse(*_):
+        raise InputError("it needs the package datasets")
+
+    monkeypatch.setattr(sources, "_hub", refuse)
+    run = config(subject={"model": "demo"}, corpus={"source": "someone/texts"})
+    found = sample_without_run(run, read_shape("demo").vocab_size)
+    assert found.source.endswith("because it needs the package datasets")
+
+
+def test_a_corpus_of_this_machine_that_is_wrong_is_refused(tmp_path):
+    run = config(subject={"model": "demo"}, corpus={"source": str(tmp_path)})
+    with pytest.raises(InputError, match="contains no"):
+        sample_without_run(run, read_shape("demo").vocab_size)
+
+
+def test_a_budget_that_does_not_cover_the_run_is_named():
+    run = config(budget={"usd": 5.0})
+    values = {"sample": "s", "tokens_counted_by": "t", "stages": [], "total": {"usd": 50.0}}
+    assert any("budget.usd = 5.00 covers 10% of it" in note for note in notes(run, values))

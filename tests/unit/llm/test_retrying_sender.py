@@ -144,7 +144,7 @@ def test_a_server_that_stays_away_is_unreachable_after_the_time_that_is_set():
 def test_others_are_told_why_and_until_when_an_endpoint_is_waited_for(caplog):
     told = []
     away = outage.Outage("e", 5.0, told.append)
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="neurogloss.llm.outage")
     for _ in range(4):
         away.wait_for(EndpointAway("Loading model"))
     away.end()

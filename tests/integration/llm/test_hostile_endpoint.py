@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import closing
 
 import pytest
 from httpx_aiohttp import AiohttpTransport
@@ -45,6 +46,10 @@ def endpoint_at(url):
     return Endpoint(name="here", base_url=url, timeout_s=PATIENCE_S)
 
 
+def batch_client_of(url):
+    return closing(BatchClient(endpoint_at(url)))
+
+
 @pytest.fixture
 def ends():
     """Whatever a test does ends soon."""
@@ -84,49 +89,48 @@ def test_a_single_call_ends(answer, message, monkeypatch):
 @pytest.mark.parametrize(("answer", "message"), ANSWERS)
 def test_a_question_about_a_batch_ends(answer, message, monkeypatch):
     monkeypatch.setattr(batch_client, "_EXCHANGE_S", PATIENCE_S)
-    with raw_server(answer) as url, pytest.raises(ServiceUnavailable, match=message):
-        client = BatchClient(endpoint_at(url))
-        try:
-            client.get("b")
-        finally:
-            client.close()
+    with (
+        raw_server(answer) as url,
+        batch_client_of(url) as client,
+        pytest.raises(ServiceUnavailable, match=message),
+    ):
+        client.get("b")
 
 
 @pytest.mark.usefixtures("ends")
 @pytest.mark.parametrize("answer", [endless_body, bomb, nested_bomb, unknown_compression])
 def test_a_file_of_results_that_never_ends_is_refused(answer, monkeypatch):
     monkeypatch.setattr(batch_client, "RESULTS_BYTES", 40 << 20)
-    with raw_server(answer) as url, pytest.raises(RequestRejected, match=r"bytes|compressed"):
-        client = BatchClient(endpoint_at(url))
-        try:
-            with client.download("f"):
-                pass
-        finally:
-            client.close()
+    with (
+        raw_server(answer) as url,
+        batch_client_of(url) as client,
+        pytest.raises(RequestRejected, match=r"bytes|compressed"),
+        client.download("f"),
+    ):
+        pass
 
 
 @pytest.mark.usefixtures("ends")
 def test_a_dripped_file_of_results_is_waited_for_no_longer_than_a_transfer_may_last(monkeypatch):
     monkeypatch.setattr(batch_client, "_TRANSFER_S", PATIENCE_S)
-    with raw_server(dripped_body) as url, pytest.raises(ServiceUnavailable, match="after 1 s"):
-        client = BatchClient(endpoint_at(url))
-        try:
-            with client.download("f"):
-                pass
-        finally:
-            client.close()
+    with (
+        raw_server(dripped_body) as url,
+        batch_client_of(url) as client,
+        pytest.raises(ServiceUnavailable, match="after 1 s"),
+        client.download("f"),
+    ):
+        pass
 
 
 def test_a_list_of_batches_that_never_ends_is_given_up(monkeypatch):
     monkeypatch.setattr(batch_client, "_MOST_PAGES", 20)
     page = head() + b'{"data": [{"id": "of somebody"}], "has_more": true}'
-    with raw_server(lambda send: send(page)) as url:
-        client = BatchClient(endpoint_at(url))
-        try:
-            with pytest.raises(ServiceUnavailable, match="more than 20 pages"):
-                client.find("mark")
-        finally:
-            client.close()
+    with (
+        raw_server(lambda send: send(page)) as url,
+        batch_client_of(url) as client,
+        pytest.raises(ServiceUnavailable, match="more than 20 pages"),
+    ):
+        client.find("mark")
 
 
 @pytest.mark.parametrize("charset", ["hex", "rot13", "idna", "zip"])

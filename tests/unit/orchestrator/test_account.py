@@ -7,6 +7,7 @@ import pytest
 from orchestrator.local.account import ServerAccount
 from orchestrator.local.errors import ServiceError
 
+# CI and containers run the tests as root; another user could not give a file away at all.
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes owners")
 OWNER = ServerAccount(12345, 12345)
 

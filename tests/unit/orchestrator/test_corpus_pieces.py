@@ -126,6 +126,7 @@ print(cut.n_documents, cut.n_windows, int(peak) // 1024)
 """
 
 
+# Where there is no /proc, the tokens are compared above; their memory is the same code's.
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_a_document_is_cut_in_little_memory(tmp_path):
     line = "On day {} the boats of the northern river brought salt, timber and news of the war.\n"

@@ -53,6 +53,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path, name, limit, monkeypatch)
         open_source(str(tmp_path), 1).read(name)
 
 
+# Other systems have no file that says that it is empty and is not.
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 def test_a_file_that_says_that_it_is_empty_is_read_up_to_the_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "MOST_BYTES", 10)

@@ -26,6 +26,7 @@ COMMANDS = {
     "status": "Show the progress of a run",
     "neuron": "Show a neuron: explanation, scores, records, connections",
     "search": "Find neurons by words in their explanation",
+    "serve": "Show runs and neurons in a browser",
     "sql": "Run a read-only query on the database",
     "compare": "Compare two runs, or a run with the published scores",
     "estimate": "Estimate calls, tokens, cost and time before a run",

@@ -156,7 +156,7 @@ def test_files_are_short():
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
 IN_THE_REPOSITORY = re.compile(
-    r"`((?:db|deploy|docs|migrations|neurogloss|orchestrator|rehearsal|tests|worker)/[\w./-]+)`"
+    r"`((?:db|deploy|docs|migrations|neurogloss|orchestrator|rehearsal|tests|web|worker)/[\w./-]+)`"
 )
 
 

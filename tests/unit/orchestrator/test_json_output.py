@@ -7,7 +7,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from orchestrator.cli.terminal.json_output import print_json, to_json
+from db.json_values import to_json
+from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.plain import number
 
 NAN, INFINITY = float("nan"), float("inf")

@@ -1,0 +1,43 @@
+"""The application: pages, their JSON, static files, and what guards them."""
+
+import secrets
+from importlib.resources import files
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.staticfiles import StaticFiles
+
+from web.errors import add_error_pages
+from web.pages import ROUTERS
+from web.security import SecureHeaders, TokenRequired
+from web.settings import WebSettings
+
+
+def make_app(settings: WebSettings) -> FastAPI:
+    """Return the ASGI application of a server with these settings."""
+    app = FastAPI(
+        title="neurogloss",
+        description="What is stored of runs and their neurons. Read-only.",
+        docs_url=None,  # pages that load their scripts from elsewhere
+        redoc_url=None,
+        middleware=_middleware(settings),
+    )
+    app.state.settings = settings
+    app.state.csrf = secrets.token_urlsafe(32)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=str(files("web") / "static")), name="static")
+    add_error_pages(app)
+    return app
+
+
+def _middleware(settings: WebSettings) -> list[Middleware]:
+    guards = [
+        Middleware(SecureHeaders),
+        Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False),
+    ]
+    if settings.token is not None:
+        guards.append(Middleware(TokenRequired, token=settings.token))
+    return [*guards, Middleware(GZipMiddleware, minimum_size=2000)]

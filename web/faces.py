@@ -1,0 +1,63 @@
+"""The two faces of a page's value: HTML for people, JSON for programs."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import HTMLResponse, Response
+
+from db.json_values import to_json
+from web.rendering import render
+
+L = TypeVar("L", bound=Callable[..., Any])
+
+
+def answer(request: Request, template: str, value: Any, status: int = 200) -> Response:
+    """Return a value as the request wants it: JSON for `.json` or by `Accept`, else HTML."""
+    if _wants_json(request):
+        return json_answer(value, status)
+    return HTMLResponse(render(request, template, value), status, {"Vary": "Accept"})
+
+
+def json_answer(value: Any, status: int = 200) -> Response:
+    """Return a value as JSON."""
+    headers = {"Vary": "Accept"}
+    return Response(to_json(value), status, headers, media_type="application/json")
+
+
+def _wants_json(request: Request) -> bool:
+    if request.url.path.endswith(".json"):
+        return True
+    accepted = request.headers.get("accept", "")
+    return "application/json" in accepted and "text/html" not in accepted
+
+
+def page(
+    router: APIRouter, path: str, template: str, value_type: Any, *, json: str = ""
+) -> Callable[[L], L]:
+    """Show what a loader returns at `path` as HTML, and at `path`.json (or `json`) as JSON.
+
+    The decorated loader takes its parameters as FastAPI routes do, and returns a `value_type`: a
+    dataclass, or a list of them. The template gets it as `value`.
+    """
+
+    def register(load: L) -> L:
+        loaded = Depends(load, scope="function")
+
+        def show(request: Request, value: Annotated[Any, loaded]) -> Response:
+            return answer(request, template, value)
+
+        summary = (load.__doc__ or "").split("\n", 1)[0]
+        # The JSON first: a parameter at the end of the other path would take `.json` with it.
+        router.add_api_route(
+            json or f"{path}.json",
+            show,
+            summary=summary,
+            operation_id=load.__name__,
+            response_class=Response,
+            responses={200: {"model": value_type}},
+        )
+        router.add_api_route(path, show, include_in_schema=False, response_class=HTMLResponse)
+        return load
+
+    return register

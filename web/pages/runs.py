@@ -1,0 +1,25 @@
+"""The first page: all runs."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+
+from db.run_list import RunOverview, overviews
+from web.faces import page
+from web.reading import Reading
+
+router = APIRouter()
+
+
+@dataclass(frozen=True, slots=True)
+class RunsPage:
+    """All runs that can be looked at, the latest first."""
+
+    runs: list[RunOverview]
+
+
+@page(router, "/", "runs.html", RunsPage, json="/runs.json")
+def runs_page(connection: Reading) -> RunsPage:
+    """Return all runs with their states, neurons and costs."""
+    found = [run for run in overviews(connection) if run.state != "importing"]
+    return RunsPage(found[::-1])

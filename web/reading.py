@@ -1,0 +1,40 @@
+"""What the loaders of pages are given: a connection, and the run of the address."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from sqlalchemy import Connection
+
+from db import runs
+from db.runs import StoredRun
+from db.session import snapshot
+from web.errors import NotFound
+from web.settings import WebSettings
+
+
+def settings_of(request: Request) -> WebSettings:
+    """Return the settings of the server."""
+    settings: WebSettings = request.app.state.settings
+    return settings
+
+
+def _reading(request: Request) -> Iterator[Connection]:
+    with snapshot(settings_of(request).engine) as connection:
+        yield connection
+
+
+# Its transaction ends before the answer is sent: slow readers keep no connection.
+Reading = Annotated[Connection, Depends(_reading, scope="function")]
+"""A read-only transaction of one request."""
+
+
+def _run_of(connection: Reading, run: Annotated[str, Path(description="Its name.")]) -> StoredRun:
+    found = runs.find(connection, run)
+    if found is None or found.state == "importing":
+        raise NotFound(f"There is no run {run!r}.", "All runs are on the first page.")
+    return found
+
+
+RunOf = Annotated[StoredRun, Depends(_run_of, scope="function")]
+"""The run that the address names."""

@@ -1,0 +1,31 @@
+"""What a server of pages is told at its start."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from db.session import Patience
+from web.controls import Controls
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
+
+# A reader does not wait for a page longer than this, and a lost page frees its connection.
+PATIENCE = Patience(idle_s=30.0, lock_s=1.0, statement_s=10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """The settings of one server.
+
+    Attributes:
+        engine: The database, with `PATIENCE`.
+        hosts: The names under which the server may be addressed, without ports. A page of another
+            site that resolves its own name to this address is refused for it.
+        token: What every request must show; None for servers on loopback.
+        controls: What may change runs; None for a server that only reads.
+    """
+
+    engine: Engine
+    hosts: tuple[str, ...] = LOOPBACK
+    token: str | None = field(default=None, repr=False)
+    controls: Controls | None = None

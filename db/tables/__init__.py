@@ -34,6 +34,7 @@ from db.tables.runs import (
     ThroughputTable,
     WorkerTable,
 )
+from db.tables.texts import TextRequestTable, TextResultTable
 
 __all__ = [
     "AblationTable",
@@ -70,6 +71,8 @@ __all__ = [
     "ShardTable",
     "SimulationTable",
     "SpendTable",
+    "TextRequestTable",
+    "TextResultTable",
     "ThroughputTable",
     "TokenMeansTable",
     "TokenTable",

@@ -166,6 +166,9 @@ REFUSED = {
         "UPDATE excerpt SET tokens = ''",
         "INSERT INTO neuron VALUES (1, 0, 99)",
         "DELETE FROM failure",
+        "INSERT INTO text_request (run_id, text) VALUES (1, 'x')",
+        "UPDATE text_request SET text = 'x'",
+        "DELETE FROM text_request",
     ),
     "reader": (
         *EVERYWHERE_REFUSED,

@@ -28,6 +28,9 @@ test-chaos: install ## Disturb 20 runs with 200 faults, in a quarter of an hour;
 test-mutations: install ## Take each protection out of the workers, and see that test-chaos misses it
 	$(BIN)/python -m tests.chaos.mutations
 
+test-web: install ## Look at every page in Chromium; pictures go to test-results/screenshots
+	$(BIN)/pytest tests/web
+
 test-compose: ## Build the images and run the compose file to its end, on the engine of DOCKER_HOST
 	tests/compose/run
 
@@ -53,4 +56,4 @@ constraints: install ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
 
-.PHONY: help install demo test fuzz test-chaos test-mutations test-compose test-compatibility check audit docs migrate constraints
+.PHONY: help install demo test fuzz test-chaos test-mutations test-web test-compose test-compatibility check audit docs migrate constraints

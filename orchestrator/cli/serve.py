@@ -2,9 +2,11 @@
 
 import ipaddress
 import os
+import socket
 
 import click
 import uvicorn
+from fastapi import FastAPI
 
 from db.session import with_patience
 from neurogloss.errors import InputError
@@ -14,11 +16,12 @@ from web.settings import LOOPBACK, PATIENCE, WebSettings
 
 TOKEN = "NEUROGLOSS_WEB_TOKEN"
 HOSTS = "NEUROGLOSS_WEB_HOSTS"
+LAST_ANSWERS_S = 2  # streams of events never end by themselves
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8200, show_default=True, help="The port to listen on.")
+@click.option("--port", default=8200, show_default=True, help="The port; 0 takes a free one.")
 def serve(host: str, port: int) -> None:
     """Show runs and neurons in a browser, until Ctrl-C.
 
@@ -28,8 +31,30 @@ def serve(host: str, port: int) -> None:
     settings = WebSettings(
         engine=with_patience(open_engine(), PATIENCE), hosts=_hosts(host), token=_token(host)
     )
-    click.echo(f"http://{_in_address(host)}:{port}/  (Ctrl-C to stop)", err=True)
-    uvicorn.run(make_app(settings), host=host, port=port, log_config=None, server_header=False)
+    with _listening(host, port) as listening:
+        port = listening.getsockname()[1]
+        click.echo(f"http://{_in_address(host)}:{port}/  (Ctrl-C to stop)", err=True)
+        _serve(make_app(settings), listening)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"--host {host} --port {port}: {reason}; 0 takes a free port") from error
+
+
+def _serve(app: FastAPI, listening: socket.socket) -> None:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=LAST_ANSWERS_S,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def _hosts(host: str) -> tuple[str, ...]:

@@ -1,0 +1,98 @@
+"""`neurogloss serve` over the golden backup, as a subprocess on services of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from orchestrator.local.services import start_services
+from tests.support.databases import connected
+
+BACKUP = Path(__file__).parents[1] / "golden" / "before.dump"
+_ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server of pages.
+
+    Attributes:
+        address: Where it is, without a slash at the end.
+        home: The state folder of its services.
+        engine: Its database.
+    """
+
+    address: str
+    home: Path
+    engine: Engine
+
+    def command(self, *arguments: str) -> str:
+        """Run `neurogloss` on the same services; return its output."""
+        return _command(self.home, *arguments)
+
+
+@contextmanager
+def served_world() -> Iterator[Served]:
+    """Restore the golden backup and serve it, without controls."""
+    with tempfile.TemporaryDirectory(prefix="neurogloss-web-") as folder:
+        Path(folder).chmod(0o755)  # as root, Postgres runs under another account
+        home = Path(folder) / "home"
+        try:
+            _command(home, "restore", str(BACKUP))
+            _command(home, "runs")  # brings the schema up to date
+            url = start_services(home).database_url
+            with serving(home) as address, connected(url) as engine:
+                yield Served(address, home, engine)
+        finally:
+            _command(home, "stop")
+
+
+@contextmanager
+def serving(home: Path, options: Sequence[str] = ()) -> Iterator[str]:
+    """Start `neurogloss serve` on a free port; yield its address, and stop it as Ctrl-C does."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "serve", "--port", "0", *options],
+        env=_env(home),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield _address(process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=15)
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := _ADDRESS.search(line):
+            return found[0]
+    raise AssertionError(f"serve ended with {process.wait()}")
+
+
+def _env(home: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")}
+    return kept | {"NEUROGLOSS_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
+def _command(home: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator", *arguments],
+        env=_env(home),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -15,6 +15,10 @@ from orchestrator.environment import Environment, check_schema, find_environment
 from worker.app import app
 from worker.outages import retry_while_db_down
 
+# OpenMP reads it when torch is loaded. Its threads would spin while they wait for each other, which
+# on a machine that does anything else takes up to ten times the work; see benchmarks/README.md.
+QUIET_THREADS = ("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @click.command()
 @click.argument("kind", type=click.Choice(["gpu", "api"]))
@@ -30,6 +34,7 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
     """Run a worker of the queue KIND until it is stopped. Set DATABASE_URL and REDIS_URL."""
     from worker.parent_watch import exit_with_parent
 
+    os.environ.setdefault(*QUIET_THREADS)
     environment = find_environment()
     os.environ.update(
         DATABASE_URL=environment.settings.database_url,

@@ -1,0 +1,123 @@
+"""The processes of a run and its databases, watched from outside while it goes on."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+EVERY_S = 1.0
+MEGABYTE = 1 << 20
+
+
+@dataclass
+class Watched:
+    """What was seen of a command, its children, and the servers of a home folder.
+
+    Attributes:
+        peaks: Most memory by kind of process, in MB: resident of ours, private of Postgres.
+        cpu: Moments with CPU seconds by kind of process so far.
+        sizes: Moments with the bytes of the database and of its WAL.
+    """
+
+    peaks: dict[str, float] = field(default_factory=dict)
+    cpu: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+    sizes: list[tuple[float, int, int]] = field(default_factory=list)
+
+    def cpu_between(self, began: float, ended: float) -> float:
+        """Return the CPU seconds that all kinds took together between two moments."""
+        before, after = (self._cpu_at(moment) for moment in (began, ended))
+        return sum(after.values()) - sum(before.values())
+
+    def _cpu_at(self, moment: float) -> dict[str, float]:
+        return min(self.cpu, key=lambda seen: abs(seen[0] - moment))[1]
+
+
+class Watcher:
+    """Looks at the processes of a home folder every second until `stop`.
+
+    Args:
+        home: Of the embedded services.
+        size: Returns the bytes of the database.
+    """
+
+    def __init__(self, home: Path, size: Callable[[], int]) -> None:
+        self.seen = Watched()
+        self._home, self._size = home, size
+        self._ended_cpu: dict[str, float] = {}
+        self._last: dict[int, tuple[str, float]] = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        turn = 0
+        while not self._stopped.wait(EVERY_S):
+            self._look()
+            if turn % 5 == 0:
+                with suppress(Exception):  # the database may be down, or not there yet
+                    wal = self._home / "postgres" / "data" / "pg_wal"
+                    n_bytes = sum(path.stat().st_size for path in wal.iterdir() if path.is_file())
+                    self.seen.sizes.append((time.time(), self._size(), n_bytes))
+            turn += 1
+
+    def _look(self) -> None:
+        now: dict[int, tuple[str, float]] = {}
+        memory: dict[str, float] = {}
+        for kind, process in processes_of(self._home):
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                now[process.pid] = (kind, times.user + times.system)
+                memory[kind] = memory.get(kind, 0) + _megabytes(kind, process)
+        for pid in self._last.keys() - now.keys():
+            kind, seconds = self._last[pid]
+            self._ended_cpu[kind] = self._ended_cpu.get(kind, 0) + seconds
+        self._last = now
+        cpu = dict(self._ended_cpu)
+        for kind, seconds in now.values():
+            cpu[kind] = cpu.get(kind, 0) + seconds
+        self.seen.cpu.append((time.time(), cpu))
+        for kind, megabytes in memory.items():
+            self.seen.peaks[kind] = max(self.seen.peaks.get(kind, 0), megabytes)
+
+
+def processes_of(home: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """Yield each process that serves a home folder, with its kind."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            kind = _kind(process, home)
+            if kind:
+                yield kind, process
+
+
+def _kind(process: psutil.Process, home: Path) -> str | None:
+    command = process.cmdline()
+    line = " ".join(command)
+    if str(home) in line and "postgres" in line and "-D" in command:
+        return "postgres"
+    if "redis" in line and str(home) in line:
+        return "redis"
+    if line.startswith("postgres:"):
+        parent = process.parent()
+        is_ours = parent is not None and str(home) in " ".join(parent.cmdline())
+        return "postgres" if is_ours else None
+    if "orchestrator" not in command or process.environ().get("NEUROGLOSS_HOME") != str(home):
+        return None
+    for kind in ("gpu", "api"):
+        if kind in command:
+            return f"{kind} worker"
+    return "run" if "run" in command else None
+
+
+def _megabytes(kind: str, process: psutil.Process) -> float:
+    if kind != "postgres":
+        return float(process.memory_info().rss) / MEGABYTE
+    return float(process.memory_full_info().uss) / MEGABYTE  # without the buffers that they share

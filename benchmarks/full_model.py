@@ -2,7 +2,7 @@
 
     python benchmarks/full_model.py                                  48 x 6,400 neurons
     python benchmarks/full_model.py --layers 6 --neurons 1600        the same in minutes
-    python benchmarks/full_model.py --kill-at 50                     kill -9 of everything on the way
+    python benchmarks/full_model.py --kill-at 50                     kill -9 of all of it, once
 
 The subject has random weights and a narrow residual stream: its forward pass costs little, so that
 all that follows the number of neurons shows. Explainer and simulator are `lookup`, connections and
@@ -21,6 +21,7 @@ import threading
 import time
 from collections import defaultdict
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ class _Job:
             processes.append(time.perf_counter() - began)
         queries = {}
         for view in QUERIES:
-            plan = self._query(f"EXPLAIN (ANALYZE, FORMAT json) SELECT * FROM {view}")
+            plan = self._query(f"EXPLAIN (ANALYZE, FORMAT json) SELECT * FROM {view}")  # noqa: S608  (constants)
             queries[view] = plan[0]["QUERY PLAN"][0]["Execution Time"]
         return {"process, ms": round(1000 * min(processes)), "queries, ms": queries}
 
@@ -228,8 +229,10 @@ class _Job:
     def _rows(self) -> dict[str, int]:
         tables = ("neuron_records", "related_neurons", "related_tokens", "token_means",
                   "baseline_score", "explanation", "simulation", "score", "failure")  # fmt: skip
-        counts = " UNION ALL ".join(f"SELECT '{t}' AS t, count(*) AS n FROM {t}" for t in tables)
-        return {row["t"]: row["n"] for row in self._query(counts)}
+        return {
+            table: self._query(f"SELECT count(*) AS n FROM {table}")[0]["n"]  # noqa: S608
+            for table in tables
+        }
 
 
 def _save_subject(options: argparse.Namespace, folder: Path) -> None:
@@ -289,7 +292,7 @@ def _progress_of(lines: list[tuple[float, str]]) -> dict[str, Any]:
     for at, line in shown:
         if line != moved[-1][1]:
             moved.append((at, line))
-    pauses = [b[0] - a[0] for a, b in zip(moved, moved[1:], strict=False)]
+    pauses = [b[0] - a[0] for a, b in pairwise(moved)]
     n_repeated = len(shown) - len(moved)
     return {
         "lines": len(shown),

@@ -1,6 +1,6 @@
 """One module for each page: what it loads, and the routes that show it."""
 
-from web.pages import runs
+from web.pages import health, runs
 
-ROUTERS = (runs.router,)
+ROUTERS = (health.router, runs.router)
 """The routes of all pages."""

@@ -1,0 +1,16 @@
+"""Whether the server can do its work, for what watches over it."""
+
+from fastapi import APIRouter
+from sqlalchemy import text
+from starlette.responses import JSONResponse
+
+from web.reading import Reading
+
+router = APIRouter()
+
+
+@router.get("/health")
+def health(connection: Reading) -> JSONResponse:
+    """Return that the database answers; 503 if it does not."""
+    connection.execute(text("SELECT 1"))
+    return JSONResponse({"database": "reachable"})

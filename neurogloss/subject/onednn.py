@@ -5,6 +5,9 @@ torch offers oneDNN for float32 only under the private name that its compiler em
 that the name is there, and leave MKL in place where it is not.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from transformers.pytorch_utils import Conv1D
 
@@ -37,3 +40,25 @@ def use_onednn(model: torch.nn.Module) -> None:
 def _available() -> bool:
     built = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
     return built and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+@contextmanager
+def without_onednn(model: torch.nn.Module) -> Iterator[None]:
+    """Use `Conv1D` modules with the same weights for now: oneDNN's product has no derivative."""
+    replaced = [
+        (name, module) for name, module in model.named_modules() if isinstance(module, OneDnnConv1D)
+    ]
+    for name, module in replaced:
+        model.set_submodule(name, _conv_of(module))
+    try:
+        yield
+    finally:
+        for name, module in replaced:
+            model.set_submodule(name, module)
+
+
+def _conv_of(module: OneDnnConv1D) -> Conv1D:
+    conv: Conv1D = Conv1D(1, 1)  # type: ignore[no-untyped-call]
+    conv.nf, conv.nx = len(module.bias), len(module.weight)
+    conv.weight, conv.bias = module.weight, module.bias
+    return conv

@@ -1,5 +1,6 @@
 """What a server of pages is told at its start."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
@@ -23,9 +24,12 @@ class WebSettings:
             site that resolves its own name to this address is refused for it.
         token: What every request must show; None for servers on loopback.
         controls: What may change runs; None for a server that only reads.
+        ensure_text_worker: Called with the name of a run that was asked about a text, so that a
+            worker is there; None where workers are started elsewhere.
     """
 
     engine: Engine
     hosts: tuple[str, ...] = LOOPBACK
     token: str | None = field(default=None, repr=False)
     controls: Controls | None = None
+    ensure_text_worker: Callable[[str], None] | None = None

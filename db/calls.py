@@ -9,8 +9,9 @@ from psycopg2.errors import UniqueViolation
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from db import progress
+from db import call_minutes, progress
 from db.bulk import insert_new, storable
+from db.call_minutes import CallCount
 from db.progress import Spend
 from db.tables import CallTable, RepeatedCallTable
 from db.tables.base import table_of
@@ -57,29 +58,40 @@ def find(connection: Connection, identities: Sequence[bytes]) -> list[StoredCall
 
 
 def save_new(
-    connection: Connection, run_id: int, rows: Sequence[StoredCall], spend: Sequence[Spend]
+    connection: Connection,
+    run_id: int,
+    rows: Sequence[StoredCall],
+    spend: Sequence[Spend],
+    counts: Sequence[CallCount],
 ) -> bool:
-    """Store answers, and what they cost, in one statement.
+    """Store answers, what they cost, and their counts by the minute, in one statement.
 
     So a connection that commits by itself stores them in one round trip. Return whether it did: if
-    any call has an answer already, nothing is stored. The spend comes last, as in a transaction of
+    any call has an answer already, nothing is stored. Sums come last, as in a transaction of
     `save`: a transaction that waits here for another one's answer must not hold rows that the other
     one still has to change.
     """
     row = f"({', '.join(['%s'] * len(CALL_COLUMNS))})"
     statement = f"""
         WITH stored AS (INSERT INTO call ({", ".join(CALL_COLUMNS)})
-                        VALUES {", ".join([row] * len(rows))} RETURNING 1)
-        {progress.add_spend_sql(len(spend), "(SELECT count(*) FROM stored) > 0")}
+                        VALUES {", ".join([row] * len(rows))} RETURNING 1),
+             spent AS ({progress.add_spend_sql(len(spend), _some("stored"))} RETURNING 1)
+        {call_minutes.add_sql(len(counts), _some("spent"))}
     """  # noqa: S608  (constants)
     values = (_storable(value) for call in rows for value in _values(call))
+    sums = (*progress.spend_values(run_id, spend), *call_minutes.add_values(run_id, counts))
     try:
-        connection.exec_driver_sql(statement, (*values, *progress.spend_values(run_id, spend)))
+        connection.exec_driver_sql(statement, (*values, *sums))
     except IntegrityError as error:
         if isinstance(error.orig, UniqueViolation):
             return False
         raise
     return True
+
+
+def _some(rows: str) -> str:
+    """Return the condition that makes a part of a statement wait for another one's rows."""
+    return f"(SELECT count(*) FROM {rows}) > 0"  # noqa: S608  (a constant)
 
 
 def _storable(value: Any) -> Any:

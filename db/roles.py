@@ -18,11 +18,12 @@ _INSERTS = (
     "token_means", "related_neurons", "related_tokens", "baseline_score", "scorer_result",
     "candidate", "candidate_score", "sentence", "calibrated_score", "ablation",
     "collect_part", "collect_maxima", "collect_bound", "throughput", "spend",
-    "budget_hold", "batch", "batch_request", "batch_wait", "worker", "text_result",
+    "call_minute", "budget_hold", "batch", "batch_request", "batch_wait", "worker",
+    "text_result",
 )  # fmt: skip
 _UPDATES = (
-    "shard", "progress", "throughput", "spend", "call", "collect_bound", "budget_hold", "batch",
-    "batch_request", "worker", "sentence (tokens, activations)",
+    "shard", "progress", "throughput", "spend", "call", "call_minute", "collect_bound",
+    "budget_hold", "batch", "batch_request", "worker", "sentence (tokens, activations)",
     "run (state, pause_cause, pause_reason, batches_due_at)",
     "text_request (state, error_class, message, started_at, finished_at, attempts, token,"
     " lease_until, worker)",

@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import calls, progress
+from db import call_minutes, calls, progress
 from db.calls import StoredCall
 from db.progress import SPEND_SUMS, Spend
 from db.session import transaction
 from neurogloss.llm.calls import Answer
+from worker.call_counts import counts_of
 from worker.outages import retry_while_db_down
 
 _ANSWER_FIELDS = {field.name for field in fields(Answer)} - {"reused"}
@@ -75,7 +76,8 @@ class PostgresLedger:
                     isolation_level="AUTOCOMMIT"
                 )
             try:
-                return calls.save_new(self._connection, self._run_id, rows, spend_of(answers))
+                sums = spend_of(answers), counts_of(answers)
+                return calls.save_new(self._connection, self._run_id, rows, *sums)
             except SQLAlchemyError:
                 self._connection.close()
                 self._connection = None
@@ -93,7 +95,9 @@ class PostgresLedger:
             for answer in answers
             if answer.identity in saved.repeated
         ]
-        progress.add_spend(connection, self._run_id, spend_of([*first, *repeated]))
+        paid = [*first, *repeated]
+        progress.add_spend(connection, self._run_id, spend_of(paid))
+        call_minutes.add(connection, self._run_id, counts_of(paid))
 
     def waste(self, identities: Sequence[bytes]) -> None:
         """Count what these answers cost as wasted, once."""

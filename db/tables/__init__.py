@@ -6,7 +6,13 @@ their dimensions. A neuron is (`layer`, `neuron`), both counted from 0.
 
 from db.tables.base import Base
 from db.tables.batches import BatchRequestTable, BatchTable, BatchWaitTable
-from db.tables.calls import BudgetHoldTable, CallTable, RepeatedCallTable, SpendTable
+from db.tables.calls import (
+    BudgetHoldTable,
+    CallMinuteTable,
+    CallTable,
+    RepeatedCallTable,
+    SpendTable,
+)
 from db.tables.candidates import CandidateScoreTable, CandidateTable, SentenceTable
 from db.tables.collection import CollectBoundTable, CollectMaximaTable, CollectPartTable
 from db.tables.connections import RelatedNeuronsTable, RelatedTokensTable
@@ -45,6 +51,7 @@ __all__ = [
     "BatchWaitTable",
     "BudgetHoldTable",
     "CalibratedScoreTable",
+    "CallMinuteTable",
     "CallTable",
     "CandidateScoreTable",
     "CandidateTable",

@@ -78,6 +78,32 @@ class SpendTable(Base):
     wasted_usd: Mapped[float]
 
 
+class CallMinuteTable(Base):
+    """Calls that ended in one minute, by stage, model and outcome.
+
+    The `outcome` is answered, or the failure class of the answer; rate_limited, unavailable or a
+    failure class for a request that brought no answer. `latency_ms` is the sum over answers, and
+    `latency_counts` their numbers by `db.call_minutes.LATENCY_BOUNDS_MS`.
+    """
+
+    __tablename__ = "call_minute"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "70"}},)
+
+    run_id: Mapped[int] = run_key()
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    stage: Mapped[str] = mapped_column(primary_key=True)
+    endpoint: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    outcome: Mapped[str] = mapped_column(primary_key=True)
+    calls: Mapped[int]
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger)
+    cached_tokens: Mapped[int] = mapped_column(BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(BigInteger)
+    usd: Mapped[float]
+    latency_ms: Mapped[int] = mapped_column(BigInteger)
+    latency_counts: Mapped[list[int]]
+
+
 class BudgetHoldTable(Base):
     """What a worker process has set aside of a run's budget, for calls it has not paid yet."""
 

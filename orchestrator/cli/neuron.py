@@ -4,11 +4,9 @@ from dataclasses import asdict
 
 import click
 
-from db import corpora, results
-from db.neuron import load_neuron
+from db.neuron_value import neuron_value
 from db.session import transaction
 from neurogloss.errors import InputError
-from orchestrator.cli import neuron_values
 from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal.candidates import candidate_lines
@@ -37,22 +35,17 @@ def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: b
     """
     engine = open_engine()
     run = find_run(engine, name)
+    shown = {"top": n_records, "random": n_records}
     with transaction(engine) as connection:
-        summary = results.neuron_summary(connection, run.name, layer, neuron)
-        if summary is None:
-            raise InputError(f"run {run.name!r} has no neuron {neuron} in layer {layer}")
-        stored = load_neuron(connection, run.id, layer, neuron)
-        corpus = corpora.get(connection, run.corpus_id)
-        texts = corpora.token_texts(connection, corpus.vocabulary_id)
-        shown = neuron_values.records_of(connection, run, stored, texts, n_records)
-    evaluations = neuron_values.evaluations_of(stored, texts)
-    candidates = neuron_values.candidates_of(stored)
+        value = neuron_value(connection, run, layer, neuron, shown)
+    if value is None:
+        raise InputError(f"run {run.name!r} has no neuron {neuron} in layer {layer}")
     if as_json:
-        activations = neuron_values.activations_of(shown)
-        print_json(asdict(summary) | activations | candidates | evaluations)
+        print_json(value)
         return
     console = output_console()
-    console.print(neuron_page(summary, shown, has_colours=console.color_system is not None))
-    if candidates["candidates"]:
-        console.print(candidate_lines(candidates))
-    console.print(evaluation_lines(evaluations))
+    console.print(neuron_page(value, has_colours=console.color_system is not None))
+    values = asdict(value)
+    if value.candidates:
+        console.print(candidate_lines(values))
+    console.print(evaluation_lines(values))

@@ -10,7 +10,7 @@ from orchestrator.cli.terminal.plain import number, plain
 
 
 def candidate_lines(values: Mapping[str, Any]) -> Group:
-    """Return a line for each candidate and each sentence; see `neuron_values.candidates_of`."""
+    """Return a line for each candidate and each sentence; see `db.neuron_evaluations`."""
     lines = [_candidate_line(candidate) for candidate in values["candidates"]]
     lines += [
         Text(

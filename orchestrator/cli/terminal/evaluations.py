@@ -13,7 +13,7 @@ SHOWN = 5  # related neurons and tokens of each sign
 
 
 def evaluation_lines(values: Mapping[str, Any]) -> Group:
-    """Return a line for each evaluation that there is; see `neuron_values.evaluations_of`."""
+    """Return a line for each evaluation that there is; see `db.neuron_evaluations`."""
     scores = "   ".join(
         f"{name} {number(scores['score'])}" for name, scores in values["baselines"].items()
     )

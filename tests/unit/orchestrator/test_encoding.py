@@ -2,7 +2,6 @@
 
 import io
 
-import numpy as np
 import pytest
 from rich.console import Console
 
@@ -31,5 +30,5 @@ def test_a_message_is_printed_on_any_terminal(monkeypatch):
 def test_tokens_are_printed_on_any_terminal(monkeypatch, encoding):
     written = old_terminal(monkeypatch, encoding)
     escape_what_cannot_be_written()
-    Console().print(coloured(["a\n", "☃", "\ud83d"], np.array([0.0, 1.0, 2.0]), 2.0))
+    Console().print(coloured(["a\n", "☃", "\ud83d"], [0.0, 1.0, 2.0], 2.0))
     assert written.getvalue() == rb"a\u23ce\u2603\ud83d" + b"\n"

@@ -12,10 +12,16 @@ from web.rendering import render
 L = TypeVar("L", bound=Callable[..., Any])
 
 
-def answer(request: Request, template: str, value: Any, status: int = 200) -> Response:
+def answer(
+    request: Request,
+    template: str,
+    value: Any,
+    status: int = 200,
+    as_json: Callable[[Any], Any] = lambda value: value,
+) -> Response:
     """Return a value as the request wants it: JSON for `.json` or by `Accept`, else HTML."""
     if _wants_json(request):
-        return json_answer(value, status)
+        return json_answer(as_json(value), status)
     return HTMLResponse(render(request, template, value), status, {"Vary": "Accept"})
 
 
@@ -33,19 +39,26 @@ def _wants_json(request: Request) -> bool:
 
 
 def page(
-    router: APIRouter, path: str, template: str, value_type: Any, *, json: str = ""
+    router: APIRouter,
+    path: str,
+    template: str,
+    value_type: Any,
+    *,
+    json: str = "",
+    as_json: Callable[[Any], Any] = lambda value: value,
 ) -> Callable[[L], L]:
     """Show what a loader returns at `path` as HTML, and at `path`.json (or `json`) as JSON.
 
     The decorated loader takes its parameters as FastAPI routes do, and returns a `value_type`: a
-    dataclass, or a list of them. The template gets it as `value`.
+    dataclass, or a list of them. The template gets it as `value`. Where it is more than
+    JSON is to say, `as_json` returns what JSON says of it.
     """
 
     def register(load: L) -> L:
         loaded = Depends(load, scope="function")
 
         def show(request: Request, value: Annotated[Any, loaded]) -> Response:
-            return answer(request, template, value)
+            return answer(request, template, value, as_json=as_json)
 
         summary = (load.__doc__ or "").split("\n", 1)[0]
         # The JSON first: a parameter at the end of the other path would take `.json` with it.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -84,6 +85,16 @@ def _largest(span: timedelta) -> str:
     return "0 s"
 
 
+def run_address(run: str) -> str:
+    """Return the address of a run's page."""
+    return f"/runs/{quote(run, safe='')}"
+
+
+def neuron_address(run: str, layer: int, neuron: int) -> str:
+    """Return the address of a neuron's page."""
+    return f"{run_address(run)}/neurons/{layer}/{neuron}"
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": number,
     "count": count,
@@ -93,4 +104,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "ago": ago,
     "visible": visible,
     "token": token,
+    "run_address": run_address,
 }

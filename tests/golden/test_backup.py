@@ -8,7 +8,7 @@ from tests.golden.project import FaultRates
 from tests.golden.stored import BACKUP, DONE, HALF, IMPORTED, READING, WHOLE, N
 from tests.golden.world import command_line, rehearsal_server
 
-STORED_TIMES = ("first_at", "last_at", "last_result_at")
+STORED_TIMES = ("first_at", "last_at", "last_result_at", "created_at")
 OF_NOW = ("eta", "eta_low", "eta_high", "per_minute", "per_minute_15", "per_minute_60")
 
 

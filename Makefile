@@ -48,6 +48,7 @@ audit: install ## Look the pinned dependencies up in the database of known vulne
 
 docs: install ## Write the pages that come from the code
 	$(BIN)/python -m neurogloss.config.reference >docs/configuration.md
+	$(BIN)/python -m db.saved_queries >docs/sql.md
 
 migrate: install ## Bring the database of DATABASE_URL, or the embedded one, to this schema
 	$(BIN)/neurogloss migrate

@@ -5,12 +5,14 @@ table; `worker` stores results and moves shards, but cannot change what a run is
 only reads.
 """
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 PREFIX = "neurogloss_"
+READER = f"{PREFIX}reader"
 ROLES = ("orchestrator", "worker", "reader")
 
 _INSERTS = (
@@ -32,6 +34,9 @@ _DELETES = (
     "collect_part", "collect_maxima", "collect_bound", "budget_hold", "batch_request",
     "batch_wait", "worker",
 )  # fmt: skip
+
+
+_IS_THERE = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
 
 
 def apply_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
@@ -62,6 +67,17 @@ def apply_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
         connection.execute(text(statement))
 
 
+def let_reader_read(connection: Connection) -> None:
+    """Make the reader, if it is missing, and let it read all tables there are. Idempotent.
+
+    Its password, of which nobody hears, matters where the server asks for one.
+    """
+    if connection.scalar(_IS_THERE, {"role": READER}) is None:
+        _make(connection, READER, secrets.token_urlsafe(32))
+    connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {READER}"))
+    connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {READER}"))
+
+
 def _grant_update(target: str) -> str:
     table, _, columns = target.partition(" ")
     return f"GRANT UPDATE {columns} ON {table} TO {PREFIX}worker"
@@ -72,8 +88,7 @@ def _make(connection: Connection, role: str, password: str) -> None:
     driver: Any = connection.dialect.dbapi
     connected = connection.connection.dbapi_connection
     secret = driver.extensions.encrypt_password(password, role, connected, "scram-sha-256")
-    there = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
-    verb = "ALTER" if connection.execute(there, {"role": role}).first() else "CREATE"
+    verb = "CREATE" if connection.scalar(_IS_THERE, {"role": role}) is None else "ALTER"
     # PostgreSQL takes no parameters here, and the driver puts the hash in as a literal.
     connection.exec_driver_sql(
         f"{verb} ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION "

@@ -38,3 +38,9 @@ _RUNS = f"""
 def overviews(connection: Connection) -> list[RunOverview]:
     """Return all runs, the oldest first."""
     return [RunOverview(*row) for row in connection.execute(text(_RUNS))]
+
+
+def names(connection: Connection) -> list[str]:
+    """Return the names of the runs that can be looked at, the latest first."""
+    query = text("SELECT name FROM run WHERE state <> 'importing' ORDER BY id DESC")
+    return list(connection.scalars(query))

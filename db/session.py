@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, RowMapping, create_engine, text
+from sqlalchemy import URL, Connection, Engine, RowMapping, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
 # Over a network a server can vanish without a word. These say how long a connection waits for it;
@@ -57,7 +57,7 @@ LONG = Patience(idle_s=3600.0)
 """With commands, of which some work for hours: exports, imports, verify."""
 
 
-def make_engine(url: str, pool_size: int = 2, patience: Patience = LONG) -> Engine:
+def make_engine(url: str | URL, pool_size: int = 2, patience: Patience = LONG) -> Engine:
     """Return an engine that notices connections lost while idle.
 
     `pool_size` is small because every process of every container has a pool of its own, and the
@@ -83,7 +83,7 @@ def with_patience(engine: Engine, patience: Patience) -> Engine:
 def transaction(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that commits at the end of the block, or rolls back if it raises."""
     with engine.begin() as connection:
-        _limit(connection)
+        limit_patience(connection)
         yield connection
 
 
@@ -91,13 +91,14 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 def snapshot(engine: Engine) -> Iterator[Connection]:
     """Open a read-only transaction that sees the database as it is now, to its end."""
     with engine.begin() as connection:
-        _limit(connection)
+        limit_patience(connection)
         isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
         connection.execute(text(isolation))
         yield connection
 
 
-def _limit(connection: Connection) -> None:
+def limit_patience(connection: Connection) -> None:
+    """Set the patience of a connection's engine, if it has one, for this transaction."""
     patience = connection.get_execution_options().get("patience")
     if patience is not None:  # engines of others have none
         connection.exec_driver_sql(patience.sql)

@@ -4,10 +4,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from db import migrate, runs
+from db.read_only import is_superuser
+from db.roles import READER, let_reader_read
 from db.session import make_engine, transaction
 from neurogloss.config.settings import Settings, with_driver
 from neurogloss.errors import InputError
@@ -82,6 +84,21 @@ def open_database(environment: Environment) -> Engine:
         reason = first_line_of(error)
         raise InputError(f"DATABASE_URL: the database cannot be reached: {reason}") from error
     return engine
+
+
+def open_reader(environment: Environment) -> Engine | None:
+    """Return an engine for queries that people write, as a user who can only read.
+
+    Embedded services get such a user. Elsewhere it is the user of the environment, unless that is a
+    superuser: then there is None.
+    """
+    url = make_url(with_driver(environment.settings.database_url))
+    engine = make_engine(url)
+    if environment.home is not None:
+        with transaction(engine) as connection:
+            let_reader_read(connection)
+        return make_engine(url.set(username=READER))
+    return None if is_superuser(engine) else engine
 
 
 def check_schema(engine: Engine) -> None:

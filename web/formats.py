@@ -9,12 +9,16 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from db.read_only import shown
 from web.visible import token, visible
 
 Number = float | int | Decimal | None
 
 NOTHING = "-"
 """Stands where a number is not known: never a zero."""
+
+LONGEST_CELL = 300
+"""Characters of a value in a table of query results."""
 
 _STEPS: tuple[tuple[int, str], ...] = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -95,6 +99,12 @@ def neuron_address(run: str, layer: int, neuron: int) -> str:
     return f"{run_address(run)}/neurons/{layer}/{neuron}"
 
 
+def cell(value: Any) -> str:
+    """Return a value of the database as it stands in a table, cut where it is long."""
+    text = shown(value)
+    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}… ({len(text):,})"
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": number,
     "count": count,
@@ -102,6 +112,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "usd": usd,
     "duration": duration,
     "ago": ago,
+    "cell": cell,
     "visible": visible,
     "token": token,
     "run_address": run_address,

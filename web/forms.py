@@ -26,6 +26,11 @@ def check_origin(request: Request, csrf: Annotated[str, Form()] = "") -> None:
         raise Forbidden(FROM_ELSEWHERE, "Reload the page and send it again.")
 
 
+def is_from_elsewhere(request: Request) -> bool:
+    """Return whether a page of another site sent the browser here, as its header says."""
+    return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+
+
 def _controls_of(request: Request) -> Controls:
     settings: WebSettings = request.app.state.settings
     if settings.controls is None:

@@ -23,6 +23,8 @@ class WebSettings:
         hosts: The names under which the server may be addressed, without ports. A page of another
             site that resolves its own name to this address is refused for it.
         token: What every request must show; None for servers on loopback.
+        reader: For queries that people write: a database user who can only read; None for a server
+            that has none, and takes no such query.
         controls: What may change runs; None for a server that only reads.
         ensure_text_worker: Called with the name of a run that was asked about a text, so that a
             worker is there; None where workers are started elsewhere.
@@ -31,5 +33,6 @@ class WebSettings:
     engine: Engine
     hosts: tuple[str, ...] = LOOPBACK
     token: str | None = field(default=None, repr=False)
+    reader: Engine | None = None
     controls: Controls | None = None
     ensure_text_worker: Callable[[str], None] | None = None

@@ -7,10 +7,12 @@ import socket
 import click
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import Engine
 
 from db.session import with_patience
 from neurogloss.errors import InputError
 from orchestrator.cli.run_lookup import open_engine
+from orchestrator.environment import find_environment, open_reader
 from web.app import make_app
 from web.settings import LOOPBACK, PATIENCE, WebSettings
 
@@ -29,7 +31,10 @@ def serve(host: str, port: int) -> None:
     which it is reached, separated by commas, in NEUROGLOSS_WEB_HOSTS.
     """
     settings = WebSettings(
-        engine=with_patience(open_engine(), PATIENCE), hosts=_hosts(host), token=_token(host)
+        engine=with_patience(open_engine(), PATIENCE),
+        hosts=_hosts(host),
+        token=_token(host),
+        reader=_reader(),
     )
     with _listening(host, port) as listening:
         port = listening.getsockname()[1]
@@ -55,6 +60,11 @@ def _serve(app: FastAPI, listening: socket.socket) -> None:
         timeout_graceful_shutdown=LAST_ANSWERS_S,
     )
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _reader() -> Engine | None:
+    reader = open_reader(find_environment())
+    return None if reader is None else with_patience(reader, PATIENCE)
 
 
 def _hosts(host: str) -> tuple[str, ...]:

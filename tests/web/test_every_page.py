@@ -6,6 +6,7 @@ from tests.support.browsing import watched
 
 PAGES = {
     "runs": "/",
+    "sql": "/sql?query=SELECT+*+FROM+run_progress",
     "nowhere": "/runs/nowhere",
 }
 PRESENT = {name: path for name, path in PAGES.items() if name != "nowhere"}

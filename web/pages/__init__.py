@@ -1,6 +1,6 @@
 """One module for each page: what it loads, and the routes that show it."""
 
-from web.pages import health, neuron, runs, text, text_result
+from web.pages import health, neuron, runs, sql, text, text_result
 
 ROUTERS = (
     health.router,
@@ -8,5 +8,6 @@ ROUTERS = (
     neuron.router,
     text.router,
     text_result.router,
+    sql.router,
 )
 """The routes of all pages."""

@@ -2,7 +2,7 @@
 
 The owner of the tables migrates them and does nothing else. `orchestrator` changes rows of any
 table; `worker` stores results and moves shards, but cannot change what a run is about; `reader`
-only reads.
+only reads; `web`, of the pages, also asks about texts.
 """
 
 import secrets
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 PREFIX = "neurogloss_"
 READER = f"{PREFIX}reader"
-ROLES = ("orchestrator", "worker", "reader")
+ROLES = ("orchestrator", "worker", "reader", "web")
 
 _INSERTS = (
     "call", "repeated_call", "explanation", "simulation", "score", "failure", "neuron_records",
@@ -34,6 +34,8 @@ _DELETES = (
     "collect_part", "collect_maxima", "collect_bound", "budget_hold", "batch_request",
     "batch_wait", "worker",
 )  # fmt: skip
+
+_WEB_INSERTS = ("text_request",)
 
 
 _IS_THERE = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
@@ -62,6 +64,7 @@ def apply_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
         *(f"GRANT INSERT ON {table} TO {PREFIX}worker" for table in _INSERTS),
         *(_grant_update(table) for table in _UPDATES),
         *(f"GRANT DELETE ON {table} TO {PREFIX}worker" for table in _DELETES),
+        *(f"GRANT INSERT ON {table} TO {PREFIX}web" for table in _WEB_INSERTS),
     ]
     for statement in statements:
         connection.execute(text(statement))

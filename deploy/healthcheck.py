@@ -1,12 +1,14 @@
-"""Exits 0 if this container does its work: `python deploy/healthcheck.py worker NAME | loop`.
+"""Exits 0 if this container does its work: `python deploy/healthcheck.py worker NAME | loop | web`.
 
 `worker NAME`: the worker's heartbeat in Postgres is fresh.
 `loop`: no lease of a run that is running ran out a while ago, as the dispatch loop takes each back.
+`web`: the server of pages answers, and reaches the database.
 """
 
 import os
 import socket
 import sys
+from urllib.request import Request, urlopen
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,23 +36,41 @@ def is_looping(connection: Connection) -> bool:
     return int(connection.execute(query, {"overdue": OVERDUE_S}).scalar_one()) == 0
 
 
-def main(arguments: list[str]) -> int:
-    """Check what the arguments name; a line on standard error says what is wrong."""
+def is_served() -> bool:
+    """Return whether the pages answer; they do only while the database does."""
+    token = os.environ.get("NEUROGLOSS_WEB_TOKEN", "")
+    request = Request("http://127.0.0.1:8200/health", headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urlopen(request, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def trouble_of(arguments: list[str]) -> str | None:
+    """Return what is wrong with what the arguments name, if anything is."""
+    if arguments == ["web"]:
+        return None if is_served() else "the pages do not answer"
     engine = make_engine(with_driver(os.environ["DATABASE_URL"]), pool_size=1)
     try:
         with transaction(engine) as connection:
             match arguments:
                 case ["worker", name]:
-                    well, trouble = is_heard(connection, name), f"{name}: no recent heartbeat"
+                    return None if is_heard(connection, name) else f"{name}: no recent heartbeat"
                 case ["loop"]:
-                    well, trouble = is_looping(connection), "leases ran out and stay so"
+                    return None if is_looping(connection) else "leases ran out and stay so"
                 case _:
-                    well, trouble = False, f"usage: {__doc__}"
+                    return f"usage: {__doc__}"
     except SQLAlchemyError as error:
-        well, trouble = False, f"Postgres: {error}"
-    if not well:
+        return f"Postgres: {error}"
+
+
+def main(arguments: list[str]) -> int:
+    """Check what the arguments name; a line on standard error says what is wrong."""
+    trouble = trouble_of(arguments)
+    if trouble is not None:
         print(trouble, file=sys.stderr)
-    return 0 if well else 1
+    return 0 if trouble is None else 1
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def migrate(with_roles: bool) -> None:
     """Bring the database to the schema of this version.
 
     With --roles, as an owner who may create roles, also create the roles neurogloss_orchestrator,
-    _worker and _reader, with the passwords in ORCHESTRATOR_DB_PASSWORD, WORKER_DB_PASSWORD and
-    READER_DB_PASSWORD, and no more rights than each needs.
+    _worker, _reader and _web, with the passwords in ORCHESTRATOR_DB_PASSWORD, WORKER_DB_PASSWORD,
+    READER_DB_PASSWORD and WEB_DB_PASSWORD, and no more rights than each needs.
     """
     passwords = _passwords() if with_roles else {}
     url = os.environ.get("DATABASE_URL")

@@ -24,7 +24,12 @@ LAST_ANSWERS_S = 2  # streams of events never end by themselves
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8200, show_default=True, help="The port; 0 takes a free one.")
-def serve(host: str, port: int) -> None:
+@click.option(
+    "--published-at",
+    metavar="ADDRESS",
+    help="In a container: the address of the host under which the port is published.",
+)
+def serve(host: str, port: int, published_at: str | None) -> None:
     """Show runs and neurons in a browser, until Ctrl-C.
 
     An address that others can reach needs a token in NEUROGLOSS_WEB_TOKEN, and the names under
@@ -32,8 +37,8 @@ def serve(host: str, port: int) -> None:
     """
     settings = WebSettings(
         engine=with_patience(open_engine(), PATIENCE),
-        hosts=_hosts(host),
-        token=_token(host),
+        hosts=_hosts(published_at or host),
+        token=_token(published_at or host),
         reader=_reader(),
     )
     with _listening(host, port) as listening:
@@ -75,7 +80,7 @@ def _hosts(host: str) -> tuple[str, ...]:
 def _token(host: str) -> str | None:
     token = os.environ.get(TOKEN) or None
     if token is None and not _is_loopback(host):
-        raise InputError(f"--host {host} can be reached by others: set a token in {TOKEN}")
+        raise InputError(f"{host} can be reached by others: set a token in {TOKEN}")
     return token
 
 

@@ -8,9 +8,10 @@ from click.testing import CliRunner
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from db import batches, heartbeats, runs
+from db import batches, heartbeats, runs, texts
 from db.roles import PREFIX, ROLES, apply_roles
 from db.session import transaction
+from db.texts import NewTextRequest
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import NoCredit, Waiting
 from orchestrator.cli.main import cli
@@ -203,16 +204,33 @@ def test_migrate_makes_the_roles_and_names_the_passwords_that_are_missing(
     monkeypatch.setenv("REDIS_URL", services.redis_url)
     monkeypatch.setenv("WORKER_DB_PASSWORD", "secret")
     result = CliRunner().invoke(cli, ["migrate", "--roles"])
-    missing = "not set: ORCHESTRATOR_DB_PASSWORD, READER_DB_PASSWORD"
+    missing = "not set: ORCHESTRATOR_DB_PASSWORD, READER_DB_PASSWORD, WEB_DB_PASSWORD"
     assert str(result.exception) == missing
     monkeypatch.setenv("ORCHESTRATOR_DB_PASSWORD", "secret")
     monkeypatch.setenv("READER_DB_PASSWORD", "secret '%(x)s\\")
+    monkeypatch.setenv("WEB_DB_PASSWORD", "secret")
     result = CliRunner().invoke(cli, ["migrate", "--roles"])
     assert (result.exit_code, "neurogloss_reader" in result.output) == (0, True)
     with whole.begin() as connection:
         query = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname LIKE 'neurogloss_%'"
         stored = dict(tuple(row) for row in connection.execute(text(query)))
-        assert len(stored) == 3
+        assert len(stored) == len(ROLES)
         assert all(secret.startswith("SCRAM-SHA-256$") for secret in stored.values())
         for role in ROLES:
             connection.execute(text(f"DROP OWNED BY {PREFIX}{role}"))
+
+
+def test_pages_may_ask_about_texts_and_read(engines, whole_in_roles):
+    web = whole_in_roles["web"]
+    with transaction(web) as connection:
+        number = texts.submit(connection, NewTextRequest(run_id=1, text="The capital of"))
+        assert texts.load_request(connection, number).state == "waiting"
+    for forbidden in (
+        "UPDATE text_request SET state = 'done'",
+        "DELETE FROM text_request",
+        "UPDATE run SET state = 'running'",
+        "INSERT INTO failure SELECT * FROM failure",
+        "CREATE TEMPORARY TABLE t (x int)",
+    ):
+        with pytest.raises(DBAPIError, match="permission denied"), transaction(web) as connection:
+            connection.execute(text(forbidden))

@@ -6,7 +6,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from db import corpora, runs
+from db import corpora, listed_neurons, runs
 from db.corpora import NewCorpus
 from db.datasets import STORED
 from db.tables import (
@@ -84,6 +84,7 @@ def finish(connection: Connection, run_id: int) -> None:
     """Make a run of what was imported: with neurons, counters, and a corpus of known size."""
     values = {"run": run_id}
     connection.execute(_NEURONS, values)
+    listed_neurons.renew(connection, run_id, runs.layers_of(connection, run_id))
     connection.execute(_PROGRESS, values)
     connection.execute(_CORPUS, values)
     connection.execute(_VOCABULARY, values)
@@ -148,6 +149,7 @@ def copy(connection: Connection, base: int, run_id: int, *, explanations: bool) 
             WHERE stored.run_id = :base AND neuron.run_id = :run
         """)  # noqa: S608  (names of our own tables)
         connection.execute(statement, {"base": base, "run": run_id})
+    listed_neurons.renew(connection, run_id, runs.layers_of(connection, run_id))
 
 
 _COPIED: tuple[tuple[str, tuple[str, ...]], ...] = (

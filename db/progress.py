@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from db import listed_neurons
 from neurogloss.stages import position_sql
 
 
@@ -21,6 +22,8 @@ def count_shard(connection: Connection, shard_id: int) -> None:
     # One statement counts and marks the shard, and returns what it counted: `verify` compares the
     # two.
     counted = dict(connection.execute(_COUNT_SHARD, {"shard": shard_id}).mappings().one())
+    shard = (counted.pop(name) for name in ("step", "shard_layer", "start", "stop"))
+    listed_neurons.renew_shard(connection, counted["run"], *shard)
     connection.execute(_COUNT, counted)
     connection.execute(_COUNT_MINUTE, counted)
 
@@ -38,7 +41,7 @@ _COUNT_SHARD = text(f"""
         WHERE this.id = :shard AND (this.stage <> 'ablate' OR is_ablated)) AS found
     WHERE shard.id = :shard
     RETURNING run_id AS run, stage, CASE stage WHEN 'collect' THEN -1 ELSE layer END AS layer,
-              done, failed
+              done, failed, step, layer AS shard_layer, start, stop
 """)  # noqa: S608  (a constant)
 
 _COUNT = text("""

@@ -6,6 +6,7 @@ retry waits for commits, they wait for it, and neither gives way to the other.
 
 from sqlalchemy import Connection, text
 
+from db import listed_neurons
 from neurogloss.stages import NEURON_STAGES, position_sql
 
 
@@ -27,6 +28,7 @@ def retry_failures(
     locked = connection.execute(_LOCK, {**values, "stages": stages}).all()
     shards = {"ids": [row[0] for row in locked], "opens": [row[1] for row in locked]}
     count = connection.execute(_FORGET, {**values, **shards, "stages": stages}).rowcount
+    listed_neurons.renew_states(connection, shards["ids"])
     connection.execute(_LOCK_COUNTERS, {**values, **shards})
     connection.execute(_UNCOUNT, {**values, **shards})
     connection.execute(_REOPEN, shards)

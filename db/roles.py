@@ -21,11 +21,12 @@ _INSERTS = (
     "candidate", "candidate_score", "sentence", "calibrated_score", "ablation",
     "collect_part", "collect_maxima", "collect_bound", "throughput", "spend",
     "call_minute", "budget_hold", "batch", "batch_request", "batch_wait", "worker",
-    "text_result",
+    "text_result", "listed_neuron",
 )  # fmt: skip
 _UPDATES = (
     "shard", "progress", "throughput", "spend", "call", "call_minute", "collect_bound",
-    "budget_hold", "batch", "batch_request", "worker", "sentence (tokens, activations)",
+    "budget_hold", "batch", "batch_request", "worker", "listed_neuron",
+    "sentence (tokens, activations)",
     "run (state, pause_cause, pause_reason, batches_due_at)",
     "text_request (state, error_class, message, started_at, finished_at, attempts, token,"
     " lease_until, worker)",

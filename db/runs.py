@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, case, func, insert, select, text, update
 
+from db import listed_neurons
 from db.bulk import upsert
 from db.tables import (
     NeuronTable,
@@ -130,6 +131,7 @@ def save_plan(
     """
     columns = ("run_id", "layer", "neuron", "is_ablated")
     upsert(connection, table_of(NeuronTable), columns, ((run_id, *neuron) for neuron in neurons))
+    listed_neurons.list_planned(connection, run_id)
     rows = [{"run_id": run_id, **shard._asdict()} for shard in shards]
     connection.execute(insert(ShardTable), rows)
     upsert(

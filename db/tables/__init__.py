@@ -23,6 +23,7 @@ from db.tables.evaluations import (
     CalibratedScoreTable,
     ScorerResultTable,
 )
+from db.tables.lists import ListedNeuronTable
 from db.tables.origins import ImportedNeuronTable, RunOriginTable
 from db.tables.records import NeuronRecordsTable, TokenMeansTable
 from db.tables.results import (
@@ -63,6 +64,7 @@ __all__ = [
     "ExplanationTable",
     "FailureTable",
     "ImportedNeuronTable",
+    "ListedNeuronTable",
     "NeuronRecordsTable",
     "NeuronTable",
     "ProgressTable",

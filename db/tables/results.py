@@ -2,16 +2,21 @@
 
 from datetime import datetime
 
-from sqlalchemy import REAL, Index, SmallInteger, func
+from sqlalchemy import REAL, Index, SmallInteger, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.base import Base, ScoreColumns, run_key
+
+# What is searched for words. The longest text whose words one index entry can hold in any case has
+# about a million bytes.
+WORDS = text("to_tsvector('simple'::regconfig, left(text, 100000))")
 
 
 class ExplanationTable(Base):
     """The explanation of a neuron; one for each neuron and run."""
 
     __tablename__ = "explanation"
+    __table_args__ = (Index("ix_explanation_words", WORDS, postgresql_using="gin"),)
 
     run_id: Mapped[int] = run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
@@ -62,6 +67,7 @@ class FailureTable(Base):
     """Why a neuron has no result in a stage."""
 
     __tablename__ = "failure"
+    __table_args__ = (Index("ix_failure_neuron", "run_id", "layer", "neuron"),)
 
     run_id: Mapped[int] = run_key()
     stage: Mapped[str] = mapped_column(primary_key=True)

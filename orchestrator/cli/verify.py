@@ -5,7 +5,7 @@ import sys
 import click
 from sqlalchemy import Engine
 
-from db import repair
+from db import listed_neurons, repair, runs
 from db.runs import StoredRun
 from db.session import transaction
 from orchestrator.cli.options import json_option
@@ -51,7 +51,10 @@ def _repair(engine: Engine, run_id: int) -> int:
     with transaction(engine) as connection:
         changed = repair.repair_shards(connection, run_id)
     with transaction(engine) as connection:
-        return changed + repair.repair_spend(connection, run_id)
+        changed += repair.repair_spend(connection, run_id)
+    with transaction(engine) as connection:
+        layers = runs.layers_of(connection, run_id)
+        return changed + listed_neurons.renew(connection, run_id, layers)
 
 
 def _print_json(run: StoredRun, findings: Findings, repaired: int | None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
-from db import counter_differences, shard_coverage, shards
+from db import counter_differences, listed_neurons, runs, shard_coverage, shards
 from db.counter_differences import ShardDifference
 from db.runs import StoredRun
 from orchestrator.verify.differences import Difference, described
@@ -34,6 +34,14 @@ def check_shards(connection: Connection, run: StoredRun, n_excerpts: int) -> Ite
     unfinished = shards.unfinished(connection, run.id)
     if run.state == "done" and unfinished:
         yield Difference("shards", "run", f"it is done, but {unfinished} shards are not")
+
+
+def check_lists(connection: Connection, run_id: int) -> Iterator[Difference]:
+    """Yield the neurons that lists show otherwise than their results are."""
+    layers = runs.layers_of(connection, run_id)
+    for row in listed_neurons.differences(connection, run_id, layers):
+        where = f"layer {row.layer} neuron {row.neuron}"
+        yield Difference("lists", where, "lists do not show it as its results are")
 
 
 def _place(stage: str, layer: int, step: str = "") -> str:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine
 from db import corpora, datasets, references
 from db.corpora import StoredCorpus
 from db.session import snapshot
-from orchestrator.verify.counters import check_counters, check_shards
+from orchestrator.verify.counters import check_counters, check_lists, check_shards
 from orchestrator.verify.differences import Difference
 from orchestrator.verify.neurons import check_neurons
 from worker.run import load_run
@@ -28,6 +28,7 @@ def find_differences(engine: Engine, run_id: int, on_step: OnStep) -> Iterator[D
         if not datasets.is_imported(connection, run_id):
             yield from check_counters(connection, run_id)
             yield from check_shards(connection, run.row, corpus.n_excerpts)
+        yield from check_lists(connection, run_id)
         keeps_short = run.config.corpus.short == "keep"
         yield from _check_corpus(connection, corpus, on_step, keeps_short=keeps_short)
         on_step("references", 0, 1)

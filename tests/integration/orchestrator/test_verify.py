@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
-from db import repair, retry, runs
+from db import listed_neurons, repair, retry, runs
 from db.session import transaction
 from orchestrator.cli.main import cli
 from orchestrator.verify.differences import EXAMPLES, Difference, Findings
@@ -27,6 +27,13 @@ def damage(engine, statement):
         assert connection.execute(text(statement.replace("{ONE}", ONE))).rowcount, (
             "nothing was damaged"
         )
+    list_again(engine)
+
+
+def list_again(engine):
+    """Make lists show the damaged results: what is found is to be the damage alone."""
+    with transaction(engine) as connection:
+        listed_neurons.renew(connection, 1, runs.layers_of(connection, 1))
 
 
 def test_an_undisturbed_run_is_whole_and_has_failures_of_its_own(whole):
@@ -214,6 +221,7 @@ def test_a_run_that_is_not_finished_is_whole_too(whole):
         )
         connection.execute(text("UPDATE progress SET done = 0, failed = 0 WHERE stage = 'score'"))
         connection.execute(text("DELETE FROM score"))
+    list_again(whole)
     assert differences(whole) == []
 
 
@@ -232,6 +240,7 @@ def reopen_scores(engine):
             "DELETE FROM score",
         ):
             connection.execute(text(statement))
+    list_again(engine)
 
 
 def test_counters_are_right_after_a_repair_in_the_midst_of_work(whole, whole_url):

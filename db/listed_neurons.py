@@ -1,0 +1,128 @@
+"""Renewing what lists show of neurons, in the transaction that changes a result of theirs.
+
+Rows are locked in the order of their key, so that transactions which renew the same ones cannot
+deadlock; and after shards and failures, but before counters, like all that commits of shards lock.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+_STATE = ("state", "score", "score_top", "score_random", "max_activation")
+_ALL = (*_STATE, "usd")  # which is a sum over calls, and costs most of the time
+
+# What a state is, and which calls a neuron has paid, is said in the view alone. OFFSET 0 keeps the
+# subqueries from becoming joins, which would read all of a run for one shard where the statistics
+# of its tables are old.
+_FOUND = """
+    SELECT wanted.run_id, wanted.layer, wanted.neuron, {values},
+           (SELECT score FROM baseline_score AS lookup
+            WHERE lookup.run_id = wanted.run_id AND lookup.layer = wanted.layer
+              AND lookup.neuron = wanted.neuron AND baseline = 'lookup') AS lookup_score,
+           (SELECT skewness FROM neuron_records AS records
+            WHERE records.run_id = wanted.run_id AND records.layer = wanted.layer
+              AND records.neuron = wanted.neuron) AS skewness
+    FROM ({wanted}) AS wanted JOIN run ON run.id = wanted.run_id
+    CROSS JOIN LATERAL (
+        SELECT {columns} FROM neuron_summary AS summary
+        WHERE summary.run = run.name AND summary.layer = wanted.layer
+          AND summary.neuron = wanted.neuron OFFSET 0) AS found
+    ORDER BY 1, 2, 3
+"""
+_RANGE = """
+    SELECT run_id, layer, neuron FROM neuron
+    WHERE run_id = :run AND layer = ANY(:layers) AND neuron >= :start AND neuron < :stop
+"""
+_OF_SHARDS = """
+    SELECT DISTINCT neuron.run_id, neuron.layer, neuron.neuron
+    FROM shard JOIN neuron ON neuron.run_id = shard.run_id AND neuron.layer = shard.layer
+     AND neuron.neuron >= shard.start AND neuron.neuron < shard.stop
+    WHERE shard.id = ANY(:ids)
+"""
+
+
+def _renewal(wanted: str, columns: Sequence[str]) -> str:
+    names = ", ".join((*columns, "lookup_score", "skewness"))
+    values = ", ".join(f"found.{name}" for name in columns)
+    stored = ", ".join(f"listed.{name}" for name in names.split(", "))
+    found = ", ".join(f"EXCLUDED.{name}" for name in names.split(", "))
+    return f"""
+        INSERT INTO listed_neuron AS listed (run_id, layer, neuron, {names})
+        {_FOUND.format(wanted=wanted, columns=", ".join(columns), values=values)}
+        ON CONFLICT (run_id, layer, neuron) DO UPDATE SET ({names}) = ROW ({found})
+        WHERE ({stored}) IS DISTINCT FROM ({found})
+    """
+
+
+_RENEW = text(_renewal(_RANGE, _ALL))
+_RENEW_STATES = text(_renewal(_OF_SHARDS, _STATE))
+_LIST_PLANNED = text("""
+    INSERT INTO listed_neuron (run_id, layer, neuron)
+    SELECT run_id, layer, neuron FROM neuron WHERE run_id = :run ON CONFLICT DO NOTHING
+""")
+END = 2**31 - 1  # behind every neuron
+
+
+def list_planned(connection: Connection, run_id: int) -> None:
+    """List the neurons of a run of which nothing is known yet."""
+    connection.execute(_LIST_PLANNED, {"run": run_id})
+
+
+def renew(
+    connection: Connection, run_id: int, layers: Sequence[int], start: int = 0, stop: int = END
+) -> int:
+    """Renew the neurons `start` to `stop` of some layers; return how many were changed."""
+    values = {"run": run_id, "layers": list(layers), "start": start, "stop": stop}
+    return connection.execute(_RENEW, values).rowcount
+
+
+def renew_states(connection: Connection, shards: Sequence[int]) -> None:
+    """Renew the neurons of these shards, but not what they cost."""
+    connection.execute(_RENEW_STATES, {"ids": list(shards)})
+
+
+def renew_shard(
+    connection: Connection, run_id: int, step: str, layer: int, start: int, stop: int
+) -> None:
+    """Renew the neurons of a shard; `step` is that of collect, or empty."""
+    if step == "":
+        renew(connection, run_id, [layer], start, stop)
+    elif step == "select":
+        renew(connection, run_id, [layer])
+    elif step in ("lookup", "baselines"):  # whose shards are ranges of layers
+        renew(connection, run_id, range(start, stop))
+
+
+class ListedDifference(NamedTuple):
+    """A neuron whose row is missing, or is not what its results say."""
+
+    layer: int
+    neuron: int
+
+
+def differences(
+    connection: Connection, run_id: int, layers: Sequence[int]
+) -> Iterator[ListedDifference]:
+    """Yield the neurons of some layers whose rows are not what `renew` would make of them."""
+    for layer in layers:
+        values = {"run": run_id, "layers": [layer], "start": 0, "stop": END}
+        for row in connection.execute(_DIFFERENCES, values):
+            yield ListedDifference(*row)
+
+
+_COMPARED = (*_ALL, "lookup_score", "skewness")
+_DIFFERENCES = text(f"""
+    SELECT layer, neuron
+    FROM ({
+    _FOUND.format(
+        wanted=_RANGE,
+        columns=", ".join(_ALL),
+        values=", ".join(f"found.{name}" for name in _ALL),
+    )
+}) AS right_row
+    LEFT JOIN listed_neuron AS listed USING (run_id, layer, neuron)
+    WHERE ({", ".join(f"listed.{name}" for name in _COMPARED)})
+       IS DISTINCT FROM ({", ".join(f"right_row.{name}" for name in _COMPARED)})
+    ORDER BY 1, 2
+""")  # noqa: S608  (names of our own columns)

@@ -1,0 +1,120 @@
+"""Which neurons of a run a list has, as SQL."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from db.bulk import storable
+from db.listed_neurons import END
+from db.tables.lists import SORTED
+from db.tables.results import WORDS
+
+STATES = ("waiting", "collected", "explained", "failed", "undefined", "scored")
+BANDS = (*SORTED, "lookup_score", "skewness")
+LONGEST_WORDS = 1000  # characters
+
+
+class Band(NamedTuple):
+    """The lowest and the highest value of a number; None is open. NULL is in no band."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronFilter:
+    """Which neurons of a run a list has: those for which all of this is true.
+
+    Attributes:
+        layers: Empty for all of them.
+        start: The first neuron of each layer.
+        stop: The one behind the last.
+        states: Some of STATES; empty for all of them.
+        bands: By some of BANDS.
+        words: That the explanation has, written as for a search: `"two words"`, `-not`, `or`. Where
+            there is no word among them, the explanation has exactly these characters.
+
+    Raises:
+        ValueError: A state or a band is unknown.
+    """
+
+    layers: tuple[int, ...] = ()
+    start: int = 0
+    stop: int = END
+    states: tuple[str, ...] = ()
+    bands: Mapping[str, Band] = field(default_factory=dict)
+    words: str = ""
+
+    def __post_init__(self) -> None:
+        for name, given, known in (("state", self.states, STATES), ("band", self.bands, BANDS)):
+            if unknown := set(given) - set(known):
+                raise ValueError(f"{min(unknown)!r} is no {name}: there are {', '.join(known)}")
+
+
+class Selection(NamedTuple):
+    """What follows FROM in a query of the table `listed_neuron`, named listed, and its values."""
+
+    sql: str
+    values: dict[str, Any]
+
+
+def selection(connection: Connection, run_id: int, chosen: NeuronFilter) -> Selection:
+    """Return which neurons are chosen, as SQL that ends with conditions."""
+    values: dict[str, Any] = {
+        "run": run_id,
+        "layers": list(chosen.layers),
+        "start": chosen.start,
+        "stop": chosen.stop,
+        "states": list(chosen.states),
+    }
+    for name, band in chosen.bands.items():
+        values |= {f"{name}_low": band.low, f"{name}_high": band.high}
+    words = storable(chosen.words[:LONGEST_WORDS]).strip()
+    source = "listed_neuron AS listed"
+    if words:
+        values |= {"words": words, "pattern": _pattern(words)}
+        source += f" JOIN {_explained(connection, values)} USING (run_id, layer, neuron)"
+    return Selection(f"{source} WHERE {' AND '.join(_conditions(chosen))}", values)
+
+
+def _conditions(chosen: NeuronFilter) -> Iterator[str]:
+    yield "listed.run_id = :run"
+    if chosen.layers:
+        yield "listed.layer = ANY(:layers)"
+    if (chosen.start, chosen.stop) != (0, END):
+        yield "listed.neuron >= :start AND listed.neuron < :stop"
+    if chosen.states:
+        yield "state = ANY(:states)"
+    for name, (low, high) in chosen.bands.items():
+        yield f"listed.{name} IS NOT NULL"
+        if low is not None:
+            yield f"listed.{name} >= :{name}_low"
+        if high is not None:
+            yield f"listed.{name} <= :{name}_high"
+
+
+MANY = 5000
+_HAS_WORDS = f"{WORDS.text} @@ websearch_to_tsquery('simple', :words)"
+_HAS_PATTERN = r"text ILIKE :pattern ESCAPE '\'"
+_N_WORDS = text("SELECT numnode(websearch_to_tsquery('simple', :words))")
+
+
+def _explained(connection: Connection, values: dict[str, Any]) -> str:
+    """Return the subquery of the explanations that have the words.
+
+    Common words are met soon along any index that a list is sorted by. Of others all explanations
+    are found first, by the index of words: OFFSET 0 keeps the server from guessing which it is.
+    """
+    has = _HAS_WORDS if connection.scalar(_N_WORDS, values) else _HAS_PATTERN
+    found = f"SELECT run_id, layer, neuron FROM explanation WHERE run_id = :run AND {has}"  # noqa: S608
+    n_found = text(f"SELECT count(*) FROM ({found} LIMIT {MANY}) AS found")  # noqa: S608
+    if connection.execute(n_found, values).scalar_one() < MANY:
+        found += " OFFSET 0"
+    return f"({found}) AS explained"
+
+
+def _pattern(words: str) -> str:
+    escaped = words.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    return f"%{escaped}%"

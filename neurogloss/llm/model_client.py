@@ -54,7 +54,8 @@ class ModelClient:
         self._headers = httpx.Headers(ACCEPTED | {"Content-Type": "application/json"})
         if endpoint.api_key:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
-        timeout = httpx.Timeout(endpoint.timeout_s, connect=CONNECT_TIMEOUT_S)
+        # Only to connect: `within` ends the rest, and a timer for each read would do it again.
+        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
         self._extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
         self._support = ParameterSupport()
         self._tokens_per_estimate = 1.0

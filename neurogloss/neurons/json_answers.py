@@ -92,10 +92,13 @@ def load_json(text: str, what: str = "the simulation") -> Any:
     Raises:
         Malformed: The text is not JSON, or an object has a key twice.
     """
-    for form in (text, without_reasoning(text)):  # first as it is: a value may speak of such marks
-        with suppress(ValueError, RecursionError):
-            return _decoded(form.strip())
-    if text.strip() and not without_reasoning(text):
+    # First as it is: a value may speak of such marks. Nearly every answer is read so.
+    with suppress(ValueError, RecursionError):
+        return _decoded(text.strip())
+    answer = without_reasoning(text)
+    with suppress(ValueError, RecursionError):
+        return _decoded(answer)
+    if text.strip() and not answer:
         raise Malformed("the answer is reasoning alone, without JSON after it")
     raise Malformed(f"{what} is no JSON: {text[:80]!r}")
 

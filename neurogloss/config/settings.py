@@ -12,6 +12,7 @@ _DATABASES = ("postgresql", "postgres", "postgresql+psycopg2")
 _BROKERS = ("redis", "rediss", "redis+socket")
 _LONGEST_LEASE_S = 86_400  # a lease of more than a day would keep a dead worker's shards that long
 
+DEVICE = "NEUROGLOSS_DEVICE"  # names the variable with the device that a GPU worker uses
 GPU_INDEX = "NEUROGLOSS_GPU_INDEX"  # names the index, from 0, of the GPU that a worker uses
 
 

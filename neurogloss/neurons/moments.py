@@ -6,7 +6,7 @@ tiles of the corpus: the result has the same bits, whatever the order of the mer
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,25 +39,24 @@ class Moments(NamedTuple):
     kurtosis: FloatArray
 
 
-def sums_about_mean(shift: FloatArray, powers: FloatArray, n: int) -> FloatArray:
-    """Return `TileSums.sums` from sums of powers of the deviations from a shift.
+def sums_about_mean(shift: Any, powers: Any, n: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the four `TileSums.sums` from sums of powers of the deviations from a shift.
 
-    The nearer the shift is to the mean, the less precision is lost to cancellation.
+    The nearer the shift is to the mean, the less precision is lost to cancellation. Arrays may be
+    of numpy or of torch, and of any shape that goes together.
 
     Args:
         shift: float64 (n_neurons,).
-        powers: Sums of the first to fourth powers, float64 (4, n_neurons).
+        powers: Sums of the first to fourth powers, four of float64 (n_neurons,).
         n: Number of values that were added.
     """
     first, second, third, fourth = powers
     mean = first / n
-    return np.stack(
-        [
-            shift + mean,
-            np.maximum(second - n * mean**2, 0.0),
-            third - 3 * mean * second + 2 * n * mean**3,
-            np.maximum(fourth - 4 * mean * third + 6 * mean**2 * second - 3 * n * mean**4, 0.0),
-        ]
+    return (
+        shift + mean,
+        (second - n * mean**2).clip(0.0),
+        third - 3 * mean * second + 2 * n * mean**3,
+        (fourth - 4 * mean * third + 6 * mean**2 * second - 3 * n * mean**4).clip(0.0),
     )
 
 
@@ -100,10 +99,24 @@ def _are_halves(left: TileSums, right: TileSums) -> bool:
 
 
 def _merged(left: TileSums, right: TileSums) -> TileSums:
-    """Merge two adjoining blocks (P. Pébay, Sandia report SAND2008-6212, for the formulas)."""
-    a, b = left.n_tokens, right.n_tokens
+    sums = np.stack(merged_sums(left.sums, right.sums, left.n_tokens, right.n_tokens))
+    n_tokens = left.n_tokens + right.n_tokens
+    return TileSums(left.first, left.n_tiles + right.n_tiles, n_tokens, sums)
+
+
+def merged_sums(left: Any, right: Any, a: Any, b: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the four `TileSums.sums` of two blocks together, from those of each.
+
+    The formulas are P. Pébay's (Sandia report SAND2008-6212). Arrays may be of numpy or of torch.
+
+    Args:
+        left: Of the one block, four of float64 (n_neurons,).
+        right: Of the other.
+        a: Number of tokens of the one.
+        b: Of the other.
+    """
     n = a + b
-    (mean, left2, left3, left4), (right_mean, right2, right3, right4) = left.sums, right.sums
+    (mean, left2, left3, left4), (right_mean, right2, right3, right4) = left, right
     d = right_mean - mean
     third = d**3 * a * b * (a - b) / n**2 + 3 * d * (a * right2 - b * left2) / n
     fourth = (
@@ -111,12 +124,9 @@ def _merged(left: TileSums, right: TileSums) -> TileSums:
         + 6 * d**2 * (a**2 * right2 + b**2 * left2) / n**2
         + 4 * d * (a * right3 - b * left3) / n
     )
-    sums = np.stack(
-        [
-            mean + d * b / n,
-            left2 + right2 + d**2 * a * b / n,
-            left3 + right3 + third,
-            left4 + right4 + fourth,
-        ]
+    return (
+        mean + d * b / n,
+        left2 + right2 + d**2 * a * b / n,
+        left3 + right3 + third,
+        left4 + right4 + fourth,
     )
-    return TileSums(left.first, left.n_tiles + right.n_tiles, n, sums)

@@ -15,6 +15,7 @@ from transformers import GPT2Model
 
 from neurogloss.neurons.codec import padded
 from neurogloss.neurons.records import FloatArray, IntArray
+from neurogloss.subject.kernels import pinned_kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ def ablate(
 
 def _last_hidden(model: GPT2Model, ids: torch.Tensor) -> torch.Tensor:
     """Return the last hidden state, (n_excerpts, n_tokens, d_model)."""
-    hidden: torch.Tensor = model(input_ids=ids, use_cache=False).last_hidden_state
+    with pinned_kernels(model):
+        hidden: torch.Tensor = model(input_ids=ids, use_cache=False).last_hidden_state
     return hidden
 
 
@@ -111,7 +113,8 @@ def _from_block(model: GPT2Model, layer: int, residual: torch.Tensor) -> Iterato
 @contextmanager
 def _in_place_of(model: GPT2Model, layer: int, neuron: int, values: FloatArray) -> Iterator[None]:
     """Replace a neuron's activations while `_from_block` of its layer is open, as block 0."""
-    replaced = torch.from_numpy(values).to(model.device, model.dtype)
+    # To the precision first: Apple's MPS has no float64.
+    replaced = torch.from_numpy(values).to(model.dtype).to(model.device)
 
     def hook(module: torch.nn.Module, args: object, output: torch.Tensor) -> torch.Tensor:
         changed = output.clone()

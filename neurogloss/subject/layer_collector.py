@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurogloss.neurons.moments import TileSums, merge_halves
+from neurogloss.neurons.moments import TileSums
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.selection import (
     N_BUCKETS,
@@ -17,9 +17,9 @@ from neurogloss.neurons.selection import (
     draw_keys,
     top_keys,
 )
-from neurogloss.neurons.tiles import TILE
+from neurogloss.subject.device_sums import DeviceSums
 from neurogloss.subject.lowest_keys import LowestKeys
-from neurogloss.subject.tile_sums import sums_of_tile
+from neurogloss.subject.tile_sums import HostSums
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,10 @@ class LayerCollector:
             LowestKeys(torch.from_numpy(bar).to(device), count, n_tokens)
             for bar, count in zip(bars, counts.per_kind, strict=True)
         )
-        self._nonfinite = np.zeros(n_neurons, dtype=bool)
+        # Apple's MPS has no float64, so that its sums are added on the CPU too.
+        sums = DeviceSums if device.type == "cuda" else HostSums
+        self._sums = sums(n_neurons, within, device)
         self._maxima: list[torch.Tensor] = []
-        self._blocks: list[TileSums] = []
 
     def read(
         self, activations: torch.Tensor, first: int, padding: torch.Tensor | None = None
@@ -92,13 +93,12 @@ class LayerCollector:
             # A sample of neurons is cut out first, so that all later work is proportional to the
             # sample.
             activations = activations.index_select(2, self._neurons)
-        # Rounded before anything is computed, so that stored rows reproduce every result.
-        rounded = activations.to(torch.float16)
+        # Rounded before anything is computed, so that stored rows reproduce every result. A copy in
+        # any case: it is changed below, and a float16 model goes on with its own.
+        rounded = activations.to(torch.float16, copy=True)
         if padding is not None:  # whatever the model makes of it, it is finite then
-            rounded = rounded.masked_fill(padding, 0)
-        for start in range(0, len(rounded), TILE):
-            tile = slice(start, start + TILE)
-            self._add(rounded[tile], first + start, None if padding is None else padding[tile])
+            rounded.masked_fill_(padding, 0)
+        self._sums.add(rounded, first, padding)
         if padding is not None:
             rounded.masked_fill_(padding, PADDING)
         inside = slice(
@@ -106,18 +106,6 @@ class LayerCollector:
         )
         excerpts = torch.arange(first, first + len(rounded), device=rounded.device)
         self._keep(rounded[inside], excerpts[inside])
-
-    def _add(self, tile: torch.Tensor, first: int, padding: torch.Tensor | None) -> None:
-        """Add a tile to the moments, and set its infinities and NaN to 0 in place."""
-        sums, n_tokens = sums_of_tile(tile, padding)
-        # The sums are finite if all activations are, and much smaller to test.
-        if not np.isfinite(sums).all():
-            self._nonfinite |= ~tile.isfinite().all(0).all(0).cpu().numpy()
-            tile.masked_fill_(~tile.isfinite(), 0)
-            sums, _ = sums_of_tile(tile, padding)
-        if first in self._within:  # otherwise the tile belongs to the shard with its first excerpt
-            block = TileSums(first // TILE, 1, n_tokens, sums)
-            self._blocks = merge_halves([*self._blocks, block])
 
     def _keep(self, rounded: torch.Tensor, excerpts: torch.Tensor) -> None:
         maxima = rounded.amax(1) + 0.0  # (excerpt, neuron), without negative zeros
@@ -141,11 +129,22 @@ class LayerCollector:
         neuron, excerpt, activations = (torch.cat(column) for column in zip(*held, strict=True))
         # One integer for each pair of neuron and excerpt, because `unique` of rows is many times
         # slower.
-        pair, first = np.unique(((neuron << 32) | excerpt).cpu().numpy(), return_index=True)
+        pair, place = _distinct((neuron << 32) | excerpt)
         kept = KeptExcerpts(
-            (pair >> 32).astype(np.int32),
-            (pair & 0xFFFFFFFF).astype(np.int32),
-            activations.cpu().numpy()[first],
+            (pair >> 32).to(torch.int32).cpu().numpy(),
+            (pair & 0xFFFFFFFF).to(torch.int32).cpu().numpy(),
+            activations[place].cpu().numpy(),
         )
         maxima = torch.cat(self._maxima).cpu().numpy() if self._maxima else None
-        return LayerPart(kept, self._blocks, self._nonfinite, maxima)
+        return LayerPart(kept, self._sums.blocks, self._sums.nonfinite, maxima)
+
+
+def _distinct(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the distinct ones of int64 (n,) in order, and a place of each."""
+    if values.device.type == "cpu":  # twice as fast there
+        found, place = np.unique(values.numpy(), return_index=True)
+        return torch.from_numpy(found), torch.from_numpy(place)
+    values, order = values.sort()
+    is_first = torch.ones_like(values, dtype=torch.bool)
+    is_first[1:] = values[1:] != values[:-1]
+    return values[is_first], order[is_first]

@@ -1,16 +1,15 @@
 """The subject model: loading a GPT-2, and forward passes that end at the MLP activations."""
 
-import os
+import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from transformers import AutoConfig, GPT2Config, GPT2Model
 
-from neurogloss.config.settings import GPU_INDEX
 from neurogloss.errors import CannotCollect, InputError
 from neurogloss.neurons.records import IntArray
 from neurogloss.subject.checkpoint import (
@@ -21,24 +20,35 @@ from neurogloss.subject.checkpoint import (
     check_weights,
     is_head_alone,
 )
+from neurogloss.subject.device import find_device, name_of
 from neurogloss.subject.files import local_folder
+from neurogloss.subject.kernels import pinned_kernels
 from neurogloss.subject.onednn import use_onednn
 from neurogloss.subject.shape import read_shape
 
+log = logging.getLogger(__name__)
+
 Dtype = Literal["float32", "bfloat16", "float16"]
+Matmul = Literal["float32", "tf32"]
 OnActivations = Callable[[int, torch.Tensor], None]
 _FUSED = {"gelu_new": "gelu_pytorch_tanh"}  # the same formula in one kernel
 
 
-def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
-    """Load a GPT-2 without its LM head onto the best available device.
+def load_subject(model: str, dtype: Dtype = "float32", matmul: Matmul = "float32") -> GPT2Model:
+    """Load a GPT-2 without its LM head onto the device of this process.
 
     Only safetensors are read, because a pickled checkpoint can run code.
 
+    Args:
+        model: A hub id, a folder, or `demo`.
+        dtype: Of weights and activations.
+        matmul: With `tf32`, CUDA rounds the factors of float32 products to TF32.
+
     Raises:
         CannotCollect: The model is missing, is not a GPT-2, or has no safetensors; or its weights
-            are not those that its configuration describes.
+            are not those that its configuration describes; or the device is not there.
     """
+    device = find_device()
     try:
         subject = _read(model, dtype)
     except InputError as error:
@@ -48,8 +58,10 @@ def load_subject(model: str, dtype: Dtype = "float32") -> GPT2Model:
         raise CannotCollect(f"subject.model = {model!r} cannot be loaded: {reason}") from error
     subject.requires_grad_(False).train(False)
     # Not `subject.to`: the wrapper of transformers loses its types.
-    torch.nn.Module.to(subject, best_device())
+    torch.nn.Module.to(subject, device)
+    subject.config.matmul = matmul
     use_onednn(subject)
+    log.info("subject loaded", extra={"model": model, "dtype": dtype, "device": name_of(device)})
     return subject
 
 
@@ -84,19 +96,6 @@ def _from_pretrained(
     )
     subject, report = loaded
     return subject, report
-
-
-def best_device() -> torch.device:
-    """Return a CUDA device if there is one, else Apple's MPS, else the CPU.
-
-    Of several CUDA devices it is the one of index NEUROGLOSS_GPU_INDEX modulo their number.
-    """
-    if torch.cuda.is_available():
-        index = int(os.environ.get(GPU_INDEX) or 0)
-        return torch.device("cuda", index % torch.cuda.device_count())
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
 
 
 class _LastLayerReached(Exception):
@@ -151,10 +150,8 @@ def forward(model: GPT2Model, tokens: IntArray) -> None:
     ids = torch.from_numpy(tokens.astype(np.int64))
     if model.device.type == "cuda":  # the copy overlaps with the preparation of the kernels
         ids = ids.pin_memory().to(model.device, non_blocking=True)
-    try:
+    with suppress(_LastLayerReached), pinned_kernels(model):
         model(input_ids=ids.to(model.device), use_cache=False)
-    except _LastLayerReached:
-        return
 
 
 def mlp_width(model: GPT2Model) -> int:

@@ -9,7 +9,7 @@ from transformers import GPT2Model
 
 from neurogloss.errors import CannotCollect, InputError
 from neurogloss.neurons.records import FloatArray, IntArray
-from neurogloss.neurons.tiles import TILE
+from neurogloss.subject.batches import batch_size, fitting_size
 from neurogloss.subject.model import forward, on_activations
 from neurogloss.subject.tokenizer import read_tokenizer
 
@@ -37,7 +37,7 @@ def sentence_activations(
 ) -> list[FloatArray]:
     """Return the activations of one neuron of a layer on each sentence, float16 (n,).
 
-    Sentences are padded to the shape of a tile of excerpts, so that activations have the same bits
+    Sentences are padded to the shape of a batch of excerpts, so that activations have the same bits
     as those that are collected from the corpus. As there, infinities and NaN become 0.
 
     Args:
@@ -46,10 +46,11 @@ def sentence_activations(
         sentences: Tokens, int32 (n,) with 1 <= n <= n_tokens.
         neurons: For each sentence, the index of the neuron.
         n_tokens: The length of an excerpt.
-        on_batch: Called before each tile; an exception that it raises ends the pass.
+        on_batch: Called before each batch; an exception that it raises ends the pass.
     """
     padded: list[FloatArray] = []  # of each sentence, float16 (n_tokens,)
     columns = torch.zeros(0, dtype=torch.int64)
+    size = fitting_size(model, batch_size(model.device, n_tokens))
 
     def keep(_: int, activations: torch.Tensor) -> None:
         rows = torch.arange(len(columns), device=activations.device)
@@ -57,19 +58,20 @@ def sentence_activations(
         padded.extend(rounded.masked_fill(~rounded.isfinite(), 0).cpu().numpy())
 
     with on_activations(model, [layer], keep):
-        for start in range(0, len(sentences), TILE):
+        for start in range(0, len(sentences), size):
             on_batch()
-            columns = torch.tensor(neurons[start : start + TILE])
-            forward(model, _tile(sentences[start : start + TILE], n_tokens))
+            batch = slice(start, start + size)
+            columns = torch.tensor(neurons[batch])
+            forward(model, _whole(sentences[batch], size, n_tokens))
     return [values[: len(tokens)] for values, tokens in zip(padded, sentences, strict=True)]
 
 
-def _tile(sentences: Sequence[IntArray], n_tokens: int) -> IntArray:
-    """Return sentences as one tile, int32 (TILE, n_tokens).
+def _whole(sentences: Sequence[IntArray], size: int, n_tokens: int) -> IntArray:
+    """Return sentences as one batch, int32 (size, n_tokens).
 
     The padding comes last: attention is causal, so that it does not change what stands before it.
     """
-    tile = np.zeros((TILE, n_tokens), np.int32)
-    for row, sentence in zip(tile, sentences, strict=False):
+    batch = np.zeros((size, n_tokens), np.int32)
+    for row, sentence in zip(batch, sentences, strict=False):
         row[: len(sentence)] = sentence
-    return tile
+    return batch

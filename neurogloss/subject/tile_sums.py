@@ -1,12 +1,50 @@
-"""The sums of one tile's activations from which `neurons.moments` computes their moments."""
+"""Sums of activations by tile, added on the CPU, from which `neurons.moments` computes moments."""
 
 import numpy as np
 import torch
 
-from neurogloss.neurons.moments import sums_about_mean
+from neurogloss.neurons.moments import TileSums, merge_halves, sums_about_mean
 from neurogloss.neurons.records import FloatArray
+from neurogloss.neurons.tiles import TILE
 
 _CPU_EXCERPTS = 4  # at a time, so that intermediate results stay in the processor's cache
+
+
+class HostSums:
+    """The sums of the tiles of one layer that begin `within` a range of excerpts.
+
+    `blocks` are those tiles, merged as far as they go together. `nonfinite`, bool (n_neurons,),
+    marks neurons with an infinite or NaN activation.
+    """
+
+    def __init__(self, n_neurons: int, within: range, device: torch.device) -> None:
+        self._within = within
+        self.blocks: list[TileSums] = []
+        self.nonfinite = np.zeros(n_neurons, dtype=bool)
+
+    def add(self, rounded: torch.Tensor, first: int, padding: torch.Tensor | None) -> None:
+        """Add whole tiles, and set their infinities and NaN to 0 in place.
+
+        Args:
+            rounded: Activations from excerpt `first` on, float16 (excerpt, position, neuron), with
+                zeros where there is padding.
+            first: A multiple of TILE.
+            padding: Which positions do not count, bool (excerpt, position, 1).
+        """
+        for start in range(0, len(rounded), TILE):
+            tile = slice(start, start + TILE)
+            self._add(rounded[tile], first + start, None if padding is None else padding[tile])
+
+    def _add(self, tile: torch.Tensor, first: int, padding: torch.Tensor | None) -> None:
+        sums, n_tokens = sums_of_tile(tile, padding)
+        # The sums are finite if all activations are, and much smaller to test.
+        if not np.isfinite(sums).all():
+            self.nonfinite |= ~tile.isfinite().all(0).all(0).cpu().numpy()
+            tile.masked_fill_(~tile.isfinite(), 0)
+            sums, _ = sums_of_tile(tile, padding)
+        if first in self._within:  # otherwise the tile belongs to the shard with its first excerpt
+            block = TileSums(first // TILE, 1, n_tokens, sums)
+            self.blocks = merge_halves([*self.blocks, block])
 
 
 def sums_of_tile(
@@ -27,18 +65,18 @@ def sums_of_tile(
     shift = rounded[0].mean(0, dtype=torch.float32).to(torch.float16).to(torch.float32)
     size = _CPU_EXCERPTS if rounded.device.type == "cpu" else len(rounded)
     if padding is None:
-        parts = [_sums_of_powers(part, shift) for part in torch.split(rounded, size)]
+        parts = [sums_of_powers(part, shift) for part in torch.split(rounded, size)]
     else:
         n -= int(padding.sum())
         pairs = zip(torch.split(rounded, size), torch.split(padding, size), strict=True)
-        parts = [_sums_of_powers(part, shift, without) for part, without in pairs]
+        parts = [sums_of_powers(part, shift, without) for part, without in pairs]
     # Added on the CPU, because Apple's MPS has no float64.
     powers = torch.cat(parts, dim=1).cpu().numpy().astype(np.float64).sum(axis=1)
     with np.errstate(invalid="ignore", over="ignore"):
-        return sums_about_mean(shift.cpu().numpy().astype(np.float64), powers, n), n
+        return np.stack(sums_about_mean(shift.cpu().numpy().astype(np.float64), powers, n)), n
 
 
-def _sums_of_powers(
+def sums_of_powers(
     rounded: torch.Tensor, shift: torch.Tensor, padding: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Return sums of the first to fourth powers over tokens, float32 (4, excerpt, neuron)."""

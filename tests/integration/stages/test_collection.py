@@ -216,14 +216,16 @@ def check_token_means(engine, run_id, tokens):
         assert table.counts.tolist() == (in_corpus - own)[table.tokens].tolist()
 
 
-@pytest.mark.parametrize(("start", "stop", "tiles"), [(0, 300, 4), (37, 91, 1), (37, 91, 3)])
-def test_activations_have_the_same_bits_in_every_shard_and_batch(model, start, stop, tiles):
+@pytest.mark.parametrize(
+    ("start", "stop", "at_once"), [(0, 300, 128), (37, 91, None), (37, 91, 96)]
+)
+def test_activations_have_the_same_bits_in_every_shard_and_batch(model, start, stop, at_once):
     tokens = make_tokens(300, VOCABULARY, TOKENS, 0)
     neurons, wanted = np.arange(WIDTH), RecordCounts(300, 400, 0, 0)  # so many that all are kept
     plans = {0: LayerPlan(neurons, neuron_keys(0, 0, neurons), None)}
     first, last = start // 32 * 32, -(-stop // 32) * 32
     parts = read_excerpts(
-        model, tokens[first:last], first, range(start, stop), plans, wanted, tiles=tiles
+        model, tokens[first:last], first, range(start, stop), plans, wanted, at_once=at_once
     )
     kept = dict(parts)[0].kept
     assert len(kept.excerpts) == WIDTH * (stop - start)
@@ -231,7 +233,7 @@ def test_activations_have_the_same_bits_in_every_shard_and_batch(model, start, s
     assert np.array_equal(kept.activations, expected[kept.excerpts, :, kept.columns])
 
 
-def test_fewer_tiles_go_at_once_where_memory_does_not_hold_them(model, monkeypatch):
+def test_fewer_excerpts_go_at_once_from_now_on_where_memory_does_not_hold_them(tiny, monkeypatch):
     from neurogloss.subject import collection as gpu_collection
 
     sizes = []
@@ -246,6 +248,9 @@ def test_fewer_tiles_go_at_once_where_memory_does_not_hold_them(model, monkeypat
     tokens = make_tokens(128, VOCABULARY, TOKENS, 0)
     neurons, wanted = np.arange(WIDTH), RecordCounts(128, TOP, RANDOM, PER_BUCKET)
     plans = {1: LayerPlan(neurons, neuron_keys(0, 1, neurons), None)}
-    parts = read_excerpts(model, tokens, 0, range(128), plans, wanted, tiles=4)
-    assert sum(block.n_tokens for block in dict(parts)[1].blocks) == 128 * TOKENS
-    assert sizes == [128, 64, 64]
+    model = load_subject(tiny)  # of its own: its batches stay small
+    for expected in ([128, 64, 64], [64, 64]):
+        parts = read_excerpts(model, tokens, 0, range(128), plans, wanted, at_once=128)
+        assert sum(block.n_tokens for block in dict(parts)[1].blocks) == 128 * TOKENS
+        assert sizes == expected
+        sizes.clear()

@@ -5,6 +5,8 @@ import pytest
 import torch
 from transformers import GPT2Model
 
+from neurogloss.config.settings import GPU_INDEX
+from neurogloss.subject.device import find_device
 from neurogloss.subject.files import DEMO_FOLDER
 from neurogloss.subject.model import forward, load_subject, on_activations
 from neurogloss.subject.onednn import OneDnnConv1D
@@ -68,14 +70,12 @@ def test_half_precision_gives_about_the_same_activations(dtype):
 
 
 def test_several_workers_of_a_host_take_one_gpu_each(monkeypatch):
-    from neurogloss.subject import model
-
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     devices = []
     for index in ("0", "1", "2"):
-        monkeypatch.setenv(model.GPU_INDEX, index)
-        devices.append(model.best_device().index)
+        monkeypatch.setenv(GPU_INDEX, index)
+        devices.append(find_device().index)
     assert devices == [0, 1, 0]
 
 

@@ -10,7 +10,7 @@ TILE = 50
 
 def block(tile, values, shift=0.1):
     powers = np.stack([((values - shift) ** power).sum(axis=0) for power in (1, 2, 3, 4)])
-    sums = sums_about_mean(np.full(values.shape[1], shift), powers, len(values))
+    sums = np.stack(sums_about_mean(np.full(values.shape[1], shift), powers, len(values)))
     return TileSums(tile, 1, len(values), sums)
 
 

@@ -70,10 +70,7 @@ def _sums(shard: ClaimedShard, neurons: dict[int, list[int]]) -> TokenSums:
     for start in range(0, n_excerpts, _AT_ONCE):
         with transaction(shard.engine) as connection:
             tokens, lengths = excerpts(connection, shard, start, start + _AT_ONCE)
-        for first in range(0, len(tokens), TILE):
-            check()
-            tile = slice(first, first + TILE)
-            sums.add(tokens[tile], None if lengths is None else lengths[tile])
+        sums.add(tokens, lengths, first=start, on_batch=check)
     return sums
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+from importlib import import_module
 
 import click
 from celery.signals import setup_logging, worker_shutdown
@@ -45,6 +46,8 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
     exit_with_parent()
     node = f"{name or f'{kind}-{os.getpid()}'}@{socket.gethostname()}"
     _log_as(node)
+    if kind == "gpu":  # imported late, as API workers have no torch
+        import_module("worker.stages.forward_pass").check_device()
     _wait_for_database(environment)
     # One shard at a time on a GPU, in the process that holds the model; threads wait for answers.
     pool = ["-P", "solo"] if kind == "gpu" else ["-P", "threads", "-c", str(concurrency)]

@@ -1,30 +1,50 @@
 """What stages need for a forward pass of the subject model over the corpus."""
 
+import logging
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from sqlalchemy import Connection
 from transformers import GPT2Model
 
 from db import corpora
+from neurogloss.config.settings import DEVICE
 from neurogloss.errors import Interrupted
 from neurogloss.neurons.codec import padded
 from neurogloss.neurons.records import IntArray
+from neurogloss.subject.device import find_device, name_of
 from neurogloss.subject.model import load_subject
 from worker.shard import ClaimedShard
+
+log = logging.getLogger(__name__)
 
 
 def subject_of(shard: ClaimedShard) -> GPT2Model:
     """Return the run's subject model, loaded once in each process."""
-    return _load_once(shard.config.subject.model, shard.config.subject.dtype)
+    subject = shard.config.subject
+    return _load_once(subject.model, subject.dtype, subject.matmul)
 
 
 # One model only: a worker that serves several runs would otherwise keep the memory of all of them.
 @lru_cache(maxsize=1)
-def _load_once(model: str, dtype: Any) -> GPT2Model:
-    return load_subject(model, dtype)
+def _load_once(model: str, dtype: Any, matmul: Any) -> GPT2Model:
+    return load_subject(model, dtype, matmul)
+
+
+def check_device() -> None:
+    """Log the device of this process.
+
+    Raises:
+        CannotCollect: The device that it must use is not there.
+    """
+    device = find_device()
+    log.info("device found", extra={"device": name_of(device)})
+    if device.type == "cpu" and torch.version.cuda and not os.environ.get(DEVICE):
+        log.warning("no GPU used", extra={"cuda": torch.version.cuda, "set": f"{DEVICE}=cuda"})
 
 
 def excerpts(

@@ -239,6 +239,12 @@ def ablated_in(connection: Connection, run_id: int, layer: int, start: int, stop
     return list(connection.scalars(query))
 
 
+def count_neurons(connection: Connection, run_id: int) -> int:
+    """Return how many neurons the run is about."""
+    query = select(func.count()).where(NeuronTable.run_id == run_id)
+    return int(connection.execute(query).scalar_one())
+
+
 def layers_of(connection: Connection, run_id: int) -> list[int]:
     """Return the layers that the run is about, in order."""
     query = (

@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from web.errors import add_error_pages
 from web.pages import ROUTERS
+from web.plots.cache import PlotCache
 from web.security import SecureHeaders, TokenRequired
 from web.settings import WebSettings
 
@@ -25,6 +26,7 @@ def make_app(settings: WebSettings) -> FastAPI:
         middleware=_middleware(settings),
     )
     app.state.settings = settings
+    app.state.plots = PlotCache(settings.engine)
     app.state.csrf = secrets.token_urlsafe(32)
     for router in ROUTERS:
         app.include_router(router)

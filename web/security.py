@@ -32,7 +32,7 @@ HEADERS: Mapping[str, str] = {
 
 
 class SecureHeaders:
-    """ASGI middleware that sets `HEADERS` on every answer."""
+    """ASGI middleware that sets `HEADERS` on every answer that has no such headers of its own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -42,7 +42,9 @@ class SecureHeaders:
 
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, send_secured)

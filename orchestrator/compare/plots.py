@@ -1,12 +1,12 @@
-"""Plots of comparisons. They need matplotlib, which is an optional extra."""
+"""Plots of comparisons, as files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from neurogloss.errors import InputError
+from neurogloss.neurons import paper
 from neurogloss.neurons.records import FloatArray
-from orchestrator.compare import paper
 
 COLOURS = {"explanation": "tab:blue", "lookup": "tab:orange", "weights": "tab:green"}
 
@@ -15,7 +15,7 @@ def check(file: Path) -> None:
     """Check that a plot can be written to a file, before anything is computed.
 
     Raises:
-        InputError: matplotlib or the folder is missing, or the format is unknown.
+        InputError: The folder is missing, or the format is unknown.
     """
     figure = _figure()
     suffixes = sorted(figure.canvas.get_supported_filetypes())
@@ -26,10 +26,8 @@ def check(file: Path) -> None:
 
 
 def _figure(**options: Any) -> Any:
-    try:
-        from matplotlib.figure import Figure  # an optional extra, since it is large
-    except ImportError as error:
-        raise InputError("--plot needs matplotlib: pip install 'neurogloss[plot]'") from error
+    from matplotlib.figure import Figure  # here, since it takes longer than most comparisons
+
     return Figure(layout="constrained", **options)
 
 

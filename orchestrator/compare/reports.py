@@ -12,9 +12,9 @@ from db.evaluations import BaselineMeans
 from db.results import LayerMeans
 from db.runs import StoredRun
 from neurogloss.config.toml import differences
+from neurogloss.neurons import paper
+from neurogloss.neurons.paired_scores import by_layer, paired
 from neurogloss.neurons.records import FloatArray, IntArray
-from orchestrator.compare import paper
-from orchestrator.compare.scores import by_layer, paired
 
 _ASIDE = ("name", "budget", "endpoints", "shards")  # parts that do not influence scores
 

@@ -6,6 +6,7 @@ from tests.support.browsing import watched
 
 PAGES = {
     "runs": "/",
+    "plots": "/runs/json-1/plots",
     "sql": "/sql?query=SELECT+*+FROM+run_progress",
     "nowhere": "/runs/nowhere",
 }

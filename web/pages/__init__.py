@@ -1,11 +1,12 @@
 """One module for each page: what it loads, and the routes that show it."""
 
-from web.pages import health, neuron, runs, sql, text, text_result
+from web.pages import health, neuron, plots, runs, sql, text, text_result
 
 ROUTERS = (
     health.router,
     runs.router,
     neuron.router,
+    plots.router,
     text.router,
     text_result.router,
     sql.router,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from orchestrator.compare import paper
-from orchestrator.compare.scores import by_layer, paired
+from neurogloss.neurons import paper
+from neurogloss.neurons.paired_scores import by_layer, paired
 
 NAN = float("nan")
 

@@ -1,0 +1,107 @@
+"""All plots of a run, by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from matplotlib.figure import Figure
+from sqlalchemy import Connection
+
+from db import plot_values, runs
+from db.calibration_values import calibration as calibration_values
+from db.runs import StoredRun
+from web.plots.calibration import calibration
+from web.plots.course import Course, course
+from web.plots.layers import layer_means_of
+from web.plots.scores import against_lookup, by_layer, by_sparsity, histogram
+from web.plots.style import THEMES, drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot: its name in addresses, its title, what it says, its values and how they are drawn."""
+
+    name: str
+    title: str
+    says: str
+    load: Callable[[Connection, StoredRun], Any]
+    draw: Callable[[Figure, Any, Any], None]
+    height: float = 2.6
+
+    def svg(self, values: Any, theme: str) -> str:
+        """Return the plot of its values, for a light or a dark page."""
+        colours = THEMES[theme]
+        return drawn(
+            lambda figure, theme: self.draw(figure, theme, values), colours, self.title, self.height
+        )
+
+
+def _course(connection: Connection, run: StoredRun) -> Course:
+    now = datetime.now(UTC)
+    width = plot_values.span_of(run, now)
+    return Course(
+        began=run.created_at,
+        ended=run.finished_at or now,
+        seconds=width.total_seconds(),
+        neurons=runs.count_neurons(connection, run.id),
+        budget_usd=run.budget_usd,
+        paid=plot_values.paid(connection, run, now, width),
+        finished=plot_values.finished(connection, run.id, width),
+    )
+
+
+_ALL = (
+    Plot(
+        "scores",
+        "Scores",
+        "How the scores of all neurons are distributed, with their mean, that of the lookup "
+        "baseline (as an outline, for as many neurons), and the mean that the paper published for "
+        "GPT-2 XL.",
+        lambda connection, run: plot_values.score_bins(connection, run.id),
+        histogram,
+    ),
+    Plot(
+        "layers",
+        "Scores by layer",
+        "Mean scores by layer, of explanations and of baselines, beside those of the paper "
+        "(dashed; GPT-2 XL, explained and simulated by GPT-4; its 48 layers by depth).",
+        layer_means_of,
+        by_layer,
+    ),
+    Plot(
+        "lookup",
+        "Against the lookup baseline",
+        "Each neuron's score by the score of a table of its mean activation on each token. A "
+        "square is as large as many neurons lie there; above the line the explanation is better.",
+        plot_values.paired_cells,
+        against_lookup,
+        2.3,
+    ),
+    Plot(
+        "sparsity",
+        "By sparsity",
+        "Scores by the kurtosis of the neuron's activations, with the number of neurons below.",
+        lambda connection, run: plot_values.sparsity_bins(connection, run.id),
+        by_sparsity,
+        3.0,
+    ),
+    Plot(
+        "calibration",
+        "Calibration",
+        "What activations truly are where a number was simulated, both from 0 to 10, on the "
+        "scored records of some neurons of each layer. On the dashed line, they mean "
+        "what they say.",
+        calibration_values,
+        calibration,
+        3.0,
+    ),
+    Plot(
+        "course",
+        "Over time",
+        "Dollars paid and neurons finished, by stage, added up since the run was created.",
+        _course,
+        course,
+    ),
+)
+PLOTS: Mapping[str, Plot] = {plot.name: plot for plot in _ALL}

@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from orchestrator.local.services import start_services
+from tests.support.command_line_runs import LOOKUP
 from tests.support.databases import connected
 
 BACKUP = Path(__file__).parents[1] / "golden" / "before.dump"
@@ -53,6 +54,40 @@ def served_world() -> Iterator[Served]:
                 yield Served(address, home, engine)
         finally:
             _command(home, "stop")
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A `neurogloss run` that goes on in a process of its own."""
+
+    name: str
+    process: subprocess.Popen[str]
+
+    def wait(self) -> None:
+        """Return when it has ended, which must be well."""
+        output, _ = self.process.communicate(timeout=240)
+        assert self.process.returncode == 0, output
+
+
+@contextmanager
+def started_run(home: Path, name: str) -> Iterator[StartedRun]:
+    """Start a small run without calls; kill it at the end, if it is not over."""
+    config = home.with_name(f"{name}.toml")
+    config.write_text(LOOKUP.replace('name = "tiny"', f'name = "{name}"'))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "run", str(config)],
+        env=_env(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield StartedRun(name, process)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
 
 
 @contextmanager

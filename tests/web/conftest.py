@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.support.browsing import Watched, watched
-from tests.support.served import Served, served_world
+from tests.support.served import Served, StartedRun, served_world, started_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -31,6 +31,20 @@ def served(chromium: Browser) -> Iterator[Served]:
     """Pages over the runs of the golden backup: finished, half finished, reading, imported."""
     with served_world() as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def watched_run(served: Served) -> Iterator[StartedRun]:
+    """A run that has just begun, and goes on by itself."""
+    with started_run(served.home, "watched") as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def finished_run(watched_run: StartedRun) -> str:
+    """The name of a run of which every neuron is scored."""
+    watched_run.wait()
+    return watched_run.name
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ run. Unlike the spend, they are no account: money that turns out to be wasted la
 is.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 ANSWERED = "answered"
+RATE_LIMITED = "rate_limited"
 
 LATENCY_BOUNDS_MS = (250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
 """Upper bounds of the latency buckets, inclusive; the last bucket has none."""
@@ -40,10 +42,12 @@ _COLUMNS = tuple(field.name for field in fields(CallCount))
 _KEY, _SUMS = _COLUMNS[:4], _COLUMNS[4:-1]  # what tells rows apart, what is added up
 
 
-def in_bucket(latency_ms: int) -> tuple[int, ...]:
-    """Return the latency counts of one call."""
-    bucket = sum(latency_ms > bound for bound in LATENCY_BOUNDS_MS)
-    return tuple(int(bucket == i) for i in range(len(LATENCY_BOUNDS_MS) + 1))
+def latency_counts(latencies_ms: Iterable[int]) -> tuple[int, ...]:
+    """Return how many latencies are in each bucket."""
+    counts = [0] * (len(LATENCY_BOUNDS_MS) + 1)
+    for latency in latencies_ms:
+        counts[bisect_left(LATENCY_BOUNDS_MS, latency)] += 1
+    return tuple(counts)
 
 
 def summed(counts: Iterable[CallCount], by: Sequence[str] = _KEY) -> list[CallCount]:

@@ -1,30 +1,31 @@
 """Counting answers by the minute: what `db.call_minutes` stores of them."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
-from db.call_minutes import ANSWERED, CallCount, in_bucket, summed
+from db.call_minutes import ANSWERED, CallCount, latency_counts
 from neurogloss.errors import RowError
 from neurogloss.llm.calls import Answer
+
+_ADDED = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
 
 def counts_of(answers: Iterable[Answer]) -> list[CallCount]:
     """Return what these answers add to the minute in which they are stored."""
-    return summed(map(_count_of, answers))
+    groups: dict[tuple[str, str, str, str], list[Answer]] = defaultdict(list)
+    for answer in answers:
+        groups[answer.purpose, answer.endpoint, answer.model, _outcome_of(answer)].append(answer)
+    return [_count(key, group) for key, group in groups.items()]
 
 
-def _count_of(answer: Answer) -> CallCount:
+def _count(key: tuple[str, str, str, str], answers: Sequence[Answer]) -> CallCount:
     return CallCount(
-        stage=answer.purpose,
-        endpoint=answer.endpoint,
-        model=answer.model,
-        outcome=_outcome_of(answer),
-        calls=1,
-        prompt_tokens=answer.prompt_tokens,
-        cached_tokens=answer.cached_tokens,
-        completion_tokens=answer.completion_tokens,
-        usd=answer.usd + answer.wasted_usd,
-        latency_ms=answer.latency_ms,
-        latency_counts=in_bucket(answer.latency_ms),
+        *key,
+        calls=len(answers),
+        **{name: sum(getattr(answer, name) for answer in answers) for name in _ADDED},
+        usd=sum(answer.usd + answer.wasted_usd for answer in answers),
+        latency_ms=sum(answer.latency_ms for answer in answers),
+        latency_counts=latency_counts(answer.latency_ms for answer in answers),
     )
 
 

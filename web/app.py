@@ -1,5 +1,6 @@
 """The application: pages, their JSON, static files, and what guards them."""
 
+import asyncio
 import secrets
 from importlib.resources import files
 
@@ -10,10 +11,13 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
 
 from web.errors import add_error_pages
+from web.overview.watched import Watched
 from web.pages import ROUTERS
 from web.plots.cache import PlotCache
 from web.security import SecureHeaders, TokenRequired
 from web.settings import WebSettings
+
+READERS = 6  # requests that read at a time; a few connections stay for what is read for all of them
 
 
 def make_app(settings: WebSettings) -> FastAPI:
@@ -28,6 +32,8 @@ def make_app(settings: WebSettings) -> FastAPI:
     app.state.settings = settings
     app.state.plots = PlotCache(settings.engine)
     app.state.csrf = secrets.token_urlsafe(32)
+    app.state.reading = asyncio.Semaphore(READERS)
+    app.state.watched = Watched(settings, app.state.csrf)
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("web") / "static")), name="static")

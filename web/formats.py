@@ -105,6 +105,15 @@ def cell(value: Any) -> str:
     return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}… ({len(text):,})"
 
 
+def code(sentence: str) -> Markup:
+    """Return a sentence of ours with what is between backticks as code."""
+    parts = sentence.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else part
+        for index, part in enumerate(parts)
+    )
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": number,
     "count": count,
@@ -112,6 +121,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "usd": usd,
     "duration": duration,
     "ago": ago,
+    "code": code,
     "cell": cell,
     "visible": visible,
     "token": token,

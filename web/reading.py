@@ -1,9 +1,11 @@
 """What the loaders of pages are given: a connection, and the run of the address."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
+from fastapi.concurrency import contextmanager_in_threadpool
 from sqlalchemy import Connection
 
 from db import runs
@@ -19,8 +21,12 @@ def settings_of(request: Request) -> WebSettings:
     return settings
 
 
-def _reading(request: Request) -> Iterator[Connection]:
-    with snapshot(settings_of(request).engine) as connection:
+async def _reading(request: Request) -> AsyncIterator[Connection]:
+    # Who waits for a connection waits here, and not in a thread: those that have one need threads,
+    # and would get none if all were full of those that wait.
+    turns: asyncio.Semaphore = request.app.state.reading
+    transaction = snapshot(settings_of(request).engine)
+    async with turns, contextmanager_in_threadpool(transaction) as connection:
         yield connection
 
 

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+from contextlib import suppress
 
 import click
 import uvicorn
@@ -18,7 +19,7 @@ from web.settings import LOOPBACK, PATIENCE, WebSettings
 
 TOKEN = "NEUROGLOSS_WEB_TOKEN"
 HOSTS = "NEUROGLOSS_WEB_HOSTS"
-LAST_ANSWERS_S = 2  # streams of events never end by themselves
+LAST_ANSWERS_S = 5
 
 
 @click.command()
@@ -64,7 +65,20 @@ def _serve(app: FastAPI, listening: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=LAST_ANSWERS_S,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):
+        _Server(config, app).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Ends live pages before it waits for the last answers: their events never end."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.watched.close()
+        await super().shutdown(sockets)
 
 
 def _reader() -> Engine | None:

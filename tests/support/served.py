@@ -101,13 +101,14 @@ def serving(home: Path, options: Sequence[str] = ()) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        yield _address(process)
+        yield address_of(process)
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=15)
 
 
-def _address(process: subprocess.Popen[str]) -> str:
+def address_of(process: subprocess.Popen[str]) -> str:
+    """Return the address that a server prints when it listens."""
     assert process.stderr is not None
     for line in process.stderr:
         if found := _ADDRESS.search(line):

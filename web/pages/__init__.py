@@ -1,10 +1,11 @@
 """One module for each page: what it loads, and the routes that show it."""
 
-from web.pages import health, neuron, plots, runs, sql, text, text_result
+from web.pages import health, neuron, plots, run, runs, sql, text, text_result
 
 ROUTERS = (
     health.router,
     runs.router,
+    run.router,
     neuron.router,
     plots.router,
     text.router,

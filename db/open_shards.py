@@ -1,0 +1,39 @@
+"""Shards that are open: to be done, sent for, or held by a worker."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShards:
+    """The open shards of a stage.
+
+    Attributes:
+        ready: They may be done, and no message was sent for them.
+        queued: A message was sent for them, and no worker has taken them yet.
+        leased: A worker holds them.
+        orphaned: Of these, those whose lease has ended: the next tick of a dispatcher opens them.
+    """
+
+    stage: str
+    ready: int
+    queued: int
+    leased: int
+    orphaned: int
+
+
+_COUNTS = ", ".join(
+    f"count(*) FILTER (WHERE shard.state = '{name}') AS {name}"
+    for name in ("ready", "queued", "leased")
+)
+_OPEN = text(f"""
+    SELECT stage, {_COUNTS},
+           count(*) FILTER (WHERE shard.state = 'leased' AND lease_until < now()) AS orphaned
+    FROM shard WHERE run_id = :run AND state IN ('ready', 'queued', 'leased') GROUP BY stage
+""")  # noqa: S608  (constants)
+
+
+def open_shards(connection: Connection, run_id: int) -> list[OpenShards]:
+    """Return the open shards of a run, for the stages that have any."""
+    return [OpenShards(*row) for row in connection.execute(_OPEN, {"run": run_id})]

@@ -1,0 +1,71 @@
+"""The runs whose pages are open: what is read of them once for all pages of the process."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from fastapi import Request
+from sqlalchemy import Connection
+
+from db import runs
+from db.session import snapshot
+from web.live import Live, Parts
+from web.overview.page import RunPage, RunResults, load_page, read_results
+from web.refreshed import Refreshed
+from web.rendering import render_part
+from web.settings import WebSettings
+
+PARTS = ("state", "funnel", "money", "limits", "failures", "workers")
+"""The parts of the page that are live, each a template `parts/run_NAME.html`."""
+
+
+class RunTopic(NamedTuple):
+    """A page of a run that is open: whose, and which numbers its heat map shows."""
+
+    run: str
+    scale: str
+
+
+class Watched:
+    """Live pages of runs, and results that are read in the background."""
+
+    def __init__(self, settings: WebSettings, csrf: str) -> None:
+        self._settings, self._csrf = settings, csrf
+        self.live = Live(self.read)
+        self.results = Refreshed(self._results_of)
+
+    def _results_of(self, run_id: int) -> RunResults:
+        with snapshot(self._settings.engine) as connection:
+            return read_results(connection, run_id)
+
+    def read(self, topics: Sequence[RunTopic]) -> Mapping[RunTopic, Parts]:
+        """Return the parts of open pages. Each run is read once."""
+        parts: dict[RunTopic, Parts] = {}
+        with snapshot(self._settings.engine) as connection:
+            for name, group in groupby(sorted(topics), key=lambda topic: topic.run):
+                value = self._page_of(connection, name)
+                for topic in group:
+                    parts[topic] = self._parts(value, topic.scale) if value else {}
+        return parts
+
+    def _page_of(self, connection: Connection, name: str) -> RunPage | None:
+        run = runs.find(connection, name)
+        return None if run is None else load_page(connection, run, self.results.get)
+
+    def _parts(self, value: RunPage, scale: str) -> Parts:
+        known = {"can_control": self._settings.controls is not None, "csrf": self._csrf}
+        return {
+            f"part-{part}": render_part(f"parts/run_{part}.html", value=value, scale=scale, **known)
+            for part in PARTS
+        }
+
+    def close(self) -> None:
+        """End what is live."""
+        self.live.close()
+        self.results.close()
+
+
+def watched_of(request: Request) -> Watched:
+    """Return the watched runs of the server."""
+    watched: Watched = request.app.state.watched
+    return watched

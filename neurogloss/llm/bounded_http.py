@@ -70,8 +70,8 @@ async def parts(response: httpx.Response, most_bytes: int) -> AsyncIterator[byte
 class _Bounded(httpx.Response):
     """A streamed response that is read within bounds.
 
-    It takes the stream and the headers over: a second response that is made of the text of both
-    takes a tenth of a call.
+    It takes the stream and the headers over: to make a second response of the text of both takes as
+    long as reading the first.
     """
 
     def __init__(self, response: httpx.Response, most_bytes: int) -> None:

@@ -8,11 +8,13 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -48,6 +50,12 @@ def table_of(model: type[Base]) -> Table:
 
 def run_key() -> Mapped[int]:
     return mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+
+
+def call_index(table: str, condition: str | None = None) -> Index:
+    """Return the index by which the rows are found that use a call; its keys are hashes already."""
+    where = None if condition is None else text(condition)
+    return Index(f"ix_{table}_call", "call", postgresql_using="hash", postgresql_where=where)
 
 
 def score_column() -> Mapped[Any]:

@@ -3,7 +3,7 @@
 from sqlalchemy import CheckConstraint, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, run_key
+from db.tables.base import Base, call_index, run_key
 
 
 class CandidateTable(Base):
@@ -13,6 +13,7 @@ class CandidateTable(Base):
     """
 
     __tablename__ = "candidate"
+    __table_args__ = (call_index("candidate"),)
 
     run_id: Mapped[int] = run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
@@ -51,6 +52,7 @@ class SentenceTable(Base):
     """
 
     __tablename__ = "sentence"
+    __table_args__ = (call_index("sentence", "number = 0"),)  # all of a neuron are from one call
 
     run_id: Mapped[int] = run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)

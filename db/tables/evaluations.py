@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, SmallInteger, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, ScoreColumns, run_key
+from db.tables.base import Base, ScoreColumns, call_index, run_key
 
 
 class BaselineScoreTable(ScoreColumns, Base):
@@ -38,6 +38,7 @@ class ScorerResultTable(Base):
     """
 
     __tablename__ = "scorer_result"
+    __table_args__ = (call_index("scorer_result"),)
 
     run_id: Mapped[int] = run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)

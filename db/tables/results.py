@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import REAL, Index, SmallInteger, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, ScoreColumns, run_key
+from db.tables.base import Base, ScoreColumns, call_index, run_key
 
 # What is searched for words. The longest text whose words one index entry can hold in any case has
 # about a million bytes.
@@ -16,7 +16,10 @@ class ExplanationTable(Base):
     """The explanation of a neuron; one for each neuron and run."""
 
     __tablename__ = "explanation"
-    __table_args__ = (Index("ix_explanation_words", WORDS, postgresql_using="gin"),)
+    __table_args__ = (
+        Index("ix_explanation_words", WORDS, postgresql_using="gin"),
+        call_index("explanation"),
+    )
 
     run_id: Mapped[int] = run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
@@ -38,6 +41,7 @@ class SimulationTable(Base):
     """
 
     __tablename__ = "simulation"
+    __table_args__ = (call_index("simulation"),)
 
     run_id: Mapped[int] = run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
@@ -55,7 +59,10 @@ class ScoreTable(ScoreColumns, Base):
     """How well simulations match activations; `undefined_reason` says why there is no score."""
 
     __tablename__ = "score"
-    __table_args__ = (Index("ix_score_best", "run_id", "score"),)
+    __table_args__ = (
+        Index("ix_score_best", "run_id", "score"),
+        Index("ix_score_recent", "run_id", "created_at"),
+    )
 
     run_id: Mapped[int] = run_key()
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
@@ -67,7 +74,10 @@ class FailureTable(Base):
     """Why a neuron has no result in a stage."""
 
     __tablename__ = "failure"
-    __table_args__ = (Index("ix_failure_neuron", "run_id", "layer", "neuron"),)
+    __table_args__ = (
+        Index("ix_failure_neuron", "run_id", "layer", "neuron"),
+        Index("ix_failure_class", "run_id", "stage", "failure_class", "failed_at"),
+    )
 
     run_id: Mapped[int] = run_key()
     stage: Mapped[str] = mapped_column(primary_key=True)

@@ -22,7 +22,7 @@ def fill(database_url: str, services: ServiceUrls) -> None:
     subprocess.run(command, env=env, check=True, capture_output=True, cwd=ROOT)
 
 
-def plans(engine, ask):
+def plans(engine, ask, setting="jit = off"):
     """Return the plan of each query that a function asks of a connection, as text."""
     asked = []
 
@@ -33,6 +33,7 @@ def plans(engine, ask):
         event.listen(connection, "before_cursor_execute", remember)
         ask(connection)
     with engine.connect() as connection:
+        connection.exec_driver_sql(f"SET LOCAL {setting}")
         return [
             "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())
             for statement, parameters in asked

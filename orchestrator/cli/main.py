@@ -27,6 +27,7 @@ COMMANDS = {
     "neuron": "Show a neuron: explanation, scores, records, connections",
     "search": "Find neurons by words in their explanation",
     "serve": "Show runs and neurons in a browser",
+    "mcp": "Offer runs and neurons as tools to an agent",
     "sql": "Run a read-only query on the database",
     "compare": "Compare two runs, or a run with the published scores",
     "estimate": "Estimate calls, tokens, cost and time before a run",

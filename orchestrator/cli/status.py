@@ -1,9 +1,6 @@
 """The command `status`: how far a run is."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 import click
 from rich.console import Console
@@ -12,10 +9,9 @@ from sqlalchemy import Engine
 
 from db import progress
 from db.evidence import evidence_of
-from db.progress import FailureGroup, RunProgress, WorkerState
-from db.runs import StoredRun
+from db.progress import RunProgress
+from db.run_status import status_of
 from db.session import transaction
-from neurogloss.neurons.alarms import Evidence, alarms_of
 from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal.alarm_lines import alarm_lines
@@ -37,10 +33,8 @@ def status(name: str | None, watch: bool, as_json: bool) -> None:
     run = find_run(engine, name)
     if as_json:
         with transaction(engine) as connection:
-            of_run = progress.of_run(connection, run.name)
-            workers = progress.workers(connection)
-            evidence = evidence_of(connection, run.id)
-        print_json(_values(run, of_run, workers, evidence))
+            value = status_of(connection, run)
+        print_json(value)
         return
     console = output_console()
     if watch:
@@ -53,29 +47,6 @@ def status(name: str | None, watch: bool, as_json: bool) -> None:
         lines = list(alarm_lines(evidence_of(connection, run.id)))
     for line in lines:
         console.print(line, markup=False, highlight=False)
-
-
-def _values(
-    run: StoredRun, of_run: RunProgress, workers: Sequence[WorkerState], evidence: Evidence
-) -> dict[str, Any]:
-    return {
-        "run": run.name,
-        "state": run.state,
-        "pause_cause": run.pause_cause,
-        "pause_reason": run.pause_reason,
-        "stages": [asdict(stage) for stage in of_run.stages],
-        "cost": [asdict(cost) for cost in of_run.costs],
-        "failures": [_failure_values(group) for group in of_run.failures],
-        "workers": [asdict(worker) for worker in workers],
-        "covered": evidence.covered,
-        "warnings": alarms_of(evidence),
-    }
-
-
-def _failure_values(group: FailureGroup) -> dict[str, Any]:
-    """Return a row of the view failure_summary under the names of its columns."""
-    names = {"failure_class": "class"}
-    return {names.get(name, name): value for name, value in asdict(group).items()}
 
 
 def _progress(engine: Engine, name: str) -> RunProgress:

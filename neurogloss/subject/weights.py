@@ -99,10 +99,14 @@ def strongest_connections(
         _HighestWeights(len(rows), n, rows.device),
         _HighestWeights(len(rows), n, rows.device),
     )
+    # One buffer for all blocks: fresh memory costs as much as the products themselves.
+    buffer = rows.new_empty(len(rows) * BLOCK)
     for first, matrix in candidates:
         for start in range(0, len(matrix), BLOCK):
             on_block()
-            products = rows @ matrix[start : start + BLOCK].T
+            block = matrix[start : start + BLOCK].T
+            products = buffer[: len(rows) * block.shape[1]].view(len(rows), -1)
+            torch.mm(rows, block, out=products)
             highest.offer(products, first + start)
             lowest.offer(products.neg_(), first + start)
     up, down = highest.sorted(), lowest.sorted()
@@ -122,11 +126,14 @@ class _HighestWeights:
 
     def offer(self, products: torch.Tensor, first: int) -> None:
         """Keep those products, (n_rows, n_candidates), that are among the highest so far."""
-        highest = products.topk(min(self._n, products.shape[1]), dim=1)
-        weights = torch.cat([self._weights, highest.values], dim=1)
-        candidates = torch.cat([self._candidates, highest.indices + first], dim=1)
-        self._weights, places = weights.topk(self._n, dim=1)
-        self._candidates = candidates.gather(1, places)
+        # After the first blocks most rows find nothing, and maxima are much quicker than `topk`.
+        # Not `>`: NaN counts as the highest, as it does for `topk`.
+        rows = (products.amax(1) <= self._weights[:, -1]).logical_not_().nonzero().flatten()
+        highest = products[rows].topk(min(self._n, products.shape[1]), dim=1)
+        weights = torch.cat([self._weights[rows], highest.values], dim=1)
+        candidates = torch.cat([self._candidates[rows], highest.indices + first], dim=1)
+        self._weights[rows], places = weights.topk(self._n, dim=1)
+        self._candidates[rows] = candidates.gather(1, places)
 
     def sorted(self) -> StrongestConnections:
         weights, candidates = self._weights.cpu().numpy(), self._candidates.cpu().numpy()

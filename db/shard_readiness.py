@@ -19,7 +19,8 @@ def open_ready(connection: Connection, run_id: int) -> int:
 
     Within collect the steps follow each other: every shard of a step waits for all of the steps
     before; `connections` waits for none. Between the stages there is no barrier: the neurons of a
-    shard move on together, as soon as their layer is collected.
+    shard move on together, as soon as their layer is collected. A shard of `lookup` is of the
+    layers from its start to its stop.
     """
     queries = (_OPEN_COLLECT, _OPEN_FIRST, _OPEN_LATER)
     values = {"run": run_id, "first": FIRST, "later": LATER}
@@ -39,7 +40,10 @@ _OPEN_COLLECT = text(f"""
 
 _OPEN_FIRST = text(f"""
     WITH uncollected AS (
-        SELECT coalesce(array_agg(DISTINCT layer), '{{}}') AS layers FROM shard
+        SELECT coalesce(array_agg(DISTINCT of_shard), '{{}}') AS layers
+        FROM shard, LATERAL generate_series(
+            CASE step WHEN 'lookup' THEN start ELSE layer END,
+            CASE step WHEN 'lookup' THEN stop - 1 ELSE layer END) AS of_shard
         WHERE run_id = :run AND stage = 'collect' AND state <> 'done'
           AND step <> ALL (ARRAY{list(BESIDE_STEPS)!r}))
     UPDATE shard SET state = 'ready' WHERE id = ANY (ARRAY(

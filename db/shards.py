@@ -240,8 +240,8 @@ def queue(
     """Mark up to `limit` ready shards as queued and return them.
 
     Stages come in the order of `stages`: with the later ones first, neurons are finished rather
-    than begun. Two dispatchers never get the same shard. With `only_asked`, shards are left that
-    may have calls to put into batches.
+    than begun. Steps of collect for which nothing waits come last. Two dispatchers never get the
+    same shard. With `only_asked`, shards are left that may have calls to put into batches.
     """
     # SKIP LOCKED: a second dispatcher takes other shards instead of waiting for these.
     rows = connection.execute(
@@ -252,7 +252,8 @@ def queue(
                 WHERE run_id = :run AND state = 'ready' AND stage = ANY(:stages)
                   AND attempts < :most
                   AND (asked OR stage = 'score' OR NOT :only_asked)
-                ORDER BY array_position(CAST(:stages AS text[]), stage), id
+                ORDER BY array_position(CAST(:stages AS text[]), stage),
+                         step IN ('baselines', 'connections'), id
                 LIMIT :limit FOR UPDATE SKIP LOCKED)
             RETURNING id, stage
         """),

@@ -209,10 +209,17 @@ class BudgetConfig(Section):
 
 
 class ShardsConfig(Section):
-    """The size of shards: of excerpts to read, and of neurons of a layer."""
+    """The size of shards: of excerpts to read, and of neurons of a layer.
+
+    Token lookup tables take 8 bytes for each neuron and token of the vocabulary while they are
+    made. `lookup_mib` is how many MiB of that a shard may take: it has as many layers as fit, and
+    one at least.
+    """
 
     excerpts: Positive = 512
     neurons: Positive = 64
+    # At its default this key is left out, so that runs stored before it keep their hash.
+    lookup_mib: Annotated[Positive, Field(exclude_if=lambda value: value == 1024)] = 1024
 
 
 class RunConfig(Section):

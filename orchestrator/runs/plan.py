@@ -14,8 +14,6 @@ from neurogloss.neurons.tiles import whole_tiles
 from neurogloss.stages import ABLATE, COLLECT
 from neurogloss.subject.shape import Shape
 
-LOOKUP_BYTES = 8 << 30  # most memory of a worker for the lookup tables of one shard's layers
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -125,14 +123,24 @@ def _collect_shards(
         for layer in layers:
             yield PlannedShard("collect", "connections", layer, 0, per_layer, 0, "waiting")
     if config.needs_lookup or config.scoring.baselines:
-        # Later stages wait for the step `lookup`; none waits for `baselines`.
-        step = "lookup" if config.needs_lookup else "baselines"
-        widest = max(map(len, neurons.values()))
-        # 8 bytes: a float64 sum for each neuron and token, which is exact for float16 values.
-        at_once = max(1, LOOKUP_BYTES // (8 * shape.vocab_size * widest))
-        for group in range(0, len(layers), at_once):
-            first_layer, last_layer = layers[group], layers[min(group + at_once, len(layers)) - 1]
-            yield PlannedShard("collect", step, -1, first_layer, last_layer + 1, n, "waiting")
+        yield from _lookup_shards(config, shape, neurons)
+
+
+def _lookup_shards(
+    config: RunConfig, shape: Shape, neurons: dict[int, list[int]]
+) -> Iterator[PlannedShard]:
+    """Yield shards of as many layers as may be in memory; together they weigh a reading."""
+    # Later stages wait for the step `lookup`; none waits for `baselines`.
+    step = "lookup" if config.needs_lookup else "baselines"
+    layers, widest = list(neurons), max(map(len, neurons.values()))
+    # 8 bytes: a float64 sum for each neuron and token, which is exact for float16 values.
+    at_once = max(1, (config.shards.lookup_mib << 20) // (8 * shape.vocab_size * widest))
+    n = config.corpus.excerpts
+    for first in range(0, len(layers), at_once):
+        last = min(first + at_once, len(layers))
+        weight = n * last // len(layers) - n * first // len(layers)
+        start, stop = layers[first], layers[last - 1] + 1
+        yield PlannedShard("collect", step, -1, start, stop, weight, "waiting")
 
 
 def _neuron_shards(

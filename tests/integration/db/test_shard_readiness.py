@@ -1,5 +1,6 @@
 """Which shards become ready, against the rule said plainly, for random states of random runs."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -24,7 +25,11 @@ def may_begin(shard, others):
             for o in others
             if o["stage"] == "collect"
             and o["step"] not in ("baselines", "connections")
-            and o["layer"] in (-1, shard["layer"])
+            and (
+                o["start"] <= shard["layer"] < o["stop"]
+                if o["step"] == "lookup"
+                else o["layer"] in (-1, shard["layer"])
+            )
         )
     before = NEURON_STAGES[: NEURON_STAGES.index(shard["stage"])]
     return all(
@@ -39,19 +44,23 @@ def random_shards(dice):
     likely_done = dice.choice((0.0, 0.5, 0.9, 1.0))
     absent = {stage for stage in OPTIONAL if dice.random() < 0.5}
     shards = [
-        ("collect", step, layer, 0)
+        ("collect", step, layer, 0, 128)
         for step in STEPS
+        if step != "lookup"
         for layer in ((0, 1) if step in ("boundaries", "select", "connections") else (-1,))
     ]
+    # Of both layers at once, or of each.
+    cuts = dice.choice(((0, 2), (0, 1, 2)))
+    shards += [("collect", "lookup", -1, *layers) for layers in pairwise(cuts)]
     shards += [
-        (stage, "", layer, start)
+        (stage, "", layer, start, start + 64)
         for stage in NEURON_STAGES
         if stage not in absent
         for layer in (0, 1)
         for start in (0, 64)
     ]
     return [
-        dict(zip(("stage", "step", "layer", "start"), shard, strict=True))
+        dict(zip(("stage", "step", "layer", "start", "stop"), shard, strict=True))
         | {
             "state": "done"
             if shard[0] == "collect" and dice.random() < likely_done
@@ -72,9 +81,7 @@ def store(connection, name, shards):
     )
     run_id = runs.create(connection, run)
     rows = [
-        runs.PlannedShard(
-            s["stage"], s["step"], s["layer"], s["start"], s["start"] + 64, 64, s["state"]
-        )
+        runs.PlannedShard(s["stage"], s["step"], s["layer"], s["start"], s["stop"], 64, s["state"])
         for s in shards
     ]
     runs.save_plan(connection, run_id, neurons=[], shards=rows, totals=[])
@@ -115,8 +122,8 @@ def test_what_opens_is_what_the_rule_says(corpus):
 
 def test_what_waits_for_a_batch_stays_closed(corpus):
     shards = [
-        {"stage": "explain", "step": "", "layer": 0, "start": 0, "state": "waiting"},
-        {"stage": "simulate", "step": "", "layer": 0, "start": 64, "state": "waiting"},
+        {"stage": "explain", "step": "", "layer": 0, "start": 0, "stop": 64, "state": "waiting"},
+        {"stage": "simulate", "step": "", "layer": 0, "start": 64, "stop": 128, "state": "waiting"},
     ]
     with corpus.begin() as connection:
         run_id = store(connection, "batch", shards)

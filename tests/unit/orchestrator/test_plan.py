@@ -80,12 +80,16 @@ def test_baselines_are_read_beside_unless_somebody_waits_for_the_tables():
         assert shards_of(plan, "collect", other) == []
 
 
-def test_a_sample_of_gpt2_xl_needs_one_more_pass_and_the_whole_of_it_several():
-    for per_layer, passes in ((100, 1), ("all", 16)):
-        plan = make_plan(config(neurons={"per_layer": per_layer}), GPT2_XL)
-        shards = shards_of(plan, "collect", "lookup")
-        covered = [layer for shard in shards for layer in range(shard[3], shard[4])]
-        assert (len(shards), covered) == (passes, list(range(48)))
+@pytest.mark.parametrize(
+    ("per_layer", "mib", "n_shards"), [(100, 1024, 2), ("all", 1024, 48), ("all", 8192, 16)]
+)
+def test_lookup_shards_have_as_many_layers_as_fit_into_memory(per_layer, mib, n_shards):
+    changes = {"neurons": {"per_layer": per_layer}, "shards": {"lookup_mib": mib}}
+    plan = make_plan(config(**changes), GPT2_XL)
+    shards = shards_of(plan, "collect", "lookup")
+    covered = [layer for shard in shards for layer in range(shard[3], shard[4])]
+    assert (len(shards), covered) == (n_shards, list(range(48)))
+    assert sum(shard[5] for shard in shards) == config().corpus.excerpts
 
 
 def test_an_explainer_of_tokens_waits_for_the_tables():

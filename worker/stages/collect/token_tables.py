@@ -3,7 +3,7 @@
 They make token lookup tables, and score the predictions of tables and weights on the valid split. A
 table holds the tokens on which a neuron is scored and those of its highest means, which are known
 only after the records are selected. A single pass would have to keep and merge the sums of every
-token and neuron, 62 GB for GPT-2 XL; so the corpus is read again, up to the layers of the shard.
+token and neuron, 62 GB for GPT-2 XL; so the corpus is read again, through the layers of each shard.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from neurogloss.neurons.lookup import TOP_TOKENS
 from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.tiles import TILE
 from neurogloss.subject.lookup_tables import LookupTables, tables_without, top_of_tables
+from neurogloss.subject.residual_stream import ResidualStream
 from neurogloss.subject.token_sums import TokenSums
 from neurogloss.subject.weights import ResidualWeights
 from worker.shard import ClaimedShard
@@ -29,18 +30,20 @@ from worker.stages.scored_records import StackedRecords, scored_records, stacked
 
 NEURONS_AT_ONCE = 64
 _AT_ONCE = 32 * TILE  # excerpts fetched together
+_stream = ResidualStream()  # left by the last shard of this process
 
 
 def look_up(shard: ClaimedShard) -> None:
     """Make the token lookup tables of some layers and score the baselines."""
     with transaction(shard.engine) as connection:
+        layers = runs.layers_of(connection, shard.claim.run_id)
         neurons = {
             layer: runs.neurons_in(connection, shard.claim.run_id, layer)
-            for layer in runs.layers_of(connection, shard.claim.run_id)
+            for layer in layers
             if shard.claim.start <= layer < shard.claim.stop
         }
     sums, weights, check = (
-        _sums(shard, neurons),
+        _sums(shard, neurons, is_last=max(layers) in neurons),
         ResidualWeights(subject_of(shard)),
         interruption_check(shard),
     )
@@ -62,15 +65,20 @@ def look_up(shard: ClaimedShard) -> None:
         baseline_scores.save(connection, scores)
 
 
-def _sums(shard: ClaimedShard, neurons: dict[int, list[int]]) -> TokenSums:
+def _sums(shard: ClaimedShard, neurons: dict[int, list[int]], *, is_last: bool) -> TokenSums:
     """Return the sums of activations by token, from a pass over the corpus."""
-    sums, check = TokenSums(subject_of(shard), neurons), interruption_check(shard)
+    model, check = subject_of(shard), interruption_check(shard)
+    sums = TokenSums(model, neurons)
     with transaction(shard.engine) as connection:
         n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
-    for start in range(0, n_excerpts, _AT_ONCE):
-        with transaction(shard.engine) as connection:
-            tokens, lengths = excerpts(connection, shard, start, start + _AT_ONCE)
-        sums.add(tokens, lengths, first=start, on_batch=check)
+    corpus = (shard.run.corpus_id, shard.config.subject, str(shard.engine.url))
+    n_tokens = n_excerpts * shard.config.corpus.excerpt_tokens
+    layers = range(min(neurons), max(neurons) + 1)
+    with _stream.passing(model, corpus, n_tokens, layers, is_last=is_last):
+        for start in range(0, n_excerpts, _AT_ONCE):
+            with transaction(shard.engine) as connection:
+                tokens, lengths = excerpts(connection, shard, start, start + _AT_ONCE)
+            sums.add(tokens, lengths, first=start, on_batch=check)
     return sums
 
 

@@ -9,7 +9,7 @@ from db.tables import Base
 VIEWS = (
     "run_progress", "layer_progress", "run_cost", "failure_summary", "neuron_summary",
     "worker_status", "baseline_summary", "scorer_summary", "calibration_summary",
-    "ablation_summary",
+    "ablation_summary", "step_progress",
 )  # fmt: skip
 # Hosted servers often come with the second one, which holds no data of anybody.
 _KNOWN_EXTENSIONS = ("plpgsql", "pg_stat_statements")

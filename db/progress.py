@@ -114,8 +114,10 @@ class StageProgress:
     """A row of the view run_progress: how far a stage of a run is.
 
     `unit` is what is counted. `per_minute` is the rate of the last minute; the others are means of
-    15 and 60 minutes. `eta` is the time left at the rate of 15 minutes, `eta_low` and `eta_high` at
-    the highest and the lowest of the three. `state` is that of the run.
+    15 and 60 minutes. `eta` is the time left at the rate of 15 minutes, or of the shards that are
+    worked on while none is finished; `eta_low` and `eta_high` at the highest and the lowest of the
+    three. `state` is that of the run. `under_way` is how much workers have done of the shards that
+    they hold; `percent` counts it, and `done` does not.
     """
 
     run: str
@@ -136,6 +138,21 @@ class StageProgress:
     eta_low: timedelta | None
     eta_high: timedelta | None
     state: str
+    under_way: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """A row of the view step_progress: how many shards of a step of collect are done.
+
+    `under_way` is the sum of the fractions of those that workers hold.
+    """
+
+    run: str
+    step: str
+    shards: int
+    done: int
+    under_way: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +202,29 @@ class RunProgress(NamedTuple):
     stages: list[StageProgress]
     costs: list[RunCost]
     failures: list[FailureGroup]
+    steps: list[StepProgress]
 
 
 def of_run(connection: Connection, run: str) -> RunProgress:
     """Return how far the run of this name is."""
-    return RunProgress(stages(connection, run), costs(connection, run), failures(connection, run))
+    return RunProgress(
+        stages(connection, run),
+        costs(connection, run),
+        failures(connection, run),
+        steps(connection, run),
+    )
 
 
 def stages(connection: Connection, run: str) -> list[StageProgress]:
     """Return how far the stages of a run are, in their order."""
     rows = _of_run(connection, "run_progress", StageProgress, run, "stage_order")
     return [StageProgress(*row) for row in rows]
+
+
+def steps(connection: Connection, run: str) -> list[StepProgress]:
+    """Return how far the steps of collect are."""
+    rows = _of_run(connection, "step_progress", StepProgress, run, "step")
+    return [StepProgress(*row) for row in rows]
 
 
 def costs(connection: Connection, run: str) -> list[RunCost]:

@@ -62,7 +62,8 @@ def claim(connection: Connection, shard_id: int, worker: str, lease_s: float) ->
 
 _CLAIM = text("""
     UPDATE shard SET state = 'leased', token = shard.token + 1, attempts = attempts + 1,
-           worker = :worker, lease_until = now() + :lease * interval '1 second'
+           worker = :worker, lease_until = now() + :lease * interval '1 second',
+           claimed_at = now(), fraction = 0
     FROM run
     WHERE shard.id = (SELECT id FROM shard WHERE id = :shard FOR UPDATE SKIP LOCKED)
       AND shard.run_id = run.id AND run.state = 'running'
@@ -72,18 +73,29 @@ _CLAIM = text("""
 """)
 
 
-def renew(connection: Connection, claims: Sequence[Claim], lease_s: float) -> set[int]:
+def renew(
+    connection: Connection,
+    claims: Sequence[Claim],
+    lease_s: float,
+    fractions: Sequence[float] | None = None,
+) -> set[int]:
     """Renew leases; return the ids of the shards whose leases are renewed.
+
+    `fractions` says how much of each shard is done, for those who follow the run.
 
     A row that a transaction holds is left out, such as the one that commits the shard: the leases
     of all other shards would wait for it. `still_held` says whether it is the caller's.
     """
     query = f"""
         WITH free AS (SELECT shard.id {_MINE} FOR UPDATE OF shard SKIP LOCKED)
-        UPDATE shard SET lease_until = now() + :lease * interval '1 second'
-        FROM free WHERE shard.id = free.id RETURNING shard.id
+        UPDATE shard SET lease_until = now() + :lease * interval '1 second', fraction = now.fraction
+        FROM free JOIN unnest(CAST(:ids AS bigint[]), CAST(:fractions AS real[]))
+             AS now (id, fraction) USING (id)
+        WHERE shard.id = free.id RETURNING shard.id
     """  # noqa: S608  (a constant)
-    return set(connection.execute(text(query), {"lease": lease_s, **_pairs(claims)}).scalars())
+    done = list(fractions or [0.0] * len(claims))
+    values = {"lease": lease_s, "fractions": done, **_pairs(claims)}
+    return set(connection.execute(text(query), values).scalars())
 
 
 def still_held(connection: Connection, claims: Sequence[Claim]) -> set[int]:

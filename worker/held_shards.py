@@ -37,7 +37,9 @@ class HeldShards:
         if not held:
             return
         with transaction(engine) as connection:
-            renewed = shards.renew(connection, [shard.claim for shard in held], lease_s)
+            fractions = [shard.lease.fraction for shard in held]
+            claims = [shard.claim for shard in held]
+            renewed = shards.renew(connection, claims, lease_s, fractions)
             others = [shard.claim for shard in held if shard.claim.shard_id not in renewed]
             ours = shards.still_held(connection, others) if others else set()
         for shard in held:

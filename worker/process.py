@@ -40,6 +40,7 @@ from worker.shard import ClaimedShard, Lease, RunJob
 
 log = logging.getLogger(__name__)
 
+LONGEST_BEAT_S = 10.0  # between heartbeats, which tell those who follow the run how far shards are
 OUTAGE_PAUSE_S = 1.0  # before a shard goes back that a service failed: it may fail the next one too
 
 
@@ -64,7 +65,7 @@ class _Process:
         log.info("worker stopping", extra={"shards": len(self.held)})
 
     def _beat(self) -> None:
-        pause = min(30.0, self.settings.lease_s / 4)
+        pause = min(LONGEST_BEAT_S, self.settings.lease_s / 4)
         outage = OutageLog()
         while True:
             try:

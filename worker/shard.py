@@ -52,6 +52,7 @@ class Lease:
     def __init__(self, process_stop: threading.Event, until: float) -> None:
         self._process_stop, self._until = process_stop, until
         self.is_committing = False  # a transaction that finishes the shard is open
+        self.fraction = 0.0  # of the shard that is done, as heartbeats tell
 
     def renew(self, until: float) -> None:
         """Set the end of the lease, in seconds of `time.monotonic`. One that was ended stays so."""

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     CheckConstraint,
     ForeignKey,
@@ -67,7 +68,8 @@ class ShardTable(Base):
     `start` up to, not including, `stop` counts excerpts in the steps of `collect` that read text,
     and neurons of `layer` elsewhere. Of its `weight`, `done` and `failed` are counted in the
     progress of its stage. `asked` says that its questions were put into batches. `token` rises with
-    every claim: results are accepted from the latest claimant only.
+    every claim: results are accepted from the latest claimant only. While one has it, `fraction` is
+    how much of it was done at the last heartbeat.
     """
 
     __tablename__ = "shard"
@@ -79,6 +81,7 @@ class ShardTable(Base):
             "id",
             postgresql_where=text("state IN ('ready', 'queued', 'leased')"),
         ),
+        Index("ix_shard_collect", "run_id", postgresql_where=text("stage = 'collect'")),
         CheckConstraint(
             "state IN ('waiting', 'ready', 'queued', 'leased', 'done')",
             name="state_is_known",
@@ -103,6 +106,8 @@ class ShardTable(Base):
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None]
     error: Mapped[str | None]
+    fraction: Mapped[float] = mapped_column(REAL, server_default="0")
+    claimed_at: Mapped[datetime | None]
 
 
 class ProgressTable(Base):

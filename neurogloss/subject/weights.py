@@ -19,6 +19,11 @@ from neurogloss.neurons.records import FloatArray, IntArray
 BLOCK = 4096  # candidates multiplied at a time, which bounds the memory of the products
 
 
+def n_blocks_of(n_candidates: int) -> int:
+    """Return in how many blocks candidates are multiplied."""
+    return -(-n_candidates // BLOCK)
+
+
 class StrongestConnections(NamedTuple):
     """The candidates with the n highest and the n lowest weights for each row, (n_rows, 2 * n).
 
@@ -40,9 +45,14 @@ class ResidualWeights:
         self._model = model
         self.n_layers = int(model.config.n_layer)
 
-    def input_directions(self, layer: int) -> torch.Tensor:
-        """Return the direction that each neuron of a layer reads, (d_mlp, d_model)."""
+    def input_directions(self, layer: int, neurons: IntArray | None = None) -> torch.Tensor:
+        """Return the direction that each neuron of a layer reads, (n_neurons, d_model).
+
+        Of all neurons, unless some are named, int (n_neurons,).
+        """
         w_in = self._parameter(f"h.{layer}.mlp.c_fc.weight")  # (d_model, d_mlp)
+        if neurons is not None:
+            w_in = w_in[:, torch.from_numpy(neurons.astype(np.int64)).to(w_in.device)]
         return (w_in * self._parameter(f"h.{layer}.ln_2.weight")[:, None]).T.contiguous()
 
     def output_directions(self, layer: int) -> torch.Tensor:
@@ -66,7 +76,7 @@ class ResidualWeights:
             neurons: int (n_neurons,).
             tokens: Token ids, int (n_neurons, n_records, n_tokens).
         """
-        reads, embedding = self.input_directions(layer)[neurons], self.embedding()
+        reads, embedding = self.input_directions(layer, neurons), self.embedding()
         on_device = torch.from_numpy(tokens.astype(np.int64)).to(embedding.device)
         # Record by record: the embeddings of all records at once would be large.
         weights = [

@@ -85,6 +85,8 @@ class Postgres:
             "shared_buffers": "256MB",
             "fsync": "on",
             "synchronous_commit": "on",
+            # A minute, the default, is long beside a table that is rewritten all the time.
+            "autovacuum_naptime": "10s",
         }
 
     def _initialize(self) -> None:

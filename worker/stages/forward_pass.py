@@ -62,10 +62,18 @@ def excerpts(
     return tokens, np.array(list(map(len, rows)), np.int32) if corpus.short == "keep" else None
 
 
-def interruption_check(shard: ClaimedShard) -> Callable[[], None]:
-    """Return a function to call between batches, which raises Interrupted once the lease ended."""
+def interruption_check(shard: ClaimedShard, n_calls: int | None = None) -> Callable[[], None]:
+    """Return a function to call between batches, which raises Interrupted once the lease ended.
+
+    If it is known how often it will be called, it notes how much of the shard is done.
+    """
+    calls = 0
 
     def check() -> None:
+        nonlocal calls
+        calls += 1
+        if n_calls is not None:
+            shard.lease.fraction = min(1.0, calls / n_calls)
         if shard.lease.has_ended():
             raise Interrupted
 

@@ -11,12 +11,14 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from db.progress import FailureGroup, RunCost, RunProgress, StageProgress
+from db.progress import FailureGroup, RunCost, RunProgress, StepProgress
+from neurogloss.stages import COLLECT
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.whole_table import WholeTable
 
 LIVE_EVERY_S = 0.5
 PLAIN_EVERY_S = 10.0  # between lines where the output is no terminal: it may be a log file
+SAME_EVERY_S = 300.0  # between equal lines, which show that the command lives
 EXAMPLE_CHARACTERS = 90  # of the message of a failure: it may quote a whole answer
 
 
@@ -35,7 +37,19 @@ def progress_table(name: str, progress: RunProgress) -> Group:
             f"{stage.per_minute:,.0f}",
             _eta(stage.eta),
         )
-    return Group(table, _cost_line(progress.costs), *map(_failure_line, progress.failures))
+    steps = _open_steps(progress.steps)
+    below = [Text(f"collect: {steps}")] if steps else []
+    below += [_cost_line(progress.costs), *map(_failure_line, progress.failures)]
+    return Group(table, *below)
+
+
+def _open_steps(steps: Sequence[StepProgress]) -> str:
+    """Return how many shards are done of the steps of collect that have begun."""
+    return ", ".join(
+        f"{step.step} {step.done + step.under_way:.3g}/{step.shards}"
+        for step in steps
+        if step.done + step.under_way > 0 and step.done < step.shards
+    )
 
 
 def _eta(eta: timedelta | None) -> str:
@@ -54,11 +68,17 @@ def _failure_line(group: FailureGroup) -> Text:
     return Text(f"failed in {group.stage}: {group.n:,} x {group.failure_class}, e.g. {example}")
 
 
-def progress_line(stages: Sequence[StageProgress]) -> str:
-    """Return the progress of all stages on one line."""
-    return "   ".join(
-        f"{stage.stage} {stage.done + stage.failed:,}/{stage.total:,}" for stage in stages
-    )
+def progress_line(progress: RunProgress) -> str:
+    """Return the progress of all stages on one line, with the open steps of collect."""
+    steps, parts = _open_steps(progress.steps), []
+    for stage in progress.stages:
+        line = f"{stage.stage} {stage.done + stage.failed:,}/{stage.total:,}"
+        if stage.under_way:
+            line += f" +{stage.under_way:,.0f}"
+        if stage.stage == COLLECT and steps:
+            line += f" ({steps})"
+        parts.append(line if stage.eta is None else f"{line}, {_eta(stage.eta)} left")
+    return "   ".join(parts)
 
 
 class ProgressDisplay:
@@ -76,6 +96,7 @@ class ProgressDisplay:
         live = partial(Live, auto_refresh=False, redirect_stderr=sys.stderr.isatty())
         self._live = live(console=console) if console.is_terminal else None
         self._shown_at = 0.0
+        self._line, self._line_at = "", 0.0
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -105,4 +126,10 @@ class ProgressDisplay:
         if self._live is not None:
             self._live.update(progress_table(self._name, progress), refresh=True)
         else:
-            self.note(progress_line(progress.stages))
+            self._show_line(progress_line(progress))
+
+    def _show_line(self, line: str) -> None:
+        """Print a line unless it says what the last one said, and that a moment ago."""
+        if line != self._line or time.monotonic() - self._line_at >= SAME_EVERY_S:
+            self._line, self._line_at = line, time.monotonic()
+            self.note(line)

@@ -1,7 +1,8 @@
 """Predictions without an explanation, scored on the same records as explanations."""
 
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import fields
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -10,11 +11,13 @@ from torch.nn.utils.rnn import pad_sequence
 from db.evaluations import BaselineScoreRow
 from neurogloss.neurons.codec import padded, split_array
 from neurogloss.neurons.records import FloatArray, IntArray
-from neurogloss.neurons.scoring import score_neurons, unscored
+from neurogloss.neurons.scoring import NeuronScore, score_neurons, unscored
 from neurogloss.subject.lookup_tables import LookupTables, predictions
 from neurogloss.subject.weights import ResidualWeights
 from worker.shard import ClaimedShard
 from worker.stages.scored_records import StackedRecords
+
+_values = attrgetter(*(field.name for field in fields(NeuronScore)))
 
 
 def baseline_rows(
@@ -49,7 +52,7 @@ def baseline_rows(
             group.neurons.tolist(), group.undefined_reasons, scores, strict=True
         ):
             score = defined if reason is None else unscored(reason)
-            yield BaselineScoreRow(shard.claim.run_id, layer, neuron, baseline, *astuple(score))
+            yield BaselineScoreRow(shard.claim.run_id, layer, neuron, baseline, *_values(score))
 
 
 def _token_weights(

@@ -18,7 +18,12 @@ from db.connections import (
 from db.session import transaction
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.subject.model import mlp_width
-from neurogloss.subject.weights import ResidualWeights, StrongestConnections, strongest_connections
+from neurogloss.subject.weights import (
+    ResidualWeights,
+    StrongestConnections,
+    n_blocks_of,
+    strongest_connections,
+)
 from worker.shard import ClaimedShard
 from worker.stages.forward_pass import interruption_check, subject_of
 
@@ -46,6 +51,10 @@ class _Search:
             self._neurons = runs.neurons_in(connection, shard.claim.run_id, self._layer)
         self._reads = self._weights.input_directions(self._layer)[self._neurons]
         self._writes = self._weights.output_directions(self._layer)[self._neurons]
+        others = self._weights.n_layers - 1
+        n_blocks = others * n_blocks_of(self._per_layer)
+        n_blocks += 2 * n_blocks_of(len(self._weights.embedding()))
+        self._check = interruption_check(shard, n_blocks)
 
     def related_neurons(self) -> list[RelatedNeuronsRow]:
         """Return the neurons before and after the layer that its neurons are connected to."""
@@ -83,9 +92,7 @@ class _Search:
         """Yield the key, the candidates (n_kept,) and their weights for each neuron."""
         if n == 0:
             return
-        kept: StrongestConnections = strongest_connections(
-            own, candidates, n, interruption_check(self._shard)
-        )
+        kept: StrongestConnections = strongest_connections(own, candidates, n, self._check)
         for neuron, places, weights in zip(self._neurons, *kept, strict=True):
             key = (self._shard.claim.run_id, self._layer, neuron, direction)
             yield key, places[weights != 0], weights[weights != 0]

@@ -18,7 +18,7 @@ from db.records import NeuronRecordsRow, joined_records, neuron_records
 from db.session import transaction
 from neurogloss.neurons.moments import Moments, moments_of
 from neurogloss.neurons.selection import SelectedRecords, quantile_boundaries, select_records
-from neurogloss.neurons.tiles import tiles_of
+from neurogloss.neurons.tiles import TILE, tiles_of
 from neurogloss.subject.collection import collect as read_excerpts
 from neurogloss.subject.layer_collector import LayerPlan
 from worker.shard import ClaimedShard
@@ -54,7 +54,7 @@ def read(shard: ClaimedShard) -> None:
         plans,
         wanted,
         lengths=lengths,
-        on_batch=interruption_check(shard),
+        on_batch=interruption_check(shard, -(-len(tokens) // TILE)),
     )
     with shard.committing() as connection:
         for layer, part in parts:

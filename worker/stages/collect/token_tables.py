@@ -6,7 +6,7 @@ only after the records are selected. A single pass would have to keep and merge 
 token and neuron, 62 GB for GPT-2 XL; so the corpus is read again, through the layers of each shard.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -36,17 +36,17 @@ _stream = ResidualStream()  # left by the last shard of this process
 def look_up(shard: ClaimedShard) -> None:
     """Make the token lookup tables of some layers and score the baselines."""
     with transaction(shard.engine) as connection:
+        n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
         layers = runs.layers_of(connection, shard.claim.run_id)
         neurons = {
             layer: runs.neurons_in(connection, shard.claim.run_id, layer)
             for layer in layers
             if shard.claim.start <= layer < shard.claim.stop
         }
-    sums, weights, check = (
-        _sums(shard, neurons, is_last=max(layers) in neurons),
-        ResidualWeights(subject_of(shard)),
-        interruption_check(shard),
-    )
+    n_groups = sum(-(-len(of_layer) // NEURONS_AT_ONCE) for of_layer in neurons.values())
+    check = interruption_check(shard, -(-n_excerpts // TILE) + n_groups)
+    sums = _sums(shard, n_excerpts, neurons, check, is_last=max(layers) in neurons)
+    weights = ResidualWeights(subject_of(shard))
     tables: list[TokenMeansRow] = []
     scores: list[BaselineScoreRow] = []
     for layer in neurons:
@@ -65,12 +65,17 @@ def look_up(shard: ClaimedShard) -> None:
         baseline_scores.save(connection, scores)
 
 
-def _sums(shard: ClaimedShard, neurons: dict[int, list[int]], *, is_last: bool) -> TokenSums:
+def _sums(
+    shard: ClaimedShard,
+    n_excerpts: int,
+    neurons: dict[int, list[int]],
+    check: Callable[[], None],
+    *,
+    is_last: bool,
+) -> TokenSums:
     """Return the sums of activations by token, from a pass over the corpus."""
-    model, check = subject_of(shard), interruption_check(shard)
+    model = subject_of(shard)
     sums = TokenSums(model, neurons)
-    with transaction(shard.engine) as connection:
-        n_excerpts = corpora.get(connection, shard.run.corpus_id).n_excerpts
     corpus = (shard.run.corpus_id, shard.config.subject, str(shard.engine.url))
     n_tokens = n_excerpts * shard.config.corpus.excerpt_tokens
     layers = range(min(neurons), max(neurons) + 1)
@@ -103,17 +108,26 @@ def _table_rows(
     best: list[IntArray],
 ) -> Iterator[TokenMeansRow]:
     means, counts = tables.means.cpu().numpy(), tables.counts.cpu().numpy()
+    is_kept = np.zeros(counts.shape, dtype=np.bool_)
+    for named in (list(map(np.concatenate, group.tokens)), best):
+        of_row = np.repeat(np.arange(len(named)), list(map(len, named)))
+        is_kept[of_row, np.concatenate(named)] = True
+    rows, tokens = np.nonzero(is_kept & (counts > 0))
+    ends = np.cumsum(np.bincount(rows, minlength=len(best)))[:-1]
+    columns = (tokens, means[rows, tokens], counts[rows, tokens])
     defaults = tables.default_means.tolist()
-    for place, neuron in enumerate(group.neurons.tolist()):
-        kept = np.union1d(np.concatenate(group.tokens[place]), best[place])
-        kept = kept[counts[place, kept] > 0]
+    for neuron, listed, default, *of_neuron in zip(
+        group.neurons.tolist(),
+        best,
+        defaults,
+        *(np.split(column, ends) for column in columns),
+        strict=True,
+    ):
         yield TokenMeansRow(
             run_id=shard.claim.run_id,
             layer=layer,
             neuron=neuron,
-            tokens=kept,
-            means=means[place, kept],
-            counts=counts[place, kept],
-            top_tokens=best[place].tolist(),
-            default_mean=defaults[place],
+            **dict(zip(("tokens", "means", "counts"), of_neuron, strict=True)),
+            top_tokens=listed.tolist(),
+            default_mean=default,
         )

@@ -29,7 +29,8 @@ import psutil
 from watched import Watched, Watcher, processes_of
 
 NEUROGLOSS = [sys.executable, "-m", "orchestrator"]
-QUERIES = ("run_progress", "run_cost", "failure_summary", "worker_status", "layer_progress")
+QUERIES = ("run_progress", "run_cost", "failure_summary", "worker_status", "layer_progress",
+           "step_progress")  # fmt: skip
 
 
 def main() -> None:
@@ -80,7 +81,7 @@ class _Job:
         _save_subject(self._options, self._folder / "subject")
         self._config.write_text(_configuration(self._options, self._folder / "subject"))
         report: dict[str, Any] = {"estimate": self._json("estimate", str(self._config))["total"]}
-        watcher = Watcher(self._home, self._database_bytes)
+        watcher = Watcher(self._home, self._look)
         began = time.time()
         report |= self._run()
         report["seconds"] = round(time.time() - began, 1)
@@ -159,6 +160,10 @@ class _Job:
         with engine.connect() as connection:
             return [dict(row) for row in connection.execute(text(query)).mappings()]
 
+    def _look(self) -> tuple[int, float]:
+        query = "SELECT extract(epoch FROM now() - min(heartbeat_at))::float AS s FROM worker"
+        return self._database_bytes(), self._query(query)[0]["s"] or 0.0
+
     def _database_bytes(self) -> int:
         return int(self._query("SELECT pg_database_size(current_database()) AS n")[0]["n"])
 
@@ -220,6 +225,7 @@ class _Job:
                 "WAL peak": max(wal for _, _, wal in seen.sizes) >> 20,
             },
             "bytes a neuron": end // n_neurons,
+            "longest silence of a worker, s": round(seen.longest_silence_s, 1),
         }
 
     def _steps_of_shards(self) -> dict[int, str]:

@@ -21,11 +21,13 @@ class Watched:
         peaks: Most memory by kind of process, in MB: resident of ours, private of Postgres.
         cpu: Moments with CPU seconds by kind of process so far.
         sizes: Moments with the bytes of the database and of its WAL.
+        longest_silence_s: Most seconds since the last heartbeat of a worker.
     """
 
     peaks: dict[str, float] = field(default_factory=dict)
     cpu: list[tuple[float, dict[str, float]]] = field(default_factory=list)
     sizes: list[tuple[float, int, int]] = field(default_factory=list)
+    longest_silence_s: float = 0.0
 
     def cpu_between(self, began: float, ended: float) -> float:
         """Return the CPU seconds that all kinds took together between two moments."""
@@ -41,12 +43,12 @@ class Watcher:
 
     Args:
         home: Of the embedded services.
-        size: Returns the bytes of the database.
+        look: Returns the bytes of the database, and the seconds since the oldest heartbeat.
     """
 
-    def __init__(self, home: Path, size: Callable[[], int]) -> None:
+    def __init__(self, home: Path, look: Callable[[], tuple[int, float]]) -> None:
         self.seen = Watched()
-        self._home, self._size = home, size
+        self._home, self._ask = home, look
         self._ended_cpu: dict[str, float] = {}
         self._last: dict[int, tuple[str, float]] = {}
         self._stopped = threading.Event()
@@ -66,7 +68,9 @@ class Watcher:
                 with suppress(Exception):  # the database may be down, or not there yet
                     wal = self._home / "postgres" / "data" / "pg_wal"
                     n_bytes = sum(path.stat().st_size for path in wal.iterdir() if path.is_file())
-                    self.seen.sizes.append((time.time(), self._size(), n_bytes))
+                    size, silence = self._ask()
+                    self.seen.sizes.append((time.time(), size, n_bytes))
+                    self.seen.longest_silence_s = max(self.seen.longest_silence_s, silence)
             turn += 1
 
     def _look(self) -> None:

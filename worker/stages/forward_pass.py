@@ -16,6 +16,7 @@ from neurogloss.config.settings import DEVICE
 from neurogloss.errors import Interrupted
 from neurogloss.neurons.codec import padded
 from neurogloss.neurons.records import IntArray
+from neurogloss.subject.batches import batch_size, fitting_size
 from neurogloss.subject.device import find_device, name_of
 from neurogloss.subject.model import load_subject
 from worker.shard import ClaimedShard
@@ -60,6 +61,11 @@ def excerpts(
     # Always as wide, because floating-point results may depend on a batch's shape.
     tokens = padded(rows, 0, corpus.excerpt_tokens)
     return tokens, np.array(list(map(len, rows)), np.int32) if corpus.short == "keep" else None
+
+
+def n_batches(model: GPT2Model, n_excerpts: int, n_tokens: int) -> int:
+    """Return in how many batches so many excerpts of a length go through the model."""
+    return -(-n_excerpts // fitting_size(model, batch_size(model.device, n_tokens)))
 
 
 def interruption_check(shard: ClaimedShard, n_calls: int | None = None) -> Callable[[], None]:

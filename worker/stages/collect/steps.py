@@ -18,7 +18,7 @@ from db.records import NeuronRecordsRow, joined_records, neuron_records
 from db.session import transaction
 from neurogloss.neurons.moments import Moments, moments_of
 from neurogloss.neurons.selection import SelectedRecords, quantile_boundaries, select_records
-from neurogloss.neurons.tiles import TILE, tiles_of
+from neurogloss.neurons.tiles import tiles_of
 from neurogloss.subject.collection import collect as read_excerpts
 from neurogloss.subject.layer_collector import LayerPlan
 from worker.shard import ClaimedShard
@@ -26,7 +26,7 @@ from worker.stages.collect import layer_parts
 from worker.stages.collect.connections import connect
 from worker.stages.collect.layer_parts import Layer, Part
 from worker.stages.collect.token_tables import look_up
-from worker.stages.forward_pass import excerpts, interruption_check, subject_of
+from worker.stages.forward_pass import excerpts, interruption_check, n_batches, subject_of
 
 
 def collect(shard: ClaimedShard) -> None:
@@ -54,7 +54,7 @@ def read(shard: ClaimedShard) -> None:
         plans,
         wanted,
         lengths=lengths,
-        on_batch=interruption_check(shard, -(-len(tokens) // TILE)),
+        on_batch=interruption_check(shard, n_batches(model, *tokens.shape)),
     )
     with shard.committing() as connection:
         for layer, part in parts:

@@ -25,7 +25,7 @@ from neurogloss.subject.token_sums import TokenSums
 from neurogloss.subject.weights import ResidualWeights
 from worker.shard import ClaimedShard
 from worker.stages.collect.baselines import baseline_rows
-from worker.stages.forward_pass import excerpts, interruption_check, subject_of
+from worker.stages.forward_pass import excerpts, interruption_check, n_batches, subject_of
 from worker.stages.scored_records import StackedRecords, scored_records, stacked
 
 NEURONS_AT_ONCE = 64
@@ -44,7 +44,8 @@ def look_up(shard: ClaimedShard) -> None:
             if shard.claim.start <= layer < shard.claim.stop
         }
     n_groups = sum(-(-len(of_layer) // NEURONS_AT_ONCE) for of_layer in neurons.values())
-    check = interruption_check(shard, -(-n_excerpts // TILE) + n_groups)
+    n_read = n_batches(subject_of(shard), n_excerpts, shard.config.corpus.excerpt_tokens)
+    check = interruption_check(shard, n_read + n_groups)
     sums = _sums(shard, n_excerpts, neurons, check, is_last=max(layers) in neurons)
     weights = ResidualWeights(subject_of(shard))
     tables: list[TokenMeansRow] = []

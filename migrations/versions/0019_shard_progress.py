@@ -3,7 +3,7 @@
 from alembic import context, op
 
 revision = "0019"
-down_revision = "0021"
+down_revision = "0022"
 
 # As before, with what workers have done of the shards that they hold: `under_way`. That is also the
 # rate by which the time left is told until something is finished.

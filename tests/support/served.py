@@ -87,7 +87,7 @@ def started_run(home: Path, name: str) -> Iterator[StartedRun]:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            process.communicate(timeout=10)
 
 
 @contextmanager

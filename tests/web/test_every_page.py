@@ -7,6 +7,10 @@ from tests.support.browsing import watched
 
 PAGES = {
     "runs": "/",
+    "run": "/runs/whole",
+    "run-half": "/runs/half",
+    "run-reading": "/runs/reading",
+    "run-imported": "/runs/imported",
     "neuron": "/runs/whole/neurons/0/20",
     "neuron-numbers": "/runs/whole/neurons/0/20?numbers=141",
     "neuron-waiting": "/runs/reading/neurons/{waiting}",

@@ -73,33 +73,26 @@ class Paid:
     usd: float
 
 
-_BIN = f"least({BINS_A_UNIT - 1}, greatest({-BINS_A_UNIT}, floor({{}} * {BINS_A_UNIT})))::int"
+BIN = f"least({BINS_A_UNIT - 1}, greatest({-BINS_A_UNIT}, floor({{}} * {BINS_A_UNIT})))::int"
 _SCORES = text(f"""
-    SELECT kind, {_BIN.format("score")} AS bin, count(*), sum(score)
-    FROM (SELECT 'explanation' AS kind, score FROM score WHERE run_id = :run
-          UNION ALL SELECT baseline, score FROM baseline_score
-          WHERE run_id = :run AND baseline = 'lookup') AS scored
+    SELECT kind, {BIN.format("score")} AS bin, count(*), sum(score)
+    FROM (SELECT 'explanation' AS kind, score FROM listed_neuron WHERE run_id = :run
+          UNION ALL SELECT 'lookup', lookup_score FROM listed_neuron WHERE run_id = :run) AS scored
     WHERE score IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
 """)  # noqa: S608  (constants)
 _CELLS = text(f"""
-    SELECT least(2, score.layer * 3 / CAST(:n_layers AS int)) AS third,
-           {_BIN.format("other.score")} AS lookup, {_BIN.format("score.score")} AS explanation,
-           count(*), count(*) FILTER (WHERE score.score > other.score)
-    FROM score JOIN baseline_score AS other USING (run_id, layer, neuron)
-    WHERE score.run_id = :run AND other.baseline = 'lookup'
-      AND score.score IS NOT NULL AND other.score IS NOT NULL
+    SELECT least(2, layer * 3 / CAST(:n_layers AS int)) AS third,
+           {BIN.format("lookup_score")} AS lookup, {BIN.format("score")} AS explanation,
+           count(*), count(*) FILTER (WHERE gap > 0)
+    FROM listed_neuron WHERE run_id = :run AND gap IS NOT NULL
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """)  # noqa: S608  (constants)
 _SPARSITY = text("""
-    SELECT floor(2 * ln(kurtosis))::int AS bin, count(*), avg(score.score),
-           percentile_cont(0.25) WITHIN GROUP (ORDER BY score.score),
-           percentile_cont(0.75) WITHIN GROUP (ORDER BY score.score), avg(other.score)
-    FROM score JOIN neuron_records USING (run_id, layer, neuron)
-    LEFT JOIN baseline_score AS other
-      ON (other.run_id, other.layer, other.neuron, other.baseline)
-       = (score.run_id, score.layer, score.neuron, 'lookup')
-    WHERE score.run_id = :run AND score.score IS NOT NULL AND kurtosis >= 1
-    GROUP BY 1 ORDER BY 1
+    SELECT floor(2 * ln(kurtosis))::int AS bin, count(*), avg(score),
+           percentile_cont(0.25) WITHIN GROUP (ORDER BY score),
+           percentile_cont(0.75) WITHIN GROUP (ORDER BY score), avg(lookup_score)
+    FROM listed_neuron JOIN neuron_records USING (run_id, layer, neuron)
+    WHERE run_id = :run AND score IS NOT NULL AND kurtosis >= 1 GROUP BY 1 ORDER BY 1
 """)
 _FINISHED = text("""
     SELECT date_bin(:width, minute, '2020-01-01Z') AS start, stage, sum(finished)::bigint

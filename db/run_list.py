@@ -40,6 +40,34 @@ def overviews(connection: Connection) -> list[RunOverview]:
     return [RunOverview(*row) for row in connection.execute(text(_RUNS))]
 
 
+@dataclass(frozen=True, slots=True)
+class ComparableRun:
+    """A run, and the latest other one of a subject model of the same shape, if there is one."""
+
+    run: str
+    other: str | None
+
+    @property
+    def pair(self) -> tuple[str, str | None]:
+        """The two names."""
+        return self.run, self.other
+
+
+_COMPARABLE = text("""
+    SELECT name, (
+        SELECT name FROM run AS other
+        WHERE other.id <> run.id AND other.state <> 'importing'
+          AND (other.n_layers, other.neurons_per_layer) = (run.n_layers, run.neurons_per_layer)
+        ORDER BY id DESC LIMIT 1)
+    FROM run WHERE state <> 'importing' ORDER BY id DESC
+""")
+
+
+def comparable(connection: Connection) -> list[ComparableRun]:
+    """Return with what runs can be compared, the latest run first."""
+    return [ComparableRun(*row) for row in connection.execute(_COMPARABLE)]
+
+
 def names(connection: Connection) -> list[str]:
     """Return the names of the runs that can be looked at, the latest first."""
     query = text("SELECT name FROM run WHERE state <> 'importing' ORDER BY id DESC")

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from web.errors import add_error_pages
 from web.overview.watched import Watched
 from web.pages import ROUTERS
-from web.plots.cache import PlotCache
+from web.plots.cache import Keeper
 from web.security import SecureHeaders, TokenRequired
 from web.settings import WebSettings
 
@@ -30,7 +30,7 @@ def make_app(settings: WebSettings) -> FastAPI:
         middleware=_middleware(settings),
     )
     app.state.settings = settings
-    app.state.plots = PlotCache(settings.engine)
+    app.state.keeper = Keeper(settings.engine)
     app.state.csrf = secrets.token_urlsafe(32)
     app.state.reading = asyncio.Semaphore(READERS)
     app.state.watched = Watched(settings, app.state.csrf)

@@ -36,6 +36,15 @@ Reading = Annotated[Connection, Depends(_reading, scope="function")]
 
 
 def _run_of(connection: Reading, run: Annotated[str, Path(description="Its name.")]) -> StoredRun:
+    return find_run(connection, run)
+
+
+def find_run(connection: Connection, run: str) -> StoredRun:
+    """Return the run of this name.
+
+    Raises:
+        NotFound: There is none that can be looked at.
+    """
     found = runs.find(connection, run)
     if found is None or found.state == "importing":
         raise NotFound(f"There is no run {run!r}.", "All runs are on the first page.")

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 
 from db import runs
+from db.configurations import differences
 from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
-from neurogloss.config.toml import differences
 from neurogloss.errors import OtherVersion, RunError
 from worker.outages import retry_while_db_down
 

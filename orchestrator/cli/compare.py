@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Engine
 
 from db import comparison
+from db.run_comparison import two_runs
 from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.errors import InputError
@@ -78,10 +79,9 @@ def _runs(
     engine: Engine, a: StoredRun, b: StoredRun, limit: int, plot: Path | None
 ) -> dict[str, Any]:
     with transaction(engine) as connection:
-        report = reports.two_runs(connection, a, b, limit)
+        report = two_runs(connection, a, b, limit)
         if plot is not None:
-            _, *scores = reports.columns(connection, a, b)
-            plots.two_runs(plot, report, *scores)
+            plots.two_runs(plot, report, *reports.score_columns(connection, a, b))
     return report
 
 

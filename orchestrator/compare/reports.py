@@ -1,7 +1,6 @@
-"""Comparisons of a run with another run or with the paper, as JSON values."""
+"""Comparisons of a run with the paper, and what plots of comparisons need."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,58 +9,19 @@ from sqlalchemy import Connection
 from db import comparison, evaluations, results
 from db.evaluations import BaselineMeans
 from db.results import LayerMeans
+from db.run_comparison import run_values
 from db.runs import StoredRun
-from neurogloss.config.toml import differences
 from neurogloss.neurons import paper
-from neurogloss.neurons.paired_scores import by_layer, paired
-from neurogloss.neurons.records import FloatArray, IntArray
-
-_ASIDE = ("name", "budget", "endpoints", "shards")  # parts that do not influence scores
+from neurogloss.neurons.records import FloatArray
 
 
-def two_runs(connection: Connection, a: StoredRun, b: StoredRun, limit: int) -> dict[str, Any]:
-    """Compare two runs: as a whole, by layer, and the neurons whose scores differ most.
-
-    Args:
-        connection: To the database.
-        a: A run.
-        b: Another run.
-        limit: The number of neurons to list.
-    """
-    layers, score_a, score_b = columns(connection, a, b)
-    of_layers = by_layer(layers, score_a, score_b)
-    apart = comparison.furthest_apart(connection, a.id, b.id, limit)
-    return {
-        "a": _run(connection, a),
-        "b": _run(connection, b),
-        "configuration": differences(_settings(a), _settings(b)),
-        "summary": {
-            "neurons_in_both": len(layers),
-            "same_explanation": comparison.equal_explanations(connection, a.id, b.id),
-            **asdict(paired(score_a, score_b)),
-        },
-        "layers": [{"layer": layer, **asdict(scores)} for layer, scores in of_layers.items()],
-        "furthest_apart": [asdict(pair) for pair in apart],
-    }
-
-
-def _settings(run: StoredRun) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key not in _ASIDE}
-
-
-def _run(connection: Connection, run: StoredRun) -> dict[str, Any]:
-    totals = comparison.totals(connection, run.id)
-    return {"run": run.name, "model": run.config["subject"]["model"], **asdict(totals)}
-
-
-def columns(
+def score_columns(
     connection: Connection, a: StoredRun, b: StoredRun
-) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Return (layers, scores in a, scores in b) of the neurons in both runs, (n_neurons,) each."""
+) -> tuple[FloatArray, FloatArray]:
+    """Return the scores in a and in b of the neurons in both runs, (n_neurons,) each."""
     rows = comparison.scores(connection, a.id, b.id)
-    layers, _, *scores = zip(*rows, strict=True) if rows else ([], [], [], [])
-    score_a, score_b = (np.array(column, dtype=np.float64) for column in scores)  # None is NaN
-    return np.array(layers, dtype=np.int64), score_a, score_b
+    *_, score_a, score_b = zip(*rows, strict=True) if rows else ([], [], [], [])
+    return np.array(score_a, dtype=np.float64), np.array(score_b, dtype=np.float64)  # None is NaN
 
 
 def with_the_paper(connection: Connection, run: StoredRun) -> dict[str, Any]:
@@ -81,7 +41,7 @@ def with_the_paper(connection: Connection, run: StoredRun) -> dict[str, Any]:
             }
         )
     return {
-        **_run(connection, run),
+        **run_values(connection, run),
         "n_layers": run.n_layers,
         "paper_model": paper.MODEL,
         "is_same_depth": run.n_layers == paper.N_LAYERS,

@@ -7,11 +7,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
 from db import corpora, runs, shards
+from db.configurations import differences
 from db.corpora import NewCorpus
 from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
-from neurogloss.config.toml import differences
 from neurogloss.errors import InputError
 from neurogloss.subject.shape import Shape
 from neurogloss.subject.tokenizer import (

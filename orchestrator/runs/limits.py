@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from db import runs
+from db.configurations import differences
 from db.session import transaction
 from neurogloss.config.run import RunConfig
-from neurogloss.config.toml import config_lines, differences
+from neurogloss.config.toml import config_lines
 from neurogloss.errors import InputError
 from orchestrator.runs.create import refuse_cancelled
 from worker.run import Run, log_changes

@@ -18,6 +18,7 @@ PAGES = {
     "neuron-imported": "/runs/imported/neurons/{imported}",
     "texts": "/runs/whole/text",
     "plots": "/runs/whole/plots",
+    "compare": "/compare/json-1/found-out",
     "sql": "/sql?query=SELECT+*+FROM+run_progress",
 }
 """Every page, and a neuron in every state. What is in braces is looked up in the database."""

@@ -1,6 +1,6 @@
 """One module for each page: what it loads, and the routes that show it."""
 
-from web.pages import health, neuron, plots, run, runs, sql, text, text_result
+from web.pages import compare, health, neuron, plots, run, runs, sql, text, text_result
 
 ROUTERS = (
     health.router,
@@ -8,6 +8,7 @@ ROUTERS = (
     run.router,
     neuron.router,
     plots.router,
+    compare.router,
     text.router,
     text_result.router,
     sql.router,

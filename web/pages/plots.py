@@ -10,11 +10,14 @@ from starlette.responses import Response
 from web.errors import NotFound
 from web.faces import json_answer, page
 from web.formats import run_address
-from web.plots.cache import DrawnPlot, PlotCache
+from web.plots.cache import Keeper, Kept
 from web.plots.catalog import PLOTS
+from web.plots.style import Drawing
 from web.reading import RunOf
 
 router = APIRouter()
+
+Theme = Literal["light", "dark"]
 
 # It is shown as an image, which has a style of its own; as a page of its own it may do no more.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -47,31 +50,42 @@ def plots_page(run: RunOf) -> PlotsPage:
 def plot_links(run: str) -> list[PlotLink]:
     """Return the plots of a run of this name."""
     base = f"{run_address(run)}/plots"
-    return [PlotLink(p.name, p.title, p.says, f"{base}/{p.name}") for p in PLOTS.values()]
+    return [plot_link(base, plot.drawing) for plot in PLOTS.values()]
+
+
+def plot_link(base: str, drawing: Drawing) -> PlotLink:
+    """Return a plot that is below an address."""
+    address = f"{base}/{drawing.name}"
+    return PlotLink(drawing.name, drawing.title, drawing.says, address)
 
 
 def _plot(
     request: Request, run: RunOf, name: Annotated[str, Path(description="Its name.")]
-) -> DrawnPlot:
+) -> Kept:
     if name not in PLOTS:
         raise NotFound(f"There is no plot {name!r}.", f"There are {', '.join(PLOTS)}.")
-    plots: PlotCache = request.app.state.plots
-    return plots.get(run, name)
+    keeper: Keeper = request.app.state.keeper
+    return keeper.plot(run, name)
 
 
-Drawn = Annotated[DrawnPlot, Depends(_plot, scope="function")]
+Drawn = Annotated[Kept, Depends(_plot, scope="function")]
 
 
 @router.get("/runs/{run}/plots/{name}.json", summary="Return what a plot of a run shows.")
 def plot_values(plot: Drawn) -> Response:
     """Return the values of a plot."""
-    return json_answer(plot.values)
+    return json_answer(plot.value)
 
 
 @router.get("/runs/{run}/plots/{name}.svg", summary="Return a plot of a run as SVG.")
-def plot_svg(request: Request, plot: Drawn, theme: Literal["light", "dark"] = "light") -> Response:
+def plot_svg(request: Request, plot: Drawn, name: str, theme: Theme = "light") -> Response:
     """Return a plot, unless the browser has it."""
-    content = plot.svg[theme].encode()
+    return svg_answer(request, plot.svgs[name][theme])
+
+
+def svg_answer(request: Request, svg: str) -> Response:
+    """Return SVG, unless the browser has it."""
+    content = svg.encode()
     headers = {
         "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
         "Cache-Control": "private, no-cache",

@@ -1,82 +1,95 @@
-"""Plots that were drawn, so that looking at them again costs nothing."""
+"""What takes long to count or to draw, kept, so that looking at it again costs nothing."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from db.runs import StoredRun
 from db.session import snapshot
 from web.plots.catalog import PLOTS
-from web.plots.style import THEMES
+from web.plots.style import Drawing
 
 FRESH_S = 60.0
-"""How long a plot of a run that goes on is shown before it is drawn again."""
+"""How long something about a run that goes on is shown before it is counted again."""
 _MOST = 300
+
+Key = tuple[Hashable, ...]
+Load = Callable[[Connection], Any]
 
 
 @dataclass(slots=True)
-class DrawnPlot:
-    """The values of a plot, and its SVG by theme."""
+class Kept:
+    """A value, and the SVG of its drawings by name, then by theme."""
 
-    values: Any
-    svg: dict[str, str]
+    value: Any
+    svgs: dict[str, dict[str, str]]
     at: float = field(default_factory=monotonic)
 
 
-class PlotCache:
-    """The plots of a server.
+class Keeper:
+    """Values and plots of a server, counted and drawn one after another by a thread of their own.
 
-    They are drawn one after another by a thread of their own: matplotlib's settings are the
-    process's. A plot of a run that goes on is shown while it is drawn again.
+    matplotlib's settings are the process's. What is about a run that goes on is shown for a minute,
+    and then until it is there again.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._draws = ThreadPoolExecutor(1, thread_name_prefix="plots")
-        self._plots: OrderedDict[tuple[Hashable, ...], Future[DrawnPlot]] = OrderedDict()
-        self._renewed: dict[tuple[Hashable, ...], Future[DrawnPlot]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="plots")
+        self._kept: OrderedDict[Key, Future[Kept]] = OrderedDict()
+        self._renewed: dict[Key, Future[Kept]] = {}
         self._lock = Lock()
 
-    def get(self, run: StoredRun, name: str) -> DrawnPlot:
-        """Return a plot of a run as it is now, or was a minute ago if the run goes on.
+    def plot(self, run: StoredRun, name: str) -> Kept:
+        """Return a plot of a run.
 
         Raises:
             DBAPIError: Its values could not be read.
         """
-        key = (run.id, name, run.state, run.finished_at)
-        with self._lock:
-            plot = self._plots.get(key)
-            if plot is None or (plot.done() and plot.exception() is not None):
-                plot = self._plots[key] = self._draws.submit(self._draw, run, name)
-            elif run.finished_at is None and plot.done():
-                plot = self._plots[key] = self._renew(key, plot, run, name)
-            self._plots.move_to_end(key)
-            while len(self._plots) > _MOST:
-                self._plots.popitem(last=False)
-        return plot.result()
+        plot = PLOTS[name]
+        return self.get(name, [run], lambda connection: plot.load(connection, run), [plot.drawing])
 
-    def _renew(
-        self, key: tuple[Hashable, ...], plot: Future[DrawnPlot], run: StoredRun, name: str
-    ) -> Future[DrawnPlot]:
-        """Return the plot, or the one that was drawn meanwhile; have an old one drawn again."""
+    def get(
+        self, name: str, about: Sequence[StoredRun], load: Load, drawings: Sequence[Drawing]
+    ) -> Kept:
+        """Return what is called `name` about some runs, as it is now, or was a minute ago.
+
+        Raises:
+            DBAPIError: It could not be read.
+        """
+        key = (name, *((run.id, run.state, run.finished_at) for run in about))
+
+        def count() -> Kept:
+            with snapshot(self._engine) as connection:
+                value = load(connection)
+            return Kept(value, {drawing.name: drawing.svgs(value) for drawing in drawings})
+
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is None or (kept.done() and kept.exception() is not None):
+                kept = self._thread.submit(count)
+            elif kept.done() and any(run.finished_at is None for run in about):
+                kept = self._renew(key, kept, count)
+            self._kept[key] = kept
+            self._kept.move_to_end(key)
+            while len(self._kept) > _MOST:
+                self._kept.popitem(last=False)
+        return kept.result()
+
+    def _renew(self, key: Key, kept: Future[Kept], count: Callable[[], Kept]) -> Future[Kept]:
+        """Return what is kept, or was counted meanwhile; have it counted again if it is old."""
         renewed = self._renewed.get(key)
         if renewed is None:
-            if monotonic() - plot.result().at > FRESH_S:
-                self._renewed[key] = self._draws.submit(self._draw, run, name)
-            return plot
+            if monotonic() - kept.result().at > FRESH_S:
+                self._renewed[key] = self._thread.submit(count)
+            return kept
         if not renewed.done():
-            return plot
+            return kept
         del self._renewed[key]
-        return plot if renewed.exception() is not None else renewed
-
-    def _draw(self, run: StoredRun, name: str) -> DrawnPlot:
-        plot = PLOTS[name]
-        with snapshot(self._engine) as connection:
-            values = plot.load(connection, run)
-        return DrawnPlot(values, {theme: plot.svg(values, theme) for theme in THEMES})
+        return kept if renewed.exception() is not None else renewed

@@ -1,11 +1,9 @@
 """All plots of a run, by name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from matplotlib.figure import Figure
 from sqlalchemy import Connection
 
 from db import plot_values, runs
@@ -15,26 +13,14 @@ from web.plots.calibration import calibration
 from web.plots.course import Course, course
 from web.plots.layers import layer_means_of
 from web.plots.scores import against_lookup, by_layer, by_sparsity, histogram
-from web.plots.style import THEMES, drawn
+from web.plots.style import Drawing
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A plot: its name in addresses, its title, what it says, its values and how they are drawn."""
+class Plot(NamedTuple):
+    """A plot of a run: how it is drawn, and how its values are loaded."""
 
-    name: str
-    title: str
-    says: str
+    drawing: Drawing
     load: Callable[[Connection, StoredRun], Any]
-    draw: Callable[[Figure, Any, Any], None]
-    height: float = 2.6
-
-    def svg(self, values: Any, theme: str) -> str:
-        """Return the plot of its values, for a light or a dark page."""
-        colours = THEMES[theme]
-        return drawn(
-            lambda figure, theme: self.draw(figure, theme, values), colours, self.title, self.height
-        )
 
 
 def _course(connection: Connection, run: StoredRun) -> Course:
@@ -53,55 +39,68 @@ def _course(connection: Connection, run: StoredRun) -> Course:
 
 _ALL = (
     Plot(
-        "scores",
-        "Scores",
-        "How the scores of all neurons are distributed, with their mean, that of the lookup "
-        "baseline (as an outline, for as many neurons), and the mean that the paper published for "
-        "GPT-2 XL.",
+        Drawing(
+            "scores",
+            "Scores",
+            "How the scores of all neurons are distributed, with their mean, that of the lookup "
+            "baseline (as an outline, for as many neurons), and the mean that the paper published "
+            "for GPT-2 XL.",
+            histogram,
+        ),
         lambda connection, run: plot_values.score_bins(connection, run.id),
-        histogram,
     ),
     Plot(
-        "layers",
-        "Scores by layer",
-        "Mean scores by layer, of explanations and of baselines, beside those of the paper "
-        "(dashed; GPT-2 XL, explained and simulated by GPT-4; its 48 layers by depth).",
+        Drawing(
+            "layers",
+            "Scores by layer",
+            "Mean scores by layer, of explanations and of baselines, beside those of the paper "
+            "(dashed; GPT-2 XL, explained and simulated by GPT-4; its 48 layers by depth).",
+            by_layer,
+        ),
         layer_means_of,
-        by_layer,
     ),
     Plot(
-        "lookup",
-        "Against the lookup baseline",
-        "Each neuron's score by the score of a table of its mean activation on each token. A "
-        "square is as large as many neurons lie there; above the line the explanation is better.",
+        Drawing(
+            "lookup",
+            "Against the lookup baseline",
+            "Each neuron's score by the score of a table of its mean activation on each token. A "
+            "square is as large as many neurons lie there; above the line the explanation is "
+            "better.",
+            against_lookup,
+            2.3,
+        ),
         plot_values.paired_cells,
-        against_lookup,
-        2.3,
     ),
     Plot(
-        "sparsity",
-        "By sparsity",
-        "Scores by the kurtosis of the neuron's activations, with the number of neurons below.",
+        Drawing(
+            "sparsity",
+            "By sparsity",
+            "Scores by the kurtosis of the neuron's activations, with the number of neurons below.",
+            by_sparsity,
+            3.0,
+        ),
         lambda connection, run: plot_values.sparsity_bins(connection, run.id),
-        by_sparsity,
-        3.0,
     ),
     Plot(
-        "calibration",
-        "Calibration",
-        "What activations truly are where a number was simulated, both from 0 to 10, on the "
-        "scored records of some neurons of each layer. On the dashed line, they mean "
-        "what they say.",
+        Drawing(
+            "calibration",
+            "Calibration",
+            "What activations truly are where a number was simulated, both from 0 to 10, on the "
+            "scored records of some neurons of each layer. On the dashed line, they mean "
+            "what they say.",
+            calibration,
+            3.0,
+        ),
         calibration_values,
-        calibration,
-        3.0,
     ),
     Plot(
-        "course",
-        "Over time",
-        "Dollars paid and neurons finished, by stage, added up since the run was created.",
+        Drawing(
+            "course",
+            "Over time",
+            "Dollars paid and neurons finished, by stage, added up since the run was created.",
+            course,
+        ),
         _course,
-        course,
     ),
 )
-PLOTS: Mapping[str, Plot] = {plot.name: plot for plot in _ALL}
+PLOTS: Mapping[str, Plot] = {plot.drawing.name: plot for plot in _ALL}

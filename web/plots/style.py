@@ -34,7 +34,6 @@ WIDTH = 5.8
 
 COUNTS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 
-Draw = Callable[[Figure, Theme], None]
 
 # Text is measured with the font that matplotlib brings, which is wider than those of systems.
 _MEASURED = "DejaVu Sans"
@@ -75,18 +74,41 @@ def _rules(theme: Theme) -> AbstractContextManager[None]:
     return matplotlib.rc_context(rules)
 
 
-def drawn(draw: Draw, theme: Theme, title: str, height: float) -> str:
-    """Return a plot as SVG, `height` inches high and `WIDTH` wide, which `draw` draws on a figure.
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How values are drawn.
 
-    Not for several threads at once: the colours are settings of the process while it draws.
+    Attributes:
+        name: What addresses call it.
+        title: Its heading.
+        says: What can be seen on it.
+        draw: Draws values on a figure, in the colours of a theme.
+        height: In inches.
     """
-    with _rules(theme):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        draw(figure, theme)
-        written = io.StringIO()
-        metadata = {"Date": None, "Creator": None, "Title": title}
-        figure.savefig(written, format="svg", metadata=metadata)
-    return _FONT.sub(_SHOWN, written.getvalue())
+
+    name: str
+    title: str
+    says: str
+    draw: Callable[[Figure, Theme, Any], None]
+    height: float = 2.6
+
+    def svg(self, values: Any, theme: str) -> str:
+        """Return values as SVG, for a light or a dark page.
+
+        Not for several threads at once: colours are settings of the process while it draws.
+        """
+        colours = THEMES[theme]
+        with _rules(colours):
+            figure = Figure(figsize=(WIDTH, self.height), layout="constrained")
+            self.draw(figure, colours, values)
+            written = io.StringIO()
+            metadata = {"Date": None, "Creator": None, "Title": self.title}
+            figure.savefig(written, format="svg", metadata=metadata)
+        return _FONT.sub(_SHOWN, written.getvalue())
+
+    def svgs(self, values: Any) -> dict[str, str]:
+        """Return values as SVG, by theme."""
+        return {theme: self.svg(values, theme) for theme in THEMES}
 
 
 def say(figure: Figure, theme: Theme, sentence: str) -> None:

@@ -118,6 +118,18 @@ def test_two_runs_neuron_by_neuron(stored):
     assert (report["a"]["neurons"], report["a"]["scored"], report["b"]["scored"]) == (5, 4, 4)
 
 
+def test_statistics_are_those_of_numpy_and_undefined_where_nothing_varies(stored):
+    summary = json.loads(compare("one", "other$", "--json"))["summary"]
+    a, b = np.array([0.5, 0.9, 0.2]), np.array([0.7, 0.4, 0.2])
+    assert summary["standard_error"] == pytest.approx((b - a).std(ddof=1) / 3**0.5)
+    assert summary["correlation"] == pytest.approx(np.corrcoef(a, b)[0, 1])
+    with stored.begin() as connection:
+        connection.execute(text("UPDATE score SET score = 0.3 WHERE run_id = 1 AND score > 0"))
+    report = json.loads(compare("one", "other$", "--json"))
+    assert report["summary"]["correlation"] is None
+    assert [row["standard_error"] is None for row in report["layers"]] == [True, False]
+
+
 def test_every_neuron_can_be_written(stored, tmp_path):
     file = tmp_path / "neurons.jsonl"
     compare("one", "other$", "--neurons", str(file))
@@ -160,7 +172,8 @@ def test_a_picture_is_drawn(stored, tmp_path, other, suffix):
 
 def test_runs_that_share_no_neuron_are_told_so(stored):
     with stored.begin() as connection:
-        connection.execute(text("DELETE FROM neuron WHERE run_id = 2"))
+        for table in ("neuron", "score", "explanation"):
+            connection.execute(text(f"DELETE FROM {table} WHERE run_id = 2"))  # noqa: S608
     report = json.loads(compare("one", "other$", "--json"))
     assert (report["summary"]["neurons_in_both"], report["layers"]) == (0, [])
     assert report["summary"]["mean_a"] is None

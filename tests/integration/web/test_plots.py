@@ -95,7 +95,7 @@ def test_a_plot_that_the_browser_has_is_not_sent_again(client):
 def test_a_finished_run_is_drawn_once_and_again_when_its_state_changes(client, whole):
     first = client.get(f"{AT}/scores.json").json()
     with whole.begin() as connection:
-        connection.execute(text("DELETE FROM score WHERE layer = 0"))
+        connection.execute(text("UPDATE listed_neuron SET score = NULL WHERE layer = 0"))
     assert client.get(f"{AT}/scores.json").json() == first
     with whole.begin() as connection:
         connection.execute(text("UPDATE run SET state = 'running', finished_at = NULL"))

@@ -47,18 +47,18 @@ def texts_of(svg):
 
 @pytest.mark.parametrize("name", PLOTS)
 def test_equal_values_give_equal_bytes_and_themes_differ(name):
-    plot, values = PLOTS[name], VALUES[name]
+    plot, values = PLOTS[name].drawing, VALUES[name]
     light = plot.svg(values, "light")
     assert light == plot.svg(values, "light")
     assert light != plot.svg(values, "dark")
     assert "DejaVu" not in light and "<image" not in light
-    assert PLOTS[name].title in texts_of(light)
+    assert plot.title in texts_of(light)
 
 
 @pytest.mark.parametrize("name", PLOTS)
 def test_nothing_is_said_in_a_sentence(name):
     values, sentence = NOTHING[name]
-    assert sentence in " ".join(texts_of(PLOTS[name].svg(values, "dark")))
+    assert sentence in " ".join(texts_of(PLOTS[name].drawing.svg(values, "dark")))
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_nothing_is_said_in_a_sentence(name):
     ],
 )
 def test_what_is_drawn_is_said_in_words(name, said):
-    assert set(said) <= set(texts_of(PLOTS[name].svg(VALUES[name], "light")))
+    assert set(said) <= set(texts_of(PLOTS[name].drawing.svg(VALUES[name], "light")))
 
 
 def test_a_baseline_without_scores_has_no_panel():
-    assert "weights" not in texts_of(PLOTS["layers"].svg(VALUES["layers"], "light"))
+    assert "weights" not in texts_of(PLOTS["layers"].drawing.svg(VALUES["layers"], "light"))
 
 
 def test_a_run_without_calls_says_so_beside_what_it_finished():
     values = Course(BEGAN, NOW, 60.0, 9, 1.0, [], VALUES["course"].finished)
-    assert NOTHING_PAID in texts_of(PLOTS["course"].svg(values, "light"))
+    assert NOTHING_PAID in texts_of(PLOTS["course"].drawing.svg(values, "light"))

@@ -11,6 +11,7 @@ from db.codec import INT32
 from db.connections import related_neurons, related_tokens
 from db.evaluations import ablations, baseline_scores, calibrated_scores, scorer_results
 from db.imported_neurons import imported_neurons
+from db.notes import notes
 from db.records import neuron_records, token_means
 from db.results import explanations, scores, simulations
 from db.rows import NeuronRows
@@ -36,6 +37,7 @@ STORED: Mapping[str, NeuronRows[Any]] = {
     "candidates": candidates,
     "candidate_scores": candidate_scores,
     "sentences": sentences,
+    "notes": notes,
 }
 """The tables of neurons by the names under which an export remembers how many rows they had."""
 

@@ -12,6 +12,7 @@ from db.candidates import CandidateRow, CandidateScoreRow, SentenceRow
 from db.connections import RelatedNeuronsRow, RelatedTokensRow
 from db.evaluations import AblationRow, BaselineScoreRow, CalibratedScoreRow, ScorerResultRow
 from db.imported_neurons import ImportedNeuronRow, imported_neurons
+from db.notes import NeuronNoteRow, notes
 from db.records import NeuronRecordsRow, TokenMeansRow
 from db.results import ExplanationRow, FailureRow, ScoreRow, SimulationRow
 from db.rows import NeuronRows
@@ -36,6 +37,7 @@ class NeuronPart(Enum):
     CANDIDATE_SCORES = "candidate_scores"
     SENTENCES = "sentences"
     IMPORTED = "imported"
+    NOTES = "notes"
 
 
 ALL_PARTS = frozenset(NeuronPart)
@@ -57,6 +59,7 @@ class StoredNeuron:
         candidate_scores: By stage and number, in order.
         sentences: By number, in order.
         imported: What a published neuron has beside that; None if the run collected it.
+        notes: What people wrote about it, the earliest first.
     """
 
     layer: int
@@ -77,6 +80,7 @@ class StoredNeuron:
     candidate_scores: list[CandidateScoreRow] = field(default_factory=list)
     sentences: list[SentenceRow] = field(default_factory=list)
     imported: ImportedNeuronRow | None = None
+    notes: list[NeuronNoteRow] = field(default_factory=list)
 
 
 Fields = dict[str, Any]
@@ -115,6 +119,7 @@ _TABLES: Mapping[NeuronPart, tuple[NeuronRows[Any], Add]] = {
     NeuronPart.CANDIDATE_SCORES: (candidates.candidate_scores, _append),
     NeuronPart.SENTENCES: (candidates.sentences, _append),
     NeuronPart.IMPORTED: (imported_neurons, _set),
+    NeuronPart.NOTES: (notes, _append),
 }
 
 

@@ -13,7 +13,7 @@ from db.neuron import StoredNeuron, load_neuron
 from db.neuron_calls import NeuronCall
 from db.neuron_place import Percentile, Place
 from db.records import NeuronRecordsRow
-from db.results import FailureRow, NeuronSummary
+from db.results import NeuronSummary
 from db.runs import StoredRun
 from db.shown_records import (
     KINDS,
@@ -58,6 +58,7 @@ class NeuronValue:
         percentile_in_layer: How the score stands among those of the layer.
         percentile_in_model: How it stands among those of the run.
         calls: Those that rows of the neuron name.
+        notes: What people wrote about it, the earliest first.
     """
 
     run: str
@@ -97,6 +98,7 @@ class NeuronValue:
     related_tokens: dict[str, list[Json]]
     failures: list[Json]
     calls: list[NeuronCall]
+    notes: list[Json]
     previous: Place | None
     next: Place | None
 
@@ -121,7 +123,8 @@ def neuron_value(
         **_texts_of(connection, run, stored, shown),
         **_scores_of(connection, run, stored, summary),
         **neuron_evaluations.candidates_of(stored),
-        failures=[_failure(row) for row in stored.failures.values()],
+        failures=[_without_key(row) for row in stored.failures.values()],
+        notes=[_without_key(row) for row in stored.notes],
         calls=neuron_calls.calls_of(connection, list(neuron_calls.identities_of(stored))),
         previous=neuron_place.before(connection, run.id, layer, neuron),
         next=neuron_place.after(connection, run.id, layer, neuron),
@@ -182,10 +185,6 @@ def _scores_of(
         if score is None
         else neuron_place.percentile_in_model(*place, score),
     }
-
-
-def _failure(row: FailureRow) -> Json:
-    return _without_key(row)
 
 
 def _without_key(row: Any) -> Json:

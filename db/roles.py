@@ -2,7 +2,7 @@
 
 The owner of the tables migrates them and does nothing else. `orchestrator` changes rows of any
 table; `worker` stores results and moves shards, but cannot change what a run is about; `reader`
-only reads; `web`, of the pages, also asks about texts.
+only reads; `web`, of the pages, also asks about texts and adds notes.
 """
 
 import secrets
@@ -36,7 +36,10 @@ _DELETES = (
     "batch_wait", "worker",
 )  # fmt: skip
 
-_WEB_INSERTS = ("text_request",)
+_WEB_INSERTS = (
+    "neuron_note (run_id, layer, neuron, flag, text, author)",
+    "text_request (run_id, text, target, versus, baseline, ablate, requested_by)",
+)
 
 
 _IS_THERE = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
@@ -63,9 +66,9 @@ def apply_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
         f"GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {PREFIX}orchestrator",
         f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {PREFIX}orchestrator",
         *(f"GRANT INSERT ON {table} TO {PREFIX}worker" for table in _INSERTS),
-        *(_grant_update(table) for table in _UPDATES),
+        *(_grant("UPDATE", table, "worker") for table in _UPDATES),
         *(f"GRANT DELETE ON {table} TO {PREFIX}worker" for table in _DELETES),
-        *(f"GRANT INSERT ON {table} TO {PREFIX}web" for table in _WEB_INSERTS),
+        *(_grant("INSERT", table, "web") for table in _WEB_INSERTS),
     ]
     for statement in statements:
         connection.execute(text(statement))
@@ -82,9 +85,9 @@ def let_reader_read(connection: Connection) -> None:
     connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {READER}"))
 
 
-def _grant_update(target: str) -> str:
+def _grant(right: str, target: str, role: str) -> str:
     table, _, columns = target.partition(" ")
-    return f"GRANT UPDATE {columns} ON {table} TO {PREFIX}worker"
+    return f"GRANT {right} {columns} ON {table} TO {PREFIX}{role}"
 
 
 def _make(connection: Connection, role: str, password: str) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from psycopg2.errors import InsufficientPrivilege
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -74,6 +75,8 @@ def _database(request: Request, error: Exception) -> Response:
         problem = Problem(504, "The database took too long to answer.", "Ask for less at once.")
     elif is_away(error):
         problem = Problem(503, "The database cannot be reached.", "Reload in a few seconds.")
+    elif isinstance(error.orig, InsufficientPrivilege):
+        problem = Problem(403, "This server may not store it.", "Its database role only reads.")
     else:
         raise error
     return _show(request, problem)

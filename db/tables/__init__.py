@@ -24,6 +24,7 @@ from db.tables.evaluations import (
     ScorerResultTable,
 )
 from db.tables.lists import ListedNeuronTable
+from db.tables.notes import NeuronNoteTable
 from db.tables.origins import ImportedNeuronTable, RunOriginTable
 from db.tables.records import NeuronRecordsTable, TokenMeansTable
 from db.tables.results import (
@@ -65,6 +66,7 @@ __all__ = [
     "FailureTable",
     "ImportedNeuronTable",
     "ListedNeuronTable",
+    "NeuronNoteTable",
     "NeuronRecordsTable",
     "NeuronTable",
     "ProgressTable",

@@ -1,16 +1,28 @@
 """One module for each page: what it loads, and the routes that show it."""
 
-from web.pages import compare, health, neuron, plots, run, runs, sql, text, text_result
+from web.pages import (
+    compare,
+    health,
+    neuron,
+    notes,
+    plots,
+    run,
+    runs,
+    sql,
+    text,
+    text_result,
+)
 
 ROUTERS = (
     health.router,
     runs.router,
     run.router,
     neuron.router,
-    plots.router,
+    notes.router,
     compare.router,
+    plots.router,
+    sql.router,
     text.router,
     text_result.router,
-    sql.router,
 )
 """The routes of all pages."""

@@ -33,6 +33,7 @@ _TABLES: Mapping[str, str] = {
     "candidates": "explanations among which one was chosen; drafts, then the revision",
     "candidate_scores": "what they were judged by",
     "sentences": "sentences that a draft was tried on, with the neuron's activations on them",
+    "notes": "flags and notes that people left on neurons",
     "token_means": "the tokens of the highest mean activation, highest first",
     "related_neurons": "neurons of other layers by connection weight",
     "related_tokens": "tokens by input and output weight",

@@ -101,6 +101,15 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("activations", _FLOATS),
         ]
     ),
+    "notes": pa.schema(
+        [
+            *_NEURON,
+            ("flag", pa.string()),
+            ("text", pa.string()),
+            ("author", pa.string()),
+            ("created_at", pa.timestamp("us", tz="UTC")),
+        ]
+    ),
     "token_means": pa.schema([*_NEURON, ("token", pa.string()), ("mean_activation", pa.float32())]),
     "related_neurons": pa.schema(
         [

@@ -104,6 +104,7 @@ def _rows_of(neuron: ExportedNeuron, texts: list[str]) -> dict[str, Iterator[Row
         "candidates": _as_stored("candidates", stored.candidates),
         "candidate_scores": _as_stored("candidate_scores", stored.candidate_scores),
         "sentences": _sentence_rows(neuron, key, texts),
+        "notes": _as_stored("notes", stored.notes),
         "token_means": _token_means_rows(neuron, key, texts),
         "related_neurons": (
             (*key, row.direction, *related)

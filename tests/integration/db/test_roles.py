@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from db import batches, heartbeats, runs, texts
+from db import batches, heartbeats, notes, runs, texts
+from db.notes import NewNote
 from db.roles import PREFIX, ROLES, apply_roles
 from db.session import transaction
 from db.texts import NewTextRequest
@@ -177,6 +178,17 @@ REFUSED = {
         "INSERT INTO neuron VALUES (1, 0, 99)",
         "CREATE TEMP TABLE mine (x int)",
         "DELETE FROM worker",
+        "INSERT INTO neuron_note (run_id, layer, neuron, text) VALUES (1, 0, 1, 'x')",
+    ),
+    "web": (
+        "UPDATE run SET state = 'paused'",
+        "INSERT INTO neuron VALUES (1, 0, 99)",
+        "UPDATE neuron_note SET text = 'x'",
+        "DELETE FROM neuron_note",
+        "INSERT INTO neuron_note (run_id, layer, neuron, text, created_at)"
+        " VALUES (1, 0, 1, 'x', '2020-01-01')",
+        "INSERT INTO text_request (run_id, text, state) VALUES (1, 'x', 'done')",
+        "INSERT INTO text_result VALUES (1, '{}', '')",
     ),
 }
 
@@ -188,6 +200,12 @@ def test_what_a_role_does_not_need_is_refused(whole_in_roles, role, statement):
     refused = pytest.raises(DBAPIError, match=r"permission denied|must be owner")
     with refused, whole_in_roles[role].begin() as connection:
         connection.execute(text(statement))
+
+
+def test_pages_add_notes(whole_in_roles):
+    with transaction(whole_in_roles["web"]) as connection:
+        layer, neuron = connection.execute(text("SELECT layer, neuron FROM neuron")).first()
+        notes.add(connection, NewNote(run_id=1, layer=layer, neuron=neuron, text="a note"))
 
 
 def test_the_reader_reads_every_view(whole_in_roles):

@@ -1,0 +1,96 @@
+"""Flags and notes that people leave on neurons."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, text
+
+from db.rows import NeuronRows
+from db.tables import NeuronNoteTable, NeuronTable
+
+FLAGS = ("right", "wrong", "unclear", "interesting")
+LONGEST_NOTE = 2000  # characters
+LONGEST_AUTHOR = 100
+MOST_NOTES = 100  # of one neuron
+MOST_PER_MINUTE = 30  # from everybody together
+
+
+class NoteRefused(ValueError):
+    """A note that is not stored, and why, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronNoteRow:
+    """A flag on a neuron, a note about it, or both; see `NeuronNoteTable`."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    flag: str | None
+    text: str
+    author: str
+    created_at: datetime
+
+
+notes = NeuronRows(NeuronNoteTable, NeuronNoteRow)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewNote:
+    """What somebody writes about a neuron: a flag, a text, or both."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    flag: str | None = None
+    text: str = ""
+    author: str = ""
+
+
+def add(connection: Connection, note: NewNote) -> None:
+    """Store a note.
+
+    Raises:
+        NoteRefused: It is empty or too long, its flag is unknown, the run has no such neuron, or
+            there are too many. Two at the same moment may both become the last one that is taken.
+    """
+    _check(note)
+    _check_neuron(connection, note)
+    _check_room(connection, note)
+    values = {name: getattr(note, name) for name in NewNote.__slots__}
+    connection.execute(insert(NeuronNoteTable).values(values))
+
+
+def _check(note: NewNote) -> None:
+    if not note.text.strip() and note.flag is None:
+        raise NoteRefused("The note is empty.")
+    if note.flag is not None and note.flag not in FLAGS:
+        raise NoteRefused(f"There is no such flag; there are {', '.join(FLAGS)}.")
+    bounds = (("note", note.text, LONGEST_NOTE), ("name", note.author, LONGEST_AUTHOR))
+    for name, value, longest in bounds:
+        if len(value) > longest:
+            raise NoteRefused(f"The {name} has {len(value):,} characters, more than {longest:,}.")
+        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+            raise NoteRefused(f"The {name} has NUL, or half of a surrogate pair, in it.")
+
+
+def _check_neuron(connection: Connection, note: NewNote) -> None:
+    found = select(NeuronTable.neuron).where(
+        NeuronTable.run_id == note.run_id,
+        NeuronTable.layer == note.layer,
+        NeuronTable.neuron == note.neuron,
+    )
+    if connection.scalar(found) is None:
+        raise NoteRefused("The run has no such neuron.")
+
+
+def _check_room(connection: Connection, note: NewNote) -> None:
+    table = NeuronNoteTable
+    of_neuron = select(func.count()).where(
+        table.run_id == note.run_id, table.layer == note.layer, table.neuron == note.neuron
+    )
+    if int(connection.scalar(of_neuron) or 0) >= MOST_NOTES:
+        raise NoteRefused(f"There are {MOST_NOTES} notes on this neuron already.")
+    lately = select(func.count()).where(table.created_at > func.now() - text("interval '1 minute'"))
+    if int(connection.scalar(lately) or 0) >= MOST_PER_MINUTE:
+        raise NoteRefused(f"More than {MOST_PER_MINUTE} notes in a minute: wait a minute.")

@@ -4,6 +4,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -23,6 +24,7 @@ def templates() -> Environment:
     )
     environment.filters.update(FILTERS)
     environment.globals["static"] = static_address
+    environment.globals["query_with"] = query_with
     return environment
 
 
@@ -31,6 +33,14 @@ def static_address(name: str) -> str:
     """Return the address of a static file, which changes with what is in it."""
     content = files("web").joinpath("static", name).read_bytes()
     return f"/static/{name}?{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def query_with(request: Request, **changes: Any) -> str:
+    """Return the query of a request with some parameters changed; those that are None go."""
+    kept = [(key, value) for key, value in request.query_params.multi_items() if value != ""]
+    pairs = [pair for pair in kept if pair[0] not in changes]
+    pairs += [(key, value) for key, value in changes.items() if value is not None]
+    return f"?{urlencode(pairs)}" if pairs else "?"
 
 
 def render(request: Request, template: str, value: Any) -> str:

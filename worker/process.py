@@ -37,6 +37,7 @@ from worker.outages import OutageLog, first_line_of, retry_while_db_down
 from worker.process_calls import ProcessCalls
 from worker.run import Run, load_run, log_pause, pause_run
 from worker.shard import ClaimedShard, Lease, RunJob
+from worker.text_queue import TextQueue
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class _Process:
         self.stop = threading.Event()
         self.ended = threading.Event()
         self.held = HeldShards()
+        self.texts = TextQueue(self.engine, name, self.settings.lease_s, self.stop)
         self.finished = 0
         self.beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -78,6 +80,7 @@ class _Process:
 
     def _beat_once(self) -> None:
         self.held.renew(self.engine, self.settings.lease_s)
+        self.texts.renew()
         with transaction(self.engine) as connection:
             beat = (self.name, self.queue, socket.gethostname(), self.finished)
             heartbeats.beat(connection, *beat)
@@ -123,6 +126,7 @@ def stop() -> None:
     if _process is None:
         return
     _process.stop.set()
+    _process.texts.end()
     _process.ended.set()
     _process.beating.join(timeout=1)  # lest it signs on again
     try:
@@ -132,6 +136,13 @@ def stop() -> None:
         log.warning("could not sign off", extra={"reason": first_line_of(error)})
     _process.engine.dispose()
     log.info("worker stopped", extra={"finished": _process.finished})
+
+
+def texts() -> TextQueue:
+    """Return the texts that the process answers."""
+    if _process is None:
+        raise RuntimeError("the worker process was not started")
+    return _process.texts
 
 
 def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:

@@ -1,15 +1,39 @@
 """Celery's way into the stages. GPU workers alone have torch, so each stage is imported late."""
 
 from importlib import import_module
+from typing import Any
 
-from neurogloss.stages import STAGES
+from celery.signals import worker_ready
+from sqlalchemy import Engine
+
+from db.text_queue import TextClaim
+from db.text_results import TextResult
+from neurogloss.stages import GPU_STAGES, STAGES
 from worker import process
 from worker.app import app
 
 
 def _work(stage: str, shard_id: int) -> None:
     """Do a shard by the function that bears the name of its stage, as its module does."""
-    process.do_shard(shard_id, getattr(import_module(f"worker.stages.{stage}"), stage))
+    do = getattr(import_module(f"worker.stages.{stage}"), stage)
+    if stage in GPU_STAGES:
+        with process.texts().before_shard(_answer):
+            process.do_shard(shard_id, do)
+    else:
+        process.do_shard(shard_id, do)
+
+
+def _answer(engine: Engine, claim: TextClaim) -> TextResult:
+    from worker.stages.text import text
+
+    return text(engine, claim)
+
+
+@worker_ready.connect
+def _watch(sender: Any, **_: Any) -> None:
+    """Answer texts on GPU workers. The process was started before: its receiver came first."""
+    if any(queue.name == "gpu" for queue in sender.task_consumer.queues):
+        process.texts().watch(_answer)
 
 
 for _stage in STAGES:

@@ -16,6 +16,7 @@ from neurogloss.subject.files import local_folder, model_file
 log = logging.getLogger(__name__)
 
 FILE = "tokenizer.json"
+_PIECES = 8  # of a text that is no single token, which a message names
 
 
 def read_tokenizer(model: str) -> Tokenizer:
@@ -116,6 +117,22 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], n_tokens: int) -> list[
     """Return the first `n_tokens` tokens of each text, int32 (n,); a text may have none."""
     encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     return [np.array(encoding.ids[:n_tokens], np.int32) for encoding in encodings]
+
+
+def only_token(tokenizer: Tokenizer, text: str) -> int:
+    """Return the one token that a text is.
+
+    Raises:
+        InputError: It is none, or several, which the message names.
+    """
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    if len(ids) == 1:
+        return int(ids[0])
+    if not ids:
+        raise InputError(f"{text!r} is no token")
+    pieces = [repr(tokenizer.decode([token], skip_special_tokens=False)) for token in ids[:_PIECES]]
+    more = ", ..." if len(ids) > _PIECES else ""
+    raise InputError(f"{text!r} is {len(ids)} tokens, not one: {', '.join(pieces)}{more}")
 
 
 def token_texts(tokenizer: Tokenizer, vocab_size: int) -> list[str]:

@@ -28,6 +28,7 @@ COMMANDS = {
     "search": "Find neurons by words in their explanation",
     "serve": "Show runs and neurons in a browser",
     "mcp": "Offer runs and neurons as tools to an agent",
+    "text": "Show which neurons bring about the token that follows a text",
     "sql": "Run a read-only query on the database",
     "compare": "Compare two runs, or a run with the published scores",
     "estimate": "Estimate calls, tokens, cost and time before a run",

@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from neurogloss.neurons.codec import padded
 from neurogloss.neurons.records import IntArray
 from neurogloss.subject.batches import batch_size, fitting_size
 from neurogloss.subject.device import find_device, name_of
-from neurogloss.subject.model import load_subject
+from neurogloss.subject.model import Dtype, Matmul, load_subject
 from worker.shard import ClaimedShard
 
 log = logging.getLogger(__name__)
@@ -27,12 +26,13 @@ log = logging.getLogger(__name__)
 def subject_of(shard: ClaimedShard) -> GPT2Model:
     """Return the run's subject model, loaded once in each process."""
     subject = shard.config.subject
-    return _load_once(subject.model, subject.dtype, subject.matmul)
+    return load_once(subject.model, subject.dtype, subject.matmul)
 
 
 # One model only: a worker that serves several runs would otherwise keep the memory of all of them.
 @lru_cache(maxsize=1)
-def _load_once(model: str, dtype: Any, matmul: Any) -> GPT2Model:
+def load_once(model: str, dtype: Dtype, matmul: Matmul) -> GPT2Model:
+    """Return a subject model, which is kept until another one is asked for."""
     return load_subject(model, dtype, matmul)
 
 

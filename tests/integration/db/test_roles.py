@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from db import batches, heartbeats, notes, runs, texts
+from db import batches, heartbeats, notes, runs, text_queue, texts
 from db.notes import NewNote
 from db.roles import PREFIX, ROLES, apply_roles
 from db.session import transaction
@@ -25,6 +25,7 @@ from rehearsal.faults import FaultRates
 from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.support.small_run import finish, run_config
+from tests.support.text_results import result_of
 from worker.app import app
 from worker.run_state import PostgresRunState, RunBudget
 from worker.shard import RunJob
@@ -141,6 +142,22 @@ def whole_in_roles(engines, whole, whole_url):
     with whole.begin() as connection:
         for role in ROLES:
             connection.execute(text(f"DROP OWNED BY {PREFIX}{role}"))
+
+
+def test_workers_answer_texts(whole_in_roles):
+    orchestrator, worker = whole_in_roles["orchestrator"], whole_in_roles["worker"]
+    with transaction(orchestrator) as connection:
+        request_ids = [
+            texts.submit(connection, texts.NewTextRequest(run_id=1, text="a")) for _ in range(3)
+        ]
+    with transaction(worker) as connection:
+        held = [text_queue.claim(connection, "w", 60) for _ in request_ids]
+        text_queue.renew(connection, held[0], 60)
+        assert text_queue.finish(connection, held[0], result_of())
+        assert text_queue.fail(connection, held[1], "error", "a defect")
+        assert text_queue.release(connection, held[2])
+    with transaction(whole_in_roles["reader"]) as connection:
+        assert texts.load_request(connection, request_ids[0]).result.target == result_of().target
 
 
 EVERYWHERE_REFUSED = (

@@ -96,6 +96,7 @@ ARGUMENTS = {
     "run": ("deploy/runs/demo.toml",),
     "neuron": ("0", "0"),
     "search": ("x",),
+    "text": ("x",),
     "sql": ("SELECT 1",),
     "cancel": ("whole",),
     "set": ("whole", "budget.usd=1"),

@@ -1,0 +1,38 @@
+"""What a worker has to know of all neurons of a run, to read a text."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+
+from db.runs import StoredRun
+from db.tables import ExplanationTable, NeuronRecordsTable
+
+
+@dataclass(frozen=True, slots=True)
+class TextNeurons:
+    """Arrays (n_layers, neurons_per_layer).
+
+    Attributes:
+        explained: Whether a neuron has an explanation.
+        means: Its mean activation on the corpus; NaN where none is stored.
+    """
+
+    explained: NDArray[np.bool_]
+    means: NDArray[np.float64]
+
+
+def load_text_neurons(connection: Connection, run: StoredRun) -> TextNeurons:
+    """Return which neurons are explained, and their means."""
+    shape = (run.n_layers, run.neurons_per_layer)
+    explained, means = np.zeros(shape, np.bool_), np.full(shape, np.nan)
+    table = ExplanationTable
+    places = select(table.layer, table.neuron).where(table.run_id == run.id)
+    for layer, neuron in connection.execute(places):
+        explained[layer, neuron] = True
+    rows = NeuronRecordsTable
+    columns = (rows.layer, rows.neuron, rows.mean)
+    for layer, neuron, mean in connection.execute(select(*columns).where(rows.run_id == run.id)):
+        means[layer, neuron] = np.nan if mean is None else mean
+    return TextNeurons(explained, means)

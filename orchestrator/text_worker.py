@@ -1,0 +1,68 @@
+"""A GPU worker of our own, for texts on embedded services where no run's workers are there."""
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine
+
+from db import heartbeats
+from db.session import transaction
+from orchestrator.environment import Environment
+from orchestrator.local.workers import LocalWorkers, worker_command
+
+
+class TextWorker:
+    """Starts one GPU worker when none runs, and stops it when the context closes.
+
+    Args:
+        environment: Its services. On configured ones no worker is started.
+        engine: Of its database.
+        env: Variables of the worker, in addition to those of the environment.
+    """
+
+    def __init__(self, environment: Environment, engine: Engine, env: Mapping[str, str]) -> None:
+        self._environment, self._engine, self._env = environment, engine, env
+        # Two beats and a little: so long a worker counts as alive that may have died.
+        self._within_s = 2 * min(30.0, environment.settings.lease_s / 4) + 5
+        self._own: LocalWorkers | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+        self._own = None
+
+    def ensure(self) -> bool:
+        """Return whether a GPU worker runs, or starts; one of our own that died is restarted.
+
+        Raises:
+            WorkerCrashed: Our own died again and again.
+        """
+        if self._own is not None:
+            self._own.ensure_alive()
+            return True
+        with transaction(self._engine) as connection:
+            if heartbeats.alive(connection, "gpu", self._within_s):
+                return True
+        if self._environment.home is None:
+            return False
+        workers = LocalWorkers(
+            gpu=1,
+            api=0,
+            env={**self._environment.worker_env(), **self._env},
+            log_folder=self._environment.home / "logs",
+            # Not the name of a worker of a run, or of another command like this one.
+            command=lambda kind, name: worker_command(kind, f"text-{os.getpid()}-{name}"),
+        )
+        self._own = self._open.enter_context(workers)
+        return True

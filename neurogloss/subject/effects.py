@@ -27,6 +27,7 @@ from neurogloss.subject.direct_effects import (
     direct_effects,
     exact,
 )
+from neurogloss.subject.kernels import pinned_kernels
 from neurogloss.subject.onednn import without_onednn
 
 
@@ -136,7 +137,11 @@ class TextReader:
         for start in range(0, len(sets), at_once):
             some = sets[start : start + at_once]
             # The products of the pass, so that what differs is due to the neurons alone.
-            with without_onednn(self.model), _replaced(self.model, some):
+            with (
+                pinned_kernels(self.model),
+                without_onednn(self.model),
+                _replaced(self.model, some),
+            ):
                 states = self.model(input_ids=ids.repeat(len(some), 1), use_cache=False)[0]
             for hidden in states[:, -1]:
                 logits = _logits(hidden, self._unembedding)
@@ -205,6 +210,7 @@ def _kept(model: GPT2Model) -> Iterator[_Kept]:
     """Keep what the forward passes show, for one in the context; products have derivatives."""
     kept = _Kept()
     with ExitStack() as opened:
+        opened.enter_context(pinned_kernels(model))
         opened.enter_context(without_onednn(model))
         for layer in range(len(model.h)):
             act = model.get_submodule(f"h.{layer}.mlp.act")

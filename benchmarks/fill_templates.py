@@ -64,7 +64,7 @@ def make_templates(n: int, n_excerpts: int, n_vocabulary: int, seed: int) -> Tem
 def _add(
     templates: Templates, template: int, n_excerpts: int, n_vocabulary: int, random: Any
 ) -> None:
-    is_dead = template % 400 == 399
+    is_dead = template % 59 == 58
     true = _activations(random, is_dead=is_dead)
     excerpts = random.choice(n_excerpts, N_RECORDS, replace=False).tolist()
     scored = [true[place] for place in _SCORED]

@@ -61,6 +61,22 @@ _LIST_PLANNED = text("""
     INSERT INTO listed_neuron (run_id, layer, neuron)
     SELECT run_id, layer, neuron FROM neuron WHERE run_id = :run ON CONFLICT DO NOTHING
 """)
+# Steps of collect finish whole layers, of which they store little: a tenth of the time of `_RENEW`.
+_COLLECTED = text("""
+    UPDATE listed_neuron AS listed
+    SET max_activation = records.max_activation, skewness = records.skewness,
+        state = CASE state WHEN 'waiting' THEN 'collected' ELSE state END
+    FROM neuron_records AS records
+    WHERE listed.run_id = :run AND listed.layer = :layer AND records.run_id = :run
+      AND records.layer = :layer AND records.neuron = listed.neuron
+""")
+_LOOKED_UP = text("""
+    UPDATE listed_neuron AS listed SET lookup_score = lookup.score
+    FROM baseline_score AS lookup
+    WHERE listed.run_id = :run AND listed.layer = ANY(:layers) AND lookup.run_id = :run
+      AND lookup.layer = listed.layer AND lookup.neuron = listed.neuron
+      AND baseline = 'lookup' AND lookup.score IS NOT NULL
+""")
 END = 2**31 - 1  # behind every neuron
 
 
@@ -89,9 +105,9 @@ def renew_shard(
     if step == "":
         renew(connection, run_id, [layer], start, stop)
     elif step == "select":
-        renew(connection, run_id, [layer])
+        connection.execute(_COLLECTED, {"run": run_id, "layer": layer})
     elif step in ("lookup", "baselines"):  # whose shards are ranges of layers
-        renew(connection, run_id, range(start, stop))
+        connection.execute(_LOOKED_UP, {"run": run_id, "layers": list(range(start, stop))})
 
 
 class ListedDifference(NamedTuple):

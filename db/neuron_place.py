@@ -81,9 +81,14 @@ _IN_LAYER = text("""
     SELECT count(*) FILTER (WHERE score < :score), count(score) FROM score
     WHERE run_id = :run AND layer = :layer
 """)
+# Those below are counted along the index of scores. How many there are is known by counters, less
+# those without a defined score; the stage counts as failed who has a score and failed after it.
 _IN_MODEL = text("""
-    SELECT count(*) FILTER (WHERE score < :score), count(score) FROM score
-    WHERE run_id = :run AND score IS NOT NULL
+    SELECT (SELECT count(*) FROM score WHERE run_id = :run AND score < :score),
+           (SELECT coalesce(sum(done), 0) FROM progress WHERE run_id = :run AND stage = 'score')
+           + (SELECT count(*) FROM failure JOIN score USING (run_id, layer, neuron)
+              WHERE run_id = :run AND stage = 'score')
+           - (SELECT count(*) FROM score WHERE run_id = :run AND score IS NULL)
 """)
 
 

@@ -21,13 +21,16 @@ class RunOverview:
     finished_at: datetime | None
 
 
-# Neurons without a defined score count as scored: nothing more will be done for them.
+# Neurons without a defined score count as scored: nothing more will be done for them. Counters of
+# the last stage that every neuron goes through say it, where rows would have to be counted.
 _RUNS = f"""
     SELECT {", ".join(field.name for field in fields(RunOverview))}
     FROM (
         SELECT run.name AS run, state, pause_cause, created_at, finished_at, run.id,
-               (SELECT count(*) FROM neuron WHERE run_id = run.id) AS neurons,
-               (SELECT count(*) FROM score WHERE run_id = run.id) AS scored,
+               coalesce((SELECT sum(total)::bigint FROM progress
+                         WHERE run_id = run.id AND stage = 'score'), 0) AS neurons,
+               coalesce((SELECT sum(done)::bigint FROM progress
+                         WHERE run_id = run.id AND stage = 'score'), 0) AS scored,
                (SELECT coalesce(sum(calls), 0)::bigint FROM spend WHERE run_id = run.id) AS calls,
                (SELECT coalesce(sum(usd + wasted_usd), 0) FROM spend WHERE run_id = run.id) AS usd
         FROM run) AS overview

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu import ceilings, precision, profiled, same, speed, tables, workers
-from benchmarks.gpu.bench import Bench, release
+from benchmarks.gpu.bench import PRODUCTS, Bench, release
 
 PARTS = {
     "ceilings": ceilings.ceilings,
@@ -37,7 +37,7 @@ PARTS = {
 
 def main() -> int:
     options = _options()
-    bench = Bench(options.small, options.out)
+    bench = Bench(options.small, options.out, options.precision or PRODUCTS)
     failed = []
     for name in options.only or PARTS:
         try:
@@ -54,7 +54,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--small", action="store_true", help="tiny sizes; a CPU will do")
     parser.add_argument("--only", action="append", choices=PARTS)
-    parser.add_argument("--out", type=Path, default=Path())
+    parser.add_argument("--precision", action="append", choices=PRODUCTS)
+    parser.add_argument("--out", type=Path, help="a folder for results.jsonl and the profile")
     options = parser.parse_args()
     if not options.small and not torch.cuda.is_available():
         parser.error("there is no CUDA device: use --small")

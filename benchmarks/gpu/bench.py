@@ -4,7 +4,7 @@ import gc
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ PRECISIONS = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+PRODUCTS = ("float32", "tf32", "bfloat16")  # the precisions in which speed and bits are measured
 _SHAPES = {
     "gpt2": {"n_layer": 12, "n_embd": 768, "n_head": 12},
     "gpt2-xl": {"n_layer": 48, "n_embd": 1600, "n_head": 25},
@@ -40,8 +41,10 @@ _SMALL = {
 class Bench:
     """The device, the sizes, and the report of a run of the benchmark."""
 
-    def __init__(self, small: bool, out: Path | None = None) -> None:
-        self.small, self.out = small, out
+    def __init__(
+        self, small: bool, out: Path | None = None, precisions: Sequence[str] = PRODUCTS
+    ) -> None:
+        self.small, self.out, self.precisions = small, out, precisions
         self.has_cuda = torch.cuda.is_available()
         self.device = torch.device("cuda", 0) if self.has_cuda else torch.device("cpu")
         self.vocabulary = 500 if small else 50257
@@ -85,6 +88,7 @@ class Bench:
         )
         with torch.device(device or self.device):
             model = GPT2Model(config)
+        model.config.matmul = "tf32" if precision == "tf32" else "float32"
         return model.to(PRECISIONS[precision]).requires_grad_(False).train(False)
 
     def tokens(self, n: int) -> IntArray:

@@ -17,7 +17,7 @@ def ceilings(bench: Bench) -> None:
     bench.say("machine", card=card, cpus=os.cpu_count(), **versions)
     if bench.has_cuda:
         _copies(bench)
-        for precision in ("float32", "tf32", "bfloat16"):
+        for precision in bench.precisions:
             _products(bench, precision)
 
 

@@ -49,7 +49,7 @@ def bits(bench: Bench) -> None:
     """Say which batches give the first 32 excerpts the same bits as the largest one does."""
     n, layers = (64, 2) if bench.small else (1024, 4)
     for shape in bench.shapes:
-        for precision in ("float32", "tf32", "bfloat16"):
+        for precision in bench.precisions:
             found = _digests(bench.model(shape, precision, layers=layers), bench.tokens(n))
             same = [name for name, bits in found.items() if bits == found[str(n)]]
             others = sorted(found.keys() - same)
@@ -82,7 +82,7 @@ def cuts(bench: Bench) -> None:
     """Say whether collect gives the same bits however a range of excerpts is cut into shards."""
     n = 256 if bench.small else 1024
     tokens = bench.tokens(n)
-    for precision in ("float32", "tf32", "bfloat16"):
+    for precision in bench.precisions:
         model = bench.model("gpt2", precision, layers=2)
         found = {size: _activations_by_shards(model, tokens, size) for size in (n, n // 2, 96, 32)}
         same = [size for size, bits in found.items() if bits == found[n]]

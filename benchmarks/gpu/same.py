@@ -32,6 +32,15 @@ def readers(bench: Bench) -> None:
             same=[_records(a) == _records(b) for a, b in zip(host, there, strict=True)],
             moments_apart=max(_moments_apart(a, b) for a, b in zip(host, there, strict=True)),
         )
+    lengths = torch.randint(1, TOKENS + 1, (n, 1), generator=torch.Generator().manual_seed(2))
+    short = torch.arange(TOKENS) >= lengths
+    there = _read(activations, bench.device, n, short)
+    pairs = list(zip(_read(activations, _CPU, 32, short), there, strict=True))
+    bench.say(
+        "records of short excerpts",
+        same=[_records(a) == _records(b) for a, b in pairs],
+        moments_apart=max(_moments_apart(a, b) for a, b in pairs),
+    )
     digests = {
         batch: digest_of_part(_read(activations, bench.device, batch)[1]) for batch in (32, 64, n)
     }
@@ -48,8 +57,13 @@ def _awkward(n: int, width: int) -> torch.Tensor:
     return found
 
 
-def _read(activations: torch.Tensor, device: torch.device, batch: int) -> list[LayerPart]:
-    """Read them as the reference of a corpus of twice as many excerpts, and again as the rest."""
+def _read(
+    activations: torch.Tensor, device: torch.device, batch: int, short: torch.Tensor | None = None
+) -> list[LayerPart]:
+    """Read them as the reference of a corpus of twice as many excerpts, and again as the rest.
+
+    `short`, bool (excerpt, position), marks the positions after the end of an excerpt.
+    """
     n, width = len(activations), activations.shape[2]
     counts, neurons = RecordCounts(2 * n, 20, 20, 5), np.arange(width)
     parts: list[LayerPart] = []
@@ -58,7 +72,9 @@ def _read(activations: torch.Tensor, device: torch.device, batch: int) -> list[L
         plan = LayerPlan(neurons, neuron_keys(0, 0, neurons), boundaries)
         collector = LayerCollector(plan, counts, range(first, first + n), TOKENS, device)
         for start in range(0, n, batch):
-            collector.read(activations[start : start + batch].to(device), first + start)
+            part = slice(start, start + batch)
+            padding = None if short is None else short[part, :, None].to(device)
+            collector.read(activations[part].to(device), first + start, padding)
         parts.append(collector.part())
     return parts
 

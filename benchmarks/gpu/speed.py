@@ -1,6 +1,7 @@
 """What collect takes beside the bare forward pass, and where; in seconds for 50,000 excerpts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ from transformers import GPT2Model
 
 from benchmarks.gpu.bench import COUNTS, TOKENS, Bench, parts_of, plans_of, release
 from neurogloss.neurons.records import IntArray
+from neurogloss.neurons.selection import KeptExcerpts, rank_excerpts
 from neurogloss.subject.layer_collector import LayerCollector, LayerPlan
 from neurogloss.subject.model import forward, on_activations
 from neurogloss.subject.token_sums import TokenSums
@@ -21,7 +23,7 @@ _BOUNDARIES = np.float32([0.1, 0.2, 0.4, 0.8])
 def speed(bench: Bench) -> None:
     """Measure shapes and precisions."""
     for shape, n in (("gpt2", 2048), ("gpt2-xl", 512)):
-        for precision in ("float32", "tf32", "bfloat16"):
+        for precision in bench.precisions:
             model = bench.model(shape, precision)
             values = _of_model(bench, model, 64 if bench.small else n)
             bench.say("s for 50,000 excerpts", shape=shape, precision=precision, **values)
@@ -39,19 +41,35 @@ def _of_model(bench: Bench, model: GPT2Model, n: int) -> dict[str, float]:
     if bench.has_cuda:
         torch.cuda.reset_peak_memory_stats()
     seconds = bench.seconds(collect_once(model, tokens), 1)
-    found["collect"] = round(seconds * scale, 1)
+    found["collect, nothing known"] = round(seconds * scale, 1)
+    seconds = bench.seconds(collect_once(model, tokens, knows_bars=True), 1)
+    found["collect, bars known"] = round(seconds * scale, 1)
     if bench.has_cuda:
         found["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
     found["token sums of 3 layers"] = round(_token_sums(bench, model, tokens) * scale, 1)
     return found
 
 
-def collect_once(model: GPT2Model, tokens: IntArray) -> Callable[[], object]:
-    """Return a function that collects excerpts, with boundaries, as after the reference."""
+def collect_once(
+    model: GPT2Model, tokens: IntArray, *, knows_bars: bool = False
+) -> Callable[[], object]:
+    """Return a function that collects excerpts, with boundaries, as after the reference.
+
+    With bars it keeps only what might replace a record of the excerpts before, as most shards do.
+    """
     boundaries = np.tile(_BOUNDARIES, (4 * model.config.n_embd, 1))
     plans = plans_of(model, dict.fromkeys(range(model.config.n_layer), boundaries))
+    if knows_bars:
+        before = range(_FIRST - 512, _FIRST)
+        found = parts_of(model, tokens[: len(before)], before, plans)
+        plans = {layer: _with_bars(plans[layer], found[layer].kept) for layer in plans}
     within = range(_FIRST, _FIRST + len(tokens))
     return lambda: parts_of(model, tokens, within, plans)
+
+
+def _with_bars(plan: LayerPlan, kept: KeptExcerpts) -> LayerPlan:
+    ranking = rank_excerpts(kept, COUNTS, plan.keys, plan.boundaries)
+    return replace(plan, bars=ranking.bars(kept.columns, len(plan.neurons)))
 
 
 def _bare(model: GPT2Model, tokens: IntArray, batch: int) -> None:
@@ -64,13 +82,7 @@ def _token_sums(bench: Bench, model: GPT2Model, tokens: IntArray) -> float:
     """Return the seconds of a pass that ends at the last layer, for sums of the last three."""
     layers = range(max(0, model.config.n_layer - 3), model.config.n_layer)
     sums = TokenSums(model, {layer: range(4 * model.config.n_embd) for layer in layers})
-    at_once = getattr(sums, "excerpts_at_once", 32)  # 32 before it had the attribute
-
-    def add() -> None:
-        for start in range(0, len(tokens), at_once):
-            sums.add(tokens[start : start + at_once])
-
-    return bench.seconds(add, 1)
+    return bench.seconds(lambda: sums.add(tokens), 1)
 
 
 def moments(bench: Bench) -> None:

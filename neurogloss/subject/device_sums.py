@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from neurogloss.neurons.moments import TileSums, merge_halves, merged_sums, sums_about_mean
 from neurogloss.neurons.tiles import TILE
+from neurogloss.subject.device import on_host
+from neurogloss.subject.fused_powers import load
 from neurogloss.subject.tile_sums import sums_of_powers
 
 
@@ -38,24 +40,25 @@ class DeviceSums:
 
     def add(self, rounded: torch.Tensor, first: int, padding: torch.Tensor | None) -> None:
         """Add whole tiles, and set their infinities and NaN to 0 in place; as `HostSums.add`."""
-        ends = torch.stack([rounded.amax(1), rounded.amin(1)])
-        self._nonfinite |= ends.isfinite().all(0).all(0).logical_not()
-        torch.nan_to_num(rounded, 0.0, 0.0, 0.0, out=rounded)
+        lengths = _lengths(rounded, padding)
+        shifts, powers, nonfinite = _powers(rounded, lengths, padding)
+        self._nonfinite |= nonfinite
         # A tile that begins outside belongs to the shard with its first excerpt.
-        starts = [s for s in range(0, len(rounded), TILE) if first + s in self._within]
-        if starts:
-            inside = slice(starts[0], starts[-1] + TILE)
-            sums, counts = _sums_of_tiles(
-                rounded[inside], None if padding is None else padding[inside]
+        inside = [n for n in range(len(shifts)) if first + n * TILE in self._within]
+        if inside:
+            counts = _over_tiles(lengths[None, :, None]).flatten()
+            sums = sums_about_mean(shifts.to(torch.float64), powers.unbind(1), counts[:, None])
+            tiles = slice(inside[0], inside[-1] + 1)
+            self._blocks += _merged_in_pairs(
+                first // TILE + inside[0], torch.stack(sums, dim=1)[tiles], counts[tiles]
             )
-            self._blocks += _merged_in_pairs((first + starts[0]) // TILE, sums, counts)
 
     @property
     def blocks(self) -> list[TileSums]:
         """The tiles, merged as far as they go together."""
         if not self._blocks:
             return []
-        sums = torch.stack([block.sums for block in self._blocks]).cpu().numpy()
+        sums = on_host(torch.stack([block.sums for block in self._blocks]))
         counts = torch.stack([block.n_tokens for block in self._blocks]).tolist()
         return merge_halves(
             TileSums(block.first, block.n_tiles, int(n_tokens), own)
@@ -69,28 +72,57 @@ class DeviceSums:
         return found
 
 
-def _sums_of_tiles(
-    rounded: torch.Tensor, padding: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the sums, float64 (n_tiles, 4, n_neurons), and numbers of tokens, float64 (n_tiles,).
+def _powers(
+    rounded: torch.Tensor, lengths: torch.Tensor, padding: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Set infinities and NaN to 0, and return shifts, sums of powers, and whose they were.
 
-    The last tile may be shorter than the others.
+    Shifts are float32 (n_tiles, n_neurons), sums float64 (n_tiles, 4, n_neurons), neurons bool
+    (n_neurons,).
     """
-    shifts = rounded[::TILE].mean(1, dtype=torch.float32).to(torch.float16).to(torch.float32)
+    means = rounded[::TILE].mean(1, dtype=torch.float32).to(torch.float16).to(torch.float32)
+    shifts = torch.nan_to_num(means, 0.0, 0.0, 0.0)
+    fused = load(rounded.device)
+    if fused is not None and rounded.shape[2] % 2 == 0 and rounded.is_contiguous():
+        powers, nonfinite = fused(rounded, shifts, lengths)
+    else:
+        nonfinite = _remove_nonfinite(rounded)
+        powers = _by_torch(rounded, shifts, padding)
+    return shifts, _over_tiles(powers), nonfinite
+
+
+def _over_tiles(of_excerpts: torch.Tensor) -> torch.Tensor:
+    """Add values of excerpts, (k, n_excerpts, m), to float64 (n_tiles, k, m)."""
+    missing = -of_excerpts.shape[1] % TILE
+    if missing:  # of the last tile of a corpus
+        of_excerpts = torch.nn.functional.pad(of_excerpts, (0, 0, 0, missing))
+    k, n, m = of_excerpts.shape
+    of_tiles = of_excerpts.reshape(k, n // TILE, TILE, m).sum(2, dtype=torch.float64)
+    return of_tiles.transpose(0, 1)
+
+
+def _remove_nonfinite(rounded: torch.Tensor) -> torch.Tensor:
+    ends = torch.stack([rounded.amax(1), rounded.amin(1)])
+    torch.nan_to_num(rounded, 0.0, 0.0, 0.0, out=rounded)
+    return ends.isfinite().all(0).all(0).logical_not()
+
+
+def _by_torch(
+    rounded: torch.Tensor, shifts: torch.Tensor, padding: torch.Tensor | None
+) -> torch.Tensor:
+    """Return sums of powers over the tokens of each excerpt, float32 (4, excerpt, neuron)."""
     tiles = torch.split(rounded, TILE)
     paddings = [None] * len(tiles) if padding is None else torch.split(padding, TILE)
-    powers = torch.stack(
-        [
-            sums_of_powers(tile, shift, without).to(torch.float64).sum(1)
-            for tile, shift, without in zip(tiles, shifts, paddings, strict=True)
-        ]
-    )
-    sizes = [tile.shape[0] * tile.shape[1] for tile in tiles]
-    counts = torch.tensor(sizes, dtype=torch.float64, device=rounded.device)
-    if padding is not None:
-        counts -= torch.stack([part.sum() for part in torch.split(padding, TILE)])
-    sums = sums_about_mean(shifts.to(torch.float64), powers.unbind(1), counts[:, None])
-    return torch.stack(sums, dim=1), counts
+    found = [sums_of_powers(*tile) for tile in zip(tiles, shifts, paddings, strict=True)]
+    return torch.cat(found, dim=1)
+
+
+def _lengths(rounded: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
+    """Return the number of tokens of each excerpt, int32 (excerpt,)."""
+    n, n_tokens = rounded.shape[:2]
+    if padding is None:
+        return torch.full((n,), n_tokens, dtype=torch.int32, device=rounded.device)
+    return padding.logical_not().sum((1, 2), dtype=torch.int32)
 
 
 def _merged_in_pairs(first: int, sums: torch.Tensor, counts: torch.Tensor) -> list[_Block]:

@@ -17,6 +17,7 @@ from neurogloss.neurons.selection import (
     draw_keys,
     top_keys,
 )
+from neurogloss.subject.device import on_host
 from neurogloss.subject.device_sums import DeviceSums
 from neurogloss.subject.lowest_keys import LowestKeys
 from neurogloss.subject.tile_sums import HostSums
@@ -131,11 +132,11 @@ class LayerCollector:
         # slower.
         pair, place = _distinct((neuron << 32) | excerpt)
         kept = KeptExcerpts(
-            (pair >> 32).to(torch.int32).cpu().numpy(),
-            (pair & 0xFFFFFFFF).to(torch.int32).cpu().numpy(),
-            activations[place].cpu().numpy(),
+            on_host((pair >> 32).to(torch.int32)),
+            on_host((pair & 0xFFFFFFFF).to(torch.int32)),
+            on_host(activations[place]),
         )
-        maxima = torch.cat(self._maxima).cpu().numpy() if self._maxima else None
+        maxima = on_host(torch.cat(self._maxima)) if self._maxima else None
         return LayerPart(kept, self._sums.blocks, self._sums.nonfinite, maxima)
 
 

@@ -8,6 +8,7 @@ from neurogloss.neurons.moments import moments_of
 from neurogloss.neurons.sampling import neuron_keys
 from neurogloss.neurons.selection import RecordCounts
 from neurogloss.subject.device_sums import DeviceSums
+from neurogloss.subject.fused_powers import load
 from neurogloss.subject.layer_collector import LayerCollector, LayerPlan
 from neurogloss.subject.tile_sums import HostSums
 
@@ -74,6 +75,27 @@ def test_moments_of_a_device_are_those_of_all_activations():
     assert n_tokens == len(values)
     assert np.allclose(moments.mean, values.mean(0), rtol=1e-6, atol=1e-6)
     assert np.allclose(moments.variance, values.var(0), rtol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel runs on CUDA alone")
+def test_the_kernel_computes_what_torch_does():
+    found = activations(96)
+    lengths = torch.randint(1, TOKENS + 1, (96,), generator=torch.Generator().manual_seed(1))
+    found.masked_fill_((torch.arange(TOKENS) >= lengths[:, None])[:, :, None], 0)
+    shifts = torch.zeros(3, WIDTH)
+    exact = torch.nan_to_num(found, 0, 0, 0).double()
+    expected = torch.stack([(exact**power).sum(1) for power in (1, 2, 3, 4)])
+    fused = load(torch.device("cuda", 0))
+    assert fused is not None
+    kept, of_shifts, stops = (x.cuda() for x in (found, shifts, lengths.int()))
+    sums, nonfinite = fused(kept, of_shifts, stops)
+    assert torch.allclose(sums.cpu().double(), expected, rtol=1e-5, atol=1e-4)
+    assert nonfinite.nonzero().flatten().tolist() == [3, 7, 9]
+    assert torch.equal(kept.cpu(), exact.half())
+
+
+def test_without_cuda_there_is_no_kernel():
+    assert load(CPU) is None
 
 
 def test_infinities_and_nan_become_zero_where_they_are():

@@ -4,6 +4,8 @@ Rows are locked in the order in which commits of shards lock them: shards, failu
 retry waits for commits, they wait for it, and neither gives way to the other.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, text
 
 from db import listed_neurons
@@ -17,28 +19,38 @@ def retry_failures(
     failure_class: str | None = None,
     stage: str | None = None,
     layer: int | None = None,
+    neuron: int | None = None,
 ) -> int:
     """Forget the failures that match and open their shards again. Return how many failures.
 
     Results stay: only what is missing is done again, under a new call identity. Under the old one,
     the answer that could not be used would be read from the ledger again.
     """
-    values = {"run": run_id, "class": failure_class, "layer": layer}
+    values = {"run": run_id, "class": failure_class, "layer": layer, "neuron": neuron}
     stages = [stage] if stage else list(NEURON_STAGES)
     locked = connection.execute(_LOCK, {**values, "stages": stages}).all()
     shards = {"ids": [row[0] for row in locked], "opens": [row[1] for row in locked]}
     count = connection.execute(_FORGET, {**values, **shards, "stages": stages}).rowcount
     listed_neurons.renew_states(connection, shards["ids"])
-    connection.execute(_LOCK_COUNTERS, {**values, **shards})
-    connection.execute(_UNCOUNT, {**values, **shards})
-    connection.execute(_REOPEN, shards)
+    reopen_shards(connection, run_id, shards["ids"], shards["opens"])
     return count
+
+
+def reopen_shards(
+    connection: Connection, run_id: int, ids: Sequence[int], opens: Sequence[bool]
+) -> None:
+    """Take locked shards out of the counters; those that open are ready, and the others wait."""
+    shards = {"ids": list(ids), "opens": list(opens)}
+    connection.execute(_LOCK_COUNTERS, {"run": run_id, **shards})
+    connection.execute(_UNCOUNT, {"run": run_id, **shards})
+    connection.execute(_REOPEN, shards)
 
 
 _MATCHES = """
     failure.run_id = :run AND failure.layer = shard.layer
     AND failure.neuron >= shard.start AND failure.neuron < shard.stop
     AND (CAST(:class AS text) IS NULL OR failure_class = :class)
+    AND (CAST(:neuron AS int) IS NULL OR failure.neuron = :neuron)
 """
 
 # Of the shards over the same neurons, the first that has a failure opens; those after it wait.

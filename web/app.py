@@ -32,6 +32,7 @@ def make_app(settings: WebSettings) -> FastAPI:
     app.state.settings = settings
     app.state.keeper = Keeper(settings.engine)
     app.state.csrf = secrets.token_urlsafe(32)
+    app.state.said = {}
     app.state.reading = asyncio.Semaphore(READERS)
     app.state.watched = Watched(settings, app.state.csrf)
     for router in ROUTERS:

@@ -1,6 +1,14 @@
 """What pages may change, as an interface: `serve` hands in what does it."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class NeuronOf(NamedTuple):
+    """A neuron of a run."""
+
+    layer: int
+    neuron: int
 
 
 class Controls(Protocol):
@@ -18,6 +26,20 @@ class Controls(Protocol):
         """Let a paused run go on, where workers and a dispatcher are."""
         ...
 
-    def retry(self, run: str, stage: str | None, failure_class: str | None) -> str:
+    def retry(
+        self,
+        run: str,
+        stage: str | None = None,
+        failure_class: str | None = None,
+        neuron: NeuronOf | None = None,
+    ) -> str:
         """Reset failed neurons, so that they are tried again."""
+        ...
+
+    def set_limits(self, run: str, assignments: Sequence[str]) -> str:
+        """Change limits, prices or the budget of a run, by KEY=VALUE as the command `set` does."""
+        ...
+
+    def redo(self, run: str, stage: str, neuron: NeuronOf) -> str:
+        """Explain or simulate a neuron again, which has results."""
         ...

@@ -185,6 +185,11 @@ class NeuronView:
             return None
         return straight(linear["slope"], linear["intercept"], self.highest / MAX_NORMALIZED)
 
+    def cost_from(self, stage: str) -> float | None:
+        """Return what the calls from a stage on cost the last time; None where there were none."""
+        calls = [c for c in self.value.calls if stage == "explain" or c.purpose == stage]
+        return sum(call.usd for call in calls) if calls else None
+
     @property
     def usd(self) -> float:
         """What the calls cost together that rows of the neuron name."""

@@ -54,6 +54,7 @@ def render(request: Request, template: str, value: Any) -> str:
             request=request,
             can_control=settings.controls is not None,
             csrf=request.app.state.csrf,
+            said=request.app.state.said.get(request.query_params.get("said")),
         )
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from db.session import Patience
 from web.controls import Controls
@@ -12,6 +12,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
 
 # A reader does not wait for a page longer than this, and a lost page frees its connection.
 PATIENCE = Patience(idle_s=30.0, lock_s=1.0, statement_s=10.0)
+
+NeuronAs = Callable[[Connection, int, int, int, str], bytes | None]
+"""Returns (run id, layer, neuron) in a format, `openai` or `neuronpedia`, as JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class WebSettings:
         controls: What may change runs; None for a server that only reads.
         ensure_text_worker: Called with the name of a run that was asked about a text, so that a
             worker is there; None where workers are started elsewhere.
+        neuron_as: Writes a neuron in the formats of exports; None for a server that has none.
     """
 
     engine: Engine
@@ -36,3 +40,4 @@ class WebSettings:
     reader: Engine | None = None
     controls: Controls | None = None
     ensure_text_worker: Callable[[str], None] | None = None
+    neuron_as: NeuronAs | None = None

@@ -1,6 +1,7 @@
 """The command `neuron`: everything that is stored of one neuron."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -14,6 +15,7 @@ from orchestrator.cli.terminal.evaluations import evaluation_lines
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.neuron import neuron_page
 from orchestrator.cli.terminal.whole_table import output_console
+from web.neuron_file import neuron_file
 
 
 @click.command()
@@ -27,8 +29,16 @@ from orchestrator.cli.terminal.whole_table import output_console
     show_default=True,
     help="How many records of each kind to show.",
 )
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Write one HTML file that needs no server.",
+)
 @json_option
-def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: bool) -> None:
+def neuron(
+    layer: int, neuron: int, name: str | None, n_records: int, html: Path | None, as_json: bool
+) -> None:
     """Show neuron LAYER NEURON: explanation, scores, records, baselines, connections.
 
     A terminal shows activations as colours; elsewhere they stand after the tokens, from 0 to 10.
@@ -40,6 +50,9 @@ def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: b
         value = neuron_value(connection, run, layer, neuron, shown)
     if value is None:
         raise InputError(f"run {run.name!r} has no neuron {neuron} in layer {layer}")
+    if html is not None:
+        _write(html, neuron_file(value))
+        return
     if as_json:
         print_json(value)
         return
@@ -49,3 +62,11 @@ def neuron(layer: int, neuron: int, name: str | None, n_records: int, as_json: b
     if value.candidates:
         console.print(candidate_lines(values))
     console.print(evaluation_lines(values))
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--html {path}: {error.strerror}") from error
+    click.echo(f"{path}: {len(content.encode()):,} bytes")

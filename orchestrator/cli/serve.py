@@ -10,15 +10,19 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from db.session import with_patience
+from db.session import make_engine, with_patience
+from neurogloss.config.settings import with_driver
 from neurogloss.errors import InputError
 from orchestrator.cli.run_lookup import open_engine
-from orchestrator.environment import find_environment, open_reader
+from orchestrator.controls import RunControls
+from orchestrator.datasets.one_neuron import neuron_as
+from orchestrator.environment import check_schema, find_environment, open_reader
 from web.app import make_app
 from web.settings import LOOPBACK, PATIENCE, WebSettings
 
 TOKEN = "NEUROGLOSS_WEB_TOKEN"
 HOSTS = "NEUROGLOSS_WEB_HOSTS"
+CONTROL_URL = "NEUROGLOSS_CONTROL_DATABASE_URL"
 LAST_ANSWERS_S = 5
 
 
@@ -30,22 +34,44 @@ LAST_ANSWERS_S = 5
     metavar="ADDRESS",
     help="In a container: the address of the host under which the port is published.",
 )
-def serve(host: str, port: int, published_at: str | None) -> None:
+@click.option(
+    "--allow-control",
+    is_flag=True,
+    help="Let pages pause, resume and retry runs, do neurons again, and change limits.",
+)
+def serve(host: str, port: int, published_at: str | None, allow_control: bool) -> None:
     """Show runs and neurons in a browser, until Ctrl-C.
 
     An address that others can reach needs a token in NEUROGLOSS_WEB_TOKEN, and the names under
-    which it is reached, separated by commas, in NEUROGLOSS_WEB_HOSTS.
+    which it is reached, separated by commas, in NEUROGLOSS_WEB_HOSTS. What --allow-control does is
+    done as the user of NEUROGLOSS_CONTROL_DATABASE_URL, where it is set.
     """
     settings = WebSettings(
         engine=with_patience(open_engine(), PATIENCE),
         hosts=_hosts(published_at or host),
         token=_token(published_at or host),
         reader=_reader(),
+        controls=_controls() if allow_control else None,
+        neuron_as=neuron_as,
     )
     with _listening(host, port) as listening:
         port = listening.getsockname()[1]
         click.echo(f"http://{_in_address(host)}:{port}/  (Ctrl-C to stop)", err=True)
         _serve(make_app(settings), listening)
+
+
+def _controls() -> RunControls:
+    """Return what changes runs, by a connection of its own: pages need fewer rights.
+
+    Raises:
+        InputError: The database cannot be reached, or has another schema.
+    """
+    url = os.environ.get(CONTROL_URL)
+    if not url:
+        return RunControls(with_patience(open_engine(), PATIENCE))
+    engine = make_engine(with_driver(url), patience=PATIENCE)
+    check_schema(engine)
+    return RunControls(engine)
 
 
 def _listening(host: str, port: int) -> socket.socket:

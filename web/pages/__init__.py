@@ -1,7 +1,9 @@
 """One module for each page: what it loads, and the routes that show it."""
 
 from web.pages import (
+    calls,
     compare,
+    control,
     health,
     neuron,
     neurons,
@@ -21,6 +23,8 @@ ROUTERS = (
     neurons.router,
     neuron.router,
     notes.router,
+    control.router,
+    calls.router,
     compare.router,
     plots.router,
     sql.router,

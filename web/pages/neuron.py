@@ -3,7 +3,7 @@
 from operator import attrgetter
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
@@ -15,7 +15,7 @@ from web.faces import page
 from web.formats import run_address
 from web.neuron_file import neuron_file
 from web.neuron_view import NeuronView, Shown
-from web.reading import Reading, RunOf
+from web.reading import Reading, RunOf, settings_of
 
 router = APIRouter()
 NEURON = "/runs/{run}/neurons/{layer}/{neuron}"
@@ -45,6 +45,25 @@ def neuron_as_file(connection: Reading, run: RunOf, layer: Layer, neuron: Number
     name = f"neuron-{layer}-{neuron}.html"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(neuron_file(value), headers=headers, media_type="text/html")
+
+
+@router.get(f"{NEURON}/export/{{form}}", include_in_schema=False)
+def neuron_as_export(
+    request: Request,
+    connection: Reading,
+    run: RunOf,
+    layer: Layer,
+    neuron: Number,
+    form: Literal["openai", "neuronpedia"],
+) -> Response:
+    """Return a neuron as JSON in the format of an export."""
+    write = settings_of(request).neuron_as
+    content = None if write is None else write(connection, run.id, layer, neuron, form)
+    if content is None:
+        raise NotFound("There is nothing to export.", "The neuron has no records yet.")
+    name = f"neuron-{layer}-{neuron}-{form}.json"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, headers=headers, media_type="application/json")
 
 
 @page(router, NEURON, "neuron.html", NeuronValue, as_json=attrgetter("value"))

@@ -47,7 +47,7 @@ def write_layer(
     """Write all files of a layer's neurons."""
     excerpts = ExcerptTexts(connection, run, tokens_json, nul="\0")
     for neuron in exported_neurons(connection, run, layer):
-        for path, value in _files_of(neuron, excerpts):
+        for path, value in files_of(neuron, excerpts):
             content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
             folder.write(path.format(layer, neuron.neuron), content)
         on_neuron()
@@ -62,9 +62,10 @@ def tokens_json(tokens: list[str]) -> orjson.Fragment:
     return orjson.Fragment(bytes(memoryview(orjson.dumps(tokens))))
 
 
-def _files_of(
+def files_of(
     neuron: ExportedNeuron, excerpts: ExcerptTexts[orjson.Fragment]
 ) -> Iterator[tuple[str, Json]]:
+    """Yield the files about a neuron: a path with places for layer and neuron, and the value."""
     stored, tokens = neuron.stored, excerpts.of(neuron.records.excerpts)
     yield RECORDS, neuron_record(neuron, tokens)
     if stored.explanation is not None:

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from db.codec import FLOAT16
+from orchestrator.datasets.export import export
+from orchestrator.datasets.one_neuron import neuron_as
 
 SCORED = "SELECT layer, neuron FROM score WHERE score IS NOT NULL ORDER BY 1, 2 LIMIT 6"
 HOSTILE = "<script>alert(1)</script> \u202egnp\u200b \x1b[31m " + "x" * 10_000
@@ -189,3 +191,23 @@ def test_addresses_of_nothing_say_so(client):
         answer = client.get(path)
         assert answer.status_code in (404, 422)
         assert "<h1>" in html.unescape(answer.text)
+
+
+def test_a_neuron_is_exported_as_a_whole_export_writes_it(client_of, engine, tmp_path):
+    layer, neuron = rows(engine, SCORED)[0]
+    client = client_of(neuron_as=neuron_as)
+    assert address(layer, neuron, "/export/openai") in client.get(address(layer, neuron)).text
+    export(engine, 1, "openai", tmp_path / "out", 1)
+    found = client.get(address(layer, neuron, "/export/openai")).json()
+    for path, value in found.items():
+        assert json.loads((tmp_path / "out" / path).read_bytes()) == value
+    assert f"explanations/{layer}/{neuron}.jsonl" in found
+    lines = client.get(address(layer, neuron, "/export/neuronpedia")).json()
+    assert lines["features"][0]["index"] == str(neuron)
+
+
+def test_a_neuron_without_records_has_no_export(client_of, engine):
+    layer, neuron = rows(engine, SCORED)[0]
+    rows(engine, "DELETE FROM neuron_records")
+    client = client_of(neuron_as=neuron_as)
+    assert client.get(address(layer, neuron, "/export/openai")).status_code == 404

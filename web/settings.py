@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from db.call_page import CallUse
 from db.session import Patience
 from web.controls import Controls
 
@@ -15,6 +17,9 @@ PATIENCE = Patience(idle_s=30.0, lock_s=1.0, statement_s=10.0)
 
 NeuronAs = Callable[[Connection, int, int, int, str], bytes | None]
 """Returns (run id, layer, neuron) in a format, `openai` or `neuronpedia`, as JSON."""
+
+SentBody = Callable[[Connection, bytes, CallUse], dict[str, Any] | None]
+"""Returns the body of the call of this identity, that a result was read from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,7 @@ class WebSettings:
         controls: What may change runs; None for a server that only reads.
         ensure_text_worker: Called with the name of a run that was asked about a text, so that a
             worker is there; None where workers are started elsewhere.
+        sent_body: Finds what a call sent; None for a server that cannot.
         neuron_as: Writes a neuron in the formats of exports; None for a server that has none.
     """
 
@@ -41,3 +47,4 @@ class WebSettings:
     controls: Controls | None = None
     ensure_text_worker: Callable[[str], None] | None = None
     neuron_as: NeuronAs | None = None
+    sent_body: SentBody | None = None

@@ -17,6 +17,7 @@ from orchestrator.cli.run_lookup import open_engine
 from orchestrator.controls import RunControls
 from orchestrator.datasets.one_neuron import neuron_as
 from orchestrator.environment import check_schema, find_environment, open_reader
+from orchestrator.sent import SentBodies
 from web.app import make_app
 from web.settings import LOOPBACK, PATIENCE, WebSettings
 
@@ -46,13 +47,15 @@ def serve(host: str, port: int, published_at: str | None, allow_control: bool) -
     which it is reached, separated by commas, in NEUROGLOSS_WEB_HOSTS. What --allow-control does is
     done as the user of NEUROGLOSS_CONTROL_DATABASE_URL, where it is set.
     """
+    engine = with_patience(open_engine(), PATIENCE)
     settings = WebSettings(
-        engine=with_patience(open_engine(), PATIENCE),
+        engine=engine,
         hosts=_hosts(published_at or host),
         token=_token(published_at or host),
         reader=_reader(),
         controls=_controls() if allow_control else None,
         neuron_as=neuron_as,
+        sent_body=SentBodies(engine),
     )
     with _listening(host, port) as listening:
         port = listening.getsockname()[1]

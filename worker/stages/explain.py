@@ -101,6 +101,21 @@ def _explain_by_calls(shard: ClaimedShard, bodies: Bodies) -> tuple[Drafts, Fail
     return [d for d in drafts if d.neuron not in failures], list(failures.values())
 
 
+def calls_of(connection: Connection, shard: ClaimedShard) -> list[Call]:
+    """Return the calls about a shard's neurons, explained or not, with those of earlier retries."""
+    run_id, layer, start, stop = shard.neuron_range
+    explainer = shard.config.explainer
+    rows = neuron_records.load(connection, *shard.neuron_range)
+    retries = results.retries(connection, run_id, "explain", layer, start, stop)
+    asked = zip(rows, _BODIES[explainer.kind](connection, shard, rows), strict=True)
+    return [
+        _call(shard, body, number, sample)
+        for row, body in asked
+        for number in range(explainer.candidates)
+        for sample in range(retries.get(row.neuron, 0) + 1)
+    ]
+
+
 def _unexplained(shard: ClaimedShard, connection: Connection) -> list[NeuronRecordsRow]:
     """Return the records of the neurons that fire, and have neither explanation nor failure."""
     run_id, layer, start, stop = shard.neuron_range

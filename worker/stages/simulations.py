@@ -50,6 +50,17 @@ def simulate_all(
     return [[outcome for _ in parts for outcome in next(outcomes)] for parts in parts_by_input]
 
 
+def calls_of(shard: ClaimedShard, inputs: Sequence[SimulationInput]) -> list[Call]:
+    """Return the calls that `simulate_all` makes, if no answer has to be asked for again."""
+    simulator = _simulator(shard)
+    parts = [part for single in inputs for part in _parts(single, simulator.records_at_once)]
+    return [
+        _call(shard, request, part.sample)
+        for part in parts
+        for request in simulator.ask(part.explanation, part.texts)
+    ]
+
+
 def _parts(whole: SimulationInput, records_at_once: int) -> Iterator[SimulationInput]:
     """Yield the parts of an input whose texts share their calls."""
     for start in range(0, len(whole.keys), records_at_once):

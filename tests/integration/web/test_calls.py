@@ -3,6 +3,10 @@
 import pytest
 from sqlalchemy import text
 
+from db import runs
+from neurogloss.llm.calls import Call
+from orchestrator.sent import SentBodies
+
 USED = """
     SELECT encode(call.identity, 'hex') AS identity, call.text, layer, neuron, call.prompt_tokens
     FROM explanation JOIN call ON call.identity = explanation.call ORDER BY layer, neuron LIMIT 1
@@ -55,3 +59,17 @@ def test_the_command_writes_the_file_of_a_neuron(command, client, used, tmp_path
     assert "Real against simulated" in path.read_text(encoding="utf-8")
     code, output = command("neuron", "0", "1", "--html", str(tmp_path / "no" / "x.html"))
     assert code == 2, output
+
+
+@pytest.mark.parametrize("table", ["explanation", "simulation"])
+def test_what_was_sent_is_found_again_to_the_byte(client_of, engine, table):
+    query = f"SELECT DISTINCT encode(call, 'hex') FROM {table} WHERE call IS NOT NULL LIMIT 4"  # noqa: S608
+    with engine.begin() as connection:
+        identities = connection.scalars(text(query)).all()
+        url = runs.get(connection, 1).config["endpoints"]["here"]["base_url"]
+    client = client_of(sent_body=SentBodies(engine))
+    for identity in identities:
+        sent = client.get(f"/runs/whole/calls/{identity}.json").json()["sent"]
+        found = (Call("", "", {**sent}, again=again) for again in (0, 1))
+        assert identity in {call.identity(url).hex() for call in found}
+        assert sent["messages"][-1]["role"] == "user"

@@ -38,7 +38,9 @@ class ModelUse:
         requests_limit: None without a limit, as for tokens.
         in_flight: How many calls wait for their answer on average, by their rate and latency.
         latency_p50_ms: Of the last 15 minutes, like all below but `spans`.
-        cached_share: Of prompt tokens, those that the server had in its cache.
+        prompt_tokens: Those that the server read.
+        cached_share: The part of them that it had in its cache.
+        cached_before: The same of the hours before.
         outcomes: Calls by what they came to.
         spans: All of the last hours.
     """
@@ -53,7 +55,9 @@ class ModelUse:
     max_in_flight: int | None
     latency_p50_ms: float | None
     latency_p95_ms: float | None
+    prompt_tokens: int
     cached_share: float | None
+    cached_before: float | None
     outcomes: dict[str, int]
     spans: list[UsedSpan]
 
@@ -117,10 +121,18 @@ def _use(
         max_in_flight=limits.get("max_in_flight"),
         latency_p50_ms=latency_quantile(recent.latency_counts, 0.5),
         latency_p95_ms=latency_quantile(recent.latency_counts, 0.95),
-        cached_share=recent.cached_tokens / recent.prompt_tokens if recent.prompt_tokens else None,
+        prompt_tokens=recent.prompt_tokens,
+        cached_share=_cached_share(recent),
+        cached_before=_cached_share(
+            _sum(span.calls for span in shown if span.start < this_minute - RECENT)
+        ),
         outcomes={c.outcome: c.calls for c in summed((m.calls for m in minutes), ["outcome"])},
         spans=_used_spans(shown, this_minute),
     )
+
+
+def _cached_share(count: CallCount) -> float | None:
+    return count.cached_tokens / count.prompt_tokens if count.prompt_tokens else None
 
 
 def limits_of(run: StoredRun, endpoint: str) -> Mapping[str, int]:

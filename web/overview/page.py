@@ -1,20 +1,27 @@
 """All that the page of a run shows, as one value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from db import progress, runs
+from db import progress, recent, runs, score_distribution
 from db.evidence import evidence_of
 from db.open_shards import OpenShards, open_shards
 from db.progress import FailureGroup, StageProgress, WorkerState
+from db.recent import ScoredNeuron
 from db.runs import StoredRun
 from neurogloss.neurons.alarms import alarms_of
+from web.overview.alarms import alarms_about_calls, alarms_about_scores
+from web.overview.heat import SCALES, Scale
 from web.overview.limits import ModelUse, used_limits
 from web.overview.money import RunMoney, money_of
+from web.overview.scores import RunScores, scores_of
 from web.overview.state import StateInWords, state_of
+from web.plots.catalog import PLOTS, Plot
+
+SHOWN_PLOTS = ("scores", "layers", "lookup", "sparsity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,10 @@ class RunResults:
 
     read_at: datetime
     failures: list[FailureGroup]
+    scores: RunScores
+    latest: list[ScoredNeuron]
+    best: list[ScoredNeuron]
+    worst: list[ScoredNeuron]
     alarms: list[str]
 
 
@@ -33,8 +44,10 @@ class RunPage:
     `results` is None until it was read for the first time.
     """
 
+    id: int
     run: str
     model: str
+    scale: str
     created_at: datetime
     finished_at: datetime | None
     state: StateInWords
@@ -46,33 +59,57 @@ class RunPage:
     results: RunResults | None
 
     @property
+    def scales(self) -> Mapping[str, Scale]:
+        """What the heat map can be coloured by."""
+        return SCALES
+
+    @property
+    def plots(self) -> list[Plot]:
+        """The plots that stand on the page; others are one link away."""
+        return [PLOTS[name] for name in SHOWN_PLOTS]
+
+    @property
     def alarms(self) -> list[str]:
-        """What is wrong though nothing has failed, as far as it was looked at."""
-        return self.results.alarms if self.results else []
+        """What is wrong though the run goes on, as far as it was looked at."""
+        seen = self.results.alarms if self.results else []
+        return [*alarms_about_calls(self.uses), *seen]
 
 
 def read_results(connection: Connection, run_id: int) -> RunResults:
     """Return the results of a run, as far as it is."""
     run = runs.get(connection, run_id)
+    layers = score_distribution.by_layer(connection, run_id)
     return RunResults(
-        datetime.now(UTC),
-        progress.failures(connection, run.name),
-        alarms_of(evidence_of(connection, run_id)),
+        read_at=datetime.now(UTC),
+        failures=progress.failures(connection, run.name),
+        scores=scores_of(run, layers),
+        latest=recent.latest(connection, run_id),
+        best=recent.best_since(connection, run_id),
+        worst=recent.worst_since(connection, run_id),
+        alarms=[*alarms_of(evidence_of(connection, run_id)), *alarms_about_scores(layers)],
     )
 
 
 def load_page(
-    connection: Connection, run: StoredRun, results_of: Callable[[int], RunResults | None]
+    connection: Connection,
+    run: StoredRun,
+    scale: str,
+    results_of: Callable[[int], RunResults | None],
 ) -> RunPage:
-    """Return the page of a run; `results_of` returns what is read in the background."""
+    """Return the page of a run.
+
+    `results_of` returns what is read in the background, and the heat map is coloured by `scale`.
+    """
     now = datetime.now(UTC)
     stages = progress.stages(connection, run.name)
     uses = used_limits(connection, run, now)
     workers = progress.workers(connection)
     shards = open_shards(connection, run.id)
     return RunPage(
+        id=run.id,
         run=run.name,
         model=_subject_of(run),
+        scale=scale,
         created_at=run.created_at,
         finished_at=run.finished_at,
         state=state_of(run, stages, uses, workers, shards, now),

@@ -11,6 +11,7 @@ from sqlalchemy import event, text
 from db import progress, runs
 from db.session import transaction
 from web.app import make_app
+from web.overview.heat import SCALES
 from web.overview.watched import PARTS, RunTopic
 from web.settings import WebSettings
 
@@ -74,7 +75,7 @@ def test_what_is_sent_live_is_what_the_page_shows(app, client):
     topic = RunTopic("whole", "score")
     parts = app.state.watched.read([topic])[topic]
     assert set(parts) == {f"part-{part}" for part in PARTS}
-    for name in ("part-money", "part-failures"):  # without times, which pass
+    for name in ("part-money", "part-failures", "part-heat", "part-scores"):  # without times, which pass
         assert without_times(parts[name]) in without_times(page)
 
 
@@ -89,7 +90,7 @@ def test_open_pages_of_one_run_are_read_at_once(app, client, whole):
     counts = []
     for n in (1, 5):
         seen.clear()
-        app.state.watched.read([RunTopic("whole", f"scale {i}") for i in range(n)])
+        app.state.watched.read([RunTopic("whole", scale) for scale in list(SCALES)[:n]])
         counts.append(seen.count(threading.get_ident()))  # others read results meanwhile
     assert counts[0] == counts[1]
     assert 0 < counts[0] < 20
@@ -100,6 +101,29 @@ def test_a_run_that_is_gone_or_never_was_has_no_page(client, app):
     assert client.get("/runs/nowhere/events").status_code == 404
     topic = RunTopic("nowhere", "score")
     assert app.state.watched.read([topic]) == {topic: {}}
+
+
+def test_the_heat_map_counts_every_neuron(whole, client):
+    whole_value(client)
+    deadline = time.monotonic() + QUICK_S
+    while (answer := client.get("/runs/whole/heat.json")).status_code == 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    heat = answer.json()
+    cells = [dict(zip(heat["columns"], cell, strict=True)) for cell in heat["cells"]]
+    with transaction(whole) as connection:
+        stored = connection.execute(
+            text("SELECT state, count(*) FROM neuron_summary WHERE run = 'whole' GROUP BY 1")
+        )
+        states = {state: n for state, n in stored}
+    assert sum(cell["n"] for cell in cells) == sum(states.values())
+    assert sum(cell["failed"] for cell in cells) == states["failed"]
+    assert sum(cell["done"] for cell in cells) == states["scored"] + states.get("undefined", 0)
+    for scale in SCALES:
+        page = client.get(f"/runs/whole?scale={scale}").text
+        assert f'aria-current="true">{SCALES[scale].title}' in page
+        assert page.count("h1v1h-1z") == len(cells)
+    assert client.get("/runs/whole?scale=other").status_code == 422
 
 
 def test_hostile_words_of_a_pause_are_text(whole, client):

@@ -41,7 +41,7 @@ def use_of(**values):
         "endpoint": "here", "model": "gpt-4o-mini", "requests_per_minute": 10.0,
         "tokens_per_minute": 100.0, "requests_limit": 1000, "tokens_limit": 10_000,
         "in_flight": 1.0, "max_in_flight": 64, "latency_p50_ms": 1.0, "latency_p95_ms": 1.0,
-        "cached_share": None, "outcomes": {}, "spans": [],
+        "prompt_tokens": 0, "cached_share": None, "cached_before": None, "outcomes": {}, "spans": [],
     }  # fmt: skip
     return ModelUse(**(defaults | values))
 

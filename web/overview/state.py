@@ -12,6 +12,7 @@ from web.formats import count, duration
 from web.overview.limits import ModelUse
 
 STALLED_AFTER = timedelta(minutes=5)
+STALLED_AT_WORK_AFTER = timedelta(minutes=30)  # while workers hold shards: one may take long
 SILENT_AFTER = timedelta(minutes=1)  # a worker that was not heard of for longer may be gone
 BOUND_FROM = 0.9  # of a limit: limiters keep a little below what they may use
 
@@ -68,7 +69,10 @@ def state_of(
         return _done(run, stages)
     if run.state == "cancelled":
         return StateInWords(run.state, "Cancelled for good; what was stored stays.")
-    return _running(run, stages, bound_of(run, stages, uses, workers, shards, now), now)
+    bound = bound_of(run, stages, uses, workers, shards, now)
+    is_at_work = any(shard.leased > shard.orphaned for shard in shards)
+    patience = STALLED_AT_WORK_AFTER if is_at_work else STALLED_AFTER
+    return _running(run, stages, bound, now, patience)
 
 
 def _paused(run: StoredRun) -> StateInWords:
@@ -99,11 +103,15 @@ def _done(run: StoredRun, stages: Sequence[StageProgress]) -> StateInWords:
 
 
 def _running(
-    run: StoredRun, stages: Sequence[StageProgress], bound: str | None, now: datetime
+    run: StoredRun,
+    stages: Sequence[StageProgress],
+    bound: str | None,
+    now: datetime,
+    patience: timedelta,
 ) -> StateInWords:
     since = max((s.last_result_at for s in stages if s.last_result_at), default=run.created_at)
     sentence = f"Running{_time_left(stages)}{f', bound by {bound}' if bound else ''}."
-    if now - since < STALLED_AFTER:
+    if now - since < patience:
         return StateInWords(run.state, sentence)
     waits_for_batches = run.batches_due_at is not None
     advice = (

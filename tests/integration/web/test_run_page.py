@@ -75,7 +75,12 @@ def test_what_is_sent_live_is_what_the_page_shows(app, client):
     topic = RunTopic("whole", "score")
     parts = app.state.watched.read([topic])[topic]
     assert set(parts) == {f"part-{part}" for part in PARTS}
-    for name in ("part-money", "part-failures", "part-heat", "part-scores"):  # without times, which pass
+    for name in (
+        "part-money",
+        "part-failures",
+        "part-heat",
+        "part-scores",
+    ):  # without times, which pass
         assert without_times(parts[name]) in without_times(page)
 
 

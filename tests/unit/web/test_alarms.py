@@ -8,7 +8,9 @@ from db.score_distribution import LayerScores
 from web.overview.alarms import alarms_about_calls, alarms_about_scores
 from web.overview.limits import ModelUse
 
-USE = ModelUse("here", "m", None, None, None, None, None, None, None, None, 100_000, 0.4, 0.5, {}, [])
+USE = ModelUse(
+    "here", "m", None, None, None, None, None, None, None, None, 100_000, 0.4, 0.5, {}, []
+)
 
 
 def layer(n, undefined=0, failed=0):

@@ -65,7 +65,11 @@ def test_rows_of_the_table_are_means_over_neurons():
 
 
 def test_gpt2_xl_is_drawn_in_less_than_a_third_of_a_page():
-    cells = [cell(layer, block, score=(layer + block) / 112) for layer in range(48) for block in range(64)]
+    cells = [
+        cell(layer, block, score=(layer + block) / 112)
+        for layer in range(48)
+        for block in range(64)
+    ]
     picture = draw(HeatMap(100, list(range(48)), cells), "score")
     assert sum(len(path) for _, path in picture.paths) < 50_000
 

@@ -31,7 +31,7 @@ def stage_of(stage="simulate", **values):
         "waiting": 85, "percent": Decimal(10), "per_minute": Decimal(1), "eta": 31 * HOUR,
         "last_result_at": NOW - timedelta(seconds=3), "unit": "neurons", "stage_order": 7,
         "per_minute_15": Decimal(1), "per_minute_60": Decimal(1), "eta_low": 28 * HOUR,
-        "eta_high": 40 * HOUR, "state": "running",
+        "eta_high": 40 * HOUR, "state": "running", "under_way": Decimal(2),
     }  # fmt: skip
     return StageProgress(**(defaults | values))
 
@@ -41,7 +41,8 @@ def use_of(**values):
         "endpoint": "here", "model": "gpt-4o-mini", "requests_per_minute": 10.0,
         "tokens_per_minute": 100.0, "requests_limit": 1000, "tokens_limit": 10_000,
         "in_flight": 1.0, "max_in_flight": 64, "latency_p50_ms": 1.0, "latency_p95_ms": 1.0,
-        "prompt_tokens": 0, "cached_share": None, "cached_before": None, "outcomes": {}, "spans": [],
+        "prompt_tokens": 0, "cached_share": None, "cached_before": None,
+        "outcomes": {}, "spans": [],
     }  # fmt: skip
     return ModelUse(**(defaults | values))
 
@@ -52,6 +53,7 @@ def worker_of(queue, silent_s=2):
 
 
 OPEN = [OpenShards("simulate", 1, 1, 1, 0)]
+IDLE = [OpenShards("simulate", 1, 1, 1, 1)]
 
 
 @pytest.mark.parametrize(
@@ -76,9 +78,18 @@ def test_a_running_run_says_what_bounds_it(uses, workers, bound):
 def test_a_run_without_results_for_minutes_has_stalled():
     last = NOW - timedelta(minutes=7)
     stages = [stage_of(last_result_at=last), stage_of(last_result_at=None)]
-    state = state_of(run_of(), stages, [], [worker_of("api")], OPEN, NOW)
+    state = state_of(run_of(), stages, [], [worker_of("api")], IDLE, NOW)
     assert state.stalled_since == last
     assert state.commands == ("neurogloss resume xl",)
+
+
+def test_a_shard_that_a_worker_holds_may_take_longer():
+    def since(minutes):
+        stages = [stage_of(last_result_at=NOW - timedelta(minutes=minutes))]
+        return state_of(run_of(), stages, [], [worker_of("api")], OPEN, NOW).stalled_since
+
+    assert since(7) is None
+    assert since(31) is not None
 
 
 def test_a_run_that_never_had_a_result_stalls_from_its_beginning():

@@ -19,7 +19,8 @@ from web.overview.limits import ModelUse, used_limits
 from web.overview.money import RunMoney, money_of
 from web.overview.scores import RunScores, scores_of
 from web.overview.state import StateInWords, state_of
-from web.plots.catalog import PLOTS, Plot
+from web.plots.catalog import PLOTS
+from web.plots.style import Drawing
 
 SHOWN_PLOTS = ("scores", "layers", "lookup", "sparsity")
 
@@ -64,9 +65,9 @@ class RunPage:
         return SCALES
 
     @property
-    def plots(self) -> list[Plot]:
+    def plots(self) -> list[Drawing]:
         """The plots that stand on the page; others are one link away."""
-        return [PLOTS[name] for name in SHOWN_PLOTS]
+        return [PLOTS[name].drawing for name in SHOWN_PLOTS]
 
     @property
     def alarms(self) -> list[str]:

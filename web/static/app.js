@@ -66,7 +66,7 @@ async function heatShow(map, cell) {
   document.querySelector(".heat-says").textContent =
     `Layer ${cell.layer}, neurons ${cell.start} to ${cell.stop - 1}: ` + (found
       ? `mean score ${number(score)}, ${done} of ${n} done, ${failed} failed, ` +
-        `gap to lookup ${number(gap)}, $${usd.toPrecision(2)} a neuron`
+        `gap to lookup ${number(gap)}, $${usd ? usd.toPrecision(2) : 0} a neuron`
       : "none is in this run");
 }
 

@@ -97,7 +97,7 @@ class RunControls:
         with transaction(self._engine) as connection:
             if not runs.resume(connection, found.id):
                 refuse_cancelled(runs.get(connection, found.id))
-        log.info("run resumed", extra={"run": run})
+        log.info("run resumed", extra={"run": run, "run_id": found.id, "was": "paused"})
         return f"Run {run} may go on. {_GO_ON.format(run)}"
 
     def retry(

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from fastapi import Request
+from fastapi import Depends, Request
 from sqlalchemy import Connection
 
 from db import runs
 from db.session import snapshot
 from web.live import Live, Parts
+from web.overview.failures import RunFailures, load_failures
 from web.overview.heat import HeatMap, HeatPicture, draw, load_heat_map
 from web.overview.page import RunPage, RunResults, load_page, read_results
 from web.refreshed import Refreshed
@@ -39,6 +40,7 @@ class Watched:
         self.live = Live(self.read)
         self.results = Refreshed(self._results_of)
         self.heat_maps = Refreshed(self._heat_map_of)
+        self.failures = Refreshed(self._failures_of)
 
     def _results_of(self, run_id: int) -> RunResults:
         with snapshot(self._settings.engine) as connection:
@@ -47,6 +49,10 @@ class Watched:
     def _heat_map_of(self, run_id: int) -> HeatMap:
         with snapshot(self._settings.engine) as connection:
             return load_heat_map(connection, runs.get(connection, run_id))
+
+    def _failures_of(self, run_id: int) -> RunFailures:
+        with snapshot(self._settings.engine) as connection:
+            return load_failures(connection, run_id)
 
     def picture(self, run_id: int, scale: str) -> HeatPicture | None:
         """Return the heat map of a run as it is drawn; None while it is read for the first time."""
@@ -81,9 +87,14 @@ class Watched:
         self.live.close()
         self.results.close()
         self.heat_maps.close()
+        self.failures.close()
 
 
-def watched_of(request: Request) -> Watched:
+def _watched_of(request: Request) -> Watched:
     """Return the watched runs of the server."""
     watched: Watched = request.app.state.watched
     return watched
+
+
+WatchedRuns = Annotated[Watched, Depends(_watched_of, scope="function")]
+"""What is read of runs in the background."""

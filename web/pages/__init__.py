@@ -4,6 +4,7 @@ from web.pages import (
     calls,
     compare,
     control,
+    failures,
     health,
     neuron,
     neurons,
@@ -17,6 +18,7 @@ from web.pages import (
 )
 
 ROUTERS = (
+    failures.router,
     health.router,
     runs.router,
     run.router,

@@ -1,8 +1,8 @@
 """The page of a run, and the events that keep it live."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from web.errors import Forbidden
@@ -10,13 +10,12 @@ from web.faces import json_answer, page
 from web.live import EventStream
 from web.overview.heat import SCALES
 from web.overview.page import RunPage, load_page
-from web.overview.watched import RunTopic, Watched, watched_of
+from web.overview.watched import RunTopic, WatchedRuns
 from web.reading import Reading, RunOf
 
 router = APIRouter()
 
 ScaleName = Literal[*SCALES]  # type: ignore[valid-type]
-WatchedRuns = Annotated[Watched, Depends(watched_of, scope="function")]
 
 
 @page(router, "/runs/{run}", "run.html", RunPage)

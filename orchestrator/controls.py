@@ -13,7 +13,8 @@ from db.session import transaction
 from neurogloss.errors import InputError
 from orchestrator.runs.create import refuse_cancelled
 from orchestrator.runs.limits import change_limits
-from web.controls import NeuronOf
+from orchestrator.runs.own import create_own
+from web.controls import NeuronOf, OwnScore
 from worker.outages import retry_while_db_down
 from worker.run import Run
 
@@ -142,3 +143,8 @@ class RunControls:
         place = {"run": run, "stage": stage, "layer": neuron.layer, "neuron": neuron.neuron}
         log.info("neuron done again", extra=place)
         return f"It is done again from the stage {stage} on. {_GO_ON.format(run)}"
+
+    def score(self, run: str, neuron: NeuronOf, explanation: str) -> OwnScore:
+        """Score an explanation that a person wrote, in a run of its own."""
+        name = create_own(self._engine, self._run(run), *neuron, explanation)
+        return OwnScore(name, f"Run {name} scores it. To begin: neurogloss resume {name}")

@@ -11,6 +11,13 @@ class NeuronOf(NamedTuple):
     neuron: int
 
 
+class OwnScore(NamedTuple):
+    """The run that scores a person's explanation, and what was done."""
+
+    run: str
+    sentence: str
+
+
 class Controls(Protocol):
     """Changes to runs.
 
@@ -42,4 +49,8 @@ class Controls(Protocol):
 
     def redo(self, run: str, stage: str, neuron: NeuronOf) -> str:
         """Explain or simulate a neuron again, which has results."""
+        ...
+
+    def score(self, run: str, neuron: NeuronOf, explanation: str) -> OwnScore:
+        """Score an explanation that a person wrote, in a run of its own."""
         ...

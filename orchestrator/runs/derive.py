@@ -62,7 +62,7 @@ def create_from_run(engine: Engine, config: RunConfig) -> int:
     plan = make_neuron_plan(config, neurons)
     ready = check_endpoints(config)
     with transaction(engine) as connection:
-        run_id = save_run(connection, config, _shape_of(base), base.corpus_id, plan, ready)
+        run_id = save_run(connection, config, shape_of(base), base.corpus_id, plan, ready)
         imports.copy(connection, base.id, run_id, explanations=config.explainer.kind == "stored")
         origin = datasets.origin(connection, base.id)
         function = origin.activation_function if origin else DEFAULT_ACTIVATION
@@ -93,7 +93,7 @@ def _chosen(
     """Return the configured neurons that the other run has, by layer."""
     chosen = {
         layer: [neuron for neuron in neurons if neuron in there.get(layer, ())]
-        for layer, neurons in chosen_neurons(config, _shape_of(base)).items()
+        for layer, neurons in chosen_neurons(config, shape_of(base)).items()
     }
     chosen = {layer: neurons for layer, neurons in chosen.items() if neurons}
     if not chosen:
@@ -101,6 +101,6 @@ def _chosen(
     return chosen
 
 
-def _shape_of(base: StoredRun) -> Shape:
+def shape_of(base: StoredRun) -> Shape:
     """Return the shape of a run's subject model; vocabulary and positions are unknown, hence 0."""
     return Shape(base.n_layers, base.neurons_per_layer, 0, 0)

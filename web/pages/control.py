@@ -27,6 +27,10 @@ def _do(request: Request, address: str, change: Callable[[], str]) -> RedirectRe
         sentence = change()
     except InputError as error:
         raise Forbidden(str(error), "Nothing was changed.", status=409) from error
+    return _back(request, address, sentence)
+
+
+def _back(request: Request, address: str, sentence: str) -> RedirectResponse:
     said: dict[str, str] = request.app.state.said
     while len(said) >= MOST_SAID:
         said.pop(next(iter(said)), None)
@@ -74,3 +78,20 @@ def control_neuron(
         return controls.redo(run.name, action, place)
 
     return _do(request, neuron_address(run.name, layer, neuron), change)
+
+
+@router.post(f"{NEURON}/score", dependencies=[FromHere], include_in_schema=False)
+def score_own(
+    request: Request,
+    controls: Control,
+    run: RunOf,
+    layer: Layer,
+    neuron: Number,
+    explanation: Annotated[str, Form(max_length=10_000)] = "",
+) -> RedirectResponse:
+    """Score an explanation that a person wrote, in a run of its own, and show its page."""
+    try:
+        own = controls.score(run.name, NeuronOf(layer, neuron), explanation.replace("\r\n", "\n"))
+    except InputError as error:
+        raise Forbidden(str(error), "Nothing was changed.", status=409) from error
+    return _back(request, neuron_address(own.run, layer, neuron), own.sentence)

@@ -131,6 +131,38 @@ def test_a_neuron_is_done_again_and_no_other(client_of, engine, services, monkey
     assert list(find_differences(engine, run_id, lambda *_: None)) == []
 
 
+def test_an_explanation_of_ones_own_is_scored_in_a_run_of_its_own(
+    client_of, engine, services, monkeypatch
+):
+    monkeypatch.setitem(os.environ, "REDIS_URL", services.redis_url)
+    with RehearsalServer(RehearsalOptions(seed=3)) as server:
+        values = run_config(server.base_url).model_dump() | {"name": "base"}
+        config = run_config(server.base_url).model_validate(values)
+        base = create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
+        client = client_of(controls=RunControls(engine))
+        of_base = "SELECT layer, neuron FROM neuron WHERE run_id = :run ORDER BY 1, 2"
+        layer, neuron = rows(engine, of_base, run=base)[0]
+        address = f"neurons/{layer}/{neuron}"
+        refused = send(client, f"/runs/base/{address}/score", explanation="too early")
+        assert (refused.status_code, "not done" in refused.text) == (409, True)
+        finish(engine, base)
+        before = client.get(f"/runs/base/{address}.json").json()
+        answer = send(client, f"/runs/base/{address}/score", explanation="years & <b>months</b>")
+        own = f"base.{layer}.{neuron}.1"
+        assert answer.headers["Location"].startswith(f"/runs/{own}/{address}?said=")
+        assert f"neurogloss resume {own}" in client.get(answer.headers["Location"]).text
+        (run_id,) = rows(engine, "SELECT id FROM run WHERE name = :name", name=own)[0]
+        finish(engine, run_id)
+    value = client.get(f"/runs/{own}/{address}.json").json()
+    assert (value["state"], value["explainer"]) == ("scored", "a person")
+    assert value["explanation"] == "years & <b>months</b>"
+    assert client.get(f"/runs/base/{address}.json").json() == before
+    assert list(find_differences(engine, run_id, lambda *_: None)) == []
+    for explanation in ("  ", "x" * 2001):
+        sent = send(client, f"/runs/base/{address}/score", explanation=explanation)
+        assert sent.status_code == 409
+
+
 def test_an_imported_run_has_nothing_to_be_done_in(client, engine):
     layer, neuron = rows(engine, "SELECT layer, neuron FROM explanation LIMIT 1")[0]
     rows(engine, "DELETE FROM shard")

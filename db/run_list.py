@@ -75,3 +75,25 @@ def names(connection: Connection) -> list[str]:
     """Return the names of the runs that can be looked at, the latest first."""
     query = text("SELECT name FROM run WHERE state <> 'importing' ORDER BY id DESC")
     return list(connection.scalars(query))
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRun:
+    """A run that is watched: not over, or not for long."""
+
+    id: int
+    run: str
+    state: str
+    budget_usd: float | None
+
+
+_CURRENT = text("""
+    SELECT id, name, state, budget_usd FROM run
+    WHERE state IN ('running', 'paused') OR finished_at > now() - interval '1 day'
+    ORDER BY id DESC LIMIT :limit
+""")
+
+
+def current(connection: Connection, limit: int = 50) -> list[CurrentRun]:
+    """Return the latest runs that are not over, or ended in the last day."""
+    return [CurrentRun(*row) for row in connection.execute(_CURRENT, {"limit": limit})]

@@ -6,6 +6,7 @@ from web.pages import (
     control,
     failures,
     health,
+    metrics,
     neuron,
     neurons,
     notes,
@@ -20,6 +21,7 @@ from web.pages import (
 ROUTERS = (
     failures.router,
     health.router,
+    metrics.router,
     runs.router,
     run.router,
     neurons.router,

@@ -5,6 +5,7 @@ from sqlalchemy import text
 
 from tests.support.browsing import watched
 
+CALL = "52c8e805fd242fe31bc4de99aba0b0ceb227a0d7da83a17a3438fdcfdf6f7cc4"
 PAGES = {
     "runs": "/",
     "run": "/runs/whole",
@@ -16,6 +17,8 @@ PAGES = {
     "neuron-waiting": "/runs/reading/neurons/{waiting}",
     "neuron-half": "/runs/half/neurons/{half}",
     "neuron-imported": "/runs/imported/neurons/{imported}",
+    "neurons": "/runs/whole/neurons?words=rehearsal&sort=score&skewness_min=0",
+    "call": f"/runs/whole/calls/{CALL}",
     "texts": "/runs/whole/text",
     "plots": "/runs/whole/plots",
     "compare": "/compare/json-1/found-out",

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # In a batch on CUDA: with GPT-2 XL in float32, half of them take 5 % longer on an H100.
 CUDA_TOKENS = 32_768
+CUDA_EXCERPTS = 512  # as in a shard by default: a larger batch would mostly be padding
 
 _halvings: MutableMapping[GPT2Model, int] = WeakKeyDictionary()
 
@@ -49,7 +50,7 @@ class Batch:
 def batch_size(device: torch.device, n_tokens: int) -> int:
     """Return how many excerpts of a length go through the model at once: whole tiles."""
     size = TILE
-    while device.type == "cuda" and 2 * size * n_tokens <= CUDA_TOKENS:
+    while device.type == "cuda" and 2 * size * n_tokens <= CUDA_TOKENS and size < CUDA_EXCERPTS:
         size *= 2
     return size
 

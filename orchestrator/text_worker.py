@@ -1,17 +1,27 @@
 """A GPU worker of our own, for texts on embedded services where no run's workers are there."""
 
+import logging
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from db import heartbeats
+from db import heartbeats, texts
 from db.session import transaction
 from orchestrator.environment import Environment
+from orchestrator.local.errors import WorkerCrashed
 from orchestrator.local.workers import LocalWorkers, worker_command
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0  # seconds between looks for texts that wait
+IDLE_S = 300.0  # that a worker of our own stays after the last text: loading a model takes seconds
 
 
 class TextWorker:
@@ -39,6 +49,10 @@ class TextWorker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Stop the worker of our own, if there is one."""
         self._open.close()
         self._own = None
 
@@ -66,3 +80,41 @@ class TextWorker:
         )
         self._own = self._open.enter_context(workers)
         return True
+
+
+@contextmanager
+def worker_for_texts(
+    environment: Environment, engine: Engine, env: Mapping[str, str]
+) -> Iterator[None]:
+    """See to it that texts find a worker while the context is open, on embedded services alone."""
+    if environment.home is None:
+        yield
+        return
+    stop = threading.Event()
+    worker = TextWorker(environment, engine, env)
+    thread = threading.Thread(target=_watch, args=(worker, engine, stop), name="text-worker")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _watch(worker: TextWorker, engine: Engine, stop: threading.Event) -> None:
+    last = time.monotonic()
+    with worker:
+        while not stop.wait(LOOK_S):
+            try:
+                with transaction(engine) as connection:
+                    is_asked = texts.waiting(connection) > 0
+                if is_asked:
+                    worker.ensure()
+                    last = time.monotonic()
+            except SQLAlchemyError:  # the pages say so themselves
+                continue
+            except WorkerCrashed as error:
+                log.warning("texts find no worker", extra={"reason": str(error)})
+                return
+            if time.monotonic() - last > IDLE_S:
+                worker.end()

@@ -13,11 +13,13 @@ from sqlalchemy import Engine
 from db.session import make_engine, with_patience
 from neurogloss.config.settings import with_driver
 from neurogloss.errors import InputError
+from orchestrator.cli.logs import FORMAT_VARIABLE, format_name
 from orchestrator.cli.run_lookup import open_engine
 from orchestrator.controls import RunControls
 from orchestrator.datasets.one_neuron import neuron_as
 from orchestrator.environment import check_schema, find_environment, open_reader
 from orchestrator.sent import SentBodies
+from orchestrator.text_worker import worker_for_texts
 from web.app import make_app
 from web.settings import LOOPBACK, PATIENCE, WebSettings
 
@@ -57,7 +59,8 @@ def serve(host: str, port: int, published_at: str | None, allow_control: bool) -
         neuron_as=neuron_as,
         sent_body=SentBodies(engine),
     )
-    with _listening(host, port) as listening:
+    texts_worker = worker_for_texts(find_environment(), engine, {FORMAT_VARIABLE: format_name()})
+    with _listening(host, port) as listening, texts_worker:
         port = listening.getsockname()[1]
         click.echo(f"http://{_in_address(host)}:{port}/  (Ctrl-C to stop)", err=True)
         _serve(make_app(settings), listening)

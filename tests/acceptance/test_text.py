@@ -2,6 +2,12 @@
 
 import json
 import math
+import os
+import re
+import signal
+import time
+
+import httpx
 
 from tests.support.command_line_runs import LOOKUP, rows
 
@@ -31,6 +37,7 @@ def test_a_text_is_answered_by_a_worker_that_comes_and_goes(cli):
     _is_complete(answer)
     (stored,) = rows(cli, "SELECT text, state, attempts FROM text_request")
     assert stored == {"text": TEXT, "state": "done", "attempts": 1}
+    _is_answered_on_a_page(cli)
 
 
 def _is_as_designed(answer):
@@ -51,3 +58,27 @@ def _is_complete(answer):
     explained = [n for n in answer["neurons"] if n["explanation"].startswith("tokens: ")]
     assert len(explained) == len(answer["neurons"]) == 192
     assert all(len(n["activations"]) == len(answer["tokens"]) for n in answer["neurons"])
+
+
+def _is_answered_on_a_page(cli):
+    """A server of pages starts a worker for texts, which ends with it."""
+    server = cli.start("serve", "--port", "0")
+    address = server.stdout.readline().split("  ")[0]
+    with httpx.Client(base_url=address, timeout=30) as client:
+        csrf = re.search(r'name="csrf" value="([^"]+)"', client.get("/runs/tiny/text").text)[1]
+        sent = client.post("/runs/tiny/text", data={"text": "standard library", "csrf": csrf})
+        assert sent.status_code == 303, sent.text
+        page = sent.headers["location"]
+        deadline = time.monotonic() + 60
+        while (state := _state(client, page)) in ("waiting", "running"):
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+    assert state == "done"
+    os.killpg(server.pid, signal.SIGINT)
+    said, _ = server.communicate(timeout=40)
+    assert (server.returncode in (0, 130), "Traceback" in said) == (True, False), said
+    assert cli.pids("worker gpu") == []
+
+
+def _state(client, page):
+    return client.get(page, headers={"accept": "application/json"}).json()["request"]["state"]

@@ -37,11 +37,12 @@ test-compose: ## Build the images and run the compose file to its end, on the en
 test-compatibility: install ## Run against llama.cpp's server; compiles it once, for ten minutes
 	tests/compatibility/run
 
-check: install audit ## Lint, format, types, arrows, known vulnerabilities
+check: install audit ## Lint, format, types, arrows, deployments, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit/test_deployments.py
 
 audit: install ## Look the pinned dependencies up in the database of known vulnerabilities
 	$(BIN)/python .ci/audit.py

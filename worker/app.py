@@ -10,11 +10,13 @@ from typing import Any
 from celery import Celery, bootsteps
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
+from neurogloss.config.settings import with_verified_server
 from neurogloss.stages import GPU_STAGES
 
 VISIBILITY_TIMEOUT_S = 3600  # far above the longest task; the shard's lease brings it back sooner
 
-app = Celery("worker", broker=os.environ.get("REDIS_URL", "memory://"), include=["worker.tasks"])
+_broker = with_verified_server(os.environ.get("REDIS_URL", "memory://"))
+app = Celery("worker", broker=_broker, include=["worker.tasks"])
 app.conf.update(
     task_acks_late=True,
     task_ignore_result=True,

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from neurogloss.errors import InputError
 
@@ -38,9 +39,10 @@ class Settings:
         database = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
         _check_address("DATABASE_URL", env["DATABASE_URL"], _DATABASES, database)
         _check_address("REDIS_URL", env["REDIS_URL"], _BROKERS, "redis://:PASSWORD@HOST:6379/0")
+        _check_authorities(env["REDIS_URL"])
         return cls(
             database_url=with_driver(env["DATABASE_URL"]),
-            redis_url=env["REDIS_URL"],
+            redis_url=with_verified_server(env["REDIS_URL"]),
             lease_s=_lease(env.get("NEUROGLOSS_LEASE_SECONDS", "120")),
         )
 
@@ -66,6 +68,31 @@ def _lease(text: str) -> float:
             f"{_LONGEST_LEASE_S:,}"
         )
     return seconds
+
+
+def _check_authorities(redis_url: str) -> None:
+    """Raise InputError if the file with certificates that a Redis is checked by cannot be read."""
+    path = dict(parse_qsl(urlsplit(redis_url).query)).get("ssl_ca_certs")
+    if path is None:
+        return
+    try:
+        Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"REDIS_URL: ssl_ca_certs = {path!r} cannot be read") from error
+
+
+def with_verified_server(redis_url: str) -> str:
+    """Return a URL with which Redis has to prove who it is, wherever it is reached by TLS.
+
+    Celery would take any certificate for `rediss://` unless the URL says how it is to be checked,
+    which Celery and the client of Redis spell in two ways: theirs in common is written here.
+    """
+    if not redis_url.startswith("rediss://"):
+        return redis_url
+    address, _, query = redis_url.partition("?")
+    values = dict(parse_qsl(query))
+    checked = values.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
+    return f"{address}?{urlencode({**values, 'ssl_cert_reqs': checked})}"
 
 
 def with_driver(url: str) -> str:

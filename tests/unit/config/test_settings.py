@@ -48,3 +48,25 @@ def test_every_way_to_write_postgres_is_read(scheme):
     settings = Settings.from_env(RIGHT | {"DATABASE_URL": url})
     assert settings.database_url.startswith("postgresql+psycopg2://")
     assert settings.lease_s == 120.0
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("", "required"),
+        ("?ssl_cert_reqs=CERT_REQUIRED", "required"),
+        ("?ssl_cert_reqs=none", "none"),
+    ],
+)
+def test_over_tls_redis_proves_who_it_is_unless_told_otherwise(written, meant):
+    url = f"rediss://:secret-2@redis.example:6379/0{written}"
+    assert Settings.from_env(RIGHT | {"REDIS_URL": url}).redis_url == (
+        f"rediss://:secret-2@redis.example:6379/0?ssl_cert_reqs={meant}"
+    )
+
+
+def test_certificates_that_cannot_be_read_are_named_without_the_password(tmp_path):
+    url = f"rediss://:secret-2@redis.example:6379/0?ssl_ca_certs={tmp_path}/none.crt"
+    with pytest.raises(InputError, match=r"REDIS_URL: ssl_ca_certs = '.*none.crt'") as caught:
+        Settings.from_env(RIGHT | {"REDIS_URL": url})
+    assert "secret" not in str(caught.value)

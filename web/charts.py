@@ -66,7 +66,7 @@ def _along(value: float, low: float, high: float) -> float:
     return WIDTH * (value - low) / (high - low) if high > low else 0.0
 
 
-def scatter(pairs: Sequence[tuple[float, float]], steps: int = 20) -> list[Dot]:
+def scatter(pairs: Sequence[tuple[float, float]], steps: int = 10) -> list[Dot]:
     """Return (x, y) pairs, both from 0 to 10, as dots: the more pairs at a place, the larger."""
     cells = Counter((round(x * steps / 10), round(y * steps / 10)) for x, y in pairs)
     most = max(cells.values(), default=1)

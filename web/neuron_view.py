@@ -87,6 +87,11 @@ class NeuronView:
         """Where the neuron's page is."""
         return neuron_address(self.value.run, self.value.layer, self.value.neuron)
 
+    @property
+    def has_bars(self) -> bool:
+        """Whether tokens carry their distributions; not where something else makes a page long."""
+        return self.shown.form != "full" and self.shown.numbers is None
+
     @cached_property
     def highest(self) -> float:
         """The activation that is 10 on the page's scale."""

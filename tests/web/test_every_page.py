@@ -21,7 +21,7 @@ PAGES = {
     "call": f"/runs/whole/calls/{CALL}",
     "texts": "/runs/whole/text",
     "plots": "/runs/whole/plots",
-    "compare": "/compare/json-1/found-out",
+    "compare": "/compare/whole/half",
     "sql": "/sql?query=SELECT+*+FROM+run_progress",
 }
 """Every page, and a neuron in every state. What is in braces is looked up in the database."""

@@ -30,6 +30,7 @@ COMMANDS = {
     "mcp": "Offer runs and neurons as tools to an agent",
     "text": "Show which neurons bring about the token that follows a text",
     "sql": "Run a read-only query on the database",
+    "report": "Write a run to one HTML file, with plots",
     "compare": "Compare two runs, or a run with the published scores",
     "estimate": "Estimate calls, tokens, cost and time before a run",
     "pause": "Pause a run",

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+LONG_S = 2.0
+
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], Any]]:
-    """Yield what is to be called with (done, total); it shows a bar on a terminal only.
+    """Yield what is to be called with (done, total); it shows a bar on a terminal only, after 2 s.
 
     The bar goes to stderr, so that the output of the command can be piped.
     """
@@ -19,6 +22,16 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], Any]]:
         yield lambda done, total: None
         return
     columns = (TextColumn(unit), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(unit)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(*columns, console=console)
+    task, began = bar.add_task(unit), monotonic()
+
+    def say(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        if monotonic() - began >= LONG_S and not bar.live.is_started:
+            bar.start()
+
+    try:
+        yield say
+    finally:
+        if bar.live.is_started:
+            bar.stop()

@@ -1,0 +1,50 @@
+"""The command `report`: a run as one HTML file."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from db.session import snapshot
+from neurogloss.errors import InputError
+from orchestrator.cli.run_lookup import find_run, open_engine
+from orchestrator.cli.terminal.progress_bar import progress_bar
+from web.report.file import report_file
+from web.report.report import load_report
+
+
+@click.command()
+@click.argument("name", metavar="RUN", required=False)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="The file to write. Default: RUN.html."
+)
+@click.option(
+    "--neurons",
+    "n",
+    type=click.IntRange(0, 200),
+    default=10,
+    show_default=True,
+    help="How many of the best, of the worst and of random neurons to show.",
+)
+def report(name: str | None, output: Path | None, n: int) -> None:
+    """Write run RUN, or the latest one, to one HTML file that needs no server.
+
+    It holds state, stages, costs and failures, the plots, neurons, and the configuration.
+    """
+    engine = open_engine()
+    run = find_run(engine, name)
+    file = output or Path(f"{run.name.replace('/', '_')}.html")
+    _check(file)
+    with snapshot(engine) as connection, progress_bar("neurons and plots") as say:
+        found = load_report(connection, run, n, version("neurogloss"), say)
+    try:
+        file.write_text(report_file(found), encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"--output {file}: {error.strerror}") from error
+    click.echo(f"{file}  ({file.stat().st_size:,} bytes)", err=True)
+
+
+def _check(file: Path) -> None:
+    """Check that a file can be written, before anything is counted."""
+    if file.is_dir() or not file.parent.is_dir():
+        raise InputError(f"--output {file}: it is a folder, or there is no folder {file.parent}")

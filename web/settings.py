@@ -34,8 +34,6 @@ class WebSettings:
         reader: For queries that people write: a database user who can only read; None for a server
             that has none, and takes no such query.
         controls: What may change runs; None for a server that only reads.
-        ensure_text_worker: Called with the name of a run that was asked about a text, so that a
-            worker is there; None where workers are started elsewhere.
         sent_body: Finds what a call sent; None for a server that cannot.
         neuron_as: Writes a neuron in the formats of exports; None for a server that has none.
     """
@@ -45,6 +43,5 @@ class WebSettings:
     token: str | None = field(default=None, repr=False)
     reader: Engine | None = None
     controls: Controls | None = None
-    ensure_text_worker: Callable[[str], None] | None = None
     neuron_as: NeuronAs | None = None
     sent_body: SentBody | None = None

@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 BEST = 10  # neurons that the summary shows
 LOOK_CLOSER = (
-    "look closer:  neurogloss neuron 0 0   neurogloss search WORD   "
-    'neurogloss sql "select * from neuron_summary limit 10"'
+    "look closer:  neurogloss serve (in a browser)   neurogloss neuron 0 0   "
+    'neurogloss search WORD   neurogloss sql "select * from neuron_summary limit 10"'
 )
 
 

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse
 
 from db import texts
-from db.runs import StoredRun
 from db.session import transaction
 from db.texts import Ablated, NewTextRequest, TextRefused, TextRequest
 from web.errors import Forbidden
@@ -68,20 +67,16 @@ def submit_text(
         ablate=_places(ablate),
         requested_by=_requester(request),
     )
-    number = _submit(request, run, asked)
+    number = _submit(request, asked)
     return RedirectResponse(f"/runs/{quote(run.name, safe='')}/text/{number}", status_code=303)
 
 
-def _submit(request: Request, run: StoredRun, asked: NewTextRequest) -> int:
-    settings = settings_of(request)
+def _submit(request: Request, asked: NewTextRequest) -> int:
     try:
-        with transaction(settings.engine) as connection:
-            number = texts.submit(connection, asked)
+        with transaction(settings_of(request).engine) as connection:
+            return texts.submit(connection, asked)
     except TextRefused as error:
         raise Forbidden(str(error), "Go back, change it and send it again.", 422) from error
-    if settings.ensure_text_worker is not None:
-        settings.ensure_text_worker(run.name)
-    return number
 
 
 def _requester(request: Request) -> str:

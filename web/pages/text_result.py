@@ -1,6 +1,6 @@
 """Which neurons answer to a text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ from db import texts
 from db.runs import StoredRun
 from db.text_results import Component, NeuronEffects, TextResult
 from db.texts import TextRequest
+from neurogloss.neurons.grouping import group_by_words
 from web.errors import NotFound
 from web.faces import page
 from web.pages.text import asked_value
@@ -18,7 +19,7 @@ from web.reading import Reading, RunOf
 
 router = APIRouter()
 
-SHOWN = 50
+SHOWN = 25
 """Neurons, and components, of a page; `?top=0` shows all that are stored."""
 
 ABLATED = 10
@@ -44,12 +45,22 @@ class NeuronDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedWord:
+    """Listed neurons whose explanations share a word, as (layer, neuron), and their effect."""
+
+    word: str
+    neurons: list[tuple[int, int]]
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
 class TextPage:
     """What was found about a text.
 
     Attributes:
         request: What was asked, and how far it is.
         result: As `neurogloss text --json` prints it, ranked by `by`; None until it is done.
+        groups: The ranked neurons by what their explanations have in common.
         largest: The neurons of the largest effect on the target, as a form names them.
         other: Another text of the same run, where two are compared.
         differences: The neurons of both, those first that differ most.
@@ -61,6 +72,7 @@ class TextPage:
     by: Column
     top: int
     waiting: int
+    groups: list[SharedWord]
     largest: str
     other: dict[str, Any] | None
     differences: list[NeuronDifference]
@@ -79,13 +91,15 @@ def text_page(
     request = _request(connection, run, number)
     against = None if other is None else _request(connection, run, other)
     found = request.result
+    shown = None if found is None else ranked(found, by, top)
     return TextPage(
         run=run.name,
         request=asked_value(request),
-        result=None if found is None else ranked(found, by, top).as_json(),
+        result=None if shown is None else shown.as_json(),
         by=by,
         top=top,
         waiting=texts.waiting(connection, before=number) if request.is_open else 0,
+        groups=[] if shown is None else groups(shown.neurons),
         largest=_named(found) if found else "",
         other=None if against is None else asked_value(against),
         differences=differences(found, against.result if against else None)[: top or None],
@@ -116,6 +130,20 @@ def ranked(result: TextResult, by: Column, top: int) -> TextResult:
         neurons=sorted(result.neurons, key=_size(by), reverse=True)[largest],
         components=sorted(result.components, key=_size(by), reverse=True)[largest],
     )
+
+
+def groups(neurons: Sequence[NeuronEffects]) -> list[SharedWord]:
+    """Return neurons by a word that their explanations share, without those that share none."""
+    found = group_by_words([n.explanation for n in neurons], [n.effect for n in neurons])
+    return [
+        SharedWord(
+            group.word,
+            [(neurons[place].layer, neurons[place].neuron) for place in group.members],
+            sum(neurons[place].effect for place in group.members),
+        )
+        for group in found
+        if group.word is not None
+    ]
 
 
 def _named(result: TextResult) -> str:

@@ -11,6 +11,10 @@ from neurogloss.subject.batches import batches_for
 from neurogloss.subject.device import exact_device
 from neurogloss.subject.model import forward, on_activations
 
+# Added at a time on the CPU: fresh memory for intermediate results of a whole tile, in float64,
+# costs more than the additions.
+_CPU_TOKENS = 256
+
 
 class TokenSums:
     """Running sums for some neurons of some layers over any number of batches.
@@ -76,11 +80,15 @@ class TokenSums:
         activations = activations[self._rows]
         if len(self._neurons[layer]) != activations.shape[2]:
             activations = activations.index_select(2, self._neurons[layer])
-        rounded = activations.flatten(0, 1).to(torch.float16).to(self._device)
+        flat = activations.flatten(0, 1)
         if self._are_tokens is not None:
-            rounded = rounded[self._are_tokens]
-        exact = torch.nan_to_num(rounded, 0.0, 0.0, 0.0).to(torch.float64)
-        self._sums[layer].index_add_(0, self._tokens, exact)
+            flat = flat[self._are_tokens.to(flat.device)]
+        size = _CPU_TOKENS if flat.device.type == "cpu" else max(1, len(flat))
+        for part, tokens in zip(
+            torch.split(flat, size), torch.split(self._tokens, size), strict=True
+        ):
+            rounded = torch.nan_to_num(part.to(torch.float16).to(self._device), 0.0, 0.0, 0.0)
+            self._sums[layer].index_add_(0, tokens, rounded.to(torch.float64))
 
     def of_neurons(self, layer: int, neurons: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sums of neurons, float64 (vocabulary, n_neurons), and the tokens' counts.

@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -46,7 +47,7 @@ def main() -> None:
         if options.keep:
             print("kept:", folder)
         else:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _options() -> argparse.Namespace:
@@ -111,7 +112,8 @@ class _Job:
     def _killed(self, command: "subprocess.Popen[str]") -> dict[str, Any]:
         """Kill everything, start again, and return how long the first new result took."""
         for _, process in list(processes_of(self._home)):
-            process.kill()
+            with suppress(psutil.Error):  # it went with its parent
+                process.kill()
         command.wait()
         killed_at = time.time()
         command = self._start()

@@ -19,6 +19,7 @@ from db.neuron_value import neuron_value
 from db.plot_values import ScoreBins
 from db.runs import StoredRun
 from web.neuron_view import NeuronView, Shown
+from web.overview.heat import HeatPicture, draw, load_heat_map
 from web.overview.page import RunPage, load_page, read_results
 from web.plots.catalog import PLOTS, Plot
 from web.plots.style import Drawing
@@ -58,6 +59,7 @@ class RunReport:
     origin: RunOrigin | None
     corpus: StoredCorpus
     scores: ScoreBins | None
+    heat: HeatPicture
     plots: list[ReportPlot]
     groups: list[NeuronGroup]
     written_at: datetime
@@ -85,6 +87,7 @@ def load_report(
         origin=datasets.origin(connection, run.id),
         corpus=corpora.get(connection, run.corpus_id),
         scores=next((each for each in bins if each.kind == "explanation"), None),
+        heat=draw(load_heat_map(connection, run), "score"),
         plots=[count(_plot(connection, run, plot)) for plot in PLOTS.values()],
         groups=[
             NeuronGroup(title, says, [count(_view(connection, run, place)) for place in places])

@@ -63,6 +63,7 @@ def test_it_holds_the_run_its_plots_and_its_neurons(report, whole):
     for part in ("Configuration", "Method", "Citation", "Money", "Stages"):
         assert f"{part}</h2>" in page
     assert " ago" not in said
+    assert any(a.get("class") == "heat" for tag, a in elements.found if tag == "svg")
 
 
 def test_it_asks_for_nothing_and_no_text_in_it_acts(report, whole):
@@ -98,6 +99,7 @@ def test_a_run_without_scores_has_a_report_that_says_so(report, whole):
         connection.execute(text("UPDATE listed_neuron SET score = NULL, state = 'waiting'"))
     _, elements = report()
     assert elements.text.count("No neuron has a score.") == 4
+    assert "No neuron has a score yet." in elements.text
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
-"""Counting answers by the minute: what `db.call_minutes` stores of them."""
+"""Counting calls by the minute: what `db.call_minutes` stores of them."""
 
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from db.call_minutes import ANSWERED, CallCount, latency_counts
+from db.call_minutes import ANSWERED, CallCount, latency_counts, summed
 from neurogloss.errors import RowError
-from neurogloss.llm.calls import Answer
+from neurogloss.llm.calls import Answer, Call
 
 _ADDED = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
@@ -33,3 +34,27 @@ def _outcome_of(answer: Answer) -> str:
     """Return the failure class of an answer that is of no use by itself; else that it is one."""
     outcome = answer.outcome()
     return outcome.failure_class if isinstance(outcome, RowError) else ANSWERED
+
+
+class UnansweredCalls:
+    """Requests that brought no answer, counted until they are stored. Safe to use from threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: list[CallCount] = []
+
+    def add(self, call: Call, endpoint: str, outcome: str) -> None:
+        """Count a request."""
+        self.put_back([CallCount(call.purpose, endpoint, call.model, outcome, calls=1)])
+
+    def take(self) -> list[CallCount]:
+        """Return what was counted, and forget it."""
+        with self._lock:
+            taken, self._counts = self._counts, []
+        return taken
+
+    def put_back(self, counts: Sequence[CallCount]) -> None:
+        """Count what could not be stored."""
+        if counts:
+            with self._lock:
+                self._counts = summed([*self._counts, *counts])

@@ -3,6 +3,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -13,8 +14,8 @@ from db import call_minutes, calls, progress
 from db.calls import StoredCall
 from db.progress import SPEND_SUMS, Spend
 from db.session import transaction
-from neurogloss.llm.calls import Answer
-from worker.call_counts import counts_of
+from neurogloss.llm.calls import Answer, Call
+from worker.call_counts import UnansweredCalls, counts_of
 from worker.outages import retry_while_db_down
 
 _ANSWER_FIELDS = {field.name for field in fields(Answer)} - {"reused"}
@@ -31,9 +32,17 @@ class PostgresLedger:
         self._connection: Connection | None = None
         self._is_closed = False
         self._lock = threading.Lock()
+        self._unanswered = UnansweredCalls()
+
+    def count_unanswered(self, call: Call, endpoint: str, outcome: str) -> None:
+        """Count a request that brought no answer; stored with the next answers, or at the end."""
+        self._unanswered.add(call, endpoint, outcome)
 
     def close(self) -> None:
         """Give back the connection of `save`. Answers that come later take one from the pool."""
+        if unanswered := self._unanswered.take():
+            with suppress(SQLAlchemyError), transaction(self._engine) as connection:
+                call_minutes.add(connection, self._run_id, unanswered)
         with self._lock:
             self._is_closed = True
             if self._connection is not None:
@@ -75,13 +84,18 @@ class PostgresLedger:
                 self._connection = self._engine.connect().execution_options(
                     isolation_level="AUTOCOMMIT"
                 )
+            unanswered, is_stored = self._unanswered.take(), False
             try:
-                sums = spend_of(answers), counts_of(answers)
-                return calls.save_new(self._connection, self._run_id, rows, *sums)
+                sums = spend_of(answers), [*counts_of(answers), *unanswered]
+                is_stored = calls.save_new(self._connection, self._run_id, rows, *sums)
             except SQLAlchemyError:
                 self._connection.close()
                 self._connection = None
                 raise
+            finally:
+                if not is_stored:
+                    self._unanswered.put_back(unanswered)
+            return is_stored
 
     def save_in(self, connection: Connection, answers: Sequence[Answer]) -> None:
         """Store answers and what they cost, as a part of a transaction.

@@ -76,7 +76,7 @@ class ProcessCalls:
                 budget = RunBudget(database, run_id)
                 state = PostgresRunState(database, run_id, self._env, self.seen, budget)
                 ledger = PostgresLedger(database, run_id)
-                context = RunContext(ledger, Budget(budget), state)
+                context = RunContext(ledger, Budget(budget), state, ledger.count_unanswered)
                 shared = self._contexts[run_id] = _SharedContext(context, ledger, budget)
             # The state of a paused run is not used again: a resumed run gets a new context once
             # calls in flight have ended.

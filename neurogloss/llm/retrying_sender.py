@@ -12,7 +12,13 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from neurogloss.errors import NeuroglossError, RateLimited, ServiceUnavailable
+from neurogloss.errors import (
+    NeuroglossError,
+    RateLimited,
+    RowError,
+    ServiceUnavailable,
+    Unavailable,
+)
 from neurogloss.llm.answer_writer import AnswerWriter
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.model_client import ModelClient
@@ -24,6 +30,8 @@ from neurogloss.llm.single_flight import PendingCall, this_task
 ATTEMPTS = 6  # with five waits between them, of up to 0.5, 1, 2, 4 and 8 s
 PATIENCE_S = 600.0  # each attempt may last until its timeout, which is minutes
 WAITS_PATIENCE_S = 900.0  # of one call, while others are answered
+
+RATE_LIMITED = "rate_limited"  # what a request came to that met a limit of the server
 
 
 class RetryingSender:
@@ -44,6 +52,7 @@ class RetryingSender:
     ) -> None:
         self.client = client
         self._ledger, self._budget = context.ledger, context.budget
+        self._count_unanswered = context.count_unanswered
         self._writer = writer
         self._longest_wait_s = longest_wait_s
         self._may_send = may_send
@@ -141,6 +150,8 @@ class RetryingSender:
                 refused=isinstance(error, RateLimited),
                 failed=isinstance(error, ServiceUnavailable),
             )
+            if outcome := _outcome_of(error):
+                self._count_unanswered(call, self.client.endpoint.name, outcome)
             raise
         finally:
             self.in_flight.discard(this_task())
@@ -176,3 +187,12 @@ class RetryingSender:
             self.client.limiter.refund(tokens - used)
         await self._writer.store(self._ledger, answer)
         return answer
+
+
+def _outcome_of(error: BaseException) -> str | None:
+    """Return what a request came to that brought no answer; None where that is about the run."""
+    if isinstance(error, RateLimited):
+        return RATE_LIMITED
+    if isinstance(error, ServiceUnavailable):
+        return Unavailable.failure_class
+    return error.failure_class if isinstance(error, RowError) else None

@@ -1,12 +1,13 @@
 """What the call sessions of one run share in a process: its ledger, its budget and its state."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from neurogloss.errors import RunError
 from neurogloss.llm.budget import Budget
-from neurogloss.llm.calls import Ledger
+from neurogloss.llm.calls import Call, Ledger
 from neurogloss.llm.endpoint import Endpoint
 
 
@@ -38,11 +39,20 @@ class Session(Protocol):
         """Send nothing more. Answers that arrive within `grace_s` seconds are stored."""
 
 
+CountUnanswered = Callable[[Call, str, str], None]
+"""Counts a request without an answer: its call, the endpoint's name, and what it came to."""
+
+
+def _count_nothing(call: Call, endpoint: str, outcome: str) -> None:
+    pass
+
+
 @dataclass(eq=False)
 class RunContext:
     """The run context of the calls in this process.
 
     Attributes:
+        count_unanswered: Called in the event loop, so that it must return at once.
         halted: The error that paused the run here; nothing is sent any more.
         sessions: Those that make calls at the moment.
     """
@@ -50,6 +60,7 @@ class RunContext:
     ledger: Ledger
     budget: Budget
     state: RunState
+    count_unanswered: CountUnanswered = _count_nothing
     halted: RunError | None = None
     sessions: set[Session] = field(default_factory=set)
 

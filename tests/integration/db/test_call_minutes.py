@@ -10,7 +10,7 @@ from sqlalchemy import text
 from db import call_minutes
 from db.call_minutes import LATENCY_BOUNDS_MS, latency_quantile, summed
 from db.session import transaction
-from tests.support.calls import ANSWER
+from tests.support.calls import ANSWER, questions
 from worker.ledger import PostgresLedger
 
 ANSWERS = [
@@ -63,6 +63,24 @@ def test_an_answer_that_is_stored_again_is_not_counted_again(engine, run_id):
     ledger.save([replace(ANSWER, request_id="another", latency_ms=7)])
     ledger.close()
     assert totals(engine, run_id)["explain", "m", "answered"].calls == 2
+
+
+@pytest.mark.parametrize("answers", [[], [ANSWER], [ANSWER, ANSWER]])
+def test_requests_without_an_answer_are_stored_with_the_next_one_or_at_the_end(
+    engine, run_id, answers
+):
+    ledger = PostgresLedger(engine, run_id)
+    (call,) = questions(1)
+    for answer in answers:  # the second one cannot be stored at once
+        ledger.count_unanswered(call, "here", "rate_limited")
+        ledger.save([answer])
+    ledger.count_unanswered(call, "here", "rate_limited")
+    ledger.count_unanswered(call, "here", "unavailable")
+    ledger.close()
+    found = totals(engine, run_id)
+    assert found["explain", "rehearsal", "rate_limited"].calls == len(answers) + 1
+    assert found["explain", "rehearsal", "unavailable"].calls == 1
+    assert sum(found["explain", "rehearsal", "unavailable"].latency_counts) == 0
 
 
 def test_counts_of_writers_at_once_add_up(engine, run_id):

@@ -58,7 +58,10 @@ class Kept:
     """A ledger of one test."""
 
     def __init__(self):
-        self.answers = []
+        self.answers, self.unanswered = [], []
+
+    def count_unanswered(self, call, endpoint, outcome):
+        self.unanswered.append((call.purpose, call.model, endpoint, outcome))
 
     def find(self, identities):
         return {}
@@ -93,7 +96,7 @@ def ask(answer, calls, wait_s=5.0):
     async def run():
         limiter = Limiter(Blocks())
         client = ModelClient(httpx.MockTransport(server), endpoint, limiter)
-        context = RunContext(ledger, Budget(NoLimit()), None)
+        context = RunContext(ledger, Budget(NoLimit()), None, ledger.count_unanswered)
         sender = RetryingSender(client, context, AnswerWriter(), 0.02, lambda: True)
         pending = [PendingCall(call, call.identity("http://e/v1")) for call in calls]
         sent = [sender.send(call) for call in pending]
@@ -237,3 +240,25 @@ def test_one_question_that_is_too_long_fails_alone():
     found, _, _ = ask(answer, questions(12))
     assert isinstance(found[3], ContextExceeded)
     assert sum(isinstance(answer, Answer) for answer in found) == 11
+
+
+def test_requests_without_an_answer_are_counted_by_what_they_came_to():
+    def answer(n, body):
+        if n == 1:
+            return httpx.Response(429, headers={"Retry-After": "0.01"}, json={"error": "slowly"})
+        if n == 2:
+            return httpx.Response(500, json={"error": "oops"})
+        return whole()
+
+    (found,), server, ledger = ask(answer, questions(1))
+    assert isinstance(found, Answer)
+    assert server.n == 3
+    key = ("explain", "rehearsal", "e")
+    assert ledger.unanswered == [(*key, "rate_limited"), (*key, "unavailable")]
+
+
+def test_a_question_that_the_server_refuses_is_counted_once():
+    refusal = {"error": {"message": "no such role", "type": "invalid_request_error"}}
+    (found,), _, ledger = ask(lambda n, body: httpx.Response(400, json=refusal), questions(1))
+    assert isinstance(found, RowError)
+    assert [outcome for *_, outcome in ledger.unanswered] == [found.failure_class]

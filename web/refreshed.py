@@ -25,7 +25,7 @@ class Refreshed(Generic[K, V]):
     Args:
         load: Returns the value of a key, in a thread of its own.
         every_s: A value is read again, when it is asked for, after so many seconds.
-        wait_s: How long to wait for the first value.
+        wait_s: How long to wait for the first value, or for a new one where nobody asked for long.
     """
 
     def __init__(
@@ -47,11 +47,13 @@ class Refreshed(Generic[K, V]):
             self._entries.move_to_end(key)
             while len(self._entries) > MOST:
                 self._entries.popitem(last=False)
+            now = time.monotonic()
+            is_old = now >= entry.due_at + self._every_s  # or nobody has asked before
             is_read = entry.reading is None or entry.reading.done()
-            if is_read and time.monotonic() >= entry.due_at:
+            if is_read and now >= entry.due_at:
                 entry.reading = self._threads.submit(self._read, key, entry)
             reading = entry.reading
-        if entry.value is None and reading is not None:
+        if is_old and reading is not None:
             wait([reading], self._wait_s)
         return entry.value
 

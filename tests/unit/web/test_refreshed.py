@@ -59,6 +59,14 @@ def test_many_askers_are_one_reader_and_the_value_is_renewed(refreshed_of):
     eventually(lambda: values.get("a") >= 2)
 
 
+def test_who_asks_after_long_gets_a_new_value(refreshed_of):
+    reads = []
+    values = refreshed_of(lambda key: reads.append(key) or len(reads), every_s=0.02, wait_s=5)
+    assert values.get("a") == 1
+    time.sleep(0.1)
+    assert values.get("a") == 2
+
+
 def test_an_error_leaves_the_value_that_was_read_before(refreshed_of):
     outcomes = iter([1, OSError("away"), 3])
 

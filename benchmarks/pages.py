@@ -46,20 +46,21 @@ PAGES = {
     "run as JSON": ["/runs/{run}.json"],
     "neurons, sorted": [
         "/runs/{run}/neurons",
-        "/runs/{run}/neurons?layer={layer}",
-        "/runs/{run}/neurons?sort=score&order=desc",
-        "/runs/{run}/neurons?sort=gap&order=desc",
-        "/runs/{run}/neurons?sort=usd&order=desc",
+        "/runs/{run}/neurons?layer={layer}&sort=score&desc=true",
+        "/runs/{run}/neurons?sort=score&desc=true",
+        "/runs/{run}/neurons?sort=gap&desc=true",
+        "/runs/{run}/neurons?sort=usd",
     ],
     "neurons, filtered": [
+        "/runs/{run}/neurons?layer={layer}&start={block}&stop={block_end}",
         "/runs/{run}/neurons?sort=score&score_top_min=0.8",
         "/runs/{run}/neurons?state=failed",
         "/runs/{run}/neurons?sort=usd&gap_min=0.3",
     ],
-    "search": [
-        "/runs/{run}/neurons?q=vienna+comma",
-        "/runs/{run}/neurons?q=punctuation&sort=score",
-        "/runs/{run}/neurons?q=estraemta",
+    "neurons, by words": [
+        "/runs/{run}/neurons?words=vienna+comma",
+        "/runs/{run}/neurons?words=punctuation&sort=score&desc=true",
+        "/runs/{run}/neurons?words=estraemta",
     ],
     "neuron": ["/runs/{run}/neurons/{layer}/{neuron}"],
     "neuron as JSON": ["/runs/{run}/neurons/{layer}/{neuron}.json"],
@@ -128,8 +129,11 @@ async def _read(
     async with httpx.AsyncClient(base_url=base_url, timeout=30) as client:
 
         async def visit(name: str) -> None:
+            block = 100 * drawn.randrange(max(1, size[1] // 100))
             values = {
                 "run": options.run,
+                "block": block,
+                "block_end": block + 100,
                 "layer": drawn.randrange(size[0]),
                 "neuron": drawn.randrange(size[1]),
                 "call": drawn.choice(calls),

@@ -96,6 +96,7 @@ def _conditions(chosen: NeuronFilter) -> Iterator[str]:
 
 
 MANY = 5000
+MORE = 100  # explanations that may be stored between two queries
 _HAS_WORDS = f"{WORDS.text} @@ websearch_to_tsquery('simple', :words)"
 _HAS_PATTERN = r"text ILIKE :pattern ESCAPE '\'"
 _N_WORDS = text("SELECT numnode(websearch_to_tsquery('simple', :words))")
@@ -105,13 +106,14 @@ def _explained(connection: Connection, values: dict[str, Any]) -> str:
     """Return the subquery of the explanations that have the words.
 
     Common words are met soon along any index that a list is sorted by. Of others all explanations
-    are found first, by the index of words: OFFSET 0 keeps the server from guessing which it is.
+    are found first, by the index of words: a LIMIT that is not reached tells the server how few.
     """
     has = _HAS_WORDS if connection.scalar(_N_WORDS, values) else _HAS_PATTERN
     found = f"SELECT run_id, layer, neuron FROM explanation WHERE run_id = :run AND {has}"  # noqa: S608
-    n_found = text(f"SELECT count(*) FROM ({found} LIMIT {MANY}) AS found")  # noqa: S608
-    if connection.execute(n_found, values).scalar_one() < MANY:
-        found += " OFFSET 0"
+    counted = text(f"SELECT count(*) FROM ({found} LIMIT {MANY}) AS found")  # noqa: S608
+    n_found = int(connection.execute(counted, values).scalar_one())
+    if n_found < MANY:
+        found += f" LIMIT {n_found + MORE}"
     return f"({found}) AS explained"
 
 

@@ -117,7 +117,7 @@ def all_neurons(
 
 
 def count_neurons(
-    connection: Connection, run_id: int, chosen: NeuronFilter, at_most: int = 10_000
+    connection: Connection, run_id: int, chosen: NeuronFilter, at_most: int = 3_000
 ) -> int:
     """Return how many neurons a list has, or `at_most` if there are more."""
     source, values = selection(connection, run_id, chosen)

@@ -17,16 +17,26 @@ class ListedNeuronTable(Base):
     """
 
     __tablename__ = "listed_neuron"
-    __table_args__ = tuple(
+    __table_args__ = (
+        *(
+            Index(
+                f"ix_listed_neuron_{name}",
+                "run_id",
+                name,
+                "layer",
+                "neuron",
+                postgresql_where=text(f"{name} IS NOT NULL"),
+            )
+            for name in SORTED
+        ),
         Index(
-            f"ix_listed_neuron_{name}",
+            "ix_listed_neuron_rare",
             "run_id",
-            name,
+            "state",
             "layer",
             "neuron",
-            postgresql_where=text(f"{name} IS NOT NULL"),
-        )
-        for name in SORTED
+            postgresql_where=text("state IN ('failed', 'undefined')"),
+        ),
     )
 
     run_id: Mapped[int] = run_key()

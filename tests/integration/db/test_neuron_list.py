@@ -86,7 +86,7 @@ def test_a_list_has_what_the_views_say(filled, name):
             assert list(all_neurons(connection, 1, chosen, order)) == right
             assert neuron_page(connection, 1, chosen, order).neurons == right[:50]
         everyone = expected(connection, condition, NeuronOrder())
-        assert count_neurons(connection, 1, chosen) == len(everyone)
+        assert count_neurons(connection, 1, chosen) == len(everyone) < 3000
         assert count_neurons(connection, 1, chosen, at_most=3) == min(3, len(everyone))
     assert everyone or condition == "false"
 

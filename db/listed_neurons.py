@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-_STATE = ("state", "score", "score_top", "score_random", "max_activation")
-_ALL = (*_STATE, "usd")  # which is a sum over calls, and costs most of the time
+_OF_VIEW = ("state", "score", "score_top", "score_random", "max_activation", "usd")
 
 # What a state is, and which calls a neuron has paid, is said in the view alone. OFFSET 0 keeps the
 # subqueries from becoming joins, which would read all of a run for one shard where the statistics
@@ -34,29 +33,42 @@ _RANGE = """
     SELECT run_id, layer, neuron FROM neuron
     WHERE run_id = :run AND layer = ANY(:layers) AND neuron >= :start AND neuron < :stop
 """
-_OF_SHARDS = """
-    SELECT DISTINCT neuron.run_id, neuron.layer, neuron.neuron
-    FROM shard JOIN neuron ON neuron.run_id = shard.run_id AND neuron.layer = shard.layer
-     AND neuron.neuron >= shard.start AND neuron.neuron < shard.stop
-    WHERE shard.id = ANY(:ids)
-"""
+_NAMES = (*_OF_VIEW, "lookup_score", "skewness")
 
 
-def _renewal(wanted: str, columns: Sequence[str]) -> str:
-    names = ", ".join((*columns, "lookup_score", "skewness"))
-    values = ", ".join(f"found.{name}" for name in columns)
-    stored = ", ".join(f"listed.{name}" for name in names.split(", "))
-    found = ", ".join(f"EXCLUDED.{name}" for name in names.split(", "))
-    return f"""
-        INSERT INTO listed_neuron AS listed (run_id, layer, neuron, {names})
-        {_FOUND.format(wanted=wanted, columns=", ".join(columns), values=values)}
-        ON CONFLICT (run_id, layer, neuron) DO UPDATE SET ({names}) = ROW ({found})
-        WHERE ({stored}) IS DISTINCT FROM ({found})
-    """
+def _found(wanted: str) -> str:
+    values = ", ".join(f"found.{name}" for name in _OF_VIEW)
+    return _FOUND.format(wanted=wanted, columns=", ".join(_OF_VIEW), values=values)
 
 
-_RENEW = text(_renewal(_RANGE, _ALL))
-_RENEW_STATES = text(_renewal(_OF_SHARDS, _STATE))
+def _of(table: str) -> str:
+    return ", ".join(f"{table}.{name}" for name in _NAMES)
+
+
+_RENEW = text(f"""
+    INSERT INTO listed_neuron AS listed (run_id, layer, neuron, {", ".join(_NAMES)})
+    {_found(_RANGE)}
+    ON CONFLICT (run_id, layer, neuron) DO UPDATE
+    SET ({", ".join(_NAMES)}) = ROW ({_of("EXCLUDED")})
+    WHERE ({_of("listed")}) IS DISTINCT FROM ({_of("EXCLUDED")})
+""")  # noqa: S608  (names of our own columns)
+# A failed neuron has no score. A retry may be of all neurons: this takes a tenth of what `_RENEW`
+# takes for each of them.
+_RETRIED = text("""
+    WITH retried AS MATERIALIZED (
+        SELECT listed.layer, listed.neuron,
+               CASE WHEN explanation.neuron IS NOT NULL THEN 'explained'
+                    WHEN records.neuron IS NOT NULL THEN 'collected' ELSE 'waiting' END AS state
+        FROM listed_neuron AS listed
+        LEFT JOIN explanation USING (run_id, layer, neuron)
+        LEFT JOIN neuron_records AS records USING (run_id, layer, neuron)
+        WHERE listed.run_id = :run AND listed.state = 'failed' AND NOT EXISTS (
+              SELECT FROM failure WHERE failure.run_id = :run AND failure.layer = listed.layer
+                                    AND failure.neuron = listed.neuron)
+        ORDER BY listed.layer, listed.neuron FOR UPDATE OF listed)
+    UPDATE listed_neuron AS listed SET state = retried.state FROM retried
+    WHERE listed.run_id = :run AND listed.layer = retried.layer AND listed.neuron = retried.neuron
+""")
 _LIST_PLANNED = text("""
     INSERT INTO listed_neuron (run_id, layer, neuron)
     SELECT run_id, layer, neuron FROM neuron WHERE run_id = :run ON CONFLICT DO NOTHING
@@ -93,9 +105,9 @@ def renew(
     return connection.execute(_RENEW, values).rowcount
 
 
-def renew_states(connection: Connection, shards: Sequence[int]) -> None:
-    """Renew the neurons of these shards, but not what they cost."""
-    connection.execute(_RENEW_STATES, {"ids": list(shards)})
+def renew_retried(connection: Connection, run_id: int) -> None:
+    """Renew the neurons of a run whose failures were forgotten."""
+    connection.execute(_RETRIED, {"run": run_id})
 
 
 def renew_shard(
@@ -127,18 +139,8 @@ def differences(
             yield ListedDifference(*row)
 
 
-_COMPARED = (*_ALL, "lookup_score", "skewness")
 _DIFFERENCES = text(f"""
-    SELECT layer, neuron
-    FROM ({
-    _FOUND.format(
-        wanted=_RANGE,
-        columns=", ".join(_ALL),
-        values=", ".join(f"found.{name}" for name in _ALL),
-    )
-}) AS right_row
+    SELECT layer, neuron FROM ({_found(_RANGE)}) AS right_row
     LEFT JOIN listed_neuron AS listed USING (run_id, layer, neuron)
-    WHERE ({", ".join(f"listed.{name}" for name in _COMPARED)})
-       IS DISTINCT FROM ({", ".join(f"right_row.{name}" for name in _COMPARED)})
-    ORDER BY 1, 2
+    WHERE ({_of("listed")}) IS DISTINCT FROM ({_of("right_row")}) ORDER BY 1, 2
 """)  # noqa: S608  (names of our own columns)

@@ -31,7 +31,7 @@ def retry_failures(
     locked = connection.execute(_LOCK, {**values, "stages": stages}).all()
     shards = {"ids": [row[0] for row in locked], "opens": [row[1] for row in locked]}
     count = connection.execute(_FORGET, {**values, **shards, "stages": stages}).rowcount
-    listed_neurons.renew_states(connection, shards["ids"])
+    listed_neurons.renew_retried(connection, run_id)
     reopen_shards(connection, run_id, shards["ids"], shards["opens"])
     return count
 

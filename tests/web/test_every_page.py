@@ -19,6 +19,8 @@ PAGES = {
     "neuron-imported": "/runs/imported/neurons/{imported}",
     "neurons": "/runs/whole/neurons?words=rehearsal&sort=score&skewness_min=0",
     "call": f"/runs/whole/calls/{CALL}",
+    "failures": "/runs/whole/failures",
+    "failures-half": "/runs/half/failures",
     "texts": "/runs/whole/text",
     "plots": "/runs/whole/plots",
     "compare": "/compare/whole/half",

@@ -20,7 +20,7 @@ _INSERTS = (
     "token_means", "related_neurons", "related_tokens", "baseline_score", "scorer_result",
     "candidate", "candidate_score", "sentence", "calibrated_score", "ablation",
     "collect_part", "collect_maxima", "collect_bound", "throughput", "spend",
-    "call_minute", "budget_hold", "batch", "batch_request", "batch_wait", "worker",
+    "call_minute", "budget_hold", "batch", "batch_request", "batch_wait", "worker", "run_device",
     "text_result", "listed_neuron",
 )  # fmt: skip
 _UPDATES = (

@@ -17,6 +17,7 @@ from db.tables.candidates import CandidateScoreTable, CandidateTable, SentenceTa
 from db.tables.collection import CollectBoundTable, CollectMaximaTable, CollectPartTable
 from db.tables.connections import RelatedNeuronsTable, RelatedTokensTable
 from db.tables.corpus import CorpusTable, ExcerptTable, TokenTable, VocabularyTable
+from db.tables.devices import RunDeviceTable
 from db.tables.evaluations import (
     AblationTable,
     BaselineScoreTable,
@@ -74,6 +75,7 @@ __all__ = [
     "RelatedTokensTable",
     "RepeatedCallTable",
     "RetryTable",
+    "RunDeviceTable",
     "RunOriginTable",
     "RunTable",
     "ScoreTable",

@@ -7,10 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from transformers import GPT2Model
 
-from db import corpora
+from db import corpora, devices
+from db.session import transaction
 from neurogloss.config.settings import DEVICE
 from neurogloss.errors import Interrupted
 from neurogloss.neurons.codec import padded
@@ -26,7 +27,18 @@ log = logging.getLogger(__name__)
 def subject_of(shard: ClaimedShard) -> GPT2Model:
     """Return the run's subject model, loaded once in each process."""
     subject = shard.config.subject
-    return load_once(subject.model, subject.dtype, subject.matmul)
+    model = load_once(subject.model, subject.dtype, subject.matmul)
+    _note_device(shard.engine, shard.claim.run_id, shard.run.name, name_of(model.device))
+    return model
+
+
+@lru_cache(maxsize=8)
+def _note_device(engine: Engine, run_id: int, run: str, device: str) -> None:
+    """Record on what a run's activations are computed, once, and warn where it is not the first."""
+    with transaction(engine) as connection:
+        devices_of_run = devices.note(connection, run_id, device)
+    if len(devices_of_run) > 1:
+        log.warning("devices differ", extra={"run": run, "devices": "; ".join(devices_of_run)})
 
 
 # One model only: a worker that serves several runs would otherwise keep the memory of all of them.

@@ -34,6 +34,9 @@ test-web: install ## Look at every page in Chromium; pictures go to test-results
 test-compose: ## Build the images and run the compose file to its end, on the engine of DOCKER_HOST
 	tests/compose/run
 
+test-hosts: install ## Run the demo job on three network namespaces, with wires cut and mended; needs root
+	tests/hosts/run
+
 test-compatibility: install ## Run against llama.cpp's server; compiles it once, for ten minutes
 	tests/compatibility/run
 
@@ -58,4 +61,4 @@ constraints: install ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
 
-.PHONY: help install demo test fuzz test-chaos test-mutations test-web test-compose test-compatibility check audit docs migrate constraints
+.PHONY: help install demo test fuzz test-chaos test-mutations test-web test-compose test-hosts test-compatibility check audit docs migrate constraints

@@ -23,3 +23,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", "device", name=op.f("pk_run_device")),
     )
+
+
+def downgrade() -> None:
+    op.drop_table("run_device")

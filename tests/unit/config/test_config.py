@@ -1,6 +1,7 @@
 import pytest
 
-from neurogloss.config.toml import differences, read_config
+from db.configurations import differences
+from neurogloss.config.toml import read_config
 from neurogloss.errors import InputError
 from orchestrator.cli.demo import DEMO
 

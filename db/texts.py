@@ -3,6 +3,7 @@
 Workers take them by `db.text_queue`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -42,6 +43,25 @@ class Ablated(NamedTuple):
     layer: int
     neuron: int
     position: int | None = None
+
+
+_ABLATED = re.compile(r"(\d{1,6}):(\d{1,9})(?:@(\d{1,6}))?", re.ASCII)
+
+
+def ablated_from(named: str) -> list[Ablated]:
+    """Return the neurons that a person names: `5:131,6:12@3`, the second at a token alone.
+
+    Raises:
+        TextRefused: A part names none.
+    """
+    found = []
+    for part in named.split(","):
+        if (match := _ABLATED.fullmatch(part.strip())) is None:
+            reason = f"{part[:100]!r} is no neuron such as 5:131, or 5:131@3 at a token"
+            raise TextRefused("ablate", reason)
+        layer, neuron, position = match.groups()
+        found.append(Ablated(int(layer), int(neuron), int(position) if position else None))
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
 """The command `text`: which neurons answer to a text."""
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +10,7 @@ from sqlalchemy import Engine
 
 from db import texts
 from db.session import transaction
-from db.texts import BASELINES, Ablated, NewTextRequest, TextRequest
+from db.texts import BASELINES, Ablated, NewTextRequest, TextRefused, TextRequest
 from neurogloss.errors import InputError
 from orchestrator.cli.logs import FORMAT_VARIABLE, format_name
 from orchestrator.cli.options import json_option
@@ -26,7 +25,6 @@ from worker.outages import retry_while_db_down
 
 POLL_S = 0.2
 NO_WORKER_S = 60.0  # that a GPU worker is waited for which is not ours to start
-_ABLATED = re.compile(r"(\d{1,6}):(\d{1,9})(?:@(\d{1,6}))?", re.ASCII)
 _ASKED = ("text", "target", "baseline", "ablate")  # classes of failures by what was asked
 
 
@@ -96,13 +94,10 @@ def _ablated(given: str | None) -> list[Ablated]:
     Raises:
         InputError: It names none.
     """
-    found = []
-    for part in given.split(",") if given is not None else []:
-        if (match := _ABLATED.fullmatch(part.strip())) is None:
-            raise InputError(f"--ablate {part!r} is no neuron such as 5:131, or 5:131@3 at a token")
-        layer, neuron, position = match.groups()
-        found.append(Ablated(int(layer), int(neuron), int(position) if position else None))
-    return found
+    try:
+        return [] if given is None else texts.ablated_from(given)
+    except TextRefused as error:
+        raise InputError(f"--ablate {error}") from error
 
 
 def _answer(engine: Engine, request: NewTextRequest, worker: TextWorker) -> TextRequest:

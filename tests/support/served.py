@@ -37,7 +37,7 @@ class Served:
 
     def command(self, *arguments: str) -> str:
         """Run `neurogloss` on the same services; return its output."""
-        return _command(self.home, *arguments)
+        return run_command(self.home, *arguments)
 
 
 @contextmanager
@@ -47,13 +47,13 @@ def served_world() -> Iterator[Served]:
         Path(folder).chmod(0o755)  # as root, Postgres runs under another account
         home = Path(folder) / "home"
         try:
-            _command(home, "restore", str(BACKUP))
-            _command(home, "runs")  # brings the schema up to date
+            run_command(home, "restore", str(BACKUP))
+            run_command(home, "runs")  # brings the schema up to date
             url = start_services(home).database_url
             with serving(home) as address, connected(url) as engine:
                 yield Served(address, home, engine)
         finally:
-            _command(home, "stop")
+            run_command(home, "stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,8 @@ def _env(home: Path) -> dict[str, str]:
     return kept | {"NEUROGLOSS_HOME": str(home), "OMP_NUM_THREADS": "1"}
 
 
-def _command(home: Path, *arguments: str) -> str:
+def run_command(home: Path, *arguments: str) -> str:
+    """Run `neurogloss` on the services of a home, which must go well; return its output."""
     done = subprocess.run(
         [sys.executable, "-m", "orchestrator", *arguments],
         env=_env(home),

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse
 
 from db import texts
 from db.session import transaction
-from db.texts import Ablated, NewTextRequest, TextRefused, TextRequest
+from db.texts import NewTextRequest, TextRefused, TextRequest
 from web.errors import Forbidden
 from web.faces import page
 from web.forms import FromHere
@@ -57,37 +57,23 @@ def submit_text(
     ablate: Annotated[str, Form()] = "",
 ) -> RedirectResponse:
     """Store a text for a worker, and show its page."""
-    asked = NewTextRequest(
-        run_id=run.id,
-        # Browsers send line breaks of a field as CR LF, which models have hardly seen.
-        text=text.replace("\r\n", "\n"),
-        target=target or None,
-        versus=versus or None,
-        baseline=baseline,
-        ablate=_places(ablate),
-        requested_by=_requester(request),
-    )
-    number = _submit(request, asked)
-    return RedirectResponse(f"/runs/{quote(run.name, safe='')}/text/{number}", status_code=303)
-
-
-def _submit(request: Request, asked: NewTextRequest) -> int:
     try:
+        asked = NewTextRequest(
+            run_id=run.id,
+            # Browsers send line breaks of a field as CR LF, which models have hardly seen.
+            text=text.replace("\r\n", "\n"),
+            target=target or None,
+            versus=versus or None,
+            baseline=baseline,
+            ablate=texts.ablated_from(ablate) if ablate.strip() else (),
+            requested_by=_requester(request),
+        )
         with transaction(settings_of(request).engine) as connection:
-            return texts.submit(connection, asked)
+            number = texts.submit(connection, asked)
     except TextRefused as error:
         raise Forbidden(str(error), "Go back, change it and send it again.", 422) from error
+    return RedirectResponse(f"/runs/{quote(run.name, safe='')}/text/{number}", status_code=303)
 
 
 def _requester(request: Request) -> str:
     return f"web {request.client.host if request.client else ''}"[:100]
-
-
-def _places(named: str) -> list[Ablated]:
-    """Return the neurons that a form names, as `layer:neuron` with commas between."""
-    try:
-        pairs = [place.split(":") for place in named.split(",") if place.strip()]
-        return [Ablated(int(layer), int(neuron)) for layer, neuron in pairs]
-    except ValueError:
-        advice = "Name neurons as 5:131, 6:12."
-        raise Forbidden(f"{named[:100]!r} names no neurons.", advice, 422) from None

@@ -118,7 +118,7 @@ def test_what_ablation_did_is_said(client, send, finish):
     ("fields", "said"),
     [
         ({"text": "x" * 20_001}, "more than 20,000"),
-        ({"text": "x", "ablate": "0-1"}, "names no neurons"),
+        ({"text": "x", "ablate": "0-1"}, "is no neuron such as 5:131"),
         ({"text": "x", "ablate": "99:0"}, "there is no neuron 99:0"),
         ({"text": "x", "baseline": "median"}, "neither of mean and zero"),
     ],

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from db.configurations import differences
 from neurogloss.config.run import RunConfig
-from neurogloss.config.toml import differences, read_config
+from neurogloss.config.toml import read_config
 from neurogloss.errors import InputError
 from orchestrator.cli.demo import DEMO
 from orchestrator.runs.limits import parse_assignment

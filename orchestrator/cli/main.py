@@ -36,6 +36,7 @@ COMMANDS = {
     "pause": "Pause a run",
     "resume": "Resume a run and follow it to its end",
     "cancel": "End a run for good; its results stay",
+    "delete": "Delete a run with its results",
     "set": "Change limits, prices or the budget of a run",
     "retry": "Reset failed neurons, so that they are tried again",
     "verify": "Check the consistency of a run",

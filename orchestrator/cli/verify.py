@@ -12,7 +12,7 @@ from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.plain import plain
-from orchestrator.cli.terminal.verify_progress import VerifyProgress
+from orchestrator.cli.terminal.progress_line import ProgressLine
 from orchestrator.verify.differences import EXAMPLES, Findings
 from orchestrator.verify.verify import find_differences
 
@@ -36,7 +36,7 @@ def verify(name: str | None, with_repair: bool, as_json: bool) -> None:
     run = find_run(engine, name)
     repaired = _repair(engine, run.id) if with_repair else None
     findings = Findings()
-    with VerifyProgress() as progress:
+    with ProgressLine("verifying") as progress:
         for difference in findings.add(find_differences(engine, run.id, progress.step)):
             if not as_json:
                 click.echo(plain(str(difference)))

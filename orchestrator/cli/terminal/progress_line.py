@@ -1,4 +1,4 @@
-"""How far `verify` is."""
+"""How far a command is that goes through steps."""
 
 import time
 from typing import Self
@@ -9,13 +9,17 @@ LIVE_EVERY_S = 0.2
 PLAIN_EVERY_S = 10.0  # where the output is no terminal: it may be a log file
 
 
-class VerifyProgress:
-    """A line on stderr that changes in a terminal; elsewhere, a new line now and then."""
+class ProgressLine:
+    """A line on stderr that changes in a terminal; elsewhere, a new line now and then.
 
-    def __init__(self) -> None:
+    `doing` is what the command does, as in "verifying".
+    """
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
         self._console = Console(stderr=True)
         is_live = self._console.is_terminal
-        self._status = self._console.status("verifying") if is_live else None
+        self._status = self._console.status(doing) if is_live else None
         self._said_at = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -28,12 +32,12 @@ class VerifyProgress:
             self._status.stop()
 
     def step(self, what: str, done: int, total: int) -> None:
-        """Show what is being checked."""
+        """Show what is being done, and how much of all of it is."""
         pause = LIVE_EVERY_S if self._status is not None else PLAIN_EVERY_S
         if time.monotonic() - self._said_at < pause:
             return
         self._said_at = time.monotonic()
-        line = f"verifying {what}: {done:,} of {total:,}"
+        line = f"{self._doing} {what}: {done:,} of {total:,}"
         if self._status is not None:
             self._status.update(line)
         else:

@@ -6,7 +6,8 @@ import click
 
 from db.session import with_patience
 from neurogloss.errors import InputError
-from orchestrator.cli.run_lookup import open_engine
+from orchestrator.environment import find_environment, open_database
+from orchestrator.text_worker import worker_for_texts
 from web.settings import PATIENCE
 
 
@@ -20,4 +21,7 @@ def mcp() -> None:
         from orchestrator.agent_server import serve_agents  # an optional extra
     except ImportError as error:
         raise InputError(f"pip install 'neurogloss[mcp]' first ({error})") from error
-    serve_agents(with_patience(open_engine(), PATIENCE), version("neurogloss"))
+    environment = find_environment()
+    engine = with_patience(open_database(environment), PATIENCE)
+    with worker_for_texts(environment, engine, {}):
+        serve_agents(engine, version("neurogloss"))

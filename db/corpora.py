@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from db.bulk import upsert
 from db.codec import INT32
-from db.tables import CorpusTable, ExcerptTable, TokenTable, VocabularyTable
+from db.tables import CorpusTable, ExcerptTable, RunTable, TokenTable, VocabularyTable
 from db.tables.base import table_of
 from neurogloss.neurons.records import IntArray
 
@@ -136,3 +136,17 @@ def token_texts(connection: Connection, vocabulary_id: int, nul: str = "\ufffd")
         .order_by(TokenTable.token)
     )
     return [text.replace(NUL, nul) for text in connection.scalars(query)]
+
+
+def delete_unused(connection: Connection, corpus_id: int) -> bool:
+    """Delete a corpus that no run has, and a vocabulary that no corpus has; return if it was."""
+    if connection.scalar(select(func.count()).where(RunTable.corpus_id == corpus_id)):
+        return False
+    vocabulary_id = get(connection, corpus_id).vocabulary_id
+    connection.execute(delete(ExcerptTable).where(ExcerptTable.corpus_id == corpus_id))
+    connection.execute(delete(CorpusTable).where(CorpusTable.id == corpus_id))
+    of_others = select(func.count()).where(CorpusTable.vocabulary_id == vocabulary_id)
+    if not connection.scalar(of_others):
+        connection.execute(delete(TokenTable).where(TokenTable.vocabulary_id == vocabulary_id))
+        connection.execute(delete(VocabularyTable).where(VocabularyTable.id == vocabulary_id))
+    return True

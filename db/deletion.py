@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Table, delete, func, select
 
 from db import corpora, runs
-from db.tables import (
-    CallTable,
-    CorpusTable,
-    ExcerptTable,
-    RunOriginTable,
-    RunTable,
-    TokenTable,
-    VocabularyTable,
-)
+from db.tables import CallTable, RunOriginTable, RunTable
 from db.tables.base import Base, table_of
 from neurogloss.errors import InputError
 
@@ -56,7 +48,7 @@ def delete_run(connection: Connection, run_id: int, say: Say) -> DeletedRun:
         ).where(CallTable.run_id == run_id)
     ).one()
     rows = _delete_rows(connection, run_id, say)
-    has_corpus = _delete_corpus(connection, run.corpus_id)
+    has_corpus = corpora.delete_unused(connection, run.corpus_id)
     return DeletedRun(run.name, rows, answers, float(usd), has_corpus)
 
 
@@ -98,18 +90,3 @@ def _delete_rows(connection: Connection, run_id: int, say: Say) -> int:
         rows += connection.execute(delete(table).where(table.c.run_id == run_id)).rowcount
     connection.execute(delete(RunTable).where(RunTable.id == run_id))
     return rows
-
-
-def _delete_corpus(connection: Connection, corpus_id: int) -> bool:
-    """Delete a corpus that no run has any more; return whether it was."""
-    if connection.scalar(select(func.count()).where(RunTable.corpus_id == corpus_id)):
-        return False
-    vocabulary_id = corpora.get(connection, corpus_id).vocabulary_id
-    connection.execute(delete(ExcerptTable).where(ExcerptTable.corpus_id == corpus_id))
-    connection.execute(delete(CorpusTable).where(CorpusTable.id == corpus_id))
-    if not connection.scalar(
-        select(func.count()).where(CorpusTable.vocabulary_id == vocabulary_id)
-    ):
-        connection.execute(delete(TokenTable).where(TokenTable.vocabulary_id == vocabulary_id))
-        connection.execute(delete(VocabularyTable).where(VocabularyTable.id == vocabulary_id))
-    return True

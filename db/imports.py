@@ -10,12 +10,8 @@ from db import corpora, listed_neurons, runs
 from db.corpora import NewCorpus
 from db.datasets import STORED
 from db.tables import (
-    CorpusTable,
-    ExcerptTable,
     RunOriginTable,
     RunTable,
-    TokenTable,
-    VocabularyTable,
 )
 
 
@@ -163,9 +159,5 @@ _COPIED: tuple[tuple[str, tuple[str, ...]], ...] = (
 def discard(connection: Connection, run_id: int) -> None:
     """Delete a run that is being imported, with its corpus and vocabulary."""
     corpus_id = runs.get(connection, run_id).corpus_id
-    vocabulary_id = corpora.get(connection, corpus_id).vocabulary_id
     connection.execute(delete(RunTable).where(RunTable.id == run_id, RunTable.state == "importing"))
-    connection.execute(delete(ExcerptTable).where(ExcerptTable.corpus_id == corpus_id))
-    connection.execute(delete(CorpusTable).where(CorpusTable.id == corpus_id))
-    connection.execute(delete(TokenTable).where(TokenTable.vocabulary_id == vocabulary_id))
-    connection.execute(delete(VocabularyTable).where(VocabularyTable.id == vocabulary_id))
+    corpora.delete_unused(connection, corpus_id)

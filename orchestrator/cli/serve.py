@@ -2,12 +2,8 @@
 
 import ipaddress
 import os
-import socket
-from contextlib import suppress
 
 import click
-import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from db.session import make_engine, with_patience
@@ -17,7 +13,14 @@ from orchestrator.cli.logs import FORMAT_VARIABLE, format_name
 from orchestrator.cli.run_lookup import open_engine
 from orchestrator.controls import RunControls
 from orchestrator.datasets.one_neuron import neuron_as
-from orchestrator.environment import check_schema, find_environment, open_reader
+from orchestrator.environment import (
+    Environment,
+    check_schema,
+    find_environment,
+    open_database,
+    open_reader,
+)
+from orchestrator.page_server import listen, serve_pages
 from orchestrator.sent import SentBodies
 from orchestrator.text_worker import worker_for_texts
 from web.app import make_app
@@ -26,7 +29,6 @@ from web.settings import LOOPBACK, PATIENCE, WebSettings
 TOKEN = "NEUROGLOSS_WEB_TOKEN"
 HOSTS = "NEUROGLOSS_WEB_HOSTS"
 CONTROL_URL = "NEUROGLOSS_CONTROL_DATABASE_URL"
-LAST_ANSWERS_S = 5
 
 
 @click.command()
@@ -49,21 +51,22 @@ def serve(host: str, port: int, published_at: str | None, allow_control: bool) -
     which it is reached, separated by commas, in NEUROGLOSS_WEB_HOSTS. What --allow-control does is
     done as the user of NEUROGLOSS_CONTROL_DATABASE_URL, where it is set.
     """
-    engine = with_patience(open_engine(), PATIENCE)
+    environment = find_environment()
+    engine = with_patience(open_database(environment), PATIENCE)
     settings = WebSettings(
         engine=engine,
         hosts=_hosts(published_at or host),
         token=_token(published_at or host),
-        reader=_reader(),
+        reader=_reader(environment),
         controls=_controls() if allow_control else None,
         neuron_as=neuron_as,
         sent_body=SentBodies(engine),
     )
-    texts_worker = worker_for_texts(find_environment(), engine, {FORMAT_VARIABLE: format_name()})
-    with _listening(host, port) as listening, texts_worker:
+    texts_worker = worker_for_texts(environment, engine, {FORMAT_VARIABLE: format_name()})
+    with listen(host, port) as listening, texts_worker:
         port = listening.getsockname()[1]
         click.echo(f"http://{_in_address(host)}:{port}/  (Ctrl-C to stop)", err=True)
-        _serve(make_app(settings), listening)
+        serve_pages(make_app(settings), listening)
 
 
 def _controls() -> RunControls:
@@ -80,41 +83,8 @@ def _controls() -> RunControls:
     return RunControls(engine)
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"--host {host} --port {port}: {reason}; 0 takes a free port") from error
-
-
-def _serve(app: FastAPI, listening: socket.socket) -> None:
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=LAST_ANSWERS_S,
-    )
-    with suppress(KeyboardInterrupt):
-        _Server(config, app).run(sockets=[listening])
-
-
-class _Server(uvicorn.Server):
-    """Ends live pages before it waits for the last answers: their events never end."""
-
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
-        super().__init__(config)
-        self._app = app
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.watched.close()
-        await super().shutdown(sockets)
-
-
-def _reader() -> Engine | None:
-    reader = open_reader(find_environment())
+def _reader(environment: Environment) -> Engine | None:
+    reader = open_reader(environment)
     return None if reader is None else with_patience(reader, PATIENCE)
 
 

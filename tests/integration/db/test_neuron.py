@@ -27,9 +27,15 @@ TABLES = {  # of each part: its table, and the columns that come after the neuro
     NeuronPart.CANDIDATE_SCORES: ("candidate_score", ("stage", "number")),
     NeuronPart.SENTENCES: ("sentence", ("number",)),
     NeuronPart.IMPORTED: ("imported_neuron", ()),
+    NeuronPart.NOTES: ("neuron_note", ("id",)),
 }
-LISTS = {NeuronPart.CANDIDATES, NeuronPart.CANDIDATE_SCORES, NeuronPart.SENTENCES}
-FILLED_IN = {"created_at", "failed_at"}  # by the database, and read by nobody
+LISTS = {
+    NeuronPart.CANDIDATES,
+    NeuronPart.CANDIDATE_SCORES,
+    NeuronPart.SENTENCES,
+    NeuronPart.NOTES,
+}
+FILLED_IN = {"created_at", "failed_at", "id"}  # by the database, and read by nobody
 FILL = (  # what the run of the data sets lacks; of several rows, the later ones come first
     """INSERT INTO failure SELECT run_id, stage, layer, neuron, 'refused', 'no', 2, 'r'
        FROM neuron_records, unnest(ARRAY['simulate', 'explain']) AS stage WHERE neuron = 3""",
@@ -55,6 +61,9 @@ FILL = (  # what the run of the data sets lacks; of several rows, the later ones
        FROM neuron_records, unnest(ARRAY[1, 0]) AS n""",
     """INSERT INTO imported_neuron SELECT run_id, layer, neuron, 0.125, ARRAY[7, 5], 1
        FROM neuron_records WHERE neuron < 3""",
+    """INSERT INTO neuron_note (run_id, layer, neuron, flag, text, author)
+       SELECT run_id, layer, neuron, 'wrong', 'note ' || n, 'me'
+       FROM neuron_records, unnest(ARRAY[1, 2]) AS n WHERE neuron < 3""",
 )
 
 

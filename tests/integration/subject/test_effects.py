@@ -1,11 +1,15 @@
 """Effects on the logit of the next token, in float64, on models whose answers are known."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from neurogloss.subject.effects import NeuronValues, TextReader
+from neurogloss.subject.files import DEMO_FOLDER
 from neurogloss.subject.model import load_subject
 from neurogloss.subject.tokenizer import read_tokenizer, tokenize
 from neurogloss.subject.unembedding import load_unembedding
@@ -173,9 +177,12 @@ def test_on_the_demo_model_the_top_ten_do_more_than_any_of_a_thousand_random_ten
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_model_stored_in_half_precision_is_computed_in_float32(tmp_path, dtype):
-    model = GPT2LMHeadModel.from_pretrained("neurogloss/subject/demo")
-    model.to(getattr(torch, dtype)).save_pretrained(tmp_path)
-    found = reader_of(str(tmp_path), exact=False).read(TOKENS)
+    folder = tmp_path / "halves"
+    shutil.copytree(DEMO_FOLDER, folder)
+    weights = load_file(folder / "model.safetensors")
+    halves = {name: tensor.to(getattr(torch, dtype)) for name, tensor in weights.items()}
+    save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
+    found = reader_of(str(folder), exact=False).read(TOKENS)
     assert found.activations[0].dtype == torch.float32
     assert found.direct.sum() == pytest.approx(
         found.logit_difference, abs=1e-5 * magnitude(found.direct)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import fill_rows
-from fill_rows import Layer
+from fill_rows import FilledLayer
 from fill_templates import PER_BUCKET, RANDOM, SCORED, TOKENS, TOP, excerpts, vocabulary
 from sqlalchemy import Connection, Engine, text
 
@@ -60,7 +60,7 @@ def fill(engine: Engine, options: argparse.Namespace) -> int:
     scored = round(options.scored * size[0] * size[1])
     tokens = options.excerpts * TOKENS
     for number in range(options.layers):
-        layer = Layer(run_id, number, size[1], size[0], scored, options.templates, tokens)
+        layer = FilledLayer(run_id, number, size[1], size[0], scored, options.templates, tokens)
         with timed(f"layer {number}"), transaction(engine) as connection:
             fill_rows.add_layer(connection, layer)
             listed_neurons.renew(connection, run_id, [number])

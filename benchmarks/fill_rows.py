@@ -33,7 +33,7 @@ _TABLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class FilledLayer:
     """A layer of a made-up run, of whose neurons the first `scored` of all layers are scored."""
 
     run: int
@@ -80,7 +80,7 @@ def drop_templates(connection: Connection) -> None:
         connection.execute(text(f"DROP TABLE {table}"))
 
 
-def add_layer(connection: Connection, layer: Layer) -> None:
+def add_layer(connection: Connection, layer: FilledLayer) -> None:
     """Store all that a run has of a layer, but its plan."""
     connection.execute(text("DROP TABLE IF EXISTS made"))
     for statement in (_MADE, *_STATEMENTS):

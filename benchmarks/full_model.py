@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from watched import Watched, Watcher, processes_of
+from watched import WatchedProcesses, Watcher, processes_of
 
 NEUROGLOSS = [sys.executable, "-m", "orchestrator"]
 QUERIES = ("run_progress", "run_cost", "failure_summary", "worker_status", "layer_progress",
@@ -201,7 +201,7 @@ class _Job:
             queries[view] = plan[0]["QUERY PLAN"][0]["Execution Time"]
         return {"process, ms": round(1000 * min(processes)), "queries, ms": queries}
 
-    def _of_run(self, seen: Watched, began: float) -> dict[str, Any]:
+    def _of_run(self, seen: WatchedProcesses, began: float) -> dict[str, Any]:
         steps = _steps(self._home / "logs", self._steps_of_shards())
         rows = self._rows()
         n_neurons = self._options.layers * self._options.neurons

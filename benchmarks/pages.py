@@ -26,7 +26,7 @@ from typing import Any
 
 import fill_rows
 import httpx
-from fill_rows import Layer
+from fill_rows import FilledLayer
 from sqlalchemy import text
 
 from db import listed_neurons, runs
@@ -201,7 +201,7 @@ def _write(url: str, calls: float, written: Any, stop: Any) -> None:
     every = PER_SHARD * CALLS_OF_NEURON / calls
     number, due = 0, time.monotonic()
     while number < MOST and not stop.is_set():
-        layer = Layer(run_id, number, PER_SHARD, MOST, MOST * PER_SHARD, TEMPLATES, 64_000)
+        layer = FilledLayer(run_id, number, PER_SHARD, MOST, MOST * PER_SHARD, TEMPLATES, 64_000)
         with transaction(engine) as connection:
             connection.execute(_NEURONS, asdict(layer))
             fill_rows.add_layer(connection, layer)

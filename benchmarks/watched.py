@@ -14,7 +14,7 @@ MEGABYTE = 1 << 20
 
 
 @dataclass
-class Watched:
+class WatchedProcesses:
     """What was seen of a command, its children, and the servers of a home folder.
 
     Attributes:
@@ -47,7 +47,7 @@ class Watcher:
     """
 
     def __init__(self, home: Path, look: Callable[[], tuple[int, float]]) -> None:
-        self.seen = Watched()
+        self.seen = WatchedProcesses()
         self._home, self._ask = home, look
         self._ended_cpu: dict[str, float] = {}
         self._last: dict[int, tuple[str, float]] = {}

@@ -30,7 +30,7 @@ _halvings: MutableMapping[GPT2Model, int] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ModelBatch:
     """Tokens that go through the model at once, int32 (n, excerpt_tokens).
 
     Of them only `rows` were asked for; `first` is the excerpt in the first of these rows, and
@@ -63,7 +63,7 @@ def fitting_size(model: GPT2Model, size: int) -> int:
     return max(TILE, (size >> _halvings.get(model, 0)) // TILE * TILE)
 
 
-def batches_for(model: GPT2Model, tokens: IntArray, first: int) -> Iterator[Batch]:
+def batches_for(model: GPT2Model, tokens: IntArray, first: int) -> Iterator[ModelBatch]:
     """Cut excerpts from number `first` on into the batches that a model reads on its device."""
     size = fitting_size(model, batch_size(model.device, tokens.shape[1]))
     return batches(tokens, first, size, padded=model.device.type == "cuda")
@@ -80,7 +80,7 @@ def halve_batches(model: GPT2Model, size: int) -> bool:
     return True
 
 
-def batches(tokens: IntArray, first: int, size: int, *, padded: bool) -> Iterator[Batch]:
+def batches(tokens: IntArray, first: int, size: int, *, padded: bool) -> Iterator[ModelBatch]:
     """Cut excerpts into batches.
 
     Args:
@@ -96,6 +96,6 @@ def batches(tokens: IntArray, first: int, size: int, *, padded: bool) -> Iterato
         if padded and len(found) < size:
             whole = np.zeros((size, tokens.shape[1]), tokens.dtype)
             whole[begin - start : end - start] = found
-            yield Batch(whole, slice(begin - start, end - start), begin, begin - first)
+            yield ModelBatch(whole, slice(begin - start, end - start), begin, begin - first)
         else:
-            yield Batch(found, slice(0, len(found)), begin, begin - first)
+            yield ModelBatch(found, slice(0, len(found)), begin, begin - first)

@@ -12,7 +12,7 @@ from transformers import GPT2Model
 
 from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.selection import RecordCounts
-from neurogloss.subject.batches import Batch, batch_size, batches, fitting_size, halve_batches
+from neurogloss.subject.batches import ModelBatch, batch_size, batches, fitting_size, halve_batches
 from neurogloss.subject.layer_collector import LayerCollector, LayerPart, LayerPlan
 from neurogloss.subject.model import forward, on_activations
 
@@ -64,7 +64,7 @@ def collect(
 
 def _read(
     model: GPT2Model,
-    cut: Sequence[Batch],
+    cut: Sequence[ModelBatch],
     lengths: IntArray | None,
     within: range,
     plans: Mapping[int, LayerPlan],

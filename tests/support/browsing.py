@@ -14,7 +14,7 @@ WCAG_AA = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 SCREENSHOTS = Path(os.environ.get("NEUROGLOSS_SCREENSHOTS", "test-results/screenshots"))
 
 
-class Watched:
+class WatchedPage:
     """A page, with what it asked for and what went wrong on it.
 
     Attributes:
@@ -67,11 +67,11 @@ class Watched:
 
 
 @contextmanager
-def watched(browser: Browser, address: str, **options: Any) -> Iterator[Watched]:
+def watched(browser: Browser, address: str, **options: Any) -> Iterator[WatchedPage]:
     """Open a page; at the end, nothing may have gone wrong on it or left this machine."""
     # The pages' own policy forbids the tool that looks for violations.
     context = browser.new_context(bypass_csp=False, **options)
-    page = Watched(context.new_page(), address)
+    page = WatchedPage(context.new_page(), address)
     yield page
     context.close()
     assert page.errors == []

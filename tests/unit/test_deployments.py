@@ -102,6 +102,7 @@ def test_an_overlay_runs_what_compose_runs(overlay):
     assert (overlay / "run.toml").read_text() == original.read_text()
 
 
+# Without kubectl, the files of an overlay are still checked one by one, by the tests beside this.
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="overlays are built by kubectl")
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
 def test_what_an_overlay_builds_is_valid_and_refers_to_what_is_there(overlay):
@@ -262,6 +263,7 @@ def has_compose():
     return shutil.which("docker") and not subprocess.run(command, capture_output=True).returncode
 
 
+# How overrides merge is up to Compose alone, and no package of PyPI does it.
 @pytest.mark.skipif(not has_compose(), reason="needs docker compose")
 def test_compose_merges_the_overrides(tmp_path):
     example = (ROOT / ".env.example").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.support.browsing import Watched, watched
+from tests.support.browsing import WatchedPage, watched
 from tests.support.served import Served, StartedRun, served_world, started_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -15,6 +15,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """A browser that can reach this machine alone."""
+    # It is no Python package. `.ci/run` installs it, so that only other machines may skip.
     if CHROMIUM is None:
         pytest.skip("no Chromium: `apt-get install chromium`")
     with sync_playwright() as playwright:
@@ -48,7 +49,7 @@ def finished_run(watched_run: StartedRun) -> str:
 
 
 @pytest.fixture
-def page(chromium: Browser, served: Served) -> Iterator[Watched]:
+def page(chromium: Browser, served: Served) -> Iterator[WatchedPage]:
     """A page of which every request and every error is watched: there may be none to elsewhere."""
     with watched(chromium, served.address) as page:
         yield page

@@ -22,6 +22,7 @@ from tests.support.paid_run import KEY, NEURONS, Run, Workers
 from tests.support.tls_front import UNNAMED, make_certificates, tls_front
 from worker.app import app
 
+# Certificates are made by the script of deploy/tls, as people make them: it calls openssl.
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="certificates need openssl")
 
 

@@ -77,6 +77,7 @@ def test_moments_of_a_device_are_those_of_all_activations():
     assert np.allclose(moments.variance, values.var(0), rtol=1e-6)
 
 
+# On other devices torch does it, which the tests above check; benchmarks/gpu compares the two.
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel runs on CUDA alone")
 def test_the_kernel_computes_what_torch_does():
     found = activations(96)

@@ -50,9 +50,15 @@ check: install audit ## Lint, format, types, arrows, deployments, known vulnerab
 audit: install ## Look the pinned dependencies up in the database of known vulnerabilities
 	$(BIN)/python .ci/audit.py
 
-docs: install ## Write the pages that come from the code
+docs: .venv/docs-installed ## Write the pages that come from the code, and build the site of docs/ in site/
 	$(BIN)/python -m neurogloss.config.reference >docs/configuration.md
 	$(BIN)/python -m db.saved_queries >docs/sql.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "site/index.html is written: $(BIN)/mkdocs serve shows it at http://127.0.0.1:8000"
+
+.venv/docs-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 migrate: install ## Bring the database of DATABASE_URL, or the embedded one, to this schema
 	$(BIN)/neurogloss migrate

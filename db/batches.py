@@ -52,21 +52,6 @@ def take_turn(connection: Connection, run_id: int, pause_s: float) -> bool:
     return connection.execute(statement, {"run": run_id, "pause": pause_s}).rowcount == 1
 
 
-def lock(connection: Connection, run_id: int) -> bool:
-    """Try to lock the batches of a run; return whether the lock was acquired.
-
-    It lasts until `unlock`, or until the connection ends.
-    """
-    query = text("SELECT pg_try_advisory_lock(hashtext('batches'), :run)")
-    return bool(connection.execute(query, {"run": run_id}).scalar_one())
-
-
-def unlock(connection: Connection, run_id: int) -> None:
-    """Unlock the batches of a run."""
-    query = text("SELECT pg_advisory_unlock(hashtext('batches'), :run)")
-    connection.execute(query, {"run": run_id})
-
-
 class Group(NamedTuple):
     """Calls that may be in one batch. `oldest_s`: how long the oldest has waited."""
 

@@ -1,10 +1,9 @@
 """Runs that are being imported: invisible to every view until they are complete."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, delete, func, insert, text, update
 
 from db import corpora, listed_neurons, runs
 from db.corpora import NewCorpus
@@ -28,46 +27,6 @@ def create_corpus(connection: Connection, digest: str, source: str, excerpt_toke
         n_windows=0,
     )
     return corpora.save_corpus(connection, corpus, [])
-
-
-class ImportLock:
-    """A lock by which one command at a time imports a run, until the block or its process ends."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def take(self, run_id: int) -> bool:
-        """Try to acquire the lock; return whether it was acquired."""
-        return bool(self._connection.scalar(select(func.pg_try_advisory_lock(_LOCK, run_id))))
-
-    def is_held(self, run_id: int) -> bool:
-        """Return whether the lock is still held: it ends with its connection, without a word."""
-        values = {"lock": _LOCK, "run": run_id}
-        try:
-            return bool(self._connection.scalar(_HELD, values))
-        except DBAPIError:
-            return False
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if not self._connection.invalidated:  # else the lock has ended with the connection
-                self._connection.execute(select(func.pg_advisory_unlock_all()))
-        finally:
-            self._connection.close()
-
-
-_LOCK = 0x696D70  # "imp", so that the lock of a run is no other's
-
-_HELD = text("""
-    SELECT EXISTS (
-        SELECT FROM pg_locks
-        WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND classid = :lock AND objid = :run)
-""")
 
 
 def save(connection: Connection, rows: Mapping[str, Sequence[Any]]) -> None:

@@ -21,11 +21,11 @@ _INSERTS = (
     "candidate", "candidate_score", "sentence", "calibrated_score", "ablation",
     "collect_part", "collect_maxima", "collect_bound", "throughput", "spend",
     "call_minute", "budget_hold", "batch", "batch_request", "batch_wait", "worker", "run_device",
-    "text_result", "listed_neuron",
+    "text_result", "listed_neuron", "run_lock",
 )  # fmt: skip
 _UPDATES = (
     "shard", "progress", "throughput", "spend", "call", "call_minute", "collect_bound",
-    "budget_hold", "batch", "batch_request", "worker", "listed_neuron",
+    "budget_hold", "batch", "batch_request", "worker", "listed_neuron", "run_lock",
     "sentence (tokens, activations)",
     "run (state, pause_cause, pause_reason, batches_due_at)",
     "text_request (state, error_class, message, started_at, finished_at, attempts, token,"
@@ -33,7 +33,7 @@ _UPDATES = (
 )  # fmt: skip
 _DELETES = (
     "collect_part", "collect_maxima", "collect_bound", "budget_hold", "batch_request",
-    "batch_wait", "worker",
+    "batch_wait", "worker", "run_lock",
 )  # fmt: skip
 
 _WEB_INSERTS = (

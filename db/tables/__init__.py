@@ -25,6 +25,7 @@ from db.tables.evaluations import (
     ScorerResultTable,
 )
 from db.tables.lists import ListedNeuronTable
+from db.tables.locks import RunLockTable
 from db.tables.notes import NeuronNoteTable
 from db.tables.origins import ImportedNeuronTable, RunOriginTable
 from db.tables.records import NeuronRecordsTable, TokenMeansTable
@@ -76,6 +77,7 @@ __all__ = [
     "RepeatedCallTable",
     "RetryTable",
     "RunDeviceTable",
+    "RunLockTable",
     "RunOriginTable",
     "RunTable",
     "ScoreTable",

@@ -8,7 +8,7 @@ import click
 
 from db import runs
 from db.deletion import delete_run
-from db.imports import ImportLock
+from db.run_locks import RunLock
 from db.session import transaction
 from neurogloss.errors import InputError
 from orchestrator.cli.options import json_option
@@ -38,8 +38,8 @@ def delete(name: str, yes: bool, as_json: bool) -> None:
         raise InputError(f"there is no run {name!r}")
     if not yes:
         _ask(name)
-    with ImportLock(engine) as lock, ProgressLine("deleting") as progress:
-        if not lock.take(run.id):
+    with RunLock(engine, "import") as lock, ProgressLine("deleting") as progress:
+        if not lock.acquire(run.id):
             raise InputError(f"run {name!r} is being imported by another process")
         with transaction(engine) as connection:
             deleted = delete_run(connection, run.id, progress.step)

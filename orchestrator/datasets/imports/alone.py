@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine
 
 from db import runs
-from db.imports import ImportLock
+from db.run_locks import RunLock
 from db.session import transaction
 from neurogloss.errors import InputError
 
 
 @contextmanager
-def alone(engine: Engine, run_id: int, lock: ImportLock) -> Iterator[Connection]:
+def alone(engine: Engine, run_id: int, lock: RunLock) -> Iterator[Connection]:
     """Open a transaction in which no other command stores anything of the run.
 
     Raises:
@@ -20,9 +20,10 @@ def alone(engine: Engine, run_id: int, lock: ImportLock) -> Iterator[Connection]
     """
     with transaction(engine) as connection:
         runs.get_for_update(connection, run_id)
-        if not lock.is_held(run_id):
+        if not lock.is_held(connection, run_id):
             raise InputError(
-                "the connection that held the lock of the import broke, so another command may be "
-                "importing the run: begin again, and it goes on from here"
+                "the lock of the import was lost, as when this process or the database stood "
+                "still, and another command may be importing the run: begin again, and it goes "
+                "on from here"
             )
         yield connection

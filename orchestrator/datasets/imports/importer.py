@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db import corpora, imports, runs
 from db.datasets import neurons_with_records
+from db.run_locks import RunLock
 from db.runs import NewRun, StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
@@ -81,7 +82,7 @@ def import_dataset(
     origin = find_origin(source, selection.subject)
     neurons = _neurons(source, origin, selection)
     reader = _Reader(source, selection.related)
-    with imports.ImportLock(engine) as lock:
+    with RunLock(engine, "import") as lock:
         run_id, config = _begin(engine, lock, source, origin, selection, reader, neurons)
         corpus = _corpus(engine, run_id)
         total, done, others = sum(map(len, neurons.values())), 0, 0
@@ -184,7 +185,7 @@ class _Reader:
 
 def _begin(
     engine: Engine,
-    lock: imports.ImportLock,
+    lock: RunLock,
     source: Source,
     origin: Origin,
     selection: ImportSelection,
@@ -246,8 +247,8 @@ def _create(
     return run_id
 
 
-def _take(lock: imports.ImportLock, run_id: int, name: str) -> None:
-    if not lock.take(run_id):
+def _take(lock: RunLock, run_id: int, name: str) -> None:
+    if not lock.acquire(run_id):
         raise InputError(f"run {name!r} is being imported by another command")
 
 
@@ -294,7 +295,7 @@ def _save(
     config: RunConfig,
     corpus: ImportedCorpus,
     chunk: Sequence[PublishedFiles],
-    lock: imports.ImportLock,
+    lock: RunLock,
 ) -> None:
     rows = ImportedRows()
     for files in chunk:

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from db import batch_requests, batches, progress
+from db.run_locks import RunLock
 from db.session import transaction
 from neurogloss.errors import BudgetReached, RequestRejected, Unavailable
 from neurogloss.llm.batch_client import BatchClient
@@ -233,11 +234,10 @@ def test_two_shards_that_ask_the_same_wait_for_one_answer(start):
 def test_only_one_looks_after_the_batches_at_a_time(start, engine):
     run = start()
     run.ask(questions(2))
-    with engine.connect() as other:
-        assert batches.lock(other, run.run_id)
+    with RunLock(engine, "batches") as other:
+        assert other.try_acquire(run.run_id)
         run.advance()
         assert run.rows() == []
-        batches.unlock(other, run.run_id)
     run.advance()
     assert len(run.rows()) == 1
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from db import batch_requests, batches, runs
 from db.batches import PendingRequest, StoredBatch
+from db.run_locks import RunLock
 from db.session import transaction
 from neurogloss.errors import BudgetReached, RowError, TransientError
 from neurogloss.llm.batch_client import BatchClient
@@ -24,6 +25,7 @@ from worker.stages.batches.results import batch_fields, collect
 
 log = logging.getLogger(__name__)
 
+PURPOSE = "batches"
 ATTEMPTS = 4  # batches that a call is in before it fails; a day each, at worst
 CAUTION = 1.5  # factor on the price of prompts: their tokens are estimated from their characters
 _LINE_BYTES = 200  # of a line, beside the body
@@ -37,19 +39,13 @@ def advance(job: RunJob, connect: Connect = BatchClient) -> None:
     Raises:
         RunError: The whole run is affected.
     """
-    # A connection of its own: the lock lasts as long as the connection, over many transactions.
-    with job.engine.connect() as guard:
-        guard = guard.execution_options(isolation_level="AUTOCOMMIT")
-        if not batches.lock(guard, job.run_id):
-            return
-        try:
+    with RunLock(job.engine, PURPOSE) as lock:
+        if lock.try_acquire(job.run_id):
             for name in job.config.endpoints:
-                _advance_endpoint(job, name, connect)
-        finally:
-            batches.unlock(guard, job.run_id)
+                _advance_endpoint(job, lock, name, connect)
 
 
-def _advance_endpoint(job: RunJob, name: str, connect: Connect) -> None:
+def _advance_endpoint(job: RunJob, lock: RunLock, name: str, connect: Connect) -> None:
     with transaction(job.engine) as connection:
         under_way = [
             batch for batch in batches.under_way(connection, job.run_id) if batch.endpoint == name
@@ -61,7 +57,7 @@ def _advance_endpoint(job: RunJob, name: str, connect: Connect) -> None:
         return
     endpoint = job.endpoint(name)
     with closing(connect(endpoint)) as client:
-        batcher = _Batcher(job, endpoint, client)
+        batcher = _Batcher(job, lock, endpoint, client)
         for batch in under_way:
             batcher.bring_on(batch)
         batcher.submit()
@@ -70,8 +66,9 @@ def _advance_endpoint(job: RunJob, name: str, connect: Connect) -> None:
 class _Batcher:
     """The batches of a run at one endpoint."""
 
-    def __init__(self, job: RunJob, endpoint: Endpoint, client: BatchClient) -> None:
-        self._job, self._endpoint, self._client = job, endpoint, client
+    def __init__(self, job: RunJob, lock: RunLock, endpoint: Endpoint, client: BatchClient) -> None:
+        self._job, self._lock = job, lock
+        self._endpoint, self._client = endpoint, client
         self._limits = job.config.endpoints[endpoint.name].batches
 
     def bring_on(self, batch: StoredBatch, *, is_fresh: bool = False) -> None:
@@ -114,10 +111,14 @@ class _Batcher:
             self._save_id(batch, self._client.create(batch.path, file_id, batch.mark))
 
     def _may_create(self) -> bool:
-        """Return whether calls may still be paid for: the run may be paused or cancelled by now."""
+        """Return whether calls may still be paid for: the run may be paused or cancelled by now.
+
+        Nor may they once another process looks after the batches, as while this one was frozen.
+        """
         with transaction(self._job.engine) as connection:
             state = runs.get(connection, self._job.run_id).state
-        return state not in ("paused", "cancelled") and not self._job.stop.is_set()
+            is_ours = self._lock.is_held(connection, self._job.run_id)
+        return is_ours and state not in ("paused", "cancelled") and not self._job.stop.is_set()
 
     def _save_id(self, batch: StoredBatch, batch_id: str) -> None:
         with transaction(self._job.engine) as connection:

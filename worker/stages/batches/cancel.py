@@ -6,11 +6,13 @@ from contextlib import closing
 
 from db import batches
 from db.batches import StoredBatch
+from db.run_locks import RunLock
 from db.session import transaction
 from neurogloss.errors import TransientError
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.endpoint import Endpoint
 from worker.shard import RunJob
+from worker.stages.batches.advance import PURPOSE
 from worker.stages.batches.results import batch_fields, collect
 
 log = logging.getLogger(__name__)
@@ -27,15 +29,10 @@ def cancel_batches(job: RunJob, connect: Connect = BatchClient) -> int:
     Raises:
         RunError: An endpoint refuses the key.
     """
-    # A connection of its own: the lock lasts as long as the connection, over many transactions.
-    with job.engine.connect() as guard:
-        guard = guard.execution_options(isolation_level="AUTOCOMMIT")
-        if batches.lock(guard, job.run_id):
-            try:
-                for batch in _under_way(job):
-                    _cancel(job, batch, connect)
-            finally:
-                batches.unlock(guard, job.run_id)
+    with RunLock(job.engine, PURPOSE) as lock:
+        if lock.try_acquire(job.run_id):
+            for batch in _under_way(job):
+                _cancel(job, batch, connect)
     return len(_under_way(job))
 
 

@@ -35,7 +35,9 @@ from neurogloss.llm.error_words import (
     NO_MODEL,
     OF_FORMAT,
     OF_RATE,
+    OUT_OF_BOUNDS,
     OVERLOAD,
+    PLAIN_HTTP,
     QUOTA,
     UNSUPPORTED,
 )
@@ -55,8 +57,11 @@ _PARAMETERS = (
     "echo",
     "seed",
 )
+_OF_STYLE = ("temperature", "top_p", "seed")
 _OF_PARAMETERS = (400, 403, 404, 415, 422, 500, 501)  # llama-cpp-python: 500 to a wrong request
 _AWAY = (502, 503, 504)
+_OF_ACCOUNTS = (400, 403, 412, 429)  # Fireworks: 412
+_NO_ORIGIN = (521, 522, 523, 525, 526, 530)  # Cloudflare's: the server behind it is not there
 _OVERLOADED = (498, 529)  # Groq's and Anthropic's
 
 
@@ -109,7 +114,7 @@ def _account(said: ServerError, shown: str, wait: float | None) -> Meaning:
         return None
     if said.status == 402 or NO_CREDIT.search(said.label):
         return NoCredit(shown)
-    if not said.may_be(400, 403, 429):
+    if not said.may_be(*_OF_ACCOUNTS):
         return None
     comes_back = wait is not None or OF_RATE.search(said.words)
     if NO_CREDIT.search(said.words) or (QUOTA.search(said.words) and not comes_back):
@@ -141,10 +146,12 @@ def _is_flagged(said: ServerError) -> bool:
 
 
 def _key(said: ServerError, shown: str, wait: float | None) -> Meaning:
+    if said.status == 401 and NO_MODEL.search(said.label):
+        return None
     if said.status in (401, 407):
         return BadCredentials(shown)
     is_refused = BAD_KEY.search(said.words) or CLOSED.search(said.words)
-    return BadCredentials(shown) if said.may_be(400, 403) and is_refused else None
+    return BadCredentials(shown) if said.may_be(*_OF_ACCOUNTS[:3]) and is_refused else None
 
 
 def _parameter(said: ServerError, shown: str, wait: float | None) -> Meaning:
@@ -158,6 +165,8 @@ def _unsupported(said: ServerError) -> str | None:
     named = said.param.split(".")[0]
     if named == FORMAT or OF_FORMAT.search(said.words):
         return FORMAT
+    if OUT_OF_BOUNDS.search(said.words):
+        return _out_of_bounds(named, said.words)
     if not UNSUPPORTED.search(said.words):
         return None
     # OpenAI and FastAPI name it; "logprobs.top" stands for "logprobs".
@@ -166,8 +175,22 @@ def _unsupported(said: ServerError) -> str | None:
     # The message names the parameter to use instead.
     if "max_completion_tokens" in said.words:
         return "max_tokens"
-    match = _NAMED.search(said.words)
-    return match[1] if match else None
+    return _named_in(said.words)
+
+
+def _out_of_bounds(named: str, words: str) -> str | None:
+    """Return the parameter whose value is not taken, if a call can do without it.
+
+    Fewer log probabilities may be taken, and without a limit of tokens no call is sent.
+    """
+    found = named if named in _PARAMETERS else _named_in(words)
+    return found if found in _OF_STYLE else None
+
+
+def _named_in(words: str) -> str | None:
+    """Return the parameter that a message names, of several the one that matters least."""
+    found = _NAMED.findall(words)
+    return "top_p" if "top_p" in found else next(iter(found), None)
 
 
 def _rate(said: ServerError, shown: str, wait: float | None) -> Meaning:
@@ -181,10 +204,12 @@ def _rate(said: ServerError, shown: str, wait: float | None) -> Meaning:
 
 def _path(said: ServerError, shown: str, wait: float | None) -> Meaning:
     """The model, or the path, is not there for this key."""
-    if said.may_be(400, 403) and NO_MODEL.search(said.words):
+    if said.may_be(400, 401, 403) and NO_MODEL.search(said.words):
         return UnknownModel(shown)
-    if said.status in (404, 405, 410):
+    if said.status in (404, 405, 410, 501):
         return UnknownModel(shown)
+    if said.status == 400 and PLAIN_HTTP.search(said.words):
+        return UnknownModel(f"{shown}: base_url has to begin with https")
     if 300 <= said.status < 400:
         return UnknownModel(f"{shown}: base_url has to be the address that it leads to")
     return BadCredentials(shown) if said.status == 403 else None
@@ -192,8 +217,8 @@ def _path(said: ServerError, shown: str, wait: float | None) -> Meaning:
 
 def _service(said: ServerError, shown: str, wait: float | None) -> Meaning:
     is_page = said.status in _AWAY and not said.is_json  # of a proxy whose server is gone
-    if said.status == 503 or is_page:
+    if said.status == 503 or said.status in _NO_ORIGIN or is_page:
         return EndpointAway(shown, wait)
-    if said.status in (0, 408, 409, 424, 425) or said.status >= 500:
+    if said.status in (0, 408, 409, 424, 425, 460, 499) or said.status >= 500:
         return ServiceUnavailable(shown) if wait is None else EndpointAway(shown, wait)
     return None

@@ -27,7 +27,18 @@ UNSUPPORTED = _words(
     "extra_forbidden",
     "literal_error",
     "use '?max_completion_tokens",
+    "not enabled",
+    "cannot both be",
 )
+OUT_OF_BOUNDS = _words(
+    "must be (?:less|greater|at most|at least|between|strictly|positive|[<>])",
+    "above[ _]max",
+    "below[ _]min",
+    "greater than (?:the )?max",
+    "out of range",
+    "valid range",
+)
+"""A parameter whose value is not taken."""
 OF_FORMAT = _words(
     FORMAT,
     r"json[_ -]?(?:schema|object|mode)",
@@ -42,6 +53,17 @@ NO_CREDIT = _words(
     "billing_(?:hard_limit|not_active|error)",
     "billing hard limit",
     r"credit[ _](?:balance|limit)",
+    "balance is insufficient",
+    r"(?:have any|used all available) credits",
+    "credits? (?:are|is|have) (?:depleted|expired)",
+    r"budget[ _](?:has been[ _])?exceeded",
+    "exceeded ?budget|over budget",
+    "api usage limits",
+    "key limit exceeded",
+    "arrearage",
+    "past invoices",
+    "free ?tier (?:of the model has been exhausted|only)",
+    r"monthly (?:\w+ )?(?:limit|quota)",
     "credit_balance_exhausted",
     "(?:spend|usage)_limit_(?:reached|exceeded)",
     "enforced_spend_limit",
@@ -68,7 +90,7 @@ OF_RATE = _words(
 CONTEXT = _words(
     "context[ _]length",
     "exceed_context_size",
-    "context[ _](?:size|window)",
+    "context[ _](?:size|window|limit)",
     "maximum context",
     "max_model_len",
     "(?:prompt|input) is too long",
@@ -80,6 +102,9 @@ CONTEXT = _words(
     "input token count.{0,40}exceeds",
     "too many (?:input )?tokens",
     "input is too large",
+    "must have less than [0-9]+ tokens",
+    r"tokens \+ `max_new_tokens` must be <=",
+    "longer than the (?:maximum )?model length",
     "string_above_max_length",
 )
 LARGER_THAN_LIMIT = _words("request too large", "tokens must be reduced")
@@ -99,6 +124,8 @@ FLAGGED = _words(
     "invalid_prompt",
     r"violat\w+.{0,60}(?:polic|guideline|terms|safety)",
     "(?:harmful|disallowed|unsafe|sensitive) (?:content|input|prompt)",
+    "敏感内容",
+    "sensitive[_ ]words",
 )
 CLOSED = _words(
     r"(?:account|organi[sz]ation|project|key)\b.{0,40}\b"
@@ -113,7 +140,10 @@ BAD_KEY = _words(
     "invalid_authentication",
     "user not found",
     "no auth credentials",
+    r"(?:country|region|territory|location)\b.{0,20}\bnot (?:supported|available|allowed)",
+    r"not (?:supported|available|allowed) (?:in|for) your (?:country|region|territory|location)",
 )
+"""The key, or the place that it is used from, is not accepted."""
 NO_MODEL = _words(
     r"model[ _](?:is[ _])?not[ _](?:found|exist|available)",
     r"model\b.{0,120}\b(?:does not exist|not found|is not available|not exist)",
@@ -123,13 +153,37 @@ NO_MODEL = _words(
     "invalid[ _]model",
     "unknown[ _]model",
     "deploymentnotfound",
+    "decommissioned|has been (?:deprecated|retired|shut down)",
+    r"(?:access|enable) (?:to )?(?:the |this )?model\b",
+    "model_access_denied",
+    "(?:access to model|model access) denied",
+    "requires terms acceptance",
+    "does not work with the specified model",
+    "does not support (?:chat|completions|generate)",
+    "on-demand throughput isn",
+    "failed to load model",
+    "no models loaded",
+    "unexpected endpoint or method",
 )
-OVERLOAD = _words("overload", "slow_down", "server busy", "at capacity")
+PLAIN_HTTP = _words(
+    "plain http request was sent to https port",
+    "http request to an https server",
+)
+OVERLOAD = _words(
+    "overload",
+    "slow_down",
+    "server busy",
+    "too busy",
+    "at capacity",
+    "queue is full",
+    "no slots? available",
+)
 LOADING = _words(
     "loading (?:the )?model",
     r"model\b.{0,120}\bis (?:currently |still )?(?:loading|cold|starting|not ready)",
     "still loading",
     "warming up",
     "starting up",
+    "model (?:has crashed|(?:was |has been )?unloaded)",
 )
 NO_JSON_MADE = _words("json_validate_failed")

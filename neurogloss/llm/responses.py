@@ -5,13 +5,13 @@ A success is one only when it is whole: some servers put an error into it, or br
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
-from neurogloss.errors import RateLimited, RunError, ServiceUnavailable
-from neurogloss.llm.calls import Answer
+from neurogloss.errors import RateLimited, RunError, ServiceUnavailable, UnsuitableModel
+from neurogloss.llm.calls import CHARACTERS_PER_TOKEN, Answer, Call
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.error_classes import UnsupportedParameter, error_for
 from neurogloss.llm.finish_reasons import LENGTH, finish_reason_of, is_whole
@@ -19,15 +19,16 @@ from neurogloss.llm.json_text import read_json, without_half_surrogates
 from neurogloss.llm.server_error import said_by, said_in
 from neurogloss.llm.server_text import server_text, without_key
 from neurogloss.llm.token_logprobs import chat_places, first_place, prompt_places
+from neurogloss.llm.usage import UNREADABLE, usage_in
 
 __all__ = ["Completion", "UnsupportedParameter", "raise_for_error", "read_completion"]
 
 _SHOWN_OF_ANSWER = 80
 _SHORTEST_SECRET = 16  # characters of a key that is worth hiding in the text of an answer
 _LONGEST_REASON = 80  # characters of a `finish_reason`
-_MOST_TOKENS = 2**31 - 1  # that the database holds
 _ERROR = b'"error"'
-_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+_STREAM = (b"data:", b"event:")
+_PAGE = b"<"
 
 
 def raise_for_error(response: httpx.Response, secret: str | None) -> None:
@@ -77,6 +78,16 @@ class Completion:
     cached_tokens: int
     completion_tokens: int
     distributions: bytes | None = None
+
+    def counted(self, call: Call) -> "Completion":
+        """Return it with tokens estimated from the texts, where the server counts none.
+
+        A server without a field `usage` may have prices all the same, and a run a budget.
+        """
+        if self.prompt_tokens or self.completion_tokens:
+            return self
+        n_answered = math.ceil(len(self.text) / CHARACTERS_PER_TOKEN)
+        return replace(self, prompt_tokens=call.prompt_tokens, completion_tokens=n_answered)
 
     def answer(
         self,
@@ -132,8 +143,14 @@ def read_completion(
     Raises:
         ServiceUnavailable: The body is cut off, or is no completion.
         RateLimited, RunError: The server broke the answer off, for this reason.
+        UnsuitableModel: It is a stream of events, which was not asked for.
     """
     request = request or {}
+    if content.lstrip().startswith(_STREAM):
+        raise UnsuitableModel(
+            "the endpoint streams its answers (text/event-stream), which was not asked for: turn "
+            "streaming off there, or choose another endpoint"
+        )
     try:
         body = read_json(content)
         _raise_if_broken_off(body, secret)
@@ -144,13 +161,15 @@ def read_completion(
             text=_answer_text(text, secret) or "",
             finish_reason=_finish_reason(choice, request, secret),
             refusal=_answer_text(refusal, secret),
-            **_usage(body.get("usage") or {}),
+            **usage_in(body.get("usage"))._asdict(),
             distributions=distributions,
         )
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         # The whole of a key that begins in what is shown has to be seen before the text is cut.
         start = server_text(repr(content[:100_000]), secret)[:_SHOWN_OF_ANSWER]
-        raise ServiceUnavailable(f"the answer is no completion: {start}") from error
+        is_page = content.lstrip().startswith(_PAGE)
+        what = "a page, no completion (base_url may lack /v1)" if is_page else "no completion"
+        raise ServiceUnavailable(f"the answer is {what}: {start}") from error
 
 
 def _raise_if_broken_off(body: Mapping[str, Any], secret: str | None) -> None:
@@ -177,14 +196,21 @@ def _read_chat_choice(
         distributions = _places(lambda: first_place(logprobs))
     elif logprobs is not None:
         distributions = _places(lambda: chat_places(logprobs, text))
-    return text, message.get("refusal"), distributions
+    return text, message.get("refusal") or _refusal_in(message.get("content")), distributions
+
+
+def _refusal_in(content: Any) -> str | None:
+    """Return the refusal among the parts of a content."""
+    parts = content if isinstance(content, list) else []
+    refusals = [part.get("refusal") for part in parts if isinstance(part, dict)]
+    return next((str(refusal) for refusal in refusals if refusal), None)
 
 
 def _joined(content: Any) -> Any:
     """Return the text of a content that is a list of parts; other contents as they are."""
     if not isinstance(content, list):
         return content
-    texts = [part if isinstance(part, str) else _text_of(part) for part in content]
+    texts = [part if isinstance(part, str) else _text_of(part) for part in content if part]
     return "".join(texts)
 
 
@@ -198,7 +224,7 @@ def _places(read: Callable[[], bytes | None]) -> bytes | None:
     """Return packed log probabilities; None where they are none, for the text was paid for."""
     try:
         return read()
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -245,33 +271,3 @@ def _storable(text: object) -> str | None:
     if not isinstance(text, str):
         raise TypeError(type(text).__name__)
     return without_half_surrogates(text).replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-def usage_of(content: bytes) -> tuple[int, int, int] | None:
-    """Return the tokens of prompt, cache and answer that a body names; None if it names none."""
-    try:
-        usage = read_json(content)["usage"]
-        counts = _usage(usage)
-    except _UNREADABLE:
-        return None
-    return counts["prompt_tokens"], counts["cached_tokens"], counts["completion_tokens"]
-
-
-def _usage(usage: Mapping[str, Any]) -> dict[str, int]:
-    details = usage.get("prompt_tokens_details") or {}
-    prompt_tokens = _count(usage.get("prompt_tokens"))
-    return {
-        "prompt_tokens": prompt_tokens,
-        # Some servers report more than the prompt has, which would make the rest of it negative.
-        "cached_tokens": min(prompt_tokens, _count(details.get("cached_tokens"))),
-        "completion_tokens": _count(usage.get("completion_tokens")),
-    }
-
-
-def _count(value: Any) -> int:
-    """Return a number of tokens; 0 for what is no number, for the answer beside it is paid for."""
-    try:
-        number = float(value or 0)
-    except (ValueError, TypeError, OverflowError):
-        return 0
-    return int(min(max(0.0, number), _MOST_TOKENS)) if math.isfinite(number) else 0

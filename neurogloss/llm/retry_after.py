@@ -20,6 +20,7 @@ MAX_WAIT_S = 120.0  # a daily limit may ask for hours, and be raised meanwhile
 UNNAMED_WAIT_S = 1.0
 _MIN_WAIT_S = 0.1  # "at once" would be asked again as fast as the network allows
 _LONGEST_VALUE = 64  # characters of a header or a field that can name a wait
+_LONGEST_LIST = 200  # characters of the header `RateLimit`
 _FIRST_MOMENT = 1e9  # larger numbers count from 1970; a wait of 30 years is none
 _LAST_SECOND = 1e11  # larger ones are in milliseconds, or in their thousandths
 _UNIT_NAMES = r"(ms|milliseconds?|d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)(?![a-z])"
@@ -27,8 +28,18 @@ _SPAN = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*{_UNIT_NAMES}")
 _UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _IN_WORDS = re.compile(
     r"\b(?:retry|try(?:ing)? again|wait|available|resets?)\b[^.0-9]{0,40}"
-    rf"((?:[0-9]{{1,9}}(?:\.[0-9]{{1,12}})?\s*{_UNIT_NAMES}(?:\s*(?:,|and)?\s*))+)"
+    rf"((?:[0-9]{{1,18}}(?:\.[0-9]{{1,12}})?\s*{_UNIT_NAMES}(?:\s*(?:,|and)?\s*))+)"
 )
+# "retry after 12", without a unit, and no moment such as "12:00" or a date
+_BARE_IN_WORDS = re.compile(
+    r"\b(?:retry|try again)[ _-](?:after|in)[\"']?:? ?"
+    r"([0-9]{1,18}(?:\.[0-9]{1,12})?)(?![\w:-]|\.\d)"
+)
+# The header RateLimit: "limit=9, remaining=0, reset=5", or "default";r=0;t=5
+_STRUCTURED = re.compile(r"(?:\breset|;\s*t)=([0-9]{1,18})")
+_AFTER = ("retryafter", "retrydelay", "retryafterseconds", "estimatedtime")
+_RESETS = ("resetat", "resetsat", "resetin", "resetsin", "resetinseconds", "resetsinseconds")
+_AFTER_MS = ("retryafterms", "resetinms", "resetsinms")
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -71,24 +82,29 @@ def _of_retry(pairs: Pairs, now: float) -> float | None:
     waits: dict[str, float | None] = {}
     for name, value in pairs:
         compact = name.replace("-", "").replace("_", "")
-        if compact == "retryafterms":
+        if compact in _AFTER_MS:
             waits["ms"] = _milliseconds(value)
-        elif compact in ("retryafter", "retrydelay", "retryafterseconds", "estimatedtime"):
+        elif compact in _AFTER + _RESETS or compact.endswith("retryafter"):
             waits["s"] = seconds_until(value, now)
     return next((wait for kind in ("ms", "s") if (wait := waits.get(kind)) is not None), None)
 
 
 def _of_words(words: str) -> float | None:
-    match = _IN_WORDS.search(words)
-    return None if match is None else _span(match[1])
+    if match := _IN_WORDS.search(words):
+        return _span(match[1])
+    bare = _BARE_IN_WORDS.search(words)
+    return None if bare is None else _number(bare[1])
 
 
 def _of_resets(values: dict[str, str], now: float) -> float | None:
     """Return when the last of the limits is reset; of those that are used up, if any is said to be.
 
     The names are `x-ratelimit-reset`, `x-ratelimit-reset-tokens`, `ratelimit-reset`, and
-    `anthropic-ratelimit-requests-reset`.
+    `anthropic-ratelimit-requests-reset`; `ratelimit` has all of it in one value.
     """
+    if match := _STRUCTURED.search(values.get("ratelimit", "")[:_LONGEST_LIST]):
+        return _number(match[1])
+    values = {name.replace("rate-limit", "ratelimit"): value for name, value in values.items()}
     resets = {name: value for name, value in values.items() if "ratelimit" in name}
     resets = {name: value for name, value in resets.items() if "reset" in name}
     used_up = {n: v for n, v in resets.items() if values.get(_remaining(n), "").strip() == "0"}

@@ -22,10 +22,11 @@ from neurogloss.errors import (
 from neurogloss.llm.answer_writer import AnswerWriter
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.model_client import ModelClient
-from neurogloss.llm.responses import read_completion, usage_of
+from neurogloss.llm.responses import read_completion
 from neurogloss.llm.run_context import RunContext
 from neurogloss.llm.server_text import request_id
 from neurogloss.llm.single_flight import PendingCall, this_task
+from neurogloss.llm.usage import usage_of
 
 ATTEMPTS = 6  # with five waits between them, of up to 0.5, 1, 2, 4 and 8 s
 PATIENCE_S = 600.0  # each attempt may last until its timeout, which is minutes
@@ -166,7 +167,7 @@ class RetryingSender:
         seconds = time.monotonic() - started
         secret = self.client.endpoint.api_key
         try:
-            completion = read_completion(response.content, body, secret)
+            completion = read_completion(response.content, body, secret).counted(call)
         except NeuroglossError:
             # The least that it cost: without usage, nobody says how long the answer was.
             usage = usage_of(response.content) or (call.prompt_tokens, 0, 0)

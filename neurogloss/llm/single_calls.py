@@ -165,7 +165,8 @@ class SingleCalls:
                 continue
             trial.accepted(body)
             secret = self._endpoint.api_key
-            return read_completion(response.content, body, secret), request_id(response, secret)
+            completion = read_completion(response.content, body, secret).counted(call)
+            return completion, request_id(response, secret)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         seconds = self._endpoint.timeout_s  # minutes, where a model runs on a CPU

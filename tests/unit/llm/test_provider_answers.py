@@ -32,7 +32,8 @@ FORMATS = {
     "json_object": {"type": "json_object"},
 }
 PROVIDERS = (
-    "OpenAI Azure Anthropic Gemini DeepSeek Mistral OpenRouter Together Groq vLLM llama.cpp Ollama"
+    "OpenAI Azure Anthropic Gemini DeepSeek Mistral OpenRouter Together Groq vLLM llama.cpp Ollama "
+    "TGI SGLang LiteLLM Fireworks Cloudflare nginx"
 )
 
 
@@ -59,7 +60,8 @@ def meaning(row):
 
 def body_of(row):
     sent = FORMATS[row.get("sent", "json_schema")]
-    return {"max_tokens": 60, "seed": 1, "prompt_logprobs": 1, "response_format": sent}
+    style = {"temperature": 1.0, "top_p": 1.0, "seed": 1}
+    return {"max_tokens": 60, **style, "prompt_logprobs": 1, "response_format": sent}
 
 
 def next_of(error, body):

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pickle
 
 import httpx
@@ -18,6 +19,7 @@ from neurogloss.errors import (
     ServiceUnavailable,
     UnknownModel,
 )
+from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import Endpoint, Price
 from neurogloss.llm.responses import (
     UnsupportedParameter,
@@ -144,6 +146,9 @@ def test_a_content_that_is_a_list_of_parts_is_joined_without_the_reasoning():
         pytest.param(
             orjson.dumps(content_of("rain", logprobs={"content": [{"token": 5}]})), id="logprobs"
         ),
+        pytest.param(json.dumps(content_of("rain")).encode("utf-16"), id="UTF-16"),
+        pytest.param(orjson.dumps(content_of("rain") | {"usage": "free"}), id="usage is a text"),
+        pytest.param(orjson.dumps(content_of([None, {"text": "rain"}])), id="a part is null"),
     ],
 )
 def test_what_strict_parsers_refuse_is_read_once(content):
@@ -164,7 +169,45 @@ def test_an_answer_that_is_not_whole_is_paid_once_and_is_none(reason):
     assert stored(completion).usd == 0 < stored(completion).wasted_usd
 
 
-@pytest.mark.parametrize("reason", ["stop", "STOP", "eos", "end_turn", None])
+def test_an_answer_in_latin_1_keeps_its_letters():
+    content = json.dumps(content_of("caf\xe9s"), ensure_ascii=False).encode("latin-1")
+    assert read_completion(content).text == "caf\xe9s"
+
+
+def test_a_line_break_within_a_text_is_read():
+    content = orjson.dumps(content_of("rain and snow")).replace(b" and ", b"\n")
+    assert read_completion(content).text == "rain\nsnow"
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        ({"prompt_tokens": "9", "completion_tokens": 4.2}, (9, 0, 4)),
+        ({"input_tokens": 9, "output_tokens": 4}, (9, 0, 4)),
+        ({"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 113}, (9, 0, 104)),
+        ({"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 1}, (9, 0, 4)),
+        ({"total_tokens": 13}, (0, 0, 0)),
+        ({"prompt_tokens": 9, "prompt_cache_hit_tokens": 5}, (9, 5, 0)),
+        ({"prompt_tokens": 9, "prompt_tokens_details": "none"}, (9, 0, 0)),
+        ({"prompt_tokens": True, "completion_tokens": [1]}, (1, 0, 0)),
+        ([], (0, 0, 0)),
+        (5, (0, 0, 0)),
+    ],
+)
+def test_usage_is_read_as_servers_write_it(usage, counts):
+    found = read_completion(orjson.dumps(content_of("rain") | {"usage": usage}))
+    assert (found.prompt_tokens, found.cached_tokens, found.completion_tokens) == counts
+
+
+def test_an_answer_that_nobody_counted_is_counted_by_its_texts():
+    call = Call("explain", "m", {"messages": [{"role": "user", "content": "x" * 400}]})
+    uncounted = read_completion(orjson.dumps(content_of("twelve chars")))
+    counted = uncounted.counted(call)
+    assert (counted.prompt_tokens, counted.completion_tokens) == (100, 3)
+    assert counted.counted(Call("explain", "m", {})) == counted
+
+
+@pytest.mark.parametrize("reason", ["stop", "STOP", "eos", "end_turn", "FinishReason.STOP", None])
 def test_an_answer_that_is_whole_is_one(reason):
     completion = read_completion(orjson.dumps(content_of("words", finish_reason=reason)))
     assert stored(completion).outcome() == stored(completion)

@@ -6,12 +6,21 @@ from neurogloss.neurons.alarms import Evidence
 
 LIMIT = 1000  # of each kind: it takes milliseconds, however large the run
 
+# The subquery is answered once: where nothing but lookups is to be found, all rows would be read
+# for it.
 _EXPLANATIONS = text("""
-    SELECT text FROM explanation WHERE run_id = :run AND explainer <> 'lookup' LIMIT :limit
+    SELECT text FROM explanation
+    WHERE run_id = :run AND explainer <> 'lookup'
+      AND (SELECT config #>> '{explainer,kind}' FROM run WHERE id = :run)
+          IS DISTINCT FROM 'lookup'
+    LIMIT :limit
 """)
 _SIMULATIONS = text("""
     SELECT expected_activations, covered FROM simulation
-    WHERE run_id = :run AND simulator <> 'lookup' LIMIT :limit
+    WHERE run_id = :run AND simulator <> 'lookup'
+      AND (SELECT config #>> '{simulator,kind}' FROM run WHERE id = :run)
+          IS DISTINCT FROM 'lookup'
+    LIMIT :limit
 """)
 
 

@@ -2,16 +2,18 @@
 
 import contextlib
 import io
-from collections.abc import Callable
+import re
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
+if TYPE_CHECKING:
+    from alembic.config import Config
 
+# Alembic is imported by what moves a schema alone: most commands only ask whether it is theirs.
 ROOT = Path(__file__).parents[1]
+VERSIONS = ROOT / "migrations" / "versions"
+_REVISION = re.compile(r'^(down_)?revision = "(\w+)"', re.MULTILINE)
 
 
 class SchemaError(Exception):
@@ -24,18 +26,21 @@ def upgrade(url: str) -> None:
     Raises:
         SchemaError: The database is at a schema that only a later version knows.
     """
-    _move(url, command.upgrade, "head")
+    _move(url, "upgrade", "head")
 
 
 def downgrade(url: str, version: str) -> None:
     """Take migrations back down to a version, `base` for all of them. Data may be lost by it."""
-    _move(url, command.downgrade, version)
+    _move(url, "downgrade", version)
 
 
-def _move(url: str, direction: Callable[[Config, str], None], version: str) -> None:
+def _move(url: str, direction: str, version: str) -> None:
+    from alembic import command
+    from alembic.util import CommandError
+
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            direction(_config(url), version)
+            getattr(command, direction)(_config(url), version)
     except CommandError as error:  # an unknown version, of the database or to go to
         raise SchemaError(f"{error}: {_UPDATE}") from error
 
@@ -60,8 +65,7 @@ _UPDATE = "it belongs to a later version: update neurogloss here, or go back by 
 
 def knows(version: str) -> bool:
     """Return whether a schema version is this one or an older one of neurogloss."""
-    scripts = ScriptDirectory.from_config(_config("")).walk_revisions()
-    return any(script.revision == version for script in scripts)
+    return version in _revisions()[0]
 
 
 @cache
@@ -70,12 +74,23 @@ def head() -> str:
 
     Looked up once: the files below a process that works may be those of a later version by then.
     """
-    revision = ScriptDirectory.from_config(_config("")).get_current_head()
-    assert revision is not None  # migrations/versions is not empty
-    return revision
+    versions, predecessors = _revisions()
+    (latest,) = versions - predecessors
+    return latest
 
 
-def _config(url: str) -> Config:
+def _revisions() -> tuple[set[str], set[str]]:
+    """Return the versions that the migrations lead to, and those that they start from."""
+    found: dict[str, set[str]] = {"": set(), "down_": set()}
+    for path in VERSIONS.glob("*.py"):
+        for kind, version in _REVISION.findall(path.read_text(encoding="utf-8")):
+            found[kind].add(version)
+    return found[""], found["down_"]
+
+
+def _config(url: str) -> "Config":
+    from alembic.config import Config
+
     config = Config(str(ROOT / "alembic.ini"))
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return config

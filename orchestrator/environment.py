@@ -75,10 +75,10 @@ def open_database(environment: Environment) -> Engine:
     Raises:
         InputError: The database cannot be reached, or has another schema.
     """
-    if environment.home is not None:
-        upgrade_schema(environment.settings.database_url)
     engine = make_engine(with_driver(environment.settings.database_url))
     try:
+        if environment.home is not None and _schema_version(engine) != migrate.head():
+            upgrade_schema(environment.settings.database_url)
         check_schema(engine)
     except OperationalError as error:
         reason = first_line_of(error)
@@ -107,12 +107,15 @@ def check_schema(engine: Engine) -> None:
     Raises:
         InputError: It is not.
     """
-    with transaction(engine) as connection:
-        version = runs.schema_version(connection)
     try:
-        migrate.check_version(version)
+        migrate.check_version(_schema_version(engine))
     except migrate.SchemaError as error:
         raise InputError(str(error)) from error
+
+
+def _schema_version(engine: Engine) -> str | None:
+    with transaction(engine) as connection:
+        return runs.schema_version(connection)
 
 
 def upgrade_schema(url: str) -> None:

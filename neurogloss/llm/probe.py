@@ -32,9 +32,10 @@ from neurogloss.errors import (
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.single_calls import SingleCalls
+from neurogloss.neurons.alarms import LITTLE_COVERED
 from neurogloss.neurons.prompts import with_room
 from neurogloss.neurons.records import MAX_NORMALIZED
-from neurogloss.neurons.simulation import LITTLE_COVERED, Simulation
+from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 
 AUTO_ORDER = ("echo_logprobs", "json")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurogloss.neurons.few_shot import EXAMPLES, TOKENS_EXAMPLES
-from neurogloss.neurons.simulation import LITTLE_COVERED
 
+LITTLE_COVERED = 0.5  # below it a simulation rests on the smaller part of what a model expects
 SAME, FEWEST_SAME = 0.2, 4  # share and number of answers that are the same as one another
 # Where the answer is 0 throughout: that is right for most texts of most neurons.
 SAME_ZEROS, FEWEST_ZEROS = 0.95, 10

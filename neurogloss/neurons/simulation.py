@@ -9,8 +9,6 @@ from neurogloss.errors import Malformed
 from neurogloss.neurons.distributions import Distributions, unpack_distributions
 from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray
 
-LITTLE_COVERED = 0.5  # below it a simulation rests on the smaller part of what a model expects
-
 
 @dataclass(frozen=True, slots=True)
 class Simulation:

@@ -1,25 +1,27 @@
 """The command `status`: how far a run is."""
 
 import time
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.live import Live
 from sqlalchemy import Engine
 
 from db import progress
 from db.evidence import evidence_of
 from db.progress import RunProgress
 from db.run_status import status_of
+from db.runs import StoredRun
 from db.session import transaction
 from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal.alarm_lines import alarm_lines
 from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.plain import plain
-from orchestrator.cli.terminal.progress import progress_table
-from orchestrator.cli.terminal.whole_table import output_console
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# What draws tables is imported where one is drawn: scripts ask for JSON, again and again.
 WATCH_EVERY_S = 1.0
 
 
@@ -35,7 +37,14 @@ def status(name: str | None, watch: bool, as_json: bool) -> None:
         with transaction(engine) as connection:
             value = status_of(connection, run)
         print_json(value)
-        return
+    else:
+        _show(engine, run, watch)
+
+
+def _show(engine: Engine, run: StoredRun, watch: bool) -> None:
+    from orchestrator.cli.terminal.progress import progress_table
+    from orchestrator.cli.terminal.whole_table import output_console
+
     console = output_console()
     if watch:
         _watch(console, engine, run.name)
@@ -54,7 +63,11 @@ def _progress(engine: Engine, name: str) -> RunProgress:
         return progress.of_run(connection, name)
 
 
-def _watch(console: Console, engine: Engine, name: str) -> None:
+def _watch(console: "Console", engine: Engine, name: str) -> None:
+    from rich.live import Live
+
+    from orchestrator.cli.terminal.progress import progress_table
+
     with Live(console=console, auto_refresh=False) as live:
         try:
             while True:

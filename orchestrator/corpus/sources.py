@@ -1,7 +1,6 @@
 """Sources of documents: files, folders, datasets of the Hugging Face hub, or the running Python."""
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ from typing import Any
 from neurogloss.errors import InputError
 from orchestrator.corpus import python_docs
 from orchestrator.corpus.files import check_regular, files_of, shown
+from orchestrator.corpus.json_line import other_names, text_field, text_of_value
 from orchestrator.corpus.long_json import text_of
-from orchestrator.corpus.text import HALF_PAIR, text_lines, text_parts
+from orchestrator.corpus.text import COMPRESSED, UNFIT, check_kind, text_lines, text_parts
 from orchestrator.corpus.tokenised import Text
 
 Documents = Iterator[tuple[str, Text]]
@@ -54,12 +54,25 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         check_regular(path)
         if path.suffix.lower() not in _READERS:
-            raise InputError(f"corpus.source = {shown(path)!r} is not a {_KINDS} file")
+            how = _decompress(path) if _is_compressed(path) else f"is not a {_KINDS} file"
+            raise InputError(f"corpus.source = {shown(path)!r} {how}")
         return [path]
     files = files_of(path, _READERS)
+    # Left out, the corpus would be another one than the folder looks like.
+    if compressed := [file for file in files_of(path, COMPRESSED) if _is_compressed(file)]:
+        n_more = f" and {len(compressed) - 1:,} more" if len(compressed) > 1 else ""
+        raise InputError(f"{shown(compressed[0])}{n_more} {_decompress(compressed[0])}")
     if not files:
         raise InputError(f"corpus.source = {shown(path)!r} contains no {_KINDS} file")
     return files
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.suffix.lower() in COMPRESSED and Path(path.stem).suffix.lower() in _READERS
+
+
+def _decompress(path: Path) -> str:
+    return f"is compressed, which is not read: run `{COMPRESSED[path.suffix.lower()]}` on it first"
 
 
 def _read(file: Path, root: Path) -> Documents:
@@ -81,53 +94,45 @@ def _jsonl(file: Path, name: str) -> Documents:
             yield f"{name}:{number}", _long_text(line, where)
         # A mark in the midst: files that were appended to one another.
         elif stripped := line.lstrip("\ufeff").strip():
-            text = _text_field(stripped, where)
-            if half := HALF_PAIR.search(text):
-                raise InputError(_half_pair(where, half[0], lines))
+            text = text_field(stripped, where)
+            if unfit := UNFIT.search(text):
+                raise InputError(_unfit(where, unfit[0], lines))
             yield f"{name}:{number}", text
 
 
 def _long_text(parts: Iterator[str], where: str) -> Iterator[str]:
     try:
         for part in text_of(itertools.chain([next(parts).lstrip("\ufeff")], parts)):
-            if half := HALF_PAIR.search(part):
-                raise InputError(_half_pair(where, half[0], ()))
-            yield part
+            yield _fit(part, where)
     except ValueError as error:
         raise InputError(
             f'{where}: expected a JSON object with a string "text": {error}'
         ) from error
 
 
-def _half_pair(where: str, half: str, others: Iterable[tuple[int, str | Iterator[str]]]) -> str:
+def _fit(text: str, where: str) -> str:
+    if unfit := UNFIT.search(text):
+        raise InputError(_unfit(where, unfit[0], ()))
+    return text
+
+
+def _unfit(where: str, found: str, others: Iterable[tuple[int, str | Iterator[str]]]) -> str:
     """Return what is wrong with a text, and in how many lines of those that follow too."""
-    n_lines = 1 + sum(1 for _, line in others if isinstance(line, str) and _has_half_pair(line))
+    n_lines = 1 + sum(1 for _, line in others if isinstance(line, str) and _is_unfit(line))
     more = f"; {n_lines:,} such lines in all" if n_lines > 1 else ""
+    if found == "\0":
+        return f"{where}: the text holds \\u0000, a NUL, which is no character: remove it{more}"
     return (
-        f"{where}: the text holds \\u{ord(half):04x}, half a surrogate pair, which is no "
+        f"{where}: the text holds \\u{ord(found):04x}, half a surrogate pair, which is no "
         f"character: remove it, or write the whole pair{more}"
     )
 
 
-def _has_half_pair(line: str) -> bool:
+def _is_unfit(line: str) -> bool:
     try:
-        return bool(HALF_PAIR.search(_text_field(line.lstrip("\ufeff"), "")))
-    except InputError:  # it is refused for that once the halves are mended
+        return bool(UNFIT.search(text_field(line.lstrip("\ufeff").strip(), "")))
+    except InputError:  # it is refused for that once these are mended
         return False
-
-
-def _text_field(line: str, where: str) -> str:
-    try:
-        text = json.loads(line)["text"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f'{where}: expected a JSON object with a field "text"') from error
-    return _string(text, where)
-
-
-def _string(text: object, where: str) -> str:
-    if not isinstance(text, str):
-        raise InputError(f'{where}: the field "text" is not a string')
-    return text
 
 
 def _parquet(file: Path, name: str) -> Documents:
@@ -138,7 +143,7 @@ def _parquet(file: Path, name: str) -> Documents:
 
 def _value(scalar: Any, where: str) -> str:
     try:
-        return _string(scalar.as_py(), where)
+        return _fit(text_of_value(scalar.as_py(), where), where)
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: the text is not UTF-8: {error.reason}") from error
 
@@ -152,10 +157,12 @@ def _parquet_batches(file: Path) -> Iterator[Any]:
             f"corpus.source: {shown(file)} needs the package pyarrow: "
             "pip install 'neurogloss[parquet]'"
         ) from error
+    check_kind(file)
     try:
         with parquet.ParquetFile(file) as opened:
-            if "text" not in opened.schema_arrow.names:
-                raise InputError(f'{shown(file)}: expected a column "text"')
+            if "text" not in (names := opened.schema_arrow.names):
+                what = other_names(names, "columns")
+                raise InputError(f'{shown(file)}: expected a column "text"; {what}')
             yield from opened.iter_batches(batch_size=_PARQUET_ROWS, columns=["text"])
     except (ArrowException, OSError) as error:
         raise InputError(f"{shown(file)} cannot be read as parquet: {error}") from error
@@ -180,7 +187,7 @@ def _hub(source: str) -> Documents:
         raise InputError(f"corpus.source = {source!r} cannot be loaded: {error}") from error
     for number, row in enumerate(rows):
         where = f"corpus.source = {source!r}, row {number}"
-        text = _string(row.get("text"), where)
-        if half := HALF_PAIR.search(text):
-            raise InputError(_half_pair(where, half[0], ()))
-        yield f"{source}:{number}", text
+        if "text" not in row:
+            what = other_names(list(row), "columns")
+            raise InputError(f'{where}: expected a column "text"; {what}')
+        yield f"{source}:{number}", _fit(text_of_value(row["text"], where), where)

@@ -13,8 +13,20 @@ from orchestrator.corpus.files import check_regular, shown
 
 PART = 250_000  # characters that are decoded at a time
 LONG_LINE = 250_000  # characters, from which on a line is not held as a whole
-HALF_PAIR = re.compile("[\ud800-\udfff]")  # half a surrogate pair: no character by itself
-_UNFIT = re.compile("[\ud800-\udfff\0]")
+UNFIT = re.compile("[\ud800-\udfff\0]")  # NUL, and halves of surrogate pairs: no characters
+COMPRESSED = {".gz": "gunzip", ".bz2": "bunzip2", ".xz": "unxz", ".zst": "unzstd", ".zip": "unzip"}
+"""Endings of compressed files, and what decompresses them."""
+# How files of other kinds begin that are taken for text by their names.
+_KINDS = {
+    b"\x1f\x8b": "compressed by gzip: run `gunzip` on it first",
+    b"BZh91AY": "compressed by bzip2: run `bunzip2` on it first",
+    b"\xfd7zXZ": "compressed by xz: run `unxz` on it first",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: run `unzstd` on it first",
+    b"PK\x03\x04": "an archive, or an office document: save what is in it as text",
+    b"%PDF-": "a PDF: save its text, with `pdftotext` for example",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself: run `git lfs pull`",
+}
+_LONGEST_START = 32  # bytes
 # UTF-32's begins with UTF-16's, so it comes first.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -66,12 +78,26 @@ def _rest_of_line(file: Path, opened: TextIO) -> Iterator[str]:
 def _opened(file: Path) -> TextIO:
     check_regular(file)
     try:
-        with file.open("rb") as opened:
-            start = opened.read(4)
+        start = check_kind(file)
         encoding = next((e for mark, e in _MARKS.items() if start.startswith(mark)), "utf-8")
         return file.open(encoding=encoding, errors=_MARK_BYTES)
     except OSError as error:
         raise InputError(f"{shown(file)} cannot be read: {error.strerror}") from error
+
+
+def check_kind(file: Path) -> bytes:
+    """Check that a file is no archive and the like; return its first bytes.
+
+    Raises:
+        InputError: It is one.
+        OSError: It cannot be read.
+    """
+    with file.open("rb") as opened:
+        start = opened.read(_LONGEST_START)
+    for beginning, what in _KINDS.items():
+        if start.startswith(beginning):
+            raise InputError(f"{shown(file)} is {what}")
+    return start
 
 
 def _read(file: Path, opened: TextIO, size: int, *, whole_line: bool = False) -> str:
@@ -79,7 +105,7 @@ def _read(file: Path, opened: TextIO, size: int, *, whole_line: bool = False) ->
         text = opened.readline(size) if whole_line else opened.read(size)
     except OSError as error:
         raise InputError(f"{shown(file)} cannot be read: {error.strerror}") from error
-    if _UNFIT.search(text):
+    if UNFIT.search(text):
         raise InputError(_what_is_unfit(file, opened.encoding))
     return text
 
@@ -100,7 +126,7 @@ def _what_is_unfit(file: Path, encoding: str) -> str:
     first, character, n_lines, number, latest = 0, "", 0, 1, 0
     with file.open(encoding=encoding, errors=_MARK_BYTES) as opened:
         while piece := opened.readline(PART):
-            if (found := _UNFIT.search(piece)) and number != latest:
+            if (found := UNFIT.search(piece)) and number != latest:
                 first, character = (first, character) if n_lines else (number, found[0])
                 n_lines, latest = n_lines + 1, number
             number += piece.endswith("\n")

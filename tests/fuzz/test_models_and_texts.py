@@ -87,7 +87,7 @@ def test_any_bytes_are_text_or_are_refused(folder, data):
     try:
         [(_, text)] = documents(str(folder / "a.txt"), 9)
     except InputError as error:
-        assert "a.txt, line " in str(error)
+        assert "a.txt, line " in str(error) or "a.txt is " in str(error)
         return
     if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
         text.encode()  # no half of a pair is left

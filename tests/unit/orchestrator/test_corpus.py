@@ -126,7 +126,13 @@ def test_parquet_files_are_read_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("columns", "reason"), [({"body": ["x"]}, 'column "text"'), ({"text": ["x", None]}, "row 2")]
+    ("columns", "reason"),
+    [
+        ({"body": ["x"]}, 'column "text"; its columns are "body": rename'),
+        ({"text": ["x", None]}, "row 2: .* is null"),
+        ({"text": [b"x"]}, "row 1: .*not a string but"),
+        ({"text": ["x", "\0"]}, "row 2: .*a NUL"),
+    ],
 )
 def test_a_parquet_file_that_holds_no_text_is_refused(tmp_path, columns, reason):
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")

@@ -1,6 +1,9 @@
 """A file of text is text or is refused: encodings, broken characters, litter, and special files."""
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import socket
 
@@ -71,6 +74,69 @@ def test_lines_of_json_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "fine"}\n' + b'{"text": "caf\xe9"}\n' * 2)
     with pytest.raises(InputError, match=r"a\.jsonl, line 2: the byte 0xe9.*; 2 such lines"):
         read(tmp_path)
+
+
+LINES = {
+    "object over several lines": (
+        '{\n "text": "x"\n}',
+        r"in the next line: .*\(jq -c \.\)",
+    ),
+    "list over several lines": ('[\n {"text": "x"}\n]', r"next line: .*\(jq -c '\.\[\]'\)"),
+    "list": ('[{"text": "x"}]', "this is a list: write its objects line by line"),
+    "text": ('"x"', 'this is "x"'),
+    "other field": ('{"id": 1, "content": "x"}', 'its fields are "id", "content": rename'),
+    "no field": ("{}", "there are no fields"),
+    "null": ('{"text": null}', '"text" is null, not a string: leave it out'),
+    "parts": ('{"text": ["x"]}', r'not a string but \["x"\]'),
+    "cut off": ('{"text": "x', "it is no JSON: Unterminated string.*character 10"),
+    "comma": ('{"text": "x"},', "it is no JSON: Extra data"),
+    "long number": ('{"id": ' + "9" * 9999 + ', "text": "x"}', "a number is too long"),
+    "NUL": ('{"text": "a\\u0000b"}', r"the text holds \\u0000, a NUL"),
+}
+
+
+@pytest.mark.parametrize(("line", "reason"), LINES.values(), ids=LINES.keys())
+def test_a_line_of_json_that_is_no_text_is_refused_with_what_would_be_right(tmp_path, line, reason):
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n' + line)
+    with pytest.raises(InputError, match=rf"a\.jsonl, line 2: .*{reason}"):
+        read(tmp_path)
+
+
+OTHER_KINDS = {
+    "gzip": (gzip.compress(b"text"), "compressed by gzip: run `gunzip`"),
+    "bzip2": (bz2.compress(b"text"), "compressed by bzip2"),
+    "xz": (lzma.compress(b"text"), "compressed by xz"),
+    "zstd": (b"\x28\xb5\x2f\xfd\0", "compressed by zstd"),
+    "zip": (b"PK\x03\x04\x14\0", "an archive, or an office document"),
+    "PDF": (b"%PDF-1.4\n%\xe2\xe3", "a PDF"),
+    "Git LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d",
+        "a pointer of Git LFS, .*`git lfs pull`",
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", [".txt", ".jsonl", ".parquet"])
+@pytest.mark.parametrize(("data", "reason"), OTHER_KINDS.values(), ids=OTHER_KINDS.keys())
+def test_files_of_other_kinds_are_known_whatever_their_names(tmp_path, ending, data, reason):
+    (tmp_path / f"a{ending}").write_bytes(data)
+    with pytest.raises(InputError, match=rf"a\{ending} is {reason}"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["b.jsonl.gz", "B.TXT.BZ2", "b.txt.xz", "b.parquet.zst"])
+def test_compressed_files_are_not_left_out_of_a_folder_silently(tmp_path, name):
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / name).write_bytes(b"")
+    for source in (tmp_path, tmp_path / name):
+        with pytest.raises(InputError, match=r"is compressed, which is not read: run `"):
+            read(source)
+
+
+def test_other_compressed_files_are_left_out(tmp_path):
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "log.gz").write_bytes(b"")
+    assert read(tmp_path) == [("a.txt", "text")]
 
 
 def test_half_a_pair_in_json_is_named_with_its_line_and_the_other_lines_are_counted(tmp_path):

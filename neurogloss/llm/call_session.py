@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from neurogloss.errors import Interrupted, RowError, RunError, Truncated
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 STOP_GRACE_S = 12.0  # a process that is told to stop is killed after 20
 LOOK_EVERY_S = 0.2  # at `should_stop`, which costs nothing
 STATE_EVERY_S = 1.0  # at the run's state and limits, which costs two queries
+ELSEWHERE_EVERY_S = 0.3  # at a call that another process makes
+ELSEWHERE_S = 600.0  # for which it is waited for
 BLIND_S = 30.0  # for which calls are made while the run's state cannot be read
 
 
@@ -84,8 +86,10 @@ class CallSession:
         pending = [PendingCall(call, identity) for identity, call in calls.items()]
         own = [call for call in pending if self._single_flight.announce(call)]
         try:
-            # The ledger is read after the announcement: if it were read before, another session
-            # could store an answer and hand its call on in between, and the call be made twice.
+            # The ledger is read after the announcement and the claim. If it were read before, a
+            # session, of any process, could store an answer and hand its call on in between, and
+            # the call be made twice.
+            await self._claim(own)
             stored = await asyncio.to_thread(
                 self._context.ledger.find, [call.identity for call in own]
             )
@@ -94,7 +98,7 @@ class CallSession:
             watch.cancel()
             self._context.sessions.discard(self)
             for call in own:
-                self._single_flight.hand_on(call)
+                self._let_go(call)
 
     def end(self, error: Exception, grace_s: float) -> None:
         """Send nothing more. Answers that arrive within `grace_s` seconds are stored."""
@@ -202,7 +206,7 @@ class CallSession:
             self.end(error, self._endpoint.timeout_s)
             raise
         finally:
-            self._single_flight.hand_on(call)
+            self._let_go(call)
 
     async def _answer_of_another(self, call: PendingCall) -> CallOutcome:
         """Wait for the session that makes this call, and make it if that one gives it up."""
@@ -210,11 +214,36 @@ class CallSession:
             outcome = await self._single_flight.wait(call.identity)
             if outcome is not None:
                 return outcome
-        return await self._answer_for_all(call, await self._find(call.identity))
+        return await self._answer_for_all(call, None)
+
+    async def _claim(self, calls: Sequence[PendingCall]) -> None:
+        """Claim calls among all processes, unless another one has them."""
+        identities = [call.identity for call in calls]
+        elsewhere = await self._sender.client.limiter.claim(identities) if calls else set()
+        for call in calls:
+            call.is_claimed = call.identity not in elsewhere
+
+    async def _stored_elsewhere(self, call: PendingCall) -> Answer | None:
+        """Wait while another process makes a call; return its answer, if there is one by then."""
+        deadline = time.monotonic() + ELSEWHERE_S
+        await self._claim([call])
+        while not call.is_claimed and time.monotonic() < deadline:
+            await asyncio.sleep(ELSEWHERE_EVERY_S)
+            await self._claim([call])
+        return await self._find(call.identity)
+
+    def _let_go(self, call: PendingCall) -> None:
+        """Let other sessions have a call, of this process and of others."""
+        self._single_flight.hand_on(call)
+        if call.is_claimed:
+            call.is_claimed = False
+            self._sender.client.limiter.release_claims([call.identity])
 
     async def _outcome(self, pending: PendingCall, stored: Answer | None) -> CallOutcome:
         """Return the outcome of a call; where it was cut off, that of twice the token limit."""
         try:
+            if stored is None and not pending.is_claimed:
+                stored = await self._stored_elsewhere(pending)
             outcome = (stored or await self._sender.send(pending)).outcome()
             if isinstance(outcome, Truncated):
                 # Another identity: the ledger may have it from an earlier attempt at this neuron.

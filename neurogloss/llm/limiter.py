@@ -8,11 +8,13 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import islice
 
 from redis.exceptions import RedisError
 
+from neurogloss.llm.claims import Claims
 from neurogloss.llm.redis_limits import MOST_AT_ONCE, Grant, Report, SharedLimits
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,7 @@ SHORTEST_WAIT_S = 0.02
 LONGEST_WAIT_S = 0.25  # half a bucket: tokens that other processes give back are not missed
 STILL_HERE_S = 2.0  # how often a process reports that its calls are still in flight
 GIVE_UP_S = 300.0  # without Redis
+LAST_EXCHANGE_S = 1.0
 KEEPS_TURNS_S = 1.0  # how long calls may follow each other without an exchange
 
 
@@ -31,6 +34,7 @@ class Limiter:
     def __init__(self, shared: SharedLimits) -> None:
         self.shared = shared
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._claims = Claims()
         self._in_flight = 0
         self._report = Report()
         self._change = asyncio.Event()
@@ -51,9 +55,7 @@ class Limiter:
         # A future for each call instead of a semaphore: turns are granted by Redis, many at a time.
         turn = asyncio.get_running_loop().create_future()
         (self._queue.appendleft if first else self._queue.append)((tokens, turn))
-        self._change.set()
-        if self._pump is None or self._pump.done():
-            self._pump = asyncio.create_task(self._run())
+        self._wake()
         try:
             await turn
         except asyncio.CancelledError:
@@ -96,19 +98,45 @@ class Limiter:
         self._report.ceilings |= ceilings
         self._keeps_turns_until = 0.0
 
+    async def claim(self, identities: Sequence[bytes]) -> set[bytes]:
+        """Claim calls among all processes; return those that another one is about to make.
+
+        All others are ours until `release_claims`, or until this process is not heard of for
+        seconds. While Redis is away they are ours too, and perhaps others' as well.
+        """
+        found = self._claims.request(identities)
+        self._wake()
+        return await found
+
+    def release_claims(self, identities: Collection[bytes]) -> None:
+        """Let other processes have calls, or find their answers."""
+        self._claims.release(identities)
+        self._change.set()
+
     async def close(self) -> None:
-        """Stop the exchanges. No call waits any more."""
+        """Stop the exchanges, after a last one if there are claims. No call waits any more."""
         if self._pump is not None:
             self._pump.cancel()
             with suppress(asyncio.CancelledError):
                 await self._pump
+        if self._claims:  # which others would wait for until this process is not heard of
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_EXCHANGE_S):
+                    await self._exchange()
+
+    def _wake(self) -> None:
+        """Have an exchange made as soon as it may be."""
+        self._change.set()
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         """Exchange while calls wait or are in flight, and once after the last one has ended."""
         while True:
             self._change.clear()
             grant = await self._exchange()
-            if not self._queue and not self._in_flight and not self._change.is_set():
+            is_idle = not (self._queue or self._in_flight or self._claims)
+            if is_idle and not self._change.is_set():
                 return
             await self._rest(grant)
 
@@ -130,13 +158,16 @@ class Limiter:
         first = list(islice(self._queue, MOST_AT_ONCE))
         # Taken before the exchange: what calls report meanwhile belongs to the next one.
         report, self._report = self._report, Report()
+        report.claims = self._claims.changes()
         try:
             needs = [tokens for tokens, _ in first]
             grant = await self.shared.exchange(report, needs, len(self._queue), self._in_flight)
         except (RedisError, OSError) as error:
             # Not delivered, so it has to be reported again.
             self._report.add(report)
+            self._claims.failed(report.claims)
             return self._without_redis(error)
+        self._claims.exchanged(grant.elsewhere)
         if self._away_since is not None:
             seconds = round(time.monotonic() - self._away_since, 1)
             log.info("service back", extra={"service": "redis", "seconds": seconds})

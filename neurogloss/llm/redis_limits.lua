@@ -1,9 +1,11 @@
 -- Reports what a process has seen of a model, and grants it calls; see redis_limits.py.
 --
 -- KEYS[1]: state of the model's limits, JSON.   KEYS[2]: calls in flight, a hash of JSON by process.
+-- KEYS[3]: claims of calls, a hash of processes by identity.
 -- ARGV[1]: what the process reports and asks for, JSON.
 -- Returns {calls granted, seconds until the next ("-1": when a call ends), limit of calls in flight
--- for the model, 1 if the process may replace calls that end by itself}.
+-- for the model, 1 if the process may replace calls that end by itself, identities of the calls to
+-- claim that another process has}.
 
 -- Half a second of burst and one percent of reserve; redis_limits.py says why.
 local BURST_S, PACE = 0.5, 0.99
@@ -24,15 +26,38 @@ local my_demand = ask.in_flight + ask.waiting
 local of_model = {in_flight = 0, demand = my_demand}
 local of_all = {in_flight = 0, demand = my_demand}
 local processes = redis.call('HGETALL', KEYS[2])
+local is_alive, has_died = {[ask.process] = true}, false
 for i = 1, #processes, 2 do
   local name, other = processes[i], cjson.decode(processes[i + 1])
   if other.expires < now then
     redis.call('HDEL', KEYS[2], name)
+    has_died = true
   elseif name ~= ask.process then
+    is_alive[name] = true
     for _, sum in ipairs(other.model == ask.model and {of_model, of_all} or {of_all}) do
       sum.in_flight = sum.in_flight + other.in_flight
       sum.demand = sum.demand + other.in_flight + other.waiting
     end
+  end
+end
+
+-- Claims: first those end whose process has, then those that this one releases.
+if has_died then
+  local claims = redis.call('HGETALL', KEYS[3])
+  for i = 1, #claims, 2 do
+    if not is_alive[claims[i + 1]] then redis.call('HDEL', KEYS[3], claims[i]) end
+  end
+end
+for _, call in ipairs(ask.released) do
+  if redis.call('HGET', KEYS[3], call) == ask.process then redis.call('HDEL', KEYS[3], call) end
+end
+local elsewhere = {}
+for _, call in ipairs(ask.claims) do
+  local holder = redis.call('HGET', KEYS[3], call)
+  if holder and holder ~= ask.process and is_alive[holder] then
+    elsewhere[#elsewhere + 1] = call
+  else
+    redis.call('HSET', KEYS[3], call, ask.process)
   end
 end
 
@@ -112,12 +137,13 @@ redis.call('SET', KEYS[1], cjson.encode(state), 'EX', 3600)
 local mine = {
   model = ask.model, in_flight = ask.in_flight + granted, waiting = ask.waiting - granted,
   expires = now + ask.alive_s}
-if mine.in_flight + mine.waiting > 0 then
+if mine.in_flight + mine.waiting > 0 or ask.holds then
   redis.call('HSET', KEYS[2], ask.process, cjson.encode(mine))
   redis.call('EXPIRE', KEYS[2], 3600)
+  redis.call('EXPIRE', KEYS[3], 3600)
 else
   redis.call('HDEL', KEYS[2], ask.process)
 end
 local has_rates = rate.requests > 0 or rate.tokens > 0
 local keeps_turns = not has_rates and slots >= 0 and now >= blocked_until
-return {granted, tostring(wait), math.floor(limit), keeps_turns and 1 or 0}
+return {granted, tostring(wait), math.floor(limit), keeps_turns and 1 or 0, elsewhere}

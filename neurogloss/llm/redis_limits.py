@@ -10,6 +10,9 @@ each round without a fault up to the first refusal, cut by a fifth for a refusal
 twentieth for each clean round that used it. Every process leaves its number under an expiry, and
 gets a share in proportion to its demand. All of it may be lost at any time: buckets start full, and
 the processes report again.
+
+The same exchange carries claims of calls, so that two processes do not pay for one answer. A claim
+ends when its process releases it, or has not reported for `ALIVE_S`.
 """
 
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ from typing import Protocol
 import orjson
 from redis.asyncio import Redis
 
+from neurogloss.llm.claims import ClaimChanges
 from neurogloss.llm.endpoint import Endpoint
 
 MOST_AT_ONCE = 256  # calls that one exchange asks for
@@ -36,6 +40,7 @@ class Report:
         refund: Tokens that were granted and not used; negative if more were used.
         blocked_s: Seconds for which the server asked to send nothing.
         ceilings: Limits per second that the server named, by kind: requests, tokens.
+        claims: Of calls; `add` leaves them alone.
     """
 
     answered: int = 0
@@ -44,6 +49,7 @@ class Report:
     refund: float = 0.0
     blocked_s: float = 0.0
     ceilings: dict[str, float] = field(default_factory=dict)
+    claims: ClaimChanges = field(default_factory=ClaimChanges)
 
     def add(self, other: "Report") -> None:
         """Add another report, which could not be delivered."""
@@ -65,12 +71,14 @@ class Grant:
         most_in_flight: The limit by now of calls of the model in flight, over all processes.
         keeps_turns: Another call may be sent for each that ends, without an exchange: nothing but
             their number is limited, and this process has no more than its share.
+        elsewhere: Of the calls that were to be claimed, those that another process has.
     """
 
     calls: int
     wait_s: float | None
     most_in_flight: int
     keeps_turns: bool = False
+    elsewhere: set[bytes] = field(default_factory=set)
 
 
 class SharedLimits(Protocol):
@@ -102,10 +110,11 @@ class RedisLimits:
         alive_s: float = ALIVE_S,
     ) -> None:
         self._script = redis.register_script(_SCRIPT)
-        # In braces, the part of a key that a Redis cluster places it by: both go to one node.
+        # In braces, the part of a key that a Redis cluster places it by: all go to one node.
         self._keys = [
             f"limits:{{{endpoint.account}}}:{model}",
             f"limits:{{{endpoint.account}}}",
+            f"claims:{{{endpoint.account}}}",
         ]
         self._fixed = {
             "process": f"{process}/{model}",
@@ -136,9 +145,18 @@ class RedisLimits:
             "refund": report.refund,
             "blocked_s": report.blocked_s,
             "ceilings": {kind: report.ceilings.get(kind, 0) for kind in ("requests", "tokens")},
+            "claims": list(map(bytes.hex, report.claims.wanted)),
+            "released": list(map(bytes.hex, report.claims.released)),
+            "holds": report.claims.holds,
         }
-        granted, wait, most, keeps_turns = await self._script(
+        granted, wait, most, keeps_turns, elsewhere = await self._script(
             keys=self._keys, args=[orjson.dumps(ask)]
         )
         wait_s = float(wait)
-        return Grant(int(granted), None if wait_s < 0 else wait_s, int(most), bool(keeps_turns))
+        return Grant(
+            int(granted),
+            None if wait_s < 0 else wait_s,
+            int(most),
+            bool(keeps_turns),
+            {bytes.fromhex(identity.decode()) for identity in elsewhere},
+        )

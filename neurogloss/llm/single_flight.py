@@ -14,6 +14,7 @@ class PendingCall:
         attempts: Requests that were sent for it, without those that met a rate limit.
         wasted_usd: Paid for replies that could not be read.
         future: Resolves to its outcome, for other sessions; set once `SingleFlight` announced it.
+        is_claimed: No other process makes it; see `neurogloss.llm.claims`.
     """
 
     call: Call
@@ -21,6 +22,7 @@ class PendingCall:
     attempts: int = 0
     wasted_usd: float = 0.0
     future: asyncio.Future[CallOutcome] | None = None
+    is_claimed: bool = False
 
 
 class SingleFlight:

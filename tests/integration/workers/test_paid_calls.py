@@ -68,6 +68,24 @@ def test_workers_killed_again_and_again_lose_no_answer_and_repeat_what_was_in_fl
     assert stats["repeated_questions"] <= 3 * IN_FLIGHT
 
 
+def test_neurons_alike_are_asked_about_once_by_all_workers_together(engine, workers):
+    with RehearsalServer(RehearsalOptions(api_key=KEY, latency_ms=300)) as server:
+        run = Run(engine, server)
+        alike = "SELECT excerpts, activations FROM neuron_records WHERE neuron = 0"
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE explanation SET text = 'words'"))
+            connection.execute(
+                text(f"UPDATE neuron_records SET (excerpts, activations) = ({alike})")  # noqa: S608
+            )
+        for name in ("one", "two"):
+            workers.start(name)
+        assert run.follow() == "done"
+        stats = server.stats()
+    assert run.scored() == NEURONS
+    assert stats["answered"] == CALLS / NEURONS + run.probes
+    assert run.rows("SELECT * FROM repeated_call") == []
+
+
 def test_credit_that_ends_pauses_the_run_and_nothing_is_asked_twice_after(engine, workers):
     half = RehearsalOptions(api_key=KEY, latency_ms=50, credit_usd=0.03)
     with RehearsalServer(half) as server:

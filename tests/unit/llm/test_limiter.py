@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from redis.exceptions import ConnectionError as RedisAway
 
 from neurogloss.llm.limiter import Limiter
 from neurogloss.llm.redis_limits import Grant
@@ -125,3 +126,21 @@ def test_turns_that_are_not_kept_come_with_the_next_exchange():
         assert with_turn(tasks) == [True, True, True, False]
 
     run(scenario, keeps_turns=False)
+
+
+class Away:
+    """A Redis that cannot be reached."""
+
+    async def exchange(self, report, needs, waiting, in_flight):
+        raise RedisAway("nobody there")
+
+
+def test_while_redis_is_away_every_claim_is_ours():
+    async def scenario():
+        limiter = Limiter(Away())
+        async with asyncio.timeout(1):
+            assert await limiter.claim([b"question"]) == set()
+        limiter.release_claims([b"question"])
+        await limiter.close()
+
+    asyncio.run(scenario())

@@ -162,6 +162,12 @@ def cancel(connection: Connection, run_id: int) -> bool:
     return connection.execute(statement).rowcount == 1
 
 
+def has(connection: Connection, run_id: int, name: str) -> bool:
+    """Return whether there is a run of this id and name."""
+    query = select(RunTable.id).where(RunTable.id == run_id, RunTable.name == name)
+    return connection.scalar(query) is not None
+
+
 def is_running(connection: Connection, run_id: int) -> bool:
     """Return whether a run is there and not paused or done."""
     return connection.scalar(select(RunTable.state).where(RunTable.id == run_id)) == "running"

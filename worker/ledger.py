@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import call_minutes, calls, progress
 from db.calls import StoredCall
 from db.progress import SPEND_SUMS, Spend
-from db.session import transaction
+from db.session import is_away, transaction
 from neurogloss.llm.calls import Answer, Call
 from worker.call_counts import UnansweredCalls, counts_of
 from worker.outages import retry_while_db_down
@@ -22,11 +22,29 @@ _ANSWER_FIELDS = {field.name for field in fields(Answer)} - {"reused"}
 _SUMMED = tuple(column for column in SPEND_SUMS if column != "calls")
 
 
-class PostgresLedger:
-    """The table of calls, for one run. Safe to use from several threads."""
+Keep = Callable[[Sequence[Answer]], None]
+"""Keeps answers that the database cannot take; raises OSError where it cannot either."""
 
-    def __init__(self, engine: Engine, run_id: int) -> None:
+
+class PostgresLedger:
+    """The table of calls, for one run. Safe to use from several threads.
+
+    Args:
+        engine: Of the database.
+        run_id: Of the run.
+        stop: Once it is set, `save` waits no longer for a database that is away.
+        keep: What `save` does with its answers then; without it, it raises.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        run_id: int,
+        stop: threading.Event | None = None,
+        keep: Keep | None = None,
+    ) -> None:
         self._engine, self._run_id = engine, run_id
+        self._stop, self._keep = stop, keep
         # Kept between calls of `save`: the pool asks the server whether a connection still works
         # each time that it is taken out, which is a round trip.
         self._connection: Connection | None = None
@@ -59,7 +77,7 @@ class PostgresLedger:
         }
 
     def save(self, answers: Sequence[Answer]) -> None:
-        """Store answers and what they cost; committed when this returns."""
+        """Store answers and what they cost; committed, or kept elsewhere, when this returns."""
         # Sorted, so that two processes that store the same answers wait for each other's rows in
         # one order, and cannot deadlock.
         ordered = sorted(answers, key=lambda answer: answer.identity)
@@ -69,7 +87,12 @@ class PostgresLedger:
                 with transaction(self._engine) as connection:
                     self.save_in(connection, ordered)
 
-        retry_while_db_down(store)
+        try:
+            retry_while_db_down(store, self._stop)
+        except SQLAlchemyError as error:
+            if self._keep is None or not is_away(error):
+                raise
+            self._keep(answers)
 
     def _save_new(self, answers: Sequence[Answer]) -> bool:
         """Store answers in one statement, if none of their calls has one; return whether it did.

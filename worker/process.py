@@ -11,6 +11,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from redis.exceptions import RedisError
@@ -35,8 +37,10 @@ from neurogloss.errors import (
 from worker.held_shards import HeldShards
 from worker.outages import OutageLog, first_line_of, retry_while_db_down
 from worker.process_calls import ProcessCalls
+from worker.replay import Replay
 from worker.run import Run, load_run, log_pause, pause_run
 from worker.shard import ClaimedShard, Lease, RunJob
+from worker.spool import Spool
 from worker.text_queue import TextQueue
 
 log = logging.getLogger(__name__)
@@ -51,10 +55,12 @@ class _Process:
     def __init__(self, env: Mapping[str, str], name: str, queue: str) -> None:
         self.settings = Settings.from_env(env)
         self.env, self.name, self.queue = env, name, queue
-        self.calls = ProcessCalls(self.settings.redis_url, env)
+        self.stop = threading.Event()
+        spool = Spool(self.settings.spool)
+        self.calls = ProcessCalls(self.settings.redis_url, env, spool, self.stop)
         patience = Patience.of_lease(self.settings.lease_s)
         self.engine = make_engine(self.settings.database_url, pool_size=4, patience=patience)
-        self.stop = threading.Event()
+        self.replay = Replay(spool, self.engine)
         self.ended = threading.Event()
         self.held = HeldShards()
         self.texts = TextQueue(self.engine, name, self.settings.lease_s, self.stop)
@@ -65,6 +71,11 @@ class _Process:
         """Log that the process is told to stop. Runs in a thread: signal handlers must not log."""
         self.stop.wait()
         log.info("worker stopping", extra={"shards": len(self.held)})
+
+    def replay_early(self) -> None:
+        """Store what an earlier worker left, also where no shard is to be done."""
+        with suppress(SQLAlchemyError):  # the process stops: the next one does
+            retry_while_db_down(self.replay.run, self.stop)
 
     def _beat(self) -> None:
         pause = min(LONGEST_BEAT_S, self.settings.lease_s / 4)
@@ -101,6 +112,7 @@ def start(name: str, queue: str) -> None:
     atexit.register(_process.calls.close)
     _collect_garbage_seldom()
     _process.beating.start()
+    threading.Thread(target=_process.replay_early, name="replay", daemon=True).start()
     threading.Thread(target=_process.log_stop, name="stop-log", daemon=True).start()
     log.info("worker started", extra={"queue": queue, "lease_s": _process.settings.lease_s})
 
@@ -201,6 +213,7 @@ def _claim_or_drop(process: _Process, shard_id: int) -> ClaimedShard | None:
 
 
 def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
+    process.replay.run()  # first, since the shard may ask what was paid for already
     lease_s = process.settings.lease_s
     lease = Lease(process.stop, time.monotonic() + lease_s)
     with transaction(process.engine) as connection:
@@ -245,7 +258,15 @@ def _give_back(process: _Process, shard: ClaimedShard, error: Exception) -> None
     elif not isinstance(error, NeuroglossError) or isinstance(error, InputError):
         # Inputs are checked before a run is created: an InputError here is a defect too.
         log.error("shard failed", extra=shard.log_fields, exc_info=error)
-    settled = retry_while_db_down(lambda: _settle(process, shard.claim, error, is_outage))
+    try:
+        settle = partial(_settle, process, shard.claim, error, is_outage)
+        settled = retry_while_db_down(settle, process.stop)
+    except SQLAlchemyError as away:
+        if not is_away(away):
+            raise
+        # The process is told to stop: the shard goes back when its lease ends.
+        log.warning("shard not given back", extra=shard.log_fields)
+        return
     if settled.has_paused and isinstance(error, RunError):
         log_pause(shard.run.name, error)
     if settled.was_ours:

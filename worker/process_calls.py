@@ -4,10 +4,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from sqlalchemy import Engine
 
+from db.runs import StoredRun
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import Interrupted
 from neurogloss.llm.budget import Budget
@@ -17,6 +19,7 @@ from neurogloss.llm.run_context import RunContext
 from worker.ledger import PostgresLedger
 from worker.run import SeenConfigs
 from worker.run_state import PostgresRunState, RunBudget
+from worker.spool import Spool
 
 _NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
@@ -27,12 +30,19 @@ class ProcessCalls:
     Args:
         redis_url: Where limits are shared; None where no calls are made online.
         env: Environment variables, for the keys of endpoints.
+        spool: Where answers are kept that the database does not take before the process ends.
+        stop: Set when the process is told to end.
     """
 
     def __init__(
-        self, redis_url: str | None = None, env: Mapping[str, str] = _NO_ENVIRONMENT
+        self,
+        redis_url: str | None = None,
+        env: Mapping[str, str] = _NO_ENVIRONMENT,
+        spool: Spool | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self._redis_url, self._env = redis_url, env
+        self._spool, self._stop = spool, stop
         self._lock = threading.Lock()
         self._engine: CallEngine | None = None
         self._contexts: dict[int, _SharedContext] = {}
@@ -57,33 +67,37 @@ class ProcessCalls:
             return self._engine
 
     @contextmanager
-    def run_context(self, database: Engine, run_id: int) -> Iterator[RunContext]:
+    def run_context(self, database: Engine, run: StoredRun) -> Iterator[RunContext]:
         """Yield the context that all shards of a run share while any of them makes calls.
 
         Raises:
             Interrupted: The run was paused here, and what was in flight then still is.
         """
-        shared = self._enter(database, run_id)
+        shared = self._enter(database, run)
         try:
             yield shared.context
         finally:
-            self._leave(run_id, shared)
+            self._leave(run.id, shared)
 
-    def _enter(self, database: Engine, run_id: int) -> "_SharedContext":
+    def _enter(self, database: Engine, run: StoredRun) -> "_SharedContext":
         with self._lock:
-            shared = self._contexts.get(run_id)
+            shared = self._contexts.get(run.id)
             if shared is None:
-                budget = RunBudget(database, run_id)
-                state = PostgresRunState(database, run_id, self._env, self.seen, budget)
-                ledger = PostgresLedger(database, run_id)
-                context = RunContext(ledger, Budget(budget), state, ledger.count_unanswered)
-                shared = self._contexts[run_id] = _SharedContext(context, ledger, budget)
+                shared = self._contexts[run.id] = self._new_context(database, run)
             # The state of a paused run is not used again: a resumed run gets a new context once
             # calls in flight have ended.
             if shared.context.halted is not None:
                 raise Interrupted("the run is paused")
             shared.n_shards += 1
         return shared
+
+    def _new_context(self, database: Engine, run: StoredRun) -> "_SharedContext":
+        budget = RunBudget(database, run.id, self._stop)
+        state = PostgresRunState(database, run.id, self._env, self.seen, budget)
+        keep = partial(self._spool.keep, run.id, run.name) if self._spool else None
+        ledger = PostgresLedger(database, run.id, self._stop, keep)
+        context = RunContext(ledger, Budget(budget), state, ledger.count_unanswered)
+        return _SharedContext(context, ledger, budget)
 
     def _leave(self, run_id: int, shared: "_SharedContext") -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,10 +25,13 @@ _PROCESS = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 class RunBudget:
-    """What this process may spend of a run's budget, in USD."""
+    """What this process may spend of a run's budget, in USD.
 
-    def __init__(self, engine: Engine, run_id: int) -> None:
-        self._engine, self._run_id = engine, run_id
+    Once `stop` is set, it waits no longer for a database that is away.
+    """
+
+    def __init__(self, engine: Engine, run_id: int, stop: threading.Event | None = None) -> None:
+        self._engine, self._run_id, self._stop = engine, run_id, stop
         self._valid_until = 0.0  # by the monotonic clock, no later than in the database
 
     def _is_valid(self) -> bool:
@@ -44,7 +48,7 @@ class RunBudget:
             self._valid_until = asked_at + budget.EXPIRES_S
             return stored
 
-        stored = retry_while_db_down(hold)
+        stored = retry_while_db_down(hold, self._stop)
         if stored.limit is None:
             return BudgetHold(float("inf"), 0.0, stored.spent, float("inf"))
         return BudgetHold(stored.usd, stored.elsewhere, stored.spent, stored.limit, self._is_valid)

@@ -19,11 +19,16 @@ GPU_INDEX = "NEUROGLOSS_GPU_INDEX"  # names the index, from 0, of the GPU that a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Addresses of the services, and the length of a shard's lease; see `.env.example`."""
+    """Addresses of the services, and the length of a shard's lease; see `.env.example`.
+
+    Attributes:
+        spool: Folder of answers that the database does not take before a worker ends.
+    """
 
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     lease_s: float = 120.0
+    spool: Path = Path(".neurogloss/spool")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -44,6 +49,7 @@ class Settings:
             database_url=with_driver(env["DATABASE_URL"]),
             redis_url=with_verified_server(env["REDIS_URL"]),
             lease_s=_lease(env.get("NEUROGLOSS_LEASE_SECONDS", "120")),
+            spool=_spool(env),
         )
 
 
@@ -68,6 +74,11 @@ def _lease(text: str) -> float:
             f"{_LONGEST_LEASE_S:,}"
         )
     return seconds
+
+
+def _spool(env: Mapping[str, str]) -> Path:
+    folder = env.get("NEUROGLOSS_SPOOL") or Path(env.get("NEUROGLOSS_HOME", ".neurogloss"), "spool")
+    return Path(folder).absolute()
 
 
 def _check_authorities(redis_url: str) -> None:

@@ -30,7 +30,7 @@ def ask(shard: ClaimedShard, endpoint_name: str, calls: Sequence[Call]) -> list[
     endpoint = shard.calls.endpoint(shard.config, endpoint_name)
     if shard.config.endpoints[endpoint_name].mode == "batch":
         return answers_from_batches(shard, endpoint, calls)
-    with shard.calls.run_context(shard.engine, shard.claim.run_id) as context:
+    with shard.calls.run_context(shard.engine, shard.run) as context:
         lease = shard.lease
         return shard.calls.engine().run(
             endpoint, calls, context, lease.has_ended, lease.process_stops

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, text
 
+from db.embeddings import TABLE as VECTORS
 from db.migrate import knows
 from db.runs import schema_version
 from db.tables import Base
@@ -11,8 +12,8 @@ VIEWS = (
     "worker_status", "baseline_summary", "scorer_summary", "calibration_summary",
     "ablation_summary", "step_progress",
 )  # fmt: skip
-# Hosted servers often come with the second one, which holds no data of anybody.
-_KNOWN_EXTENSIONS = ("plpgsql", "pg_stat_statements")
+# Hosted servers often come with the second one; `embed` makes the third one. Neither holds data.
+_KNOWN_EXTENSIONS = ("plpgsql", "pg_stat_statements", "vector")
 
 # Every object in a schema depends on the schema. Members of extensions are left out, because
 # their extension is named; so are sequences of columns, which go with their table.
@@ -74,4 +75,4 @@ def _own_names(connection: Connection) -> tuple[list[str], list[str]]:
         return ["alembic_version"], []  # as downgrading to the base leaves it: empty
     if not knows(version):
         return [], []
-    return sorted({*Base.metadata.tables, "alembic_version"}), sorted(VIEWS)
+    return sorted({*Base.metadata.tables, VECTORS, "alembic_version"}), sorted(VIEWS)

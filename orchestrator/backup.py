@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import OperationalError
 
+from db import embeddings
 from db.foreign import drop_own_objects, foreign_objects
 from db.session import make_engine, transaction
 from neurogloss.config.settings import with_driver
@@ -33,6 +35,7 @@ def back_up(environment: Environment, path: Path) -> None:
         raise InputError(f"{path} exists: a backup is never written over")
     partial = path.with_name(f"{path.name}.partial")
     arguments = ["--format=custom", "--no-owner", "--no-privileges", f"--file={partial}"]
+    arguments += _left_out(environment.settings.database_url)
     try:
         _run(environment, "pg_dump", arguments)
         partial.rename(path)
@@ -40,6 +43,22 @@ def back_up(environment: Environment, path: Path) -> None:
         raise InputError(f"{path}: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _left_out(url: str) -> list[str]:
+    """Return the arguments that leave embeddings out, which few servers could restore."""
+    engine = make_engine(with_driver(url))
+    try:
+        with transaction(engine) as connection:
+            has_vectors = embeddings.is_prepared(connection)
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise InputError(f"the database cannot be read: {reason}") from error
+    finally:
+        engine.dispose()
+    if not has_vectors:
+        return []
+    return [f"--exclude-table={embeddings.TABLE}", "--exclude-extension=vector"]
 
 
 def restore_backup(environment: Environment, path: Path) -> None:

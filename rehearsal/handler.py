@@ -1,4 +1,4 @@
-"""Handles requests for completions, from bytes to reply: key, limits, credit, faults, account."""
+"""Handles requests for answers, from bytes to reply: key, limits, credit, faults, account."""
 
 import hmac
 import math
@@ -8,6 +8,7 @@ from typing import Final
 from rehearsal.account import Account, Stats
 from rehearsal.chat import read_chat
 from rehearsal.completions import read_completion
+from rehearsal.embeddings import read_embeddings
 from rehearsal.exchanges import Exchange, RenderedAnswer
 from rehearsal.faults import Faults, TransportFault
 from rehearsal.options import RehearsalOptions
@@ -18,11 +19,13 @@ from rehearsal.seeded_random import draw, uniform
 
 CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
+EMBEDDINGS: Final = "/v1/embeddings"
 RETRY_AFTER_S = 1.0
 """The Retry-After of the fault rate_limit."""
 _READERS: Final[Mapping[str, Callable[[bytes, RehearsalOptions], Exchange]]] = {
     CHAT: read_chat,
     COMPLETIONS: read_completion,
+    EMBEDDINGS: read_embeddings,
 }
 
 
@@ -63,13 +66,13 @@ class RequestHandler:
             raise ApiError(401, "incorrect API key provided", code="invalid_api_key")
 
     def reply(self, body: bytes, authorization: str, now: float, path: str = CHAT) -> Reply:
-        """Return the reply to a request for a completion.
+        """Return the reply to a request for a completion, or for embeddings.
 
         Args:
             body: The body of the request, unchanged.
             authorization: The header of that name; empty if there is none.
             now: Seconds of a monotonic clock.
-            path: The path of the request: CHAT or COMPLETIONS.
+            path: The path of the request: CHAT, COMPLETIONS or EMBEDDINGS.
 
         Raises:
             ConnectionDropped: The fault `drop` strikes the request.

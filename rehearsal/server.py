@@ -19,7 +19,7 @@ from aiohttp import web
 
 from rehearsal.account import Stats
 from rehearsal.batch_routes import BatchRoutes
-from rehearsal.handler import CHAT, COMPLETIONS, ConnectionDropped, RequestHandler
+from rehearsal.handler import CHAT, COMPLETIONS, EMBEDDINGS, ConnectionDropped, RequestHandler
 from rehearsal.options import RehearsalOptions
 from rehearsal.replies import NOTICE, ApiError
 
@@ -34,6 +34,7 @@ What it answers is made up from a seed and the request, and says nothing about a
 
 POST /v1/chat/completions
 POST /v1/completions
+POST /v1/embeddings
 POST /v1/files, GET and DELETE /v1/files/ID, GET /v1/files/ID/content
 POST and GET /v1/batches, GET /v1/batches/ID, POST /v1/batches/ID/cancel
 GET  /v1/models
@@ -57,6 +58,7 @@ def create_app(options: RehearsalOptions) -> web.Application:
     app.router.add_get("/v1/models", routes.models)
     app.router.add_post(CHAT, routes.complete)
     app.router.add_post(COMPLETIONS, routes.complete)
+    app.router.add_post(EMBEDDINGS, routes.complete)
     BatchRoutes(handler, options).add_to(app)
     return app
 

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine
 
 from db.call_page import CallUse
+from db.embeddings import RunEmbedding
 from db.session import Patience
 from web.controls import Controls
 
@@ -22,6 +25,10 @@ SentBody = Callable[[Connection, bytes, CallUse], dict[str, Any] | None]
 """Returns the body of the call of this identity, that a result was read from."""
 
 
+EmbedQuery = Callable[[RunEmbedding, str], NDArray[np.float32]]
+"""Embeds a text as a run's explanations were; raises InputError where it cannot."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
     """The settings of one server.
@@ -35,6 +42,7 @@ class WebSettings:
             that has none, and takes no such query.
         controls: What may change runs; None for a server that only reads.
         sent_body: Finds what a call sent; None for a server that cannot.
+        embed_query: Embeds what people search for; None for a server that cannot.
         neuron_as: Writes a neuron in the formats of exports; None for a server that has none.
     """
 
@@ -45,3 +53,4 @@ class WebSettings:
     controls: Controls | None = None
     neuron_as: NeuronAs | None = None
     sent_body: SentBody | None = None
+    embed_query: EmbedQuery | None = None

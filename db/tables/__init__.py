@@ -18,6 +18,7 @@ from db.tables.collection import CollectBoundTable, CollectMaximaTable, CollectP
 from db.tables.connections import RelatedNeuronsTable, RelatedTokensTable
 from db.tables.corpus import CorpusTable, ExcerptTable, TokenTable, VocabularyTable
 from db.tables.devices import RunDeviceTable
+from db.tables.embeddings import RunEmbeddingTable
 from db.tables.evaluations import (
     AblationTable,
     BaselineScoreTable,
@@ -77,6 +78,7 @@ __all__ = [
     "RepeatedCallTable",
     "RetryTable",
     "RunDeviceTable",
+    "RunEmbeddingTable",
     "RunLockTable",
     "RunOriginTable",
     "RunTable",

@@ -202,6 +202,18 @@ class ConnectionsConfig(Section):
     tokens: NotNegative = 20
 
 
+class EmbeddingsConfig(Section):
+    """The endpoint and model by which `neurogloss embed` makes explanations searchable by meaning.
+
+    Without a `model`, the command is told one. `dimensions` is for models that have a choice; 4000
+    are the most that can be searched.
+    """
+
+    endpoint: Text = "openai"
+    model: Text | None = None
+    dimensions: Annotated[int, Field(ge=1, le=4000)] | None = None
+
+
 class BudgetConfig(Section):
     """The amount that the run may spend; the run pauses when it is reached."""
 
@@ -237,6 +249,10 @@ class RunConfig(Section):
     ablation: AblationConfig = AblationConfig()
     connections: ConnectionsConfig = ConnectionsConfig()
     endpoints: dict[Text, EndpointConfig] = Field(default_factory=dict)
+    # At its default this table is left out, so that runs stored before it look the same.
+    embeddings: Annotated[
+        EmbeddingsConfig, Field(exclude_if=lambda value: value == EmbeddingsConfig())
+    ] = EmbeddingsConfig()
     budget: BudgetConfig = BudgetConfig()
     shards: ShardsConfig = ShardsConfig()
 
@@ -273,7 +289,7 @@ class RunConfig(Section):
                 'simulator.kind = "lookup" reads no explanation, so it cannot judge candidates: '
                 "leave out explainer.candidates and explainer.revise, or choose another kind"
             )
-        for role in self.calling:
+        for role in [*self.calling, *(["embeddings"] if self.embeddings.model else [])]:
             part = getattr(self, role)
             if part.endpoint not in self.endpoints:
                 defined = ", ".join(sorted(self.endpoints)) or "none"
@@ -307,11 +323,12 @@ class RunConfig(Section):
         return [stage for stage in NEURON_STAGES if is_optional_stage_on.get(stage, True)]
 
     def frozen(self) -> dict[str, object]:
-        """Return the values that identify the run: all but limits, prices and budget."""
+        """Return the values that identify the run: all but limits, prices, budget, embeddings."""
         # Keys that are left out count with their defaults. So a stored configuration from before a
         # key existed has to be validated again before it is compared.
         values = self.model_dump(mode="json")
         values.pop("budget")
+        values.pop("embeddings", None)
         values["endpoints"] = {
             name: {"base_url": endpoint["base_url"]}
             for name, endpoint in values["endpoints"].items()

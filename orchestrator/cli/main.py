@@ -27,6 +27,7 @@ COMMANDS = {
     "status": "Show the progress of a run",
     "neuron": "Show a neuron: explanation, scores, records, connections",
     "search": "Find neurons by words in their explanation",
+    "embed": "Make explanations searchable by meaning",
     "serve": "Show runs and neurons in a browser",
     "mcp": "Offer runs and neurons as tools to an agent",
     "text": "Show which neurons bring about the token that follows a text",

@@ -1,30 +1,60 @@
 """The command `search`: find neurons by their explanations."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
+from sqlalchemy import Engine
 
-from db import results
+from db import embeddings, results
+from db.embeddings import NearNeuron
+from db.results import NeuronSummary
+from db.runs import StoredRun
 from db.session import transaction
+from neurogloss.errors import InputError
 from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal.json_output import print_json
-from orchestrator.cli.terminal.summary import neurons_table
+from orchestrator.cli.terminal.summary import near_neurons_table, neurons_table
 from orchestrator.cli.terminal.whole_table import output_console
+from orchestrator.embedding import QueryEmbeddings
 
 
 @click.command()
 @click.argument("words")
 @click.option("--run", "name", help="Name of the run. Default: the latest run.")
 @click.option("--limit", default=20, show_default=True, help="How many neurons to show.")
+@click.option(
+    "--meaning", is_flag=True, help="Find explanations that mean what WORDS do; see `embed`."
+)
 @json_option
-def search(words: str, name: str | None, limit: int, as_json: bool) -> None:
-    """Find neurons whose explanation contains WORDS, best score first."""
+def search(words: str, name: str | None, limit: int, meaning: bool, as_json: bool) -> None:
+    """Find neurons whose explanation contains WORDS, best score first.
+
+    With --meaning, those whose explanation is nearest in meaning, the nearest first.
+    """
     engine = open_engine()
     run = find_run(engine, name)
-    with transaction(engine) as connection:
-        rows = results.search(connection, run.name, words, limit)
+    rows: Sequence[NeuronSummary | NearNeuron]
+    if meaning:
+        near = _by_meaning(engine, run, words, limit)
+        rows, table = near, near_neurons_table(near)
+    else:
+        with transaction(engine) as connection:
+            found = results.search(connection, run.name, words, limit)
+        rows, table = found, neurons_table(found)
     if as_json:
         print_json([asdict(row) for row in rows])
     else:
-        output_console().print(neurons_table(rows))
+        output_console().print(table)
+
+
+def _by_meaning(engine: Engine, run: StoredRun, words: str, limit: int) -> list[NearNeuron]:
+    with transaction(engine) as connection:
+        by = embeddings.find(connection, run.id)
+    if by is None:
+        raise InputError(f"run {run.name!r} is not embedded: neurogloss embed {run.name}")
+    vector = QueryEmbeddings(os.environ)(by, words)
+    with transaction(engine) as connection:
+        return embeddings.nearest(connection, by, vector, limit)

@@ -13,6 +13,7 @@ from orchestrator.cli.logs import FORMAT_VARIABLE, format_name
 from orchestrator.cli.run_lookup import open_engine
 from orchestrator.controls import RunControls
 from orchestrator.datasets.one_neuron import neuron_as
+from orchestrator.embedding import QueryEmbeddings
 from orchestrator.environment import (
     Environment,
     check_schema,
@@ -61,6 +62,7 @@ def serve(host: str, port: int, published_at: str | None, allow_control: bool) -
         controls=_controls() if allow_control else None,
         neuron_as=neuron_as,
         sent_body=SentBodies(engine),
+        embed_query=QueryEmbeddings(os.environ),
     )
     texts_worker = worker_for_texts(environment, engine, {FORMAT_VARIABLE: format_name()})
     with listen(host, port) as listening, texts_worker:

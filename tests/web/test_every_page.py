@@ -17,6 +17,7 @@ PAGES = {
     "neuron-waiting": "/runs/reading/neurons/{waiting}",
     "neuron-half": "/runs/half/neurons/{half}",
     "neuron-imported": "/runs/imported/neurons/{imported}",
+    "meaning": "/runs/whole/meaning",
     "neurons": "/runs/whole/neurons?words=rehearsal&sort=score&skewness_min=0",
     "call": f"/runs/whole/calls/{CALL}",
     "failures": "/runs/whole/failures",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group
 from rich.text import Text
 
+from db.embeddings import NearNeuron
 from db.evaluations import BaselineMeans
 from db.results import LayerMeans, NeuronSummary
 from orchestrator.cli.terminal.plain import number, plain
@@ -52,6 +53,16 @@ def neurons_table(neurons: Sequence[NeuronSummary]) -> WholeTable:
     for row in neurons:
         explanation = plain(row.explanation or f"({row.state}: {row.reason})")
         table.add_row(f"{row.layer} {row.neuron}", number(row.score), Text(explanation))
+    return table
+
+
+def near_neurons_table(neurons: Sequence[NearNeuron]) -> WholeTable:
+    """Return a table of neurons with their similarity to what was searched for."""
+    table = WholeTable("neurons by meaning", numbers=("neuron", "similarity", "score"))
+    table.add_column("explanation")
+    for row in neurons:
+        numbers = (number(row.similarity), number(row.score))
+        table.add_row(f"{row.layer} {row.neuron}", *numbers, Text(plain(row.explanation)))
     return table
 
 

@@ -142,8 +142,8 @@ def test_unknown_parameters_are_ignored(start):
 
 def test_unknown_path_and_wrong_method_are_answered_in_json(start):
     _, client = start()
-    assert error(client.post("/embeddings", json={}))["type"] == "invalid_request_error"
-    assert client.post("/embeddings", json={}).status_code == 404
+    assert error(client.post("/nowhere", json={}))["type"] == "invalid_request_error"
+    assert client.post("/nowhere", json={}).status_code == 404
     assert client.get("/chat/completions").status_code == 405
 
 

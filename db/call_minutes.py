@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 ANSWERED = "answered"
-RATE_LIMITED = "rate_limited"
 
 LATENCY_BOUNDS_MS = (250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
 """Upper bounds of the latency buckets, inclusive; the last bucket has none."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from db import listed_neurons
+from db.unanswered import Unanswered, unanswered
 from neurogloss.stages import position_sql
 
 
@@ -197,12 +198,13 @@ class WorkerState:
 
 
 class RunProgress(NamedTuple):
-    """How far a run is, what it cost, and how often it failed, as the views say."""
+    """How far a run is, what it cost, how often it failed, and which calls get no answer now."""
 
     stages: list[StageProgress]
     costs: list[RunCost]
     failures: list[FailureGroup]
     steps: list[StepProgress]
+    unanswered: list[Unanswered]
 
 
 def of_run(connection: Connection, run: str) -> RunProgress:
@@ -212,6 +214,7 @@ def of_run(connection: Connection, run: str) -> RunProgress:
         costs(connection, run),
         failures(connection, run),
         steps(connection, run),
+        unanswered(connection, run),
     )
 
 

@@ -20,8 +20,8 @@ _INSERTS = (
     "token_means", "related_neurons", "related_tokens", "baseline_score", "scorer_result",
     "candidate", "candidate_score", "sentence", "calibrated_score", "ablation",
     "collect_part", "collect_maxima", "collect_bound", "throughput", "spend",
-    "call_minute", "budget_hold", "batch", "batch_request", "batch_wait", "worker", "run_device",
-    "text_result", "listed_neuron", "run_lock",
+    "call_minute", "retried_calls", "budget_hold", "batch", "batch_request", "batch_wait",
+    "worker", "run_device", "text_result", "listed_neuron", "run_lock",
 )  # fmt: skip
 _UPDATES = (
     "shard", "progress", "throughput", "spend", "call", "call_minute", "collect_bound",
@@ -33,7 +33,7 @@ _UPDATES = (
 )  # fmt: skip
 _DELETES = (
     "collect_part", "collect_maxima", "collect_bound", "budget_hold", "batch_request",
-    "batch_wait", "worker", "run_lock",
+    "batch_wait", "worker", "run_lock", "retried_calls",
 )  # fmt: skip
 
 _WEB_INSERTS = (

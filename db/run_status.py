@@ -24,6 +24,7 @@ def status_of(connection: Connection, run: StoredRun) -> dict[str, Any]:
         "stages": [asdict(stage) for stage in of_run.stages],
         "cost": [asdict(cost) for cost in of_run.costs],
         "failures": [_failure_values(group) for group in of_run.failures],
+        "unanswered": [asdict(requests) for requests in of_run.unanswered],
         "workers": [asdict(worker) for worker in progress.workers(connection)],
         "covered": evidence.covered,
         "warnings": alarms_of(evidence),

@@ -5,6 +5,7 @@ NeuroglossError
 ├── TransientError           the same call may succeed later
 │   ├── RateLimited          ... no sooner than `retry_after` seconds from now
 │   └── ServiceUnavailable   ... the service did not answer, or answered with a server error
+│       ├── AnswerTimeout    ... no whole answer came within `timeout_s`
 │       └── EndpointAway     ... the server is not there, as while it restarts or loads a model
 ├── RowError                 this neuron fails, the others go on
 │   ├── RequestRejected      the server refused the request itself
@@ -63,6 +64,10 @@ class RateLimited(TransientError):
 
 class ServiceUnavailable(TransientError):
     """The service could not be reached, or answered with a server error."""
+
+
+class AnswerTimeout(ServiceUnavailable):
+    """No whole answer came within `timeout_s`."""
 
 
 class EndpointAway(ServiceUnavailable):

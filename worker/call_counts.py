@@ -1,13 +1,21 @@
-"""Counting calls by the minute: what `db.call_minutes` stores of them."""
+"""Counting calls: what `db.call_minutes` and `db.unanswered` store of them."""
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from db.call_minutes import ANSWERED, CallCount, latency_counts, summed
-from neurogloss.errors import RowError
+from db.unanswered import RATE_LIMITED, TIMEOUT, UNAVAILABLE, RetriedCalls
+from neurogloss.errors import (
+    AnswerTimeout,
+    NeuroglossError,
+    RateLimited,
+    RowError,
+    ServiceUnavailable,
+)
 from neurogloss.llm.calls import Answer, Call
 
+REASON_CHARACTERS = 300
 _ADDED = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
 
@@ -37,15 +45,29 @@ def _outcome_of(answer: Answer) -> str:
 
 
 class UnansweredCalls:
-    """Requests that brought no answer, counted until they are stored. Safe to use from threads."""
+    """Requests that brought no answer, and the calls that are tried again.
+
+    Requests are counted until the counts are taken. Safe to use from threads.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: list[CallCount] = []
+        self._retried: dict[bytes, RetriedCalls] = {}
 
-    def add(self, call: Call, endpoint: str, outcome: str) -> None:
-        """Count a request."""
+    def failed(self, call: Call, identity: bytes, endpoint: str, error: NeuroglossError) -> None:
+        """Note a request that brought no answer, if that is not about the whole run."""
+        if (outcome := _outcome_without_answer(error)) is None:
+            return
         self.put_back([CallCount(call.purpose, endpoint, call.model, outcome, calls=1)])
+        with self._lock:
+            reason = str(error)[:REASON_CHARACTERS]
+            self._retried[identity] = RetriedCalls(call.purpose, endpoint, call.model, 1, reason)
+
+    def ended(self, identity: bytes) -> None:
+        """Note that a call is not tried again, because it has an answer or was given up."""
+        with self._lock:
+            self._retried.pop(identity, None)
 
     def take(self) -> list[CallCount]:
         """Return what was counted, and forget it."""
@@ -58,3 +80,22 @@ class UnansweredCalls:
         if counts:
             with self._lock:
                 self._counts = summed([*self._counts, *counts])
+
+    def retried(self) -> list[RetriedCalls]:
+        """Return how many calls are tried again now, by stage and model."""
+        with self._lock:
+            calls = list(self._retried.values())
+        numbers = Counter(row[:3] for row in calls)
+        reasons = {row[:3]: row.reason for row in calls}
+        return [RetriedCalls(*key, n, reasons[key]) for key, n in sorted(numbers.items())]
+
+
+def _outcome_without_answer(error: NeuroglossError) -> str | None:
+    """Return what a request came to that brought no answer; None where that is about the run."""
+    if isinstance(error, RateLimited):
+        return RATE_LIMITED
+    if isinstance(error, AnswerTimeout):
+        return TIMEOUT
+    if isinstance(error, ServiceUnavailable):
+        return UNAVAILABLE
+    return error.failure_class if isinstance(error, RowError) else None

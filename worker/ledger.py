@@ -3,7 +3,6 @@
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from db import call_minutes, calls, progress
 from db.calls import StoredCall
 from db.progress import SPEND_SUMS, Spend
 from db.session import is_away, transaction
-from neurogloss.llm.calls import Answer, Call
+from neurogloss.llm.calls import Answer
 from worker.call_counts import UnansweredCalls, counts_of
 from worker.outages import retry_while_db_down
 
@@ -34,6 +33,7 @@ class PostgresLedger:
         run_id: Of the run.
         stop: Once it is set, `save` waits no longer for a database that is away.
         keep: What `save` does with its answers then; without it, it raises.
+        unanswered: Requests without an answer, whose counts are stored with the next answers.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class PostgresLedger:
         run_id: int,
         stop: threading.Event | None = None,
         keep: Keep | None = None,
+        unanswered: UnansweredCalls | None = None,
     ) -> None:
         self._engine, self._run_id = engine, run_id
         self._stop, self._keep = stop, keep
@@ -50,17 +51,10 @@ class PostgresLedger:
         self._connection: Connection | None = None
         self._is_closed = False
         self._lock = threading.Lock()
-        self._unanswered = UnansweredCalls()
-
-    def count_unanswered(self, call: Call, endpoint: str, outcome: str) -> None:
-        """Count a request that brought no answer; stored with the next answers, or at the end."""
-        self._unanswered.add(call, endpoint, outcome)
+        self._unanswered = unanswered or UnansweredCalls()
 
     def close(self) -> None:
         """Give back the connection of `save`. Answers that come later take one from the pool."""
-        if unanswered := self._unanswered.take():
-            with suppress(SQLAlchemyError), transaction(self._engine) as connection:
-                call_minutes.add(connection, self._run_id, unanswered)
         with self._lock:
             self._is_closed = True
             if self._connection is not None:

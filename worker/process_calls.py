@@ -18,8 +18,9 @@ from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.run_context import RunContext
 from worker.ledger import PostgresLedger
 from worker.run import SeenConfigs
-from worker.run_state import PostgresRunState, RunBudget
+from worker.run_state import PROCESS, PostgresRunState, RunBudget
 from worker.spool import Spool
+from worker.unanswered import StoredUnanswered
 
 _NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
@@ -95,9 +96,10 @@ class ProcessCalls:
         budget = RunBudget(database, run.id, self._stop)
         state = PostgresRunState(database, run.id, self._env, self.seen, budget)
         keep = partial(self._spool.keep, run.id, run.name) if self._spool else None
-        ledger = PostgresLedger(database, run.id, self._stop, keep)
-        context = RunContext(ledger, Budget(budget), state, ledger.count_unanswered)
-        return _SharedContext(context, ledger, budget)
+        unanswered = StoredUnanswered(database, run.id, PROCESS)
+        ledger = PostgresLedger(database, run.id, self._stop, keep, unanswered.calls)
+        context = RunContext(ledger, Budget(budget), state, unanswered)
+        return _SharedContext(context, ledger, budget, unanswered)
 
     def _leave(self, run_id: int, shared: "_SharedContext") -> None:
         with self._lock:
@@ -119,9 +121,11 @@ class _SharedContext:
     context: RunContext
     ledger: PostgresLedger
     budget: RunBudget
+    unanswered: StoredUnanswered
     n_shards: int = 0
 
     def close(self) -> None:
         """Give back the ledger's connection and what is left of the budget hold."""
         self.ledger.close()
+        self.unanswered.close()
         self.budget.release()

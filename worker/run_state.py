@@ -20,8 +20,8 @@ from neurogloss.llm.run_context import LiveLimits
 from worker.outages import retry_while_db_down
 from worker.run import SeenConfigs, load_run, pause_run
 
-_PROCESS = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-"""Name of this process in the table of budget holds; no two processes ever share one."""
+PROCESS = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+"""Name of this process in tables, which no other one ever shares."""
 
 
 class RunBudget:
@@ -44,7 +44,7 @@ class RunBudget:
             asked_at = time.monotonic()
             with transaction(self._engine) as connection:
                 amounts = {"out": reserved, "wanted": wanted}
-                stored = budget.hold(connection, self._run_id, _PROCESS, **amounts)
+                stored = budget.hold(connection, self._run_id, PROCESS, **amounts)
             self._valid_until = asked_at + budget.EXPIRES_S
             return stored
 
@@ -57,14 +57,14 @@ class RunBudget:
         """Renew the hold. One that has expired stays so: others may have spent it."""
         asked_at = time.monotonic()
         with transaction(self._engine) as connection:
-            is_kept = budget.keep(connection, self._run_id, _PROCESS)
+            is_kept = budget.keep(connection, self._run_id, PROCESS)
         if is_kept:
             self._valid_until = asked_at + budget.EXPIRES_S
 
     def release(self) -> None:
         """Give back what is held and not spent. A hold that is not given back expires."""
         with suppress(SQLAlchemyError), transaction(self._engine) as connection:
-            budget.release(connection, self._run_id, _PROCESS)
+            budget.release(connection, self._run_id, PROCESS)
 
 
 class PostgresRunState:

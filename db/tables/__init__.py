@@ -11,6 +11,7 @@ from db.tables.calls import (
     CallMinuteTable,
     CallTable,
     RepeatedCallTable,
+    RetriedCallsTable,
     SpendTable,
 )
 from db.tables.candidates import CandidateScoreTable, CandidateTable, SentenceTable
@@ -76,6 +77,7 @@ __all__ = [
     "RelatedNeuronsTable",
     "RelatedTokensTable",
     "RepeatedCallTable",
+    "RetriedCallsTable",
     "RetryTable",
     "RunDeviceTable",
     "RunEmbeddingTable",

@@ -81,9 +81,9 @@ class SpendTable(Base):
 class CallMinuteTable(Base):
     """Calls that ended in one minute, by stage, model and outcome.
 
-    The `outcome` is answered, or the failure class of the answer; rate_limited, unavailable or a
-    failure class for a request that brought no answer. `latency_ms` is the sum over answers, and
-    `latency_counts` their numbers by `db.call_minutes.LATENCY_BOUNDS_MS`.
+    The `outcome` is answered, or the failure class of the answer; rate_limited, timeout,
+    unavailable or a failure class for a request that brought no answer. `latency_ms` is the sum
+    over answers, and `latency_counts` their numbers by `db.call_minutes.LATENCY_BOUNDS_MS`.
     """
 
     __tablename__ = "call_minute"
@@ -102,6 +102,24 @@ class CallMinuteTable(Base):
     usd: Mapped[float]
     latency_ms: Mapped[int] = mapped_column(BigInteger)
     latency_counts: Mapped[list[int]]
+
+
+class RetriedCallsTable(Base):
+    """How many calls of a process are tried again now, and why the last of them failed.
+
+    Written every few seconds while there are any; `seen_at` is when.
+    """
+
+    __tablename__ = "retried_calls"
+
+    run_id: Mapped[int] = run_key()
+    process: Mapped[str] = mapped_column(primary_key=True)
+    stage: Mapped[str] = mapped_column(primary_key=True)
+    endpoint: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    calls: Mapped[int]
+    reason: Mapped[str]
+    seen_at: Mapped[datetime]
 
 
 class BudgetHoldTable(Base):

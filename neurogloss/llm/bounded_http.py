@@ -12,7 +12,7 @@ from typing import IO, Any
 import httpx
 from anyio.from_thread import start_blocking_portal
 
-from neurogloss.errors import ServiceUnavailable
+from neurogloss.errors import AnswerTimeout, ServiceUnavailable
 from neurogloss.llm.server_text import server_text
 
 CONNECT_TIMEOUT_S = 10.0
@@ -30,7 +30,7 @@ async def within(seconds: float) -> AsyncIterator[None]:
     """End the block after so many seconds.
 
     Raises:
-        ServiceUnavailable: They have passed.
+        AnswerTimeout: They have passed.
     """
     try:
         async with asyncio.timeout(seconds) as limit:
@@ -39,7 +39,7 @@ async def within(seconds: float) -> AsyncIterator[None]:
         if not limit.expired():
             raise
         reason = f"no answer from the endpoint: it is not complete after {seconds:g} s"
-        raise ServiceUnavailable(reason) from error
+        raise AnswerTimeout(reason) from error
 
 
 async def whole(response: httpx.Response, most_bytes: int = ANSWER_BYTES) -> httpx.Response:

@@ -166,6 +166,7 @@ class CallSession:
                     self._note_blindness(error)
 
     async def _look_at_run(self) -> None:
+        await asyncio.to_thread(self._context.unanswered.store)
         if not await asyncio.to_thread(self._context.state.is_running):
             self.end(Interrupted("the run is paused"), self._endpoint.timeout_s)
         else:

@@ -15,9 +15,7 @@ from tenacity import (
 from neurogloss.errors import (
     NeuroglossError,
     RateLimited,
-    RowError,
     ServiceUnavailable,
-    Unavailable,
 )
 from neurogloss.llm.answer_writer import AnswerWriter
 from neurogloss.llm.calls import Answer
@@ -31,8 +29,6 @@ from neurogloss.llm.usage import usage_of
 ATTEMPTS = 6  # with five waits between them, of up to 0.5, 1, 2, 4 and 8 s
 PATIENCE_S = 600.0  # each attempt may last until its timeout, which is minutes
 WAITS_PATIENCE_S = 900.0  # of one call, while others are answered
-
-RATE_LIMITED = "rate_limited"  # what a request came to that met a limit of the server
 
 
 class RetryingSender:
@@ -53,7 +49,7 @@ class RetryingSender:
     ) -> None:
         self.client = client
         self._ledger, self._budget = context.ledger, context.budget
-        self._count_unanswered = context.count_unanswered
+        self._unanswered = context.unanswered
         self._writer = writer
         self._longest_wait_s = longest_wait_s
         self._may_send = may_send
@@ -73,6 +69,8 @@ class RetryingSender:
             return await self._send_past_waits(pending)
         except ServiceUnavailable as error:
             return await self._send_again(pending, error)
+        finally:
+            self._unanswered.ended(pending.identity)
 
     async def _send_again(self, pending: PendingCall, first: ServiceUnavailable) -> Answer:
         retrying = AsyncRetrying(
@@ -151,8 +149,9 @@ class RetryingSender:
                 refused=isinstance(error, RateLimited),
                 failed=isinstance(error, ServiceUnavailable),
             )
-            if outcome := _outcome_of(error):
-                self._count_unanswered(call, self.client.endpoint.name, outcome)
+            if isinstance(error, NeuroglossError):
+                endpoint = self.client.endpoint.name
+                self._unanswered.failed(call, pending.identity, endpoint, error)
             raise
         finally:
             self.in_flight.discard(this_task())
@@ -188,12 +187,3 @@ class RetryingSender:
             self.client.limiter.refund(tokens - used)
         await self._writer.store(self._ledger, answer)
         return answer
-
-
-def _outcome_of(error: BaseException) -> str | None:
-    """Return what a request came to that brought no answer; None where that is about the run."""
-    if isinstance(error, RateLimited):
-        return RATE_LIMITED
-    if isinstance(error, ServiceUnavailable):
-        return Unavailable.failure_class
-    return error.failure_class if isinstance(error, RowError) else None

@@ -1,11 +1,10 @@
 """What the call sessions of one run share in a process: its ledger, its budget and its state."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from neurogloss.errors import RunError
+from neurogloss.errors import NeuroglossError, RunError
 from neurogloss.llm.budget import Budget
 from neurogloss.llm.calls import Call, Ledger
 from neurogloss.llm.endpoint import Endpoint
@@ -39,12 +38,33 @@ class Session(Protocol):
         """Send nothing more. Answers that arrive within `grace_s` seconds are stored."""
 
 
-CountUnanswered = Callable[[Call, str, str], None]
-"""Counts a request without an answer: its call, the endpoint's name, and what it came to."""
+class UnansweredNotes(Protocol):
+    """Where requests are noted that bring no answer.
+
+    `failed` and `ended` are called in the event loop, so that they must return at once.
+    """
+
+    def failed(self, call: Call, identity: bytes, endpoint: str, error: NeuroglossError) -> None:
+        """Note a request that brought no answer, to an endpoint of this name."""
+
+    def ended(self, identity: bytes) -> None:
+        """Note that a call is not tried again, if it ever was."""
+
+    def store(self) -> None:
+        """Store what was noted. Called from threads, once a second or more often."""
 
 
-def _count_nothing(call: Call, endpoint: str, outcome: str) -> None:
-    pass
+class NoNotes:
+    """Notes that nobody reads."""
+
+    def failed(self, call: Call, identity: bytes, endpoint: str, error: NeuroglossError) -> None:
+        pass
+
+    def ended(self, identity: bytes) -> None:
+        pass
+
+    def store(self) -> None:
+        pass
 
 
 @dataclass(eq=False)
@@ -52,7 +72,7 @@ class RunContext:
     """The run context of the calls in this process.
 
     Attributes:
-        count_unanswered: Called in the event loop, so that it must return at once.
+        unanswered: Where requests are noted that bring no answer.
         halted: The error that paused the run here; nothing is sent any more.
         sessions: Those that make calls at the moment.
     """
@@ -60,7 +80,7 @@ class RunContext:
     ledger: Ledger
     budget: Budget
     state: RunState
-    count_unanswered: CountUnanswered = _count_nothing
+    unanswered: UnansweredNotes = field(default_factory=NoNotes)
     halted: RunError | None = None
     sessions: set[Session] = field(default_factory=set)
 

@@ -18,6 +18,7 @@ _OUTCOMES = (
     ("refused", 0.02, "answers were refusals"),
     ("incomplete", 0.02, "answers were broken off by the server"),
     ("rate_limited", 0.01, "calls met a limit of the server that is below yours"),
+    ("timeout", 0.05, "calls were not answered within `timeout_s` of the endpoint"),
     ("unavailable", 0.05, "calls brought no answer"),
 )
 """What calls came to, the share from which that is an alarm, and what it is."""

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from db import call_minutes
-from db.call_minutes import RATE_LIMITED, CallCount, CallSpan, latency_quantile, summed
+from db.call_minutes import CallCount, CallSpan, latency_quantile, summed
 from db.runs import StoredRun
+from db.unanswered import RATE_LIMITED
 
 SHOWN = timedelta(hours=3)
 WIDTH = timedelta(minutes=5)

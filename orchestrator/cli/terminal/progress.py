@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from db.progress import FailureGroup, RunCost, RunProgress, StepProgress
+from db.unanswered import TIMEOUT, Unanswered
 from neurogloss.stages import COLLECT
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.whole_table import WholeTable
@@ -40,6 +41,7 @@ def progress_table(name: str, progress: RunProgress) -> Group:
     steps = _open_steps(progress.steps)
     below = [Text(f"collect: {steps}")] if steps else []
     below += [_cost_line(progress.costs), *map(_failure_line, progress.failures)]
+    below += map(_unanswered_line, progress.unanswered)
     return Group(table, *below)
 
 
@@ -68,6 +70,23 @@ def _failure_line(group: FailureGroup) -> Text:
     return Text(f"failed in {group.stage}: {group.n:,} x {group.failure_class}, e.g. {example}")
 
 
+def _unanswered_line(calls: Unanswered) -> Text:
+    """Return which requests got no answer lately, and what is being done about it."""
+    line = f"no answer from {calls.endpoint} in {calls.stage}: {_counts(calls)}"
+    if calls.retried:
+        reason = plain(calls.reason)[:EXAMPLE_CHARACTERS]
+        line += f"; {calls.retried:,} tried again now, e.g. {reason}"
+    if TIMEOUT in calls.requests:
+        limits = f"endpoints.{calls.endpoint}.timeout_s, or lower its max_in_flight"
+        line += f" (raise {limits}, if the server is slow)"
+    return Text(line)
+
+
+def _counts(calls: Unanswered) -> str:
+    counts = [f"{n:,} x {outcome}" for outcome, n in calls.requests.items()]
+    return f"{', '.join(counts) or 'none'} in the last 15 minutes"
+
+
 def progress_line(progress: RunProgress) -> str:
     """Return the progress of all stages on one line, with the open steps of collect."""
     steps, parts = _open_steps(progress.steps), []
@@ -78,6 +97,11 @@ def progress_line(progress: RunProgress) -> str:
         if stage.stage == COLLECT and steps:
             line += f" ({steps})"
         parts.append(line if stage.eta is None else f"{line}, {_eta(stage.eta)} left")
+    parts += [
+        f"no answer from {calls.endpoint}: {_counts(calls)}, {calls.retried:,} tried again now"
+        for calls in progress.unanswered
+        if calls.retried
+    ]
     return "   ".join(parts)
 
 

@@ -10,8 +10,16 @@ from sqlalchemy import text
 from db import call_minutes
 from db.call_minutes import LATENCY_BOUNDS_MS, latency_quantile, summed
 from db.session import transaction
+from neurogloss.errors import (
+    AnswerTimeout,
+    NoCredit,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+)
 from tests.support.calls import ANSWER, questions
 from worker.ledger import PostgresLedger
+from worker.unanswered import StoredUnanswered
 
 ANSWERS = [
     ANSWER,
@@ -69,17 +77,24 @@ def test_an_answer_that_is_stored_again_is_not_counted_again(engine, run_id):
 def test_requests_without_an_answer_are_stored_with_the_next_one_or_at_the_end(
     engine, run_id, answers
 ):
-    ledger = PostgresLedger(engine, run_id)
+    unanswered = StoredUnanswered(engine, run_id, "p")
+    ledger = PostgresLedger(engine, run_id, unanswered.calls)
     (call,) = questions(1)
     for answer in answers:  # the second one cannot be stored at once
-        ledger.count_unanswered(call, "here", "rate_limited")
+        unanswered.failed(call, b"1", "here", RateLimited(1.0))
         ledger.save([answer])
-    ledger.count_unanswered(call, "here", "rate_limited")
-    ledger.count_unanswered(call, "here", "unavailable")
+    unanswered.failed(call, b"1", "here", RateLimited(1.0))
+    unanswered.failed(call, b"1", "here", ServiceUnavailable("500"))
+    unanswered.failed(call, b"1", "here", AnswerTimeout("not complete after 9 s"))
+    unanswered.failed(call, b"1", "here", RequestRejected("not this"))
+    unanswered.failed(call, b"1", "here", NoCredit("which is about the run"))
     ledger.close()
+    unanswered.close()
     found = totals(engine, run_id)
     assert found["explain", "rehearsal", "rate_limited"].calls == len(answers) + 1
-    assert found["explain", "rehearsal", "unavailable"].calls == 1
+    for outcome in ("unavailable", "timeout", "rejected"):
+        assert found["explain", "rehearsal", outcome].calls == 1
+    assert len(found) == 4 + bool(answers)
     assert sum(found["explain", "rehearsal", "unavailable"].latency_counts) == 0
 
 

@@ -15,6 +15,7 @@ from neurogloss.errors import (
     EndpointAway,
     EndpointUnreachable,
     NoCredit,
+    RateLimited,
     RowError,
     ServiceUnavailable,
     Unavailable,
@@ -58,10 +59,17 @@ class Kept:
     """A ledger of one test."""
 
     def __init__(self):
-        self.answers, self.unanswered = [], []
+        self.answers, self.unanswered, self.retried = [], [], set()
 
-    def count_unanswered(self, call, endpoint, outcome):
-        self.unanswered.append((call.purpose, call.model, endpoint, outcome))
+    def failed(self, call, identity, endpoint, error):
+        self.unanswered.append((call.purpose, call.model, endpoint, type(error)))
+        self.retried.add(identity)
+
+    def ended(self, identity):
+        self.retried.discard(identity)
+
+    def store(self):
+        pass
 
     def find(self, identities):
         return {}
@@ -96,7 +104,7 @@ def ask(answer, calls, wait_s=5.0):
     async def run():
         limiter = Limiter(Blocks())
         client = ModelClient(httpx.MockTransport(server), endpoint, limiter)
-        context = RunContext(ledger, Budget(NoLimit()), None, ledger.count_unanswered)
+        context = RunContext(ledger, Budget(NoLimit()), None, ledger)
         sender = RetryingSender(client, context, AnswerWriter(), 0.02, lambda: True)
         pending = [PendingCall(call, call.identity("http://e/v1")) for call in calls]
         sent = [sender.send(call) for call in pending]
@@ -254,11 +262,12 @@ def test_requests_without_an_answer_are_counted_by_what_they_came_to():
     assert isinstance(found, Answer)
     assert server.n == 3
     key = ("explain", "rehearsal", "e")
-    assert ledger.unanswered == [(*key, "rate_limited"), (*key, "unavailable")]
+    assert ledger.unanswered == [(*key, RateLimited), (*key, ServiceUnavailable)]
+    assert not ledger.retried
 
 
 def test_a_question_that_the_server_refuses_is_counted_once():
     refusal = {"error": {"message": "no such role", "type": "invalid_request_error"}}
     (found,), _, ledger = ask(lambda n, body: httpx.Response(400, json=refusal), questions(1))
     assert isinstance(found, RowError)
-    assert [outcome for *_, outcome in ledger.unanswered] == [found.failure_class]
+    assert [kind for *_, kind in ledger.unanswered] == [type(found)]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-EXAMPLES = 3
+EXAMPLES = 3  # of each class: enough to see what its messages have in common
 SPANS = 48  # of time, into which failures are counted
 
 

@@ -95,7 +95,7 @@ def _conditions(chosen: NeuronFilter) -> Iterator[str]:
             yield f"listed.{name} <= :{name}_high"
 
 
-MANY = 5000
+MANY = 5000  # matches from which on words are looked for along the index of the sort
 MORE = 100  # explanations that may be stored between two queries
 _HAS_WORDS = f"{WORDS.text} @@ websearch_to_tsquery('simple', :words)"
 _HAS_PATTERN = r"text ILIKE :pattern ESCAPE '\'"

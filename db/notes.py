@@ -10,7 +10,7 @@ from db.tables import NeuronNoteTable, NeuronTable
 
 FLAGS = ("right", "wrong", "unclear", "interesting")
 LONGEST_NOTE = 2000  # characters
-LONGEST_AUTHOR = 100
+LONGEST_AUTHOR = 100  # characters
 MOST_NOTES = 100  # of one neuron
 MOST_PER_MINUTE = 30  # from everybody together
 

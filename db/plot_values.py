@@ -12,7 +12,7 @@ from db.runs import StoredRun
 
 BINS_A_UNIT = 20
 """Bins of scores between 0 and 1, and between -1 and 0."""
-_MOST_SPANS = 300
+_MOST_SPANS = 300  # points of a curve: about one for two pixels of a plot
 _SPAN_MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 240, 720, 1440)
 
 

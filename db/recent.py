@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy import Connection, text
 
 HOUR = timedelta(hours=1)
-RECENT = 20
+RECENT = 20  # neurons that the page of a run shows as its latest
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from db.text_results import TextResult, load_result
 from neurogloss.errors import InputError
 
 BASELINES = ("mean", "zero")
-MAX_TOKENS = 1024
-MAX_CHARACTERS = 20_000
+MAX_TOKENS = 1024  # what every GPT-2 reads at once
+MAX_CHARACTERS = 20_000  # some five times what 1,024 tokens of English have
 MAX_TARGET = 200  # characters of a token
-MAX_ABLATED = 1000
+MAX_ABLATED = 1000  # neurons: as many as a result keeps
 MAX_WAITING = 20  # requests that are not done, of all runs
 MAX_PER_MINUTE = 60  # of one requester
 

@@ -17,7 +17,7 @@ from db.texts import NewTextRequest
 from neurogloss.errors import InputError
 
 Json = dict[str, Any]
-MOST = 200
+MOST = 200  # neurons or records of an answer: an agent reads all of it
 LONGEST_WAIT_S = 120.0
 POLL_S = 0.25
 REQUESTED_BY = "neurogloss mcp"

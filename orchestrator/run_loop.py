@@ -23,7 +23,7 @@ from worker.run import Run
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.25
+TICK_S = 0.25  # between two looks at what is ready: a shard waits no longer for its message
 PAUSED_S = 1.0  # between two looks at a run that is paused
 LOOK_EVERY_S = 1.0  # at the endpoints that workers wait for
 LOG_EVERY_S = 10.0  # between log lines about messages, of which a tick may send dozens

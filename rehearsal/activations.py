@@ -7,7 +7,7 @@ from functools import lru_cache
 from rehearsal.seeded_random import draw, uniform
 
 ZERO_SHARE = 0.7  # of tokens that get the lowest level
-_MAX_CACHED_TOKENS = 65_536
+_MAX_CACHED_TOKENS = 65_536  # more than GPT-2's vocabulary has
 _POSITION_LINE = re.compile(r"^[ \t]*(\d+):[ \t]?(.*)$", re.MULTILINE)
 
 

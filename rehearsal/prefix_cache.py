@@ -7,7 +7,7 @@ from rehearsal.chat_requests import CHARACTERS_PER_TOKEN
 
 # As OpenAI's prompt cache: prefixes of 1,024 tokens and more, in steps of 128.
 SHORTEST_TOKENS = 1024
-STEP_TOKENS = 128
+STEP_TOKENS = 128  # as OpenAI's cache of prompts counts
 _MAX_PREFIXES = 65_536
 
 

@@ -23,7 +23,7 @@ Read = Callable[[Sequence[Topic]], Mapping[Topic, Parts]]
 EVERY_S = 1.0
 SILENT_S = 15.0  # after which a comment is sent, so that nothing between takes the stream for dead
 SLOWEST_S = 30.0  # that a page may take to receive a message
-MOST_LISTENERS = 1000
+MOST_LISTENERS = 1000  # open pages; each has a connection of its own
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-EVERY_S = 5.0
+EVERY_S = 5.0  # between two readings of what takes longer than a page may
 WAIT_S = 0.1  # for a value that nobody has asked for before
 MOST = 64  # values that are kept
 

@@ -20,7 +20,7 @@ from db.session import is_away
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-LONGEST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 10.0  # between two attempts: work goes on soon after an outage ends
 
 
 def retry_while_db_down(action: Callable[[], T], stop: threading.Event | None = None) -> T:

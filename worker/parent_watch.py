@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 PARENT_FD = "NEUROGLOSS_PARENT_FD"
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 20.0  # more than a process takes to store answers in flight
 
 
 def exit_with_parent() -> None:

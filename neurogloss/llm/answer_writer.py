@@ -9,7 +9,7 @@ from neurogloss.llm.calls import Answer, Ledger
 
 log = logging.getLogger(__name__)
 
-BATCH = 256
+BATCH = 256  # answers in one statement: what a busy process gets while one is stored
 BATCH_WAIT_S = 0.005  # answers that arrive within it share a statement
 
 Entry = tuple[Ledger, Answer, asyncio.Future[None]]

@@ -16,10 +16,10 @@ from neurogloss.llm.responses import raise_for_error
 MARK = "neurogloss_batch"
 """Key in a batch's metadata that holds our mark, by which it is found again after a crash."""
 WINDOW = "24h"  # in which a batch is to be done; OpenAI offers no other
-_EXCHANGE_S = 120.0
+_EXCHANGE_S = 120.0  # for one request; uploads and downloads have their own limits
 _TRANSFER_S = 3600.0  # for a file, which may have gigabytes
 _PAGE = 100  # the most that OpenAI lists at once
-_MOST_PAGES = 1000
+_MOST_PAGES = 1000  # of a list: a server that repeats its cursor would be read for ever
 RESULTS_BYTES = 4 << 30  # of a file of results; 50,000 answers with log probabilities fit
 T = TypeVar("T", bound=BaseModel)
 

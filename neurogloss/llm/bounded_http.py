@@ -15,7 +15,7 @@ from anyio.from_thread import start_blocking_portal
 from neurogloss.errors import AnswerTimeout, ServiceUnavailable
 from neurogloss.llm.server_text import server_text
 
-CONNECT_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 10.0  # a server that is there takes a connection in less than one
 ANSWER_BYTES = 32 << 20  # log probabilities of a long prompt have some megabytes
 ACCEPTED = {"Accept-Encoding": "gzip, deflate"}
 _COMPRESSIONS = ("gzip", "deflate", "identity")  # a byte of theirs becomes 1,032 at most

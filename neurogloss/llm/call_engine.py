@@ -26,7 +26,7 @@ from neurogloss.llm.run_context import RunContext
 from neurogloss.llm.single_flight import SingleFlight
 from neurogloss.llm.transports import Transports
 
-REDIS_TIMEOUT_S = 10.0
+REDIS_TIMEOUT_S = 10.0  # a Redis that is frozen counts as away then
 
 
 def _never() -> bool:

@@ -5,7 +5,7 @@ import time
 
 log = logging.getLogger(__name__)
 
-_EVERY_S = 10.0
+_EVERY_S = 10.0  # between two lines of a log: hundreds of calls may fail at once
 
 
 class FailureLog:

@@ -33,8 +33,8 @@ from neurogloss.llm.server_text import server_text
 TOO_LONG = 3  # questions of a purpose of which none was answered: then the context is too small
 TOO_LONG_AFTER_ANSWERS = 20  # ... in a row, where some were answered before
 UNANSWERED_CALLS = 10  # in a row, each after its last attempt: then the endpoint is unreachable
-_CEILINGS_EVERY_S = 5.0
-_LIMIT_DIGITS = 12
+_CEILINGS_EVERY_S = 5.0  # between two looks at headers that name limits
+_LIMIT_DIGITS = 12  # of a limit in a header; a longer one is no limit
 _LEARNING_RATE = 0.05  # of the token estimate: it follows some twenty calls
 
 

@@ -10,7 +10,7 @@ from redis import asyncio as redis_asyncio
 from redis.exceptions import RedisError
 
 KEPT_S = 150  # longer than the longest wait between two attempts, each of which renews the note
-_TIMEOUT_S = 2.0
+_TIMEOUT_S = 2.0  # notes are for people, and nothing may wait for them longer
 
 
 def _key(base_url: str) -> str:

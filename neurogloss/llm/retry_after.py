@@ -17,7 +17,7 @@ import httpx
 from neurogloss.llm.server_error import ServerError
 
 MAX_WAIT_S = 120.0  # a daily limit may ask for hours, and be raised meanwhile
-UNNAMED_WAIT_S = 1.0
+UNNAMED_WAIT_S = 1.0  # where a server refuses and names no wait
 _MIN_WAIT_S = 0.1  # "at once" would be asked again as fast as the network allows
 _LONGEST_VALUE = 64  # characters of a header or a field that can name a wait
 _LONGEST_LIST = 200  # characters of the header `RateLimit`

@@ -15,7 +15,7 @@ from neurogloss.llm.json_text import read_json
 _FRAMES = ("error", "detail", "errors")
 _QUOTED = frozenset({"input", "flagged_input", "failed_generation", "ctx", "url"})
 """Fields that repeat what was sent or generated: their words are not the server's."""
-_MOST_FIELDS = 200
+_MOST_FIELDS = 200  # of a body that are looked at for the words of an error
 _MOST_WORDS = 4000  # characters
 _INNER_STATUS = range(400, 600)
 

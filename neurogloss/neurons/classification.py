@@ -22,7 +22,7 @@ ScorerKind = Literal["detection", "fuzzing"]
 
 # Thresholds as shares of the neuron's highest activation. Between them a token counts as neither.
 FIRES_AT = 0.3
-SILENT_BELOW = 0.1
+SILENT_BELOW = 0.1  # of a neuron's maximum: below it, it counts as not firing
 
 _MARKS = ("<<", ">>")
 _SYSTEM = (

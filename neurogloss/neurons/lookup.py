@@ -12,7 +12,7 @@ import numpy as np
 from neurogloss.neurons.records import FloatArray, IntArray
 
 TOP_TOKENS = 50  # length of a neuron's list of the tokens of highest mean
-EXPLANATION_TOKENS = 10
+EXPLANATION_TOKENS = 10  # that the explanation of the baseline names
 MIN_COUNT = 3  # tokens with fewer occurrences come last in the list: their means are chance
 
 

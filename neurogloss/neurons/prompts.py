@@ -12,7 +12,7 @@ from neurogloss.neurons.records import ActivationRecord, normalize
 
 Message = dict[str, str]
 
-EXPLANATION_MAX_TOKENS = 60
+EXPLANATION_MAX_TOKENS = 60  # as in the code of the paper: a sentence or two
 REPEAT_BELOW = 0.2  # if fewer tokens than this share are non-zero, they are listed again, alone
 LEAD_IN = "the main thing this neuron does is find"
 

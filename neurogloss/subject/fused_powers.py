@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 Powers = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
-_THREADS = 128
+_THREADS = 128  # of a block: four warps
 _SOURCE = r"""
 __device__ __forceinline__ float value(unsigned int bits) {
   float x;

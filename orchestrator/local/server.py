@@ -14,8 +14,8 @@ from orchestrator.local.account import ServerAccount
 from orchestrator.local.errors import ServiceError, with_last_lines
 
 START_SECONDS = 120.0  # crash recovery may read 1 GB of log before the server answers
-STOP_SECONDS = 30.0
-POLL_SECONDS = 0.02
+STOP_SECONDS = 30.0  # after which a service is killed; both survive that
+POLL_SECONDS = 0.02  # between looks at whether a service answers
 
 # A shell starts the server in the background and exits, so that the server is not a child of the
 # command, which then has no zombie to reap. Its own session keeps Ctrl-C from it.

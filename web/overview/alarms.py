@@ -7,8 +7,8 @@ from web.formats import count, percent
 from web.overview.limits import ModelUse
 
 FEWEST = 50  # of what is looked at: a share of fewer says nothing
-UNDEFINED = 0.2
-FAILED = 0.05
+UNDEFINED = 0.2  # of the neurons looked at
+FAILED = 0.05  # of the neurons that have ended
 CACHED_BEFORE, FEWEST_CACHED = 0.2, 20_000  # share of prompt tokens, and tokens
 
 

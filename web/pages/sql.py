@@ -23,7 +23,7 @@ from web.reading import Reading, settings_of
 
 router = APIRouter()
 
-MOST_ROWS = 10_000
+MOST_ROWS = 10_000  # that a browser shows without standing still
 ON_PAGE = 60_000
 """Characters of results that a page shows."""
 

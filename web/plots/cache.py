@@ -17,7 +17,7 @@ from web.plots.style import Drawing
 
 FRESH_S = 60.0
 """How long something about a run that goes on is shown before it is counted again."""
-_MOST = 300
+_MOST = 300  # plots: some tens of runs in both colours
 
 Key = tuple[Hashable, ...]
 Load = Callable[[Connection], Any]

@@ -15,7 +15,7 @@ from web.plots.style import Drawing, Theme, percent, say
 MOVED = 20
 """Neurons that a comparison lists."""
 NOTHING_IN_BOTH = "No neuron has a score in both runs."
-_LARGEST = 60.0
+_LARGEST = 60.0  # area of a dot in square points
 
 
 @dataclass(frozen=True, slots=True)

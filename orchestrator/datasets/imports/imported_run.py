@@ -16,7 +16,7 @@ from orchestrator.datasets.openai.reader import MAX_LAYER, MAX_NEURON, Published
 
 SHAPES = {"gpt2-xl": (48, 6400), "gpt2": (12, 3072)}  # the two sets that OpenAI published
 CONFIGURED = ("subject", "corpus", "records", "neurons", "explainer", "simulator", "scoring")
-PUBLISHED_EXCERPTS = 50_000
+PUBLISHED_EXCERPTS = 50_000  # from which OpenAI's records were chosen
 # The address of every endpoint of an imported run: datasets do not have the real one, and
 # `.invalid` never resolves (RFC 2606).
 NOWHERE = "https://unknown.invalid/v1"

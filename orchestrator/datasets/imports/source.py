@@ -20,7 +20,7 @@ from orchestrator.datasets.openai.writer import RECORDS
 MOST_BYTES = 64 << 20  # of a file about one neuron; OpenAI's files have about a hundredth of this
 CHECKSUMS_BYTES = 1 << 30  # a dataset of GPT-2 XL has more than a million files
 ANSWER_S = 120.0  # for a file about one neuron
-CHECKSUMS_S = 1800.0
+CHECKSUMS_S = 1800.0  # for the list of all files: 307,200 lines and more
 ATTEMPTS = 8  # with the waits below, a server may be away for about two minutes
 LONGEST_WAIT_S = 60.0
 _RECORDS_PATH = re.compile(RECORDS.replace(".", r"\.").format(r"(\d{1,5})", r"(\d{1,10})"))

@@ -22,7 +22,7 @@ NORMALIZED = "simulated_normalized_activations"
 _SCORES = ("ev_correlation_score", "rsquared_score", "absolute_dev_explained_score")
 SCALES = (NORMALIZED, "neuron_activations")
 MAX_LAYER, MAX_NEURON = 32_767, 2**31 - 1
-MAX_RECORDS = 10_000
+MAX_RECORDS = 10_000  # of one kind; OpenAI's files have far fewer
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 

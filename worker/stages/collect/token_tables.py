@@ -28,7 +28,7 @@ from worker.stages.collect.baselines import baseline_rows
 from worker.stages.forward_pass import excerpts, interruption_check, n_batches, subject_of
 from worker.stages.scored_records import StackedRecords, scored_records, stacked
 
-NEURONS_AT_ONCE = 64
+NEURONS_AT_ONCE = 64  # whose tables (n, vocabulary) in float64 fit into memory
 _AT_ONCE = 32 * TILE  # excerpts fetched together
 _stream = ResidualStream()  # left by the last shard of this process
 

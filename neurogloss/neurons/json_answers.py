@@ -28,7 +28,8 @@ def parse_simulation(text: str, n_tokens: int) -> FloatArray:
     return read_activations(load_json(text), n_tokens)
 
 
-_FENCED = re.compile(r"```(?:json)?(.*?)(?:```|\Z)", re.DOTALL)
+_BRACKET = re.compile(r"[{[]")
+_FENCED = re.compile(r"(?i:```(?:json)?)(.*?)(?:```|\Z)", re.DOTALL)
 _KEY = re.compile(r'"(\d{1,6})"\s*:\s*"?')
 
 
@@ -83,21 +84,22 @@ def read_activations(values: Any, n_tokens: int) -> FloatArray:
 
 
 def load_json(text: str, what: str = "the simulation") -> Any:
-    """Decode JSON, with or without reasoning before it and a code fence around it.
+    """Decode JSON, with or without reasoning before it, and sentences or a code fence around it.
 
     Args:
         text: The answer.
         what: Its name in the error message.
 
     Raises:
-        Malformed: The text is not JSON, or an object has a key twice.
+        Malformed: The text is not JSON, or holds several values, or an object has a key twice.
     """
     # First as it is: a value may speak of such marks. Nearly every answer is read so.
     with suppress(ValueError, RecursionError):
         return _decoded(text.strip())
     answer = without_reasoning(text)
-    with suppress(ValueError, RecursionError):
-        return _decoded(answer)
+    for read in (_decoded, _only_value):
+        with suppress(ValueError, RecursionError):
+            return read(answer)
     if text.strip() and not answer:
         raise Malformed("the answer is reasoning alone, without JSON after it")
     raise Malformed(f"{what} is no JSON: {text[:80]!r}")
@@ -107,6 +109,22 @@ def _decoded(text: str) -> Any:
     if not text.startswith(("{", "[")) and (fenced := _FENCED.search(text)):
         text = fenced[1]
     return json.loads(text, parse_constant=_refuse, object_pairs_hook=_without_duplicates)
+
+
+def _only_value(text: str) -> Any:
+    """Return the object or list that stands among sentences; of two, nobody knows which is meant.
+
+    Raises:
+        ValueError: There is none, or more than one.
+    """
+    begin = _BRACKET.search(text)
+    if begin is None:
+        raise ValueError("there is no value")
+    decoder = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_without_duplicates)
+    value, end = decoder.raw_decode(text, begin.start())
+    if _BRACKET.search(text, end):
+        raise ValueError("there are several values")
+    return value
 
 
 def _refuse(constant: str) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurogloss.errors import Malformed
+from neurogloss.errors import Malformed, Refused
 from neurogloss.neurons.explanations import (
     MAX_CHARACTERS,
     clean_explanation,
@@ -27,6 +27,31 @@ from neurogloss.neurons.prompts import LEAD_IN
         ("Sure! This neuron detects rivers.", "rivers"),
         ("Here is the explanation:\n\nrivers and lakes", "rivers and lakes"),
         ("```text\nrivers\n```", "rivers"),
+        ("### Explanation\n\nrivers", "rivers"),
+        ("**Explanation**\nrivers", "rivers"),
+        ("Here's my short explanation: rivers", "rivers"),
+        ("Based on the activations, this neuron is looking for rivers.", "rivers"),
+        ("I think this neuron fires strongly on rivers", "rivers"),
+        ("This neuron fires when it sees rivers", "rivers"),
+        ("This neuron appears to be looking for rivers", "rivers"),
+        ("The main function of this neuron is to find rivers.", "rivers"),
+        ("This neuron's main function is to detect rivers", "rivers"),
+        ("Neuron 4: rivers", "rivers"),
+        ("find rivers.", "rivers"),
+        ("is find rivers", "rivers"),
+        ("find and other verbs of search", "find and other verbs of search"),
+        ("Assistant: rivers", "rivers"),
+        ("R\xe9ponse : rivi\xe8res", "rivi\xe8res"),
+        ("\u89e3\u91ca\uff1a\u6cb3\u6d41", "\u6cb3\u6d41"),
+        ("> rivers", "rivers"),
+        ("*rivers*", "rivers"),
+        ("__rivers__", "rivers"),
+        ("**rivers** and **lakes**", "rivers and lakes"),
+        ("snake_case and other_names", "snake_case and other_names"),
+        ('{"explanation": "rivers"}', "rivers"),
+        ('```json\n{"explanation": "This neuron looks for rivers."}\n```', "rivers"),
+        ('{"a": 1} and other objects', '{"a": 1} and other objects'),
+        ("rivers<|im_end|>", "rivers"),
         ('"names of rivers"', "names of rivers"),
         ("\u201cnames of rivers\u201d", "names of rivers"),
         ('"cat" and "dog"', '"cat" and "dog"'),
@@ -79,6 +104,35 @@ def test_a_line_without_end_is_no_explanation_as_long_as_it_likes():
 def test_an_answer_without_an_explanation_is_a_failure_with_its_reason(read, raw, reason):
     with pytest.raises(Malformed, match=reason):
         read(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "I'm sorry, but I can't help with that.",
+        "Sorry, but I cannot do this",
+        "I cannot determine what this neuron does.",
+        "As an AI language model, I have no neurons",
+        "I can\u2019t identify a pattern",
+    ],
+)
+def test_an_excuse_is_no_explanation(raw):
+    with pytest.raises(Refused, match="the model declined to answer"):
+        read_explanation(raw)
+
+
+@pytest.mark.parametrize("raw", ["N/A", "None.", "Explanation: unknown", "**", '"..."'])
+def test_nothing_in_words_is_no_explanation(raw):
+    with pytest.raises(Malformed, match="empty"):
+        read_explanation(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ['"I\'m sorry" and other apologies', "as an adverb", "I can do it", "none of the"],
+)
+def test_an_explanation_may_speak_of_excuses(raw):
+    assert read_explanation(raw) == raw
 
 
 @given(st.text(max_size=60))

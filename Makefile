@@ -22,8 +22,8 @@ test: install ## Run the tests; T=tests/unit for a part
 fuzz: install ## Read 5,000 fuzzed inputs with every reader of files and answers
 	$(BIN)/pytest tests/fuzz tests/integration/datasets/test_hostile_imports.py --hypothesis-profile=fuzz
 
-test-chaos: install ## Disturb 20 runs with 200 faults, in a quarter of an hour; SEED=7 replays one
-	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED),--schedules 20)
+test-chaos: install ## Disturb 100 runs with 1,000 faults, in two hours; SEED=7 replays one
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED),--schedules 100)
 
 test-mutations: install ## Take each protection out of the workers, and see that test-chaos misses it
 	$(BIN)/python -m tests.chaos.mutations

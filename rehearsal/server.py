@@ -8,7 +8,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from rehearsal.account import Stats
 from rehearsal.batch_routes import BatchRoutes
@@ -45,11 +46,17 @@ GET  /rehearsal/stats
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(options: RehearsalOptions) -> web.Application:
-    """Build the server. Each application has its own limits and its own account."""
+def create_app(
+    options: RehearsalOptions, middlewares: Iterable[Middleware] = ()
+) -> web.Application:
+    """Build the server. Each application has its own limits and its own account.
+
+    `middlewares` stand around each request, for tests that disturb what the server answers.
+    """
     handler = RequestHandler(options)
     routes = _Routes(handler, options)
-    app = web.Application(middlewares=[_errors_as_json], client_max_size=_MAX_BODY)
+    around = [*middlewares, _errors_as_json]
+    app = web.Application(middlewares=around, client_max_size=_MAX_BODY)
     app[_HANDLER] = handler
     app.on_response_prepare.append(_sign)
     app.router.add_get("/", routes.front_page)
@@ -81,8 +88,10 @@ class RehearsalServer:
 
     base_url: str
 
-    def __init__(self, options: RehearsalOptions | None = None) -> None:
-        self._app = create_app(options or RehearsalOptions())
+    def __init__(
+        self, options: RehearsalOptions | None = None, middlewares: Iterable[Middleware] = ()
+    ) -> None:
+        self._app = create_app(options or RehearsalOptions(), middlewares)
         self._options = options or RehearsalOptions()
         self._started: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._thread = threading.Thread(target=self._run, name="rehearsal-server", daemon=True)

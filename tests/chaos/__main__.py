@@ -4,18 +4,20 @@ import signal
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from tests.chaos import pooler
 from tests.chaos.faults import KINDS
 from tests.chaos.injected.mutations import MUTATIONS
-from tests.chaos.schedule import Injected, Outcome, Stage
+from tests.chaos.outcome import Outcome, read_outcomes
+from tests.chaos.schedule import Stage
+from tests.chaos.table import line, table, verdict
 from tests.chaos.world import World
 
-NEURONS = 24  # of each of two layers
+NEURONS = 12  # of each of two layers
 
 
 @click.command()
@@ -26,6 +28,11 @@ NEURONS = 24  # of each of two layers
 @click.option("--neurons", default=NEURONS, show_default=True, help="Of each of two layers.")
 @click.option("--mutation", type=click.Choice(list(MUTATIONS)), help="Take a protection out.")
 @click.option("--keep", type=click.Path(path_type=Path), help="A new folder, which is left.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    help="A file of outcomes: schedules that it has are not run again, and count in the table.",
+)
 def main(
     seed: int,
     schedules: int,
@@ -34,68 +41,58 @@ def main(
     neurons: int,
     mutation: str | None,
     keep: Path | None,
+    results: Path | None,
 ) -> None:
     """Disturb small runs with faults, and compare what they leave with an undisturbed one."""
-    outcomes = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the world outlives it
+    outcomes = read_outcomes(results) if results else []
+    done = {outcome.seed for outcome in outcomes}
+    seeds = [number for number in range(seed, seed + schedules) if number not in done]
     with tempfile.TemporaryDirectory(prefix="neurogloss-chaos-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(exist_ok=True)
-        with World(folder, mutation or "") as world:
-            if not world.has_small_disk:
-                click.echo("no small disk can be mounted here: no disk is filled")
-            stage = Stage(world, neurons)
-            rehearsed = stage.rehearse()
-            click.echo(f"undisturbed: {rehearsed.seconds:.0f} s {_verdict(rehearsed)}")
-            for number in range(seed, seed + schedules):
-                outcomes.append(stage.run(number, list(kinds or KINDS), faults))
-                click.echo(_line(outcomes[-1], stage.undisturbed_s))
+        for outcome in _run(folder, mutation or "", neurons, seeds, kinds or tuple(KINDS), faults):
+            outcomes.append(outcome)
+            if results:
+                outcome.append_to(results)
     click.echo(table(outcomes))
-    lost = [outcome.seconds - stage.undisturbed_s for outcome in outcomes]
-    click.echo(
-        f"{sum(lost):.0f} s lost in {len(lost)} schedules; calls repeated: "
-        f"{sum(o.repeated for o in outcomes)} of at most {sum(o.bound for o in outcomes)}; "
-        f"{sum(bool(o.wrong) for o in outcomes)} datasets are wrong"
-    )
-    wrong = [outcome for outcome in outcomes if outcome.wrong] or rehearsed.wrong
-    for outcome in outcomes:
-        if outcome.wrong:
-            click.echo(f"once more: python -m tests.chaos --seed {outcome.seed} --faults {faults}")
+    wrong = [outcome.seed for outcome in outcomes if outcome.wrong]
+    for number in wrong:
+        click.echo(f"once more: python -m tests.chaos --seed {number} --faults {faults}")
     sys.exit(1 if wrong else 0)
 
 
-def _line(outcome: Outcome, undisturbed_s: float) -> str:
-    return (
-        f"seed {outcome.seed}: {len(outcome.injected)} faults, {outcome.seconds:.0f} s "
-        f"({outcome.seconds - undisturbed_s:+.0f} s), {outcome.repeated} of at most "
-        f"{outcome.bound} calls repeated, {_verdict(outcome)}"
-    )
+def _run(
+    folder: Path,
+    mutation: str,
+    neurons: int,
+    seeds: list[int],
+    kinds: tuple[str, ...],
+    faults: int,
+) -> Iterator[Outcome]:
+    """Yield the outcome of each schedule, which is printed."""
+    with World(folder, mutation) as world:
+        for left_out in _left_out(world):
+            click.echo(left_out)
+        stage = Stage(world, neurons)
+        rehearsed = stage.rehearse()
+        click.echo(f"undisturbed: {rehearsed.seconds:.0f} s {verdict(rehearsed)}")
+        if rehearsed.wrong:
+            sys.exit(1)
+        for number in seeds:
+            outcome = stage.run(number, kinds, faults)
+            click.echo(line(outcome, stage.undisturbed_s))
+            yield outcome
 
 
-def _verdict(outcome: Outcome) -> str:
-    return "\n  ".join(["WRONG", *outcome.wrong]) if outcome.wrong else "as it should be"
-
-
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Return what became of the faults, by kind."""
-    by_kind: dict[str, list[tuple[Injected, bool]]] = defaultdict(list)
-    for outcome in outcomes:
-        for fault in outcome.injected:
-            recovered = not outcome.wrong and fault.healed and fault.next_result_s is not None
-            by_kind[fault.kind].append((fault, recovered))
-    head = ("fault", "injected", "recovered", "s to next result", "most", "calls repeated")
-    lines = [f"{head[0]:34}{head[1]:>9}{head[2]:>10}{head[3]:>18}{head[4]:>7}{head[5]:>16}"]
-    for kind in KINDS:
-        lines += [_row(kind, by_kind[kind])] if by_kind[kind] else []
-    return "\n".join([*lines, _row("all", [pair for found in by_kind.values() for pair in found])])
-
-
-def _row(name: str, found: Sequence[tuple[Injected, bool]]) -> str:
-    waits = [fault.next_result_s for fault, _ in found if fault.next_result_s is not None] or [0.0]
-    recovered = sum(good for _, good in found)
-    repeated = sum(fault.repeated for fault, _ in found)
-    mean = sum(waits) / len(waits)
-    return f"{name:34}{len(found):9}{recovered:10}{mean:18.1f}{max(waits):7.1f}{repeated:16}"
+def _left_out(world: World) -> Iterator[str]:
+    """Yield which faults this machine cannot make."""
+    if not world.has_small_disk:
+        yield "no small disk can be mounted here: no disk is filled"
+    if not world.clock.can_jump:
+        yield "libfaketime is not installed: the database's clock does not jump"
+    if pooler.program() is None:
+        yield "pgbouncer is not installed: no run goes by way of a pooler"
 
 
 if __name__ == "__main__":

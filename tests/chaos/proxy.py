@@ -43,8 +43,8 @@ class Link:
     """One port. While frozen, bytes wait; while cut, connections are closed and refused.
 
     While mute, what is asked arrives, and what is answered waits. A connection can also be broken
-    off with what it asks on its way: that is done, and the answer is lost. Or its process is done
-    something to once it has asked.
+    off with what it asks on its way: that is done, and the answer is lost. Or, once it has asked
+    something, its process is done something to, or it alone is held for a while.
     """
 
     port: int
@@ -58,6 +58,7 @@ class Link:
         self._ends: set[asyncio.StreamWriter] = set()
         self._word, self._times = b"", 0
         self._then: Callable[[], None] | None = None
+        self._held_s = 0.0
 
     @classmethod
     async def open(cls, loop: asyncio.AbstractEventLoop, socket: Path) -> "Link":
@@ -88,8 +89,23 @@ class Link:
         """Do something once, when what is asked has had this word in it."""
         self._word, self._then = word, then
 
+    def hold(self, word: bytes, seconds: float) -> None:
+        """Hold one connection so long, once what it asks has had this word in it."""
+        self._word, self._held_s = word, seconds
+
+    def lead_to(self, socket: Path) -> None:
+        """Lead to another socket, from the next connection on, and end those there are."""
+        if socket != self._socket:
+            self._socket = socket
+            self.cut()
+            self.heal()
+
+    def is_whole(self) -> bool:
+        """Return whether bytes flow both ways."""
+        return self._whole and self._to.is_set() and self._from.is_set()
+
     def heal(self) -> None:
-        self._times, self._then = 0, None
+        self._times, self._then, self._held_s = 0, None, 0.0
         self._loop.call_soon_threadsafe(self._set, True, True, True)
 
     def _set(self, to: bool, back: bool, whole: bool) -> None:
@@ -137,4 +153,7 @@ class Link:
                 if asker is not None and self._then is not None and self._word in data:
                     then, self._then = self._then, None
                     then()
+                if asker is not None and self._held_s and self._word in data:
+                    seconds, self._held_s = self._held_s, 0.0
+                    await asyncio.sleep(seconds)
         writer.close()

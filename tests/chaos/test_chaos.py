@@ -1,12 +1,16 @@
-"""The short version of `make test-chaos`."""
+"""The short version of `make test-chaos`: every kind of fault in ten schedules."""
 
 import pytest
 
+from tests.chaos import pooler
 from tests.chaos.faults import KINDS
+from tests.chaos.run_config import Variant
 from tests.chaos.schedule import Stage
 from tests.chaos.world import World
 
-SCHEDULES, FAULTS, NEURONS = 10, 4, 8
+NEURONS = 8
+SEEDS = (104, 106, 108, 110, 112, 114, 116, 118, 101, 103)
+"""Online and in batches, past a pooler and by way of it; two that have every stage."""
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +25,14 @@ def stage(tmp_path_factory):
         yield stage
 
 
-@pytest.mark.parametrize("seed", range(100, 100 + SCHEDULES))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_disturbed_run_leaves_what_an_undisturbed_one_does(stage, seed):
-    outcome = stage.run(seed, list(KINDS), FAULTS)
+    kinds = list(KINDS)[SEEDS.index(seed) :: len(SEEDS)]
+    outcome = stage.run(seed, kinds, len(kinds))
     assert outcome.injected
+    again = "".join(f" --kind {kind!r}" for kind in kinds)
     assert outcome.wrong == [], (
-        f"once more: python -m tests.chaos --seed {seed} --neurons {NEURONS}"
+        f"once more: python -m tests.chaos --seed {seed} --neurons {NEURONS}{again}"
     )
+    if Variant.of_seed(seed).is_pooled and pooler.program() is None:
+        pytest.skip("passed, but past the pooler that it is about: pgbouncer is not installed")

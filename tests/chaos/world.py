@@ -1,92 +1,81 @@
-"""What a schedule disturbs: two services, three workers and a dispatcher, each on links of its own.
+"""What a schedule disturbs: services, three workers and dispatchers, each on links of its own.
 
 The world tends itself as an operator's machine would: what has ended is started again.
 """
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from redis import Redis
 from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from db import migrate
 from db.tables import Base
-from orchestrator.corpus import python_docs
 from orchestrator.local.account import make_private_folder, server_account
-from orchestrator.local.services import Services, start_services, stop_services
-from tests.chaos.proxy import Link, Network
+from orchestrator.local.services import Services, socket_folder, start_services, stop_services
+from tests.chaos.child import Child
+from tests.chaos.database_clock import DatabaseClock
+from tests.chaos.mischief import Mischief
+from tests.chaos.pooler import Pooler
+from tests.chaos.proxy import Network
+from tests.chaos.small_disk import mount
 
 ROOT = Path(__file__).parents[2]
 WORKERS = {"gpu-1": "gpu", "api-1": "api", "api-2": "api"}
+MAIN = "dispatcher"
 LEASE_S = 4.0
 START_S = 120.0
-DISK_BYTES = 384 << 20  # of the database, where the machine lets us mount so small a one
 ONE_DATABASE_AWAY = (
     "database cannot be reached"  # how a dispatcher begins in an outage: exit code 2
 )
-
-
-@dataclass
-class Child:
-    """A process that is started again when it ends, until it is done."""
-
-    name: str
-    command: list[str]
-    links: tuple[Link, Link]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-    clock_offset: float = 0.0
-    is_expected_to_end: bool = False
-    is_done: bool = False
-    began_at: int = 0  # where its log stood when it was started last
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal, which ends a process unless it stops or continues it."""
-        if number not in (signal.SIGSTOP, signal.SIGCONT):
-            self.is_expected_to_end = True
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def output(self) -> str:
-        """Return what it has said since it was started last."""
-        return self.log.read_bytes()[self.began_at :].decode(errors="replace")
+PAUSED = 4  # exit code of a dispatcher whose run is paused or cancelled
 
 
 @dataclass
 class World:
     """Everything in one folder. Use as a context."""
 
+    RUN = "chaos"
+    SECOND = "second"
+
     folder: Path
     mutation: str = ""
+    lease_s: float = LEASE_S
     children: dict[str, Child] = field(default_factory=dict)
     held_down: set[str] = field(default_factory=set)  # services that a fault keeps down
     complaints: list[str] = field(default_factory=list)
+    mischief: Mischief = field(default_factory=Mischief)
     has_small_disk: bool = False
+    is_pooled: bool = False
+    n_pauses: int = 0  # faults that keep the run paused
+    _commands: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _paused_after: dict[int, int] = field(default_factory=dict)  # by command: batches created
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.folder.chmod(0o755)  # as root, the servers run under another account
             home = self.folder / "home"
             home.mkdir()
-            self._mount(home / "postgres", stack)
+            self.has_small_disk = mount(home / "postgres", stack)
             stack.callback(stop_services, home)
-            self.urls = start_services(home)
-            self.services = Services.of(home)
+            self._start_services(home)
+            stack.callback(self.pooler.kill)
             migrate.upgrade(self.urls.database_url)
             self.engine: Engine = create_engine(self.urls.database_url, poolclass=NullPool)
             self.network = Network()
             stack.callback(self.network.close)
             stack.callback(self._end_children)
+            self._operator = self._make("operator", [])
             for name, kind in WORKERS.items():
-                self._add(name, ["worker", kind, "--name", name])
+                self.children[name] = self._make(name, ["worker", kind, "--name", name])
                 self._start(self.children[name])
             self._stack = stack.pop_all()
         return self
@@ -94,17 +83,17 @@ class World:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _mount(self, folder: Path, stack: ExitStack) -> None:
-        """Give the database a small disk of its own, which takes root and its capabilities."""
-        folder.mkdir(mode=0o700)
-        options = f"size={DISK_BYTES},mode=0700"
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        with suppress(OSError):
-            done = subprocess.run(command, check=False, capture_output=True)
-            self.has_small_disk = done.returncode == 0
-        if self.has_small_disk:
-            stack.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=False)
-        make_private_folder(folder, server_account(folder.parent))
+    def _start_services(self, home: Path) -> None:
+        """Start Postgres with a clock of its own, and Redis; prepare a pooler."""
+        account = server_account(home)
+        sockets = socket_folder(home)
+        make_private_folder(sockets, account)
+        self.services = Services.of(home)
+        self.clock = DatabaseClock(self.folder / "database-clock")
+        with self.clock.preloaded():
+            self.services.postgres.start()
+        self.urls = start_services(home)
+        self.pooler = Pooler(sockets / "pooler", sockets, account)
 
     def redis(self) -> Redis:
         """Return a client on the server itself."""
@@ -124,6 +113,19 @@ class World:
         with self.redis() as client:
             client.flushall()
 
+    def put_pooler(self, *, between: bool) -> None:
+        """Let database links lead to the pooler, or past it."""
+        self.is_pooled = between
+        if self.is_pooled and not self.pooler.is_running():
+            self.pooler.start()
+        for child in (*self.children.values(), self._operator):
+            child.links[0].lead_to(self._database_socket)
+
+    @property
+    def _database_socket(self) -> Path:
+        server = self.services.postgres.sockets / ".s.PGSQL.5432"
+        return self.pooler.socket if self.is_pooled else server
+
     # Processes
 
     def wait_for_workers(self) -> None:
@@ -134,13 +136,18 @@ class World:
                 raise TimeoutError(f"the workers do not start: see {self.folder}")
             time.sleep(0.2)
 
-    def begin_run(self, config: Path, name: str = "dispatcher") -> None:
+    def wait_for_calls_in_flight(self, seconds: float = 3.0) -> None:
+        """Return when calls are in flight, or after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while not self.mischief.in_flight and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def begin_run(self, config: Path, name: str = MAIN) -> None:
         """Start a dispatcher of the run that a configuration describes."""
         if name not in self.children:
-            self._add(name, ["run", str(config)])
+            self.children[name] = self._make(name, ["run", str(config)])
         child = self.children[name]
-        if child.process is None or child.process.poll() is not None:
-            child.is_done = False
+        if not child.is_alive():
             self._start(child)
 
     def dispatchers(self) -> list[Child]:
@@ -149,16 +156,26 @@ class World:
 
     def tend(self) -> None:
         """Start again what has ended."""
-        services = {"postgres": self.services.postgres, "redis": self.services.redis}
-        for name, service in services.items():
-            if name not in self.held_down and not service.is_running():
-                service.start()
+        if "postgres" not in self.held_down and not self.services.postgres.is_running():
+            with self.clock.preloaded():
+                self.services.postgres.start()
+        if "redis" not in self.held_down and not self.services.redis.is_running():
+            self.services.redis.start()
+        if self.is_pooled and "pooler" not in self.held_down and not self.pooler.is_running():
+            self.pooler.start()
         for child in self.children.values():
-            if child.process is not None and not child.is_done and child.process.poll() is not None:
+            if child.process is not None and not child.is_done and not child.is_alive():
                 self._take_note_of_end(child)
+        for command in [command for command in self._commands if command.poll() is not None]:
+            self._commands.remove(command)
+            if command.returncode == 0:
+                self._paused_after[command.pid] = self.mischief.batches
 
     def _take_note_of_end(self, child: Child) -> None:
         code, said = child.process.returncode if child.process else 0, child.output()
+        if child.name not in WORKERS and code == PAUSED:
+            self._take_note_of_pause(child, said)
+            return
         if child.name not in WORKERS and code == 0:
             child.is_done = True
             return
@@ -170,22 +187,28 @@ class World:
         else:
             child.is_done = True
 
-    def _add(self, name: str, arguments: list[str]) -> None:
-        postgres = self.network.link(self.services.postgres.sockets / ".s.PGSQL.5432")
+    def _take_note_of_pause(self, child: Child, said: str) -> None:
+        """Start a dispatcher again whose run somebody paused, once it is to go on."""
+        if child.name.startswith(self.SECOND):
+            child.is_done = True
+        elif self.n_pauses:
+            child.waits = True
+        elif child.waits or "paused (person)" in said:
+            self._start(child)
+        else:
+            self.complaints.append(f"{child.name} ended with {PAUSED}: {said[-4000:]}")
+            child.is_done = True
+
+    def _make(self, name: str, arguments: list[str]) -> Child:
+        postgres = self.network.link(self._database_socket)
         redis = self.network.link(self.services.redis.sockets / "redis.sock")
         command = [sys.executable, "-m", "orchestrator", *arguments]
         log = self.folder / f"{name}.log"
         log.touch()
-        self.children[name] = Child(name, command, (postgres, redis), log)
+        return Child(name, command, (postgres, redis), log)
 
     def _start(self, child: Child) -> None:
-        child.is_expected_to_end = False
-        child.began_at = child.log.stat().st_size
-        env = self.environment(child)
-        with child.log.open("ab") as log:
-            child.process = subprocess.Popen(
-                child.command, env=env, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
-            )
+        child.start(self.environment(child), ROOT)
 
     def environment(self, child: Child) -> dict[str, str]:
         """Return the environment of a process."""
@@ -195,7 +218,8 @@ class World:
             **os.environ,
             "DATABASE_URL": f"postgresql://neurogloss@127.0.0.1:{postgres.port}/neurogloss?{options}",
             "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
-            "NEUROGLOSS_LEASE_SECONDS": str(LEASE_S),
+            "NEUROGLOSS_LEASE_SECONDS": str(self.lease_s),
+            "NEUROGLOSS_LOG_LEVEL": "info",
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "120",
             "PYTHONPATH": str(Path(__file__).parent / "injected"),
@@ -204,56 +228,85 @@ class World:
         }
 
     def end_dispatchers(self) -> None:
-        """End the dispatchers, and begin to forget what they and the workers said."""
+        """End dispatchers and commands, and begin to forget what they and the workers said."""
         for child in self.children.values():
             if child.name in WORKERS:
                 child.signal(signal.SIGCONT)
                 for link in child.links:
                     link.heal()
             elif child.process is not None:
-                _end(child.process)
+                child.end()
                 child.is_done = True
             if child.name not in WORKERS:
                 child.log.write_bytes(b"")
                 child.began_at = 0
+        for command in self._commands:
+            command.kill()
+            command.wait()
+        self._commands.clear()
+        self.n_pauses = 0
 
     def _end_children(self) -> None:
         for child in self.children.values():
-            if child.process is not None:
-                _end(child.process)
+            child.end()
+        for command in self._commands:
+            command.kill()
+            command.wait()
 
-    # What was said
+    # Commands
 
-    def logs(self) -> dict[str, int]:
-        """Return where each log stands now."""
-        return {child.name: child.log.stat().st_size for child in self.children.values()}
+    def command(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Enter a command, and do not wait for its end."""
+        child = self._operator
+        with child.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator", *arguments],
+                env=self.environment(child),
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._commands.append(process)
+        return process
 
-    def faults_of_our_own(self, since: dict[str, int]) -> list[str]:
-        """Return what workers and dispatchers said that no outage explains."""
-        found = []
-        for child in self.children.values():
-            said = child.log.read_bytes()[since.get(child.name, 0) :].decode(errors="replace")
-            pattern = _FAILED if child.name in WORKERS else _TRACEBACK
-            found += [f"{child.name}: {match[0][:800]}" for match in pattern.finditer(said)]
-        return found
+    def pause(self) -> subprocess.Popen[bytes]:
+        """Pause the run, whose dispatchers then wait for `resume`."""
+        self.n_pauses += 1
+        return self.command("pause", self.RUN)
+
+    def begin_second_run(self) -> None:
+        """Begin another run, with a dispatcher of its own."""
+        self.begin_run(self.folder / "second.toml", f"{self.SECOND} dispatcher")
+
+    def resume(self, pausing: subprocess.Popen[bytes]) -> None:
+        """Let the run go on, and its dispatchers with it."""
+        if pausing.poll() is None:
+            pausing.kill()
+        self.n_pauses -= 1
+        before = self._paused_after.pop(pausing.pid, None)
+        # One may have been on its way.
+        if before is not None and self.mischief.batches > before + 1:
+            n = self.mischief.batches - before
+            self.complaints.append(f"{n} batches were created while the run was paused")
+
+    # What can be seen
+
+    def can_go_on(self) -> bool:
+        """Return whether nothing keeps a run from going on: it has one of each process at least."""
+        if self.held_down or self.n_pauses or self.mischief.is_on():
+            return False
+        able = [child.name for child in self.children.values() if child.can_work()]
+        try:
+            beats = {row["name"] for row in self.rows(_ALIVE, lease=self.lease_s)}
+        except DBAPIError:
+            return False
+        queues = {WORKERS[name] for name in able if name in WORKERS and name in beats}
+        follows = MAIN in able or f"{MAIN}-2" in able
+        return follows and queues == set(WORKERS.values())
 
 
-_FAILED = re.compile(
-    r"shard failed .*(?:\n  .*)*|raised unexpected: .*|paid answers not stored .*(?:\n  .*)*"
-)
-_TRACEBACK = re.compile(r"Traceback \(most recent call last\)[\s\S]*\n\S+.*")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        process.kill()
-    process.wait()
-
-
-def corpus_of(folder: Path, documents: int) -> Path:
-    """Write a small corpus once, which is cut in a moment: some of Python's documentation."""
-    path = folder / "corpus"
-    path.mkdir(exist_ok=True)
-    for number, (_, words) in zip(range(documents), python_docs.documents(), strict=False):
-        (path / f"{number:04d}.txt").write_text(words, encoding="utf-8")
-    return path
+_ALIVE = """
+    SELECT split_part(worker, '@', 1) AS name FROM worker
+    WHERE heartbeat_at > now() - :lease * interval '1 second'
+"""

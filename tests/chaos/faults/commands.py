@@ -1,0 +1,49 @@
+"""Commands that somebody enters at a bad moment."""
+
+import random
+
+from tests.chaos.strike import Strike
+from tests.chaos.world import World
+
+LIMITS = (
+    "endpoints.here.max_in_flight=3",
+    "endpoints.here.max_in_flight=6",
+    "endpoints.here.requests_per_minute=3000",
+    "endpoints.here.requests_per_minute=none",
+    "endpoints.here.prices.rehearsal.input=0.3",
+    "budget.usd=1000000000",
+    "budget.usd=none",
+)
+
+
+def limits_set(world: World, dice: random.Random) -> Strike:
+    """Change limits, prices or the budget, to what does not end the run."""
+    some = dice.sample(LIMITS, 2)
+    world.command("set", world.RUN, *some)
+    return Strike("set " + " ".join(some))
+
+
+def retry(world: World, dice: random.Random) -> Strike:
+    world.command("retry", world.RUN)
+    return Strike("retry")
+
+
+def paused_and_resumed(world: World, dice: random.Random) -> Strike:
+    """Pause the run for a while, in which its dispatchers end."""
+    pausing = world.pause()
+    return Strike(
+        "run", 0, 0, lambda: world.resume(pausing), dice.uniform(4.0, 8.0), stops_all=True
+    )
+
+
+def second_run_cancelled(world: World, dice: random.Random) -> Strike:
+    """Begin a second run on other neurons, with a dispatcher of its own, and cancel it later."""
+    world.begin_second_run()
+    cancel = lambda: world.command("cancel", world.SECOND)  # noqa: E731
+    return Strike("dispatcher of a second run", 0, 0, cancel, dice.uniform(3.0, 9.0))
+
+
+def other_configuration(world: World, dice: random.Random) -> Strike:
+    """Begin the run again with another configuration under its name, which is refused."""
+    world.command("run", str(world.folder / "other.toml"))
+    return Strike("run with another configuration")

@@ -36,6 +36,11 @@ UNANSWERED_CALLS = 10  # in a row, each after its last attempt: then the endpoin
 _CEILINGS_EVERY_S = 5.0  # between two looks at headers that name limits
 _LIMIT_DIGITS = 12  # of a limit in a header; a longer one is no limit
 _LEARNING_RATE = 0.05  # of the token estimate: it follows some twenty calls
+BELIEVED = 16
+"""How many times as many tokens as were estimated a server may report.
+
+By what it reports beyond, calls would wait: for hours, if it is absurd.
+"""
 
 
 class ModelClient:
@@ -78,7 +83,7 @@ class ModelClient:
         self._too_long.pop(call.purpose, None)
         if completion.prompt_tokens and call.prompt_tokens:
             # Never below 1: an estimate that is too low runs into the limits of the server.
-            ratio = max(1.0, completion.prompt_tokens / call.prompt_tokens)
+            ratio = min(BELIEVED, max(1.0, completion.prompt_tokens / call.prompt_tokens))
             self._tokens_per_estimate += _LEARNING_RATE * (ratio - self._tokens_per_estimate)
 
     def record_no_answer(self, reason: str, attempts: int) -> RowError | EndpointUnreachable:

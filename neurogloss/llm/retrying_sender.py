@@ -19,7 +19,7 @@ from neurogloss.errors import (
 )
 from neurogloss.llm.answer_writer import AnswerWriter
 from neurogloss.llm.calls import Answer
-from neurogloss.llm.model_client import ModelClient
+from neurogloss.llm.model_client import BELIEVED, ModelClient
 from neurogloss.llm.responses import read_completion
 from neurogloss.llm.run_context import RunContext
 from neurogloss.llm.server_text import request_id
@@ -184,6 +184,6 @@ class RetryingSender:
             wasted_usd=pending.wasted_usd,
         )
         if used := answer.prompt_tokens + answer.completion_tokens:
-            self.client.limiter.refund(tokens - used)
+            self.client.limiter.refund(tokens - min(used, BELIEVED * tokens))
         await self._writer.store(self._ledger, answer)
         return answer

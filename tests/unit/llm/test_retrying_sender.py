@@ -48,6 +48,17 @@ class Blocks:
         return Grant(len(needs), None, 64)
 
 
+class OneByOne:
+    """Grants one call after the other, and adds up what they give back of their tokens."""
+
+    def __init__(self):
+        self.refunded = 0
+
+    async def exchange(self, report, needs, waiting, in_flight):
+        self.refunded += report.refund
+        return Grant(int(in_flight == 0), 0.01, 1)
+
+
 class NoLimit:
     """A budget without end."""
 
@@ -89,20 +100,21 @@ class Server:
         return self.answer(self.n, orjson.loads(request.content))
 
 
-def whole(text="words", **choice):
+def whole(text="words", prompt_tokens=9, **choice):
     message = {"content": text}
     body = {"choices": [{"message": message, "finish_reason": "stop", **choice}]}
-    return httpx.Response(200, json={**body, "usage": {"prompt_tokens": 9, "completion_tokens": 3}})
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 3}
+    return httpx.Response(200, json={**body, "usage": usage})
 
 
-def ask(answer, calls, wait_s=5.0):
+def ask(answer, calls, wait_s=5.0, limits=None):
     """Return (outcomes or errors, the server, the ledger)."""
     server, ledger = Server(answer), Kept()
     prices = {"rehearsal": Price(input=1.0, output=1.0)}
     endpoint = Endpoint(name="e", base_url="http://e/v1", wait_s=wait_s, prices=prices)
 
     async def run():
-        limiter = Limiter(Blocks())
+        limiter = Limiter(limits or Blocks())
         client = ModelClient(httpx.MockTransport(server), endpoint, limiter)
         context = RunContext(ledger, Budget(NoLimit()), None, ledger)
         sender = RetryingSender(client, context, AnswerWriter(), 0.02, lambda: True)
@@ -271,3 +283,10 @@ def test_a_question_that_the_server_refuses_is_counted_once():
     (found,), _, ledger = ask(lambda n, body: httpx.Response(400, json=refusal), questions(1))
     assert isinstance(found, RowError)
     assert [kind for *_, kind in ledger.unanswered] == [type(found)]
+
+
+def test_calls_do_not_wait_for_tokens_that_a_server_only_says_it_used():
+    limits = OneByOne()
+    found, _, _ = ask(lambda n, body: whole(prompt_tokens=10**30), questions(3), limits=limits)
+    assert all(isinstance(answer, Answer) for answer in found), found
+    assert -1_000_000 < limits.refunded < 0

@@ -39,7 +39,7 @@ def make_run(engine: Engine, layers: int, per_layer: int) -> int:
         runs.save_plan(
             connection,
             run_id,
-            neurons=[(layer, n, False) for layer, n in every],
+            neurons=[runs.PlannedNeuron(*place) for place in every],
             shards=[
                 runs.PlannedShard(stage, "", layer, n, n + PER_SHARD, PER_SHARD, "done")
                 for stage in STAGES

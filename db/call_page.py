@@ -13,7 +13,7 @@ USES = 200  # that are named; sentences of a neuron share one call, and retries 
 
 
 class CallUse(NamedTuple):
-    """A result that was read from a call; `excerpt` is that of a simulation."""
+    """A result that was read from a call; `excerpt` is that of a simulation or control."""
 
     run: str
     layer: int
@@ -50,6 +50,9 @@ _USES = text("""
         SELECT run_id, layer, neuron, 'candidate', NULL FROM candidate WHERE call = :identity
         UNION ALL
         SELECT run_id, layer, neuron, scorer, NULL FROM scorer_result WHERE call = :identity
+        UNION ALL
+        SELECT run_id, layer, neuron, 'control', excerpt FROM control_simulation
+        WHERE call = :identity
         UNION ALL
         SELECT run_id, layer, neuron, 'sentences', NULL FROM sentence
         WHERE call = :identity AND number = 0

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from db.progress import SPEND_SUMS
 from db.session import streamed
-from neurogloss.stages import position_sql
+from neurogloss.stages import concerns_sql, position_sql
 
 USD_TOLERANCE = 1e-9  # relative, of sums that were added up in another order
 
@@ -63,14 +63,14 @@ RIGHT_COUNTS = f"""
         SELECT count(*) AS n FROM neuron
         WHERE neuron.run_id = shard.run_id AND neuron.layer = shard.layer
           AND neuron.neuron >= start AND neuron.neuron < stop
-          AND (shard.stage <> 'ablate' OR is_ablated)) AS neurons
+          AND {concerns_sql("shard.stage")}) AS neurons
     CROSS JOIN LATERAL (
         SELECT count(DISTINCT failure.neuron) AS n
         FROM failure JOIN neuron USING (run_id, layer, neuron)
         WHERE failure.run_id = shard.run_id AND failure.layer = shard.layer
           AND failure.neuron >= start AND failure.neuron < stop
           AND {position_sql("failure.stage")} <= {position_sql("shard.stage")}
-          AND (shard.stage <> 'ablate' OR is_ablated)) AS failures
+          AND {concerns_sql("shard.stage")}) AS failures
     WHERE shard.run_id = :run
 """  # noqa: S608  (a constant)
 

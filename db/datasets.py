@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select, text
 from db.candidates import candidate_scores, candidates, sentences
 from db.codec import INT32
 from db.connections import related_neurons, related_tokens
+from db.control_scores import control_scores, control_simulations
 from db.evaluations import ablations, baseline_scores, calibrated_scores, scorer_results
 from db.imported_neurons import imported_neurons
 from db.notes import notes
@@ -34,6 +35,8 @@ STORED: Mapping[str, NeuronRows[Any]] = {
     "calibrated_scores": calibrated_scores,
     "scorers": scorer_results,
     "ablations": ablations,
+    "controls": control_scores,
+    "control_simulations": control_simulations,
     "candidates": candidates,
     "candidate_scores": candidate_scores,
     "sentences": sentences,

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, text
 
+from db.control_summary import control_summary
 from neurogloss.neurons.alarms import Evidence
 
 LIMIT = 1000  # of each kind: it takes milliseconds, however large the run
@@ -31,4 +32,9 @@ def evidence_of(connection: Connection, run_id: int) -> Evidence:
     simulations = connection.execute(_SIMULATIONS, values).all()
     covered = [covered for _, covered in simulations if covered is not None]
     answers = [bytes(answer) for answer, _ in simulations]
-    return Evidence(explanations, answers, sum(covered) / len(covered) if covered else None)
+    return Evidence(
+        explanations,
+        answers,
+        sum(covered) / len(covered) if covered else None,
+        control_summary(connection, run_id),
+    )

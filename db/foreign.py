@@ -10,7 +10,7 @@ from db.tables import Base
 VIEWS = (
     "run_progress", "layer_progress", "run_cost", "failure_summary", "neuron_summary",
     "worker_status", "baseline_summary", "scorer_summary", "calibration_summary",
-    "ablation_summary", "step_progress",
+    "ablation_summary", "step_progress", "control_summary",
 )  # fmt: skip
 # Hosted servers often come with the second one; `embed` makes the third one. Neither holds data.
 _KNOWN_EXTENSIONS = ("plpgsql", "pg_stat_statements", "vector")

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import candidates, connections, evaluations, records, results
+from db import candidates, connections, control_scores, evaluations, records, results
 from db.candidates import CandidateRow, CandidateScoreRow, SentenceRow
 from db.connections import RelatedNeuronsRow, RelatedTokensRow
+from db.control_scores import ControlScoreRow, ControlSimulationRow
 from db.evaluations import AblationRow, BaselineScoreRow, CalibratedScoreRow, ScorerResultRow
 from db.imported_neurons import ImportedNeuronRow, imported_neurons
 from db.notes import NeuronNoteRow, notes
@@ -33,6 +34,8 @@ class NeuronPart(Enum):
     CALIBRATED = "calibrated"
     SCORERS = "scorers"
     ABLATION = "ablation"
+    CONTROL = "control"
+    CONTROL_SIMULATIONS = "control_simulations"
     CANDIDATES = "candidates"
     CANDIDATE_SCORES = "candidate_scores"
     SENTENCES = "sentences"
@@ -55,6 +58,7 @@ class StoredNeuron:
         baselines: By baseline.
         calibrated: By calibration.
         scorers: By scorer.
+        control_simulations: By excerpt.
         candidates: By number, in order.
         candidate_scores: By stage and number, in order.
         sentences: By number, in order.
@@ -76,6 +80,8 @@ class StoredNeuron:
     calibrated: dict[str, CalibratedScoreRow] = field(default_factory=dict)
     scorers: dict[str, ScorerResultRow] = field(default_factory=dict)
     ablation: AblationRow | None = None
+    control: ControlScoreRow | None = None
+    control_simulations: dict[int, ControlSimulationRow] = field(default_factory=dict)
     candidates: list[CandidateRow] = field(default_factory=list)
     candidate_scores: list[CandidateScoreRow] = field(default_factory=list)
     sentences: list[SentenceRow] = field(default_factory=list)
@@ -115,6 +121,8 @@ _TABLES: Mapping[NeuronPart, tuple[NeuronRows[Any], Add]] = {
     NeuronPart.CALIBRATED: (evaluations.calibrated_scores, _by("calibration")),
     NeuronPart.SCORERS: (evaluations.scorer_results, _by("scorer")),
     NeuronPart.ABLATION: (evaluations.ablations, _set),
+    NeuronPart.CONTROL: (control_scores.control_scores, _set),
+    NeuronPart.CONTROL_SIMULATIONS: (control_scores.control_simulations, _by("excerpt")),
     NeuronPart.CANDIDATES: (candidates.candidates, _append),
     NeuronPart.CANDIDATE_SCORES: (candidates.candidate_scores, _append),
     NeuronPart.SENTENCES: (candidates.sentences, _append),

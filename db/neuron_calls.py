@@ -41,6 +41,7 @@ def identities_of(stored: StoredNeuron) -> Iterator[bytes]:
         *stored.sentences,
         *stored.simulations.values(),
         *stored.scorers.values(),
+        *stored.control_simulations.values(),
     )
     for row in rows:
         if row.call is not None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from db.candidates import CandidateRow, CandidateScoreRow, SentenceRow
 from db.connections import RelatedNeuronsRow, RelatedTokensRow
+from db.control_scores import ControlScoreRow
 from db.evaluations import AblationRow, BaselineScoreRow, CalibratedScoreRow, ScorerResultRow
 from db.neuron import StoredNeuron
 
@@ -104,6 +105,7 @@ def evaluations_of(
         "baselines": {name: _scores(row) for name, row in stored.baselines.items()},
         "calibrated": {name: _scores(row) for name, row in stored.calibrated.items()},
         "ablation": None if stored.ablation is None else _scores(stored.ablation),
+        "control": None if stored.control is None else _scores(stored.control),
         "scorers": {name: _result(row) for name, row in stored.scorers.items()},
         "mean_activation_tokens": [
             {"token": texts[t], "mean": None if math.isnan(mean) else mean} for t, mean in means
@@ -119,7 +121,7 @@ def evaluations_of(
     }
 
 
-def _scores(row: BaselineScoreRow | CalibratedScoreRow | AblationRow) -> Json:
+def _scores(row: BaselineScoreRow | CalibratedScoreRow | AblationRow | ControlScoreRow) -> Json:
     return {key: value for key, value in asdict(row).items() if key not in _KEYS}
 
 

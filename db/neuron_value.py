@@ -57,6 +57,7 @@ class NeuronValue:
         quantile_boundaries: Of the maxima of records, between the quantile buckets.
         percentile_in_layer: How the score stands among those of the layer.
         percentile_in_model: How it stands among those of the run.
+        control: The scores with the explanation of another neuron of the layer, its `partner`.
         calls: Those that rows of the neuron name.
         notes: What people wrote about it, the earliest first.
     """
@@ -92,6 +93,7 @@ class NeuronValue:
     baselines: Json
     calibrated: Json
     ablation: Json | None
+    control: Json | None
     scorers: Json
     mean_activation_tokens: list[Json]
     related_neurons: dict[str, list[Json]]

@@ -43,6 +43,19 @@ class PairedCell:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlCell:
+    """Neurons whose score and control lie in one square of 1/20; both are where it begins.
+
+    `n_above` of the `n` neurons score better with their own explanation.
+    """
+
+    control: float
+    explanation: float
+    n: int
+    n_above: int
+
+
+@dataclass(frozen=True, slots=True)
 class SparsityBin:
     """Neurons whose activations have a kurtosis of at least `low` and below `high`."""
 
@@ -87,6 +100,13 @@ _CELLS = text(f"""
     FROM listed_neuron WHERE run_id = :run AND gap IS NOT NULL
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """)  # noqa: S608  (constants)
+_CONTROLS = text(f"""
+    SELECT {BIN.format("control_score.score")} AS control, {BIN.format("score.score")} AS own,
+           count(*), count(*) FILTER (WHERE score.score > control_score.score)
+    FROM control_score JOIN score USING (run_id, layer, neuron)
+    WHERE run_id = :run AND control_score.score IS NOT NULL AND score.score IS NOT NULL
+    GROUP BY 1, 2 ORDER BY 1, 2
+""")  # noqa: S608  (constants)
 _SPARSITY = text("""
     SELECT floor(2 * ln(kurtosis))::int AS bin, count(*), avg(score),
            percentile_cont(0.25) WITHIN GROUP (ORDER BY score),
@@ -127,6 +147,15 @@ def paired_cells(connection: Connection, run: StoredRun) -> list[PairedCell]:
     return [
         PairedCell(third, lookup / BINS_A_UNIT, explanation / BINS_A_UNIT, n, n_above)
         for third, lookup, explanation, n, n_above in rows
+    ]
+
+
+def control_cells(connection: Connection, run_id: int) -> list[ControlCell]:
+    """Return how scores stand to those with other neurons' explanations."""
+    rows = connection.execute(_CONTROLS, {"run": run_id})
+    return [
+        ControlCell(control / BINS_A_UNIT, own / BINS_A_UNIT, n, n_above)
+        for control, own, n, n_above in rows
     ]
 
 

@@ -10,13 +10,13 @@ from sqlalchemy import Connection, text
 
 from db import listed_neurons
 from db.unanswered import Unanswered, unanswered
-from neurogloss.stages import position_sql
+from neurogloss.stages import concerns_sql, position_sql
 
 
 def count_shard(connection: Connection, shard_id: int) -> None:
     """Count a finished shard: a neuron has failed if it did in this stage or in one before.
 
-    A shard of `ablate` is about the neurons that are marked for it alone.
+    A shard of `ablate` or `control` is about the neurons that are marked for it alone.
 
     Counters are changed last in a transaction, because the shards of a layer share them.
     """
@@ -39,7 +39,7 @@ _COUNT_SHARD = text(f"""
          AND {position_sql("failure.stage")} <= {position_sql("this.stage")}
         JOIN neuron ON neuron.run_id = this.run_id AND neuron.layer = this.layer
          AND neuron.neuron = failure.neuron
-        WHERE this.id = :shard AND (this.stage <> 'ablate' OR is_ablated)) AS found
+        WHERE this.id = :shard AND {concerns_sql("this.stage")}) AS found
     WHERE shard.id = :shard
     RETURNING run_id AS run, stage, CASE stage WHEN 'collect' THEN -1 ELSE layer END AS layer,
               done, failed, step, layer AS shard_layer, start, stop

@@ -23,10 +23,18 @@ OF_NEURONS = (
     "sentence",
     "calibrated_score",
     "ablation",
+    "control_score",
+    "control_simulation",
 )
 
 
-WITH_CALLS = ("explanation", "simulation", "candidate", "sentence")  # of these
+WITH_CALLS = (
+    "explanation",
+    "simulation",
+    "candidate",
+    "sentence",
+    "control_simulation",
+)  # of these
 
 
 class Stray(NamedTuple):

@@ -22,6 +22,7 @@ _INSERTS = (
     "collect_part", "collect_maxima", "collect_bound", "throughput", "spend",
     "call_minute", "retried_calls", "budget_hold", "batch", "batch_request", "batch_wait",
     "worker", "run_device", "text_result", "listed_neuron", "run_lock",
+    "control_score", "control_simulation",
 )  # fmt: skip
 _UPDATES = (
     "shard", "progress", "throughput", "spend", "call", "call_minute", "collect_bound",

@@ -27,6 +27,7 @@ def status_of(connection: Connection, run: StoredRun) -> dict[str, Any]:
         "unanswered": [asdict(requests) for requests in of_run.unanswered],
         "workers": [asdict(worker) for worker in progress.workers(connection)],
         "covered": evidence.covered,
+        "control": None if evidence.control is None else asdict(evidence.control),
         "warnings": alarms_of(evidence),
     }
 

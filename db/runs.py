@@ -54,6 +54,15 @@ class StoredRun:
     batches_due_at: datetime | None
 
 
+class PlannedNeuron(NamedTuple):
+    """A neuron of a plan; see `db.tables.NeuronTable`."""
+
+    layer: int
+    neuron: int
+    is_ablated: bool = False
+    has_control: bool = False
+
+
 class PlannedShard(NamedTuple):
     """A shard of a plan; see `db.tables.ShardTable`."""
 
@@ -95,6 +104,12 @@ def latest(connection: Connection) -> StoredRun | None:
     return _first(connection, query)
 
 
+def done(connection: Connection, limit: int) -> list[StoredRun]:
+    """Return runs that are done, the latest first."""
+    query = _runs().where(RunTable.state == "done").order_by(RunTable.id.desc()).limit(limit)
+    return [StoredRun(*row) for row in connection.execute(query)]
+
+
 def _runs() -> Select[Any]:
     return select(*(table_of(RunTable).c[field.name] for field in fields(StoredRun)))
 
@@ -121,15 +136,15 @@ def save_plan(
     connection: Connection,
     run_id: int,
     *,
-    neurons: Iterable[tuple[int, int, bool]],
+    neurons: Iterable[PlannedNeuron],
     shards: Iterable[PlannedShard],
     totals: Iterable[tuple[str, int, int]],
 ) -> None:
     """Store what a run is made of: its neurons, its shards, and what each stage adds up to.
 
-    Neurons are (layer, neuron, is_ablated), totals (stage, layer, total).
+    Totals are (stage, layer, total).
     """
-    columns = ("run_id", "layer", "neuron", "is_ablated")
+    columns = ("run_id", *PlannedNeuron._fields)
     upsert(connection, table_of(NeuronTable), columns, ((run_id, *neuron) for neuron in neurons))
     listed_neurons.list_planned(connection, run_id)
     rows = [{"run_id": run_id, **shard._asdict()} for shard in shards]
@@ -225,23 +240,29 @@ def neurons_in(
     connection: Connection, run_id: int, layer: int, start: int = 0, stop: int = 2**31 - 1
 ) -> list[int]:
     """Return the run's neurons of a layer in a range, in order."""
-    query = (
+    return list(connection.scalars(_in_range(run_id, layer, start, stop)))
+
+
+def _in_range(run_id: int, layer: int, start: int, stop: int) -> Select[Any]:
+    return (
         select(NeuronTable.neuron)
         .where(NeuronTable.run_id == run_id, NeuronTable.layer == layer)
         .where(NeuronTable.neuron >= start, NeuronTable.neuron < stop)
         .order_by(NeuronTable.neuron)
     )
-    return list(connection.scalars(query))
 
 
 def ablated_in(connection: Connection, run_id: int, layer: int, start: int, stop: int) -> list[int]:
     """Return those neurons of a range that are to be ablated, in order."""
-    query = (
-        select(NeuronTable.neuron)
-        .where(NeuronTable.run_id == run_id, NeuronTable.layer == layer, NeuronTable.is_ablated)
-        .where(NeuronTable.neuron >= start, NeuronTable.neuron < stop)
-        .order_by(NeuronTable.neuron)
-    )
+    query = _in_range(run_id, layer, start, stop).where(NeuronTable.is_ablated)
+    return list(connection.scalars(query))
+
+
+def controlled_in(
+    connection: Connection, run_id: int, layer: int, start: int, stop: int
+) -> list[int]:
+    """Return those neurons of a range whose scores are controlled, in order."""
+    query = _in_range(run_id, layer, start, stop).where(NeuronTable.has_control)
     return list(connection.scalars(query))
 
 

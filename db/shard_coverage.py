@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from neurogloss.stages import concerns_sql
+
 
 class Overlap(NamedTuple):
     """The ids of two shards that share neurons, or excerpts."""
@@ -47,12 +49,12 @@ def gaps(connection: Connection, run_id: int, n_excerpts: int) -> list[Gap]:
 
     Neurons are wanted in each stage that has shards at all, and excerpts, or layers, in collect.
     """
-    query = text("""
+    query = text(f"""
         WITH wanted AS (
             SELECT stage, '' AS step, layer, count(*) AS wanted
             FROM neuron CROSS JOIN (SELECT DISTINCT stage FROM shard
                                     WHERE run_id = :run AND stage <> 'collect') AS stages
-            WHERE run_id = :run AND (stage <> 'ablate' OR is_ablated) GROUP BY 1, 2, 3
+            WHERE run_id = :run AND {concerns_sql("stage")} GROUP BY 1, 2, 3
             UNION ALL
             SELECT 'collect', step, layer, 1
             FROM (SELECT DISTINCT layer FROM neuron WHERE run_id = :run) AS layers
@@ -70,7 +72,7 @@ def gaps(connection: Connection, run_id: int, n_excerpts: int) -> list[Gap]:
         SELECT stage, step, layer, coalesce(covered, 0) AS covered, coalesce(wanted, 0) AS wanted
         FROM wanted FULL JOIN covered USING (stage, step, layer)
         WHERE covered IS DISTINCT FROM wanted ORDER BY stage, step, layer
-    """)
+    """)  # noqa: S608  (a constant)
     values = {"run": run_id, "n_excerpts": n_excerpts}
     return [Gap(*row) for row in connection.execute(query, values)]
 

@@ -19,8 +19,10 @@ def open_ready(connection: Connection, run_id: int) -> int:
 
     Within collect the steps follow each other: every shard of a step waits for all of the steps
     before; `connections` waits for none. Between the stages there is no barrier: the neurons of a
-    shard move on together, as soon as their layer is collected. A shard of `lookup` is of the
-    layers from its start to its stop.
+    shard move on together, as soon as their layer is collected. Only shards of `control` wait for
+    all explanations of their layer, of which they take some, and for its simulations, so that it
+    does not depend on the order of work which of the two stages asks what both want to know. A
+    shard of `lookup` is of the layers from its start to its stop.
     """
     queries = (_OPEN_COLLECT, _OPEN_FIRST, _OPEN_LATER)
     values = {"run": run_id, "first": FIRST, "later": LATER}
@@ -61,9 +63,11 @@ _OPEN_LATER = text(f"""
         WHERE state = 'waiting' AND id = ANY (ARRAY(
             SELECT id FROM (
                 SELECT id, stage, state, {position_sql("stage")} AS place,
-                       min({position_sql("stage")}) OVER (PARTITION BY layer, start) AS next
+                       min({position_sql("stage")}) OVER (PARTITION BY layer, start) AS next,
+                       min({position_sql("stage")}) OVER (PARTITION BY layer) AS next_of_layer
                 FROM shard WHERE run_id = :run AND stage <> 'collect' AND state <> 'done') AS open
-            WHERE place = next AND state = 'waiting' AND stage = ANY (:later)))
+            WHERE place = next AND state = 'waiting' AND stage = ANY (:later)
+              AND (stage <> 'control' OR next_of_layer > {position_sql("'simulate'")})))
           AND NOT EXISTS (SELECT FROM batch_wait WHERE shard_id = shard.id)
         FOR UPDATE SKIP LOCKED))
 """)  # noqa: S608  (a constant)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from neurogloss.stages import position_sql
+from neurogloss.stages import concerns_sql, position_sql
 
 MAX_ATTEMPTS = 5  # claims without a result after which a shard is parked instead of tried again
 
@@ -216,7 +216,7 @@ _FAIL_NEURONS = text(f"""
            coalesce(shard.error, 'its workers died'), shard.attempts
     FROM shard JOIN neuron USING (run_id, layer)
     WHERE shard.id = :id AND neuron >= shard.start AND neuron < shard.stop
-      AND (shard.stage <> 'ablate' OR is_ablated)
+      AND {concerns_sql("shard.stage")}
       AND NOT EXISTS (
         SELECT FROM explanation
         WHERE {position_sql("shard.stage")} < {position_sql("'simulate'")}
@@ -224,12 +224,16 @@ _FAIL_NEURONS = text(f"""
           AND explanation.layer = neuron.layer AND explanation.neuron = neuron.neuron)
       AND NOT EXISTS (
         SELECT FROM score
-        WHERE shard.stage <> 'ablate' AND score.run_id = neuron.run_id
+        WHERE shard.stage NOT IN ('ablate', 'control') AND score.run_id = neuron.run_id
           AND score.layer = neuron.layer AND score.neuron = neuron.neuron)
       AND NOT EXISTS (
         SELECT FROM ablation
         WHERE shard.stage = 'ablate' AND ablation.run_id = neuron.run_id
           AND ablation.layer = neuron.layer AND ablation.neuron = neuron.neuron)
+      AND NOT EXISTS (
+        SELECT FROM control_score
+        WHERE shard.stage = 'control' AND control_score.run_id = neuron.run_id
+          AND control_score.layer = neuron.layer AND control_score.neuron = neuron.neuron)
     ON CONFLICT DO NOTHING
 """)  # noqa: S608  (a constant)
 

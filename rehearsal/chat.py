@@ -9,6 +9,7 @@ from rehearsal.exchanges import RenderedAnswer
 from rehearsal.faults import ContentFault
 from rehearsal.options import RehearsalOptions
 from rehearsal.replies import AssistantMessage, Usage, completion_body
+from rehearsal.seeded_random import uniform
 
 
 def read_chat(body: bytes, options: RehearsalOptions) -> "ChatExchange":
@@ -18,16 +19,18 @@ def read_chat(body: bytes, options: RehearsalOptions) -> "ChatExchange":
         ApiError: 400 for what this server does not do, 404 for an unknown model.
     """
     request = read_chat_request(body, options.models, options.capabilities)
-    return ChatExchange(request, answer(request, options.seed), options.seed)
+    good = answer(request, options.seed)
+    return ChatExchange(request, good, options.seed, options.reasoning_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatExchange:
-    """A chat request, and the good answer to it."""
+    """A chat request, and the good answer to it, before which about so many tokens are thought."""
 
     request: ChatRequest
     good: AssistantMessage
     seed: int
+    reasoning_tokens: int = 0
 
     @property
     def digest(self) -> bytes:
@@ -48,8 +51,11 @@ class ChatExchange:
     def render(self, fault: ContentFault | None) -> RenderedAnswer:
         """Return the answer after a fault, if there is one that can apply to it."""
         sent = with_fault(self.good, fault, self.request, self.seed) if fault else self.good
+        share = 0.5 + uniform(self.seed, "reasoning", self.digest)
+        thought = round(share * self.reasoning_tokens)
         return RenderedAnswer(
-            completion_tokens=count_tokens(sent.text),
+            completion_tokens=count_tokens(sent.text) + thought,
+            reasoning_tokens=thought,
             fault=None if sent == self.good else fault,
             to_json=lambda usage: self._to_json(sent, usage),
         )

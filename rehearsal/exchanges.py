@@ -12,12 +12,14 @@ from rehearsal.replies import Usage
 class RenderedAnswer:
     """An answer that is ready to be sent, once its usage is known.
 
-    `fault` is the fault that makes it useless, if any.
+    `fault` is the fault that makes it useless, if any. Of its tokens, `reasoning_tokens` were
+    thought before it.
     """
 
     completion_tokens: int
     fault: ContentFault | None
     to_json: Callable[[Usage], bytes]
+    reasoning_tokens: int = 0
 
 
 class Exchange(Protocol):

@@ -125,6 +125,7 @@ class RequestHandler:
             prompt_tokens=exchange.prompt_tokens,
             cached_tokens=min(cached, exchange.prompt_tokens),
             completion_tokens=rendered.completion_tokens,
+            reasoning_tokens=rendered.reasoning_tokens,
         )
 
     def _answer(self, exchange: Exchange, now: float) -> Reply:

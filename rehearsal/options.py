@@ -48,6 +48,9 @@ class RehearsalOptions:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     """Limits the tokens of prompts and answers, not those that max_tokens would allow."""
+    reasoning_tokens: int = 0
+    """How many tokens a chat model thinks before an answer: half to one and a half times so many,
+    which are counted and charged, and not sent."""
     api_key: str | None = field(default=None, repr=False)
     faults: FaultRates = field(default_factory=FaultRates)
     capabilities: Capabilities = ALL_CAPABILITIES
@@ -75,6 +78,7 @@ _NOT_NEGATIVE = (
     "latency_ms",
     "latency_jitter_ms",
     "slow_seconds",
+    "reasoning_tokens",
     "credit_usd",
     "input_price",
     "cached_input_price",

@@ -75,6 +75,8 @@ class Usage:
     cached_tokens: int
     """The prompt tokens that were in the prefix cache."""
     completion_tokens: int
+    """Tokens of the answer, with what was thought before it."""
+    reasoning_tokens: int = 0
 
 
 def completion_body(
@@ -114,7 +116,9 @@ def completion_body(
 
 def usage_body(usage: Usage) -> dict[str, Any]:
     """Return the `usage` of a completion."""
+    thought = {"reasoning_tokens": usage.reasoning_tokens}
     return {
+        **({"completion_tokens_details": thought} if usage.reasoning_tokens else {}),
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,

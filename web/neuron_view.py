@@ -143,6 +143,8 @@ class NeuronView:
         lines = [] if value.score_details is None else [_line("explanation", value.score_details)]
         if value.published_score is not None:
             lines.append(ScoreLine("as published", value.published_score))
+        if value.control is not None:
+            lines.append(_of_control(value.layer, value.control))
         for name, scores in value.calibrated.items():
             lines.append(_line(f"{name} calibration", scores))
         for name, scores in value.baselines.items():
@@ -211,6 +213,14 @@ def _line(name: str, scores: Mapping[str, Any]) -> ScoreLine:
         scores["absolute_dev_explained"],
         scores["undefined_reason"] or "",
     )
+
+
+def _of_control(layer: int, control: Mapping[str, Any]) -> ScoreLine:
+    line = _line("control", control)
+    if control["partner"] is None:
+        return line
+    partner = f"with the explanation of {layer}/{control['partner']}: {control['explanation']}"
+    return line._replace(note=f"{line.note}, {partner}" if line.note else partner)
 
 
 def _of_scorer(result: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from db.tables.calls import (
 from db.tables.candidates import CandidateScoreTable, CandidateTable, SentenceTable
 from db.tables.collection import CollectBoundTable, CollectMaximaTable, CollectPartTable
 from db.tables.connections import RelatedNeuronsTable, RelatedTokensTable
+from db.tables.controls import ControlScoreTable, ControlSimulationTable
 from db.tables.corpus import CorpusTable, ExcerptTable, TokenTable, VocabularyTable
 from db.tables.devices import RunDeviceTable
 from db.tables.embeddings import RunEmbeddingTable
@@ -64,6 +65,8 @@ __all__ = [
     "CollectBoundTable",
     "CollectMaximaTable",
     "CollectPartTable",
+    "ControlScoreTable",
+    "ControlSimulationTable",
     "CorpusTable",
     "ExcerptTable",
     "ExplanationTable",

@@ -52,7 +52,10 @@ class RunTable(Base):
 
 
 class NeuronTable(Base):
-    """A neuron that the run is about. `is_ablated` marks those that the stage `ablate` is about."""
+    """A neuron that the run is about.
+
+    `is_ablated` and `has_control` mark those that the stages `ablate` and `control` are about.
+    """
 
     __tablename__ = "neuron"
 
@@ -60,6 +63,7 @@ class NeuronTable(Base):
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     neuron: Mapped[int] = mapped_column(primary_key=True)
     is_ablated: Mapped[bool] = mapped_column(server_default="false")
+    has_control: Mapped[bool] = mapped_column(server_default="false")
 
 
 class ShardTable(Base):

@@ -11,13 +11,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from neurogloss.config.endpoint import EndpointConfig
+from neurogloss.config.scoring import AblationConfig, ScorerConfig, ScoringConfig
 from neurogloss.config.section import AnswerTokens, Name, NotNegative, Positive, Section, Seed, Text
 from neurogloss.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 from neurogloss.stages import NEURON_STAGES
 
 MIN_EXCERPT_TOKENS, MAX_EXCERPT_TOKENS = 2, 1024
-
-NeuronIndex = Annotated[list[NotNegative], Field(min_length=2, max_length=2)]  # [layer, neuron]
 
 
 class SubjectConfig(Section):
@@ -141,60 +140,6 @@ class SimulatorConfig(Section):
         return self
 
 
-class ScoringConfig(Section):
-    """Scoring: how many records of the valid split are simulated, and which scores are computed.
-
-    `baselines` scores predictions that need no call on the same records. For them the corpus is
-    read once more, or several times if the sums of all layers do not fit into memory.
-    `calibration` names the kinds of calibration after which simulations are scored as well; as many
-    records of the calibration split are simulated for it. `also` names scorers that make a further
-    call for each neuron: see `ScorerConfig`.
-    """
-
-    top: Positive = 5
-    random: Positive = 5
-    baselines: bool = True
-    calibration: list[Literal["linear", "percentile"]] = Field(default_factory=list)
-    also: list[Literal["detection", "fuzzing"]] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _is_possible(self) -> Self:
-        for key, kind in (("calibration", "way"), ("also", "scorer")):
-            names = getattr(self, key)
-            if len(set(names)) < len(names):
-                raise ValueError(f"{key} = {names} names a {kind} twice")
-        return self
-
-
-class ScorerConfig(Section):
-    """The endpoint and model of the scorers in `scoring.also`.
-
-    With `top_logprobs`, log probabilities are asked for as well, from which the area under the ROC
-    curve is computed. `max_tokens` is as in `SimulatorConfig`.
-    """
-
-    endpoint: Text = "openai"
-    model: Text = "gpt-4o-mini"
-    top_logprobs: Annotated[int, Field(ge=2, le=20)] | None = None
-    max_tokens: AnswerTokens = None
-
-
-class AblationConfig(Section):
-    """The neurons to ablate after they are scored; none by default.
-
-    `neurons` lists [layer, neuron], `per_layer` is the size of a seeded sample of each layer. Each
-    neuron takes forward passes of the subject model, and needs a linear calibration.
-    """
-
-    neurons: list[NeuronIndex] = Field(default_factory=list)
-    per_layer: NotNegative = 0
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether the run ablates any neuron."""
-        return bool(self.neurons) or self.per_layer > 0
-
-
 class ConnectionsConfig(Section):
     """How many related neurons and tokens are kept of each sign of their weight; 0 keeps none."""
 
@@ -284,6 +229,8 @@ class RunConfig(Section):
                 "ablation puts simulations in the place of activations, for which they have to be "
                 'calibrated: add "linear" to scoring.calibration'
             )
+        if self.scoring.control and self.simulator.kind == "lookup":
+            raise ValueError('scoring.control: simulator.kind = "lookup" reads no explanation')
         if self.explainer.has_candidates and self.simulator.kind == "lookup":
             raise ValueError(
                 'simulator.kind = "lookup" reads no explanation, so it cannot judge candidates: '
@@ -319,6 +266,7 @@ class RunConfig(Section):
             "choose": self.explainer.candidates > 1,
             **dict.fromkeys(("illustrate", "observe", "revise"), self.explainer.revise),
             "ablate": self.ablation.is_wanted,
+            "control": self.scoring.control > 0,
         }
         return [stage for stage in NEURON_STAGES if is_optional_stage_on.get(stage, True)]
 

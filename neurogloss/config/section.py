@@ -20,6 +20,11 @@ AnswerTokens = Annotated[
     Annotated[int, Field(ge=60, le=1_000_000)] | None, Field(exclude_if=lambda value: value is None)
 ]
 
+# Another one: 0 is left out.
+Share = Annotated[
+    float, Field(ge=0, le=1, allow_inf_nan=False, exclude_if=lambda value: value == 0)
+]
+
 
 class Section(BaseModel):
     """A table of the TOML file: immutable, without unknown keys, without conversion of types."""

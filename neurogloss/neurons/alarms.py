@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from neurogloss.neurons.control_summary import ControlSummary
 from neurogloss.neurons.few_shot import EXAMPLES, TOKENS_EXAMPLES
 
 LITTLE_COVERED = 0.5  # below it a simulation rests on the smaller part of what a model expects
@@ -15,6 +16,9 @@ SAME, FEWEST_SAME = 0.2, 4  # share and number of answers that are the same as o
 # Where the answer is 0 throughout: that is right for most texts of most neurons.
 SAME_ZEROS, FEWEST_ZEROS = 0.95, 10
 REPEATED = 0.01  # share of explanations that repeat an example
+FEWEST_COMPARED = 5  # neurons with a control: a difference over fewer says nothing
+NO_BETTER = 0.02  # difference of mean scores below which a simulator does not seem to listen
+STANDARD_ERRORS = 2  # of that difference, within which it may be chance
 _SHOWN = [e.explanation for e in EXAMPLES] + [e.explanation for e in TOKENS_EXAMPLES]
 _OF_EXAMPLES = {explanation.casefold() for explanation in _SHOWN}
 
@@ -27,17 +31,20 @@ class Evidence:
         explanations: Texts.
         answers: Expected activations, as stored bytes, each about another question.
         covered: The mean probability of all numbers together; None without log probabilities.
+        control: Scores beside those with other neurons' explanations; None in a run without.
     """
 
     explanations: Sequence[str]
     answers: Sequence[bytes]
     covered: float | None
+    control: ControlSummary | None = None
 
 
 def alarms_of(evidence: Evidence) -> list[str]:
     """Return a sentence for each sign that the results mean nothing."""
     return [
         *_about_coverage(evidence.covered),
+        *_about_control(evidence.control),
         *_about_answers(evidence.answers),
         *_about_explanations(evidence.explanations),
     ]
@@ -46,8 +53,21 @@ def alarms_of(evidence: Evidence) -> list[str]:
 def _about_coverage(covered: float | None) -> Iterator[str]:
     if covered is not None and covered < LITTLE_COVERED:
         yield (
-            f"simulations rest on {covered:.1%} of the probability: the simulator mostly expects "
-            "other tokens than numbers"
+            f"simulations rest on {covered:.1%} of the probability (alarm below "
+            f"{LITTLE_COVERED:.0%}): the simulator mostly expects other tokens than numbers"
+        )
+
+
+def _about_control(control: ControlSummary | None) -> Iterator[str]:
+    if control is None or control.n < FEWEST_COMPARED:
+        return
+    assert control.difference is not None  # of so many neurons
+    least = max(NO_BETTER, STANDARD_ERRORS * (control.standard_error or 0.0))
+    if control.difference < least:
+        yield (
+            f"scores are no better than control: mean {control.score:.3f}, with other neurons' "
+            f"explanations {control.control_score:.3f}, over {control.n:,} neurons (alarm where "
+            f"less than {least:.3f} lies between): the simulator does not seem to use explanations"
         )
 
 
@@ -62,8 +82,8 @@ def _about_answers(answers: Sequence[bytes]) -> Iterator[str]:
         n = _most(some)
         if n >= max(fewest, share * len(answers)):
             yield (
-                f"{n:,} of {len(answers):,} simulations are the same, though the questions differ: "
-                "the simulator does not seem to read them"
+                f"{n:,} of {len(answers):,} simulations are the same, though the questions differ "
+                f"(alarm from {share:.0%}): the simulator does not seem to read them"
             )
 
 
@@ -71,10 +91,13 @@ def _about_explanations(texts: Sequence[str]) -> Iterator[str]:
     explanations = Counter(text.casefold() for text in texts)
     repeated = sum(n for text, n in explanations.items() if text in _OF_EXAMPLES)
     if repeated and repeated >= REPEATED * len(texts):
-        yield f"{repeated:,} of {len(texts):,} explanations repeat an example of the prompt"
+        yield (
+            f"{repeated:,} of {len(texts):,} explanations repeat an example of the prompt (alarm "
+            f"from {REPEATED:.0%})"
+        )
     n = _most(explanations)
     if n >= max(FEWEST_SAME, SAME * len(texts)):
-        yield f"{n:,} of {len(texts):,} explanations are the same"
+        yield f"{n:,} of {len(texts):,} explanations are the same (alarm from {SAME:.0%})"
 
 
 def _most(counts: Mapping[Any, int]) -> int:

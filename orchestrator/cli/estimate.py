@@ -25,12 +25,16 @@ from orchestrator.cli.terminal.whole_table import output_console
 from orchestrator.environment import find_environment, home_folder, open_database
 from orchestrator.estimate.counting import StageEstimate
 from orchestrator.estimate.estimate import Estimate, make_estimate
+from orchestrator.estimate.measured import Measured, find_measured
 from orchestrator.estimate.sample import Sample, sample_of_run, sample_without_run
 from orchestrator.estimate.token_counts import find_counter
 from orchestrator.local.services import services_running
 from orchestrator.runs.derive import base_of, with_records_of
 from orchestrator.runs.inputs import check_fit, check_model
 from orchestrator.runs.plan import chosen_neurons
+
+Assumed = tuple[float | None, int | None]
+"""Seconds that a call takes, and tokens that a model thinks; None where they are not given."""
 
 
 @click.command()
@@ -40,23 +44,33 @@ from orchestrator.runs.plan import chosen_neurons
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds that a call takes. Default: estimated from the length of the answer.",
 )
+@click.option(
+    "--reasoning-tokens",
+    type=click.IntRange(min=0),
+    help="Tokens that a model thinks before each answer. Default: as measured, or none.",
+)
 @json_option
-def estimate(config: Path, latency_s: float | None, as_json: bool) -> None:
+def estimate(
+    config: Path, latency_s: float | None, reasoning_tokens: int | None, as_json: bool
+) -> None:
     """Estimate calls, tokens, cost and time of the run in CONFIG, without making a call.
 
     Prompts are counted on neurons of the run, if it exists and has collected some, and on excerpts
-    of its corpus otherwise; where model or corpus are not on this machine, on other texts.
+    of its corpus otherwise; where model or corpus are not on this machine, on other texts. Where
+    another run with the same models and prompts is done, such as a trial over a few neurons, calls
+    and tokens are as they were there, with what was thought and what had to be asked for again.
     """
     run = read_config(config)
+    assumed = (latency_s, reasoning_tokens)
     if run.records.run is not None:
-        made = _of_derived(run, latency_s)
+        made = _of_derived(run, assumed)
     else:
         shape = _shape(run)
         n_neurons = sum(map(len, chosen_neurons(run, shape).values()))
-        sample, choice = _sample(run, shape)
+        sample, choice, measured = _sample(run, shape)
         is_here = is_at_hand(run.subject.model, TOKENIZER_FILE)
         counter = find_counter(read_tokenizer(run.subject.model if is_here else "demo"))
-        made = make_estimate(run, n_neurons, sample, counter, choice, latency_s)
+        made = make_estimate(run, n_neurons, sample, counter, choice, *assumed, measured)
     values = _values(made)
     if as_json:
         print_json(values)
@@ -77,33 +91,33 @@ def _shape(config: RunConfig) -> Shape:
     return shape
 
 
-def _of_derived(config: RunConfig, latency_s: float | None) -> Estimate:
+def _of_derived(config: RunConfig, assumed: Assumed) -> Estimate:
     """Estimate a run on the records of another one, whose subject model need not be there."""
     engine = open_database(find_environment())
     run = with_records_of(engine, config)
     with transaction(engine) as connection:
         base, neurons = base_of(connection, run)
         sample = sample_of_run(connection, base, run)
+        measured = find_measured(connection, run)
     if sample is None:
         raise InputError(f"records.run = {run.records.run!r}: this run has no records")
     choice = SimulatorChoice.configured(run.simulator.kind)
     counter = find_counter(read_tokenizer("demo"))
-    return make_estimate(run, sum(map(len, neurons.values())), sample, counter, choice, latency_s)
+    n_neurons = sum(map(len, neurons.values()))
+    return make_estimate(run, n_neurons, sample, counter, choice, *assumed, measured)
 
 
-def _sample(config: RunConfig, shape: Shape) -> tuple[Sample, SimulatorChoice]:
-    """Return a sample and the simulator, of the run if there is one."""
-    configured = SimulatorChoice.configured(config.simulator.kind)
+def _sample(config: RunConfig, shape: Shape) -> tuple[Sample, SimulatorChoice, Measured | None]:
+    """Return a sample and the simulator, of the run if there is one, and what was measured."""
+    choice, sample, measured = SimulatorChoice.configured(config.simulator.kind), None, None
     if os.environ.get("DATABASE_URL") or services_running(home_folder())["postgres"]:
-        engine = open_database(find_environment())
-        with transaction(engine) as connection:
+        with transaction(open_database(find_environment())) as connection:
+            measured = find_measured(connection, config)
             run = runs.find(connection, config.name)
             if run is not None:
-                chosen = run.simulator
-                choice = SimulatorChoice.from_json(chosen) if chosen else configured
+                choice = SimulatorChoice.from_json(run.simulator) if run.simulator else choice
                 sample = sample_of_run(connection, run, config)
-                return sample or sample_without_run(config, shape.vocab_size), choice
-    return sample_without_run(config, shape.vocab_size), configured
+    return sample or sample_without_run(config, shape.vocab_size), choice, measured
 
 
 def _values(made: Estimate) -> dict[str, Any]:
@@ -111,6 +125,7 @@ def _values(made: Estimate) -> dict[str, Any]:
         "neurons": made.n_neurons,
         "sample": made.sample,
         "tokens_counted_by": made.counted_by,
+        "measured_on": made.measured_on,
         "stages": [_stage_values(stage) for stage in made.stages],
         "total": _total(made),
         "other_simulators": [_stage_values(stage) for stage in made.other_simulators],

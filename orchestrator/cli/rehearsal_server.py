@@ -63,6 +63,7 @@ def _option(name: str, default: Any, text: str, **more: Any) -> Callable[[Any], 
     help="Refuse this feature with status 400.",
 )
 @_option("--reasoning", False, "Accept only the parameters of reasoning models.", is_flag=True)
+@_option("--reasoning-tokens", 0, "Tokens to charge for thought before each answer, about.")
 @_option("--max-logprobs", MOST_LOGPROBS, "Largest accepted top_logprobs.")
 @_option("--batch-seconds", BatchOptions().seconds, "Time until a batch ends, in seconds.")
 @_option("--batch-expiries", 0, "The first N batches expire when half done.")

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from neurogloss.config.endpoint import EndpointConfig
-from neurogloss.config.run import ExplainerConfig, RunConfig, ScorerConfig, SimulatorConfig
+from neurogloss.config.run import ExplainerConfig, RunConfig, SimulatorConfig
+from neurogloss.config.scoring import ScorerConfig
 from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR, Price
 from neurogloss.neurons.classification import LabelledExample, classification_body
+from neurogloss.neurons.control import n_drawn
 from neurogloss.neurons.illustration import illustration_body
 from neurogloss.neurons.lookup import TOP_TOKENS
 from neurogloss.neurons.prompts import explanation_body, visible
@@ -64,7 +66,8 @@ class StageEstimate:
 class Counting:
     """Estimates stages from the calls that they would make about the neurons of a sample.
 
-    Held-back records are assumed to have as many tokens as the scored ones.
+    Held-back records are assumed to have as many tokens as the scored ones, and each answer to come
+    after `reasoning_tokens` of thought.
     """
 
     config: RunConfig
@@ -72,6 +75,7 @@ class Counting:
     sample: Sample
     counter: TokenCounter
     latency_s: float | None
+    reasoning_tokens: int = 0
 
     def explain(self) -> StageEstimate:
         """Estimate the calls for explanations, or for drafts of them."""
@@ -140,6 +144,13 @@ class Counting:
         texts = [times * neuron.scored for neuron in self.sample.neurons]
         return self._simulate("simulate", choice, records_per_call, texts)
 
+    def control(self, choice: SimulatorChoice, records_per_call: int) -> StageEstimate:
+        """Estimate the simulations of some neurons from the explanations of others."""
+        n_controlled = n_drawn(self.n_neurons, self.config.scoring.control)
+        texts = [neuron.scored for neuron in self.sample.neurons]
+        controlled = replace(self, n_neurons=n_controlled)
+        return controlled._simulate("control", choice, records_per_call, texts)
+
     def _simulate(
         self,
         stage: str,
@@ -184,29 +195,44 @@ class Counting:
         calls: Sequence[Call],
         completion_tokens: int,
     ) -> StageEstimate:
-        endpoint = self.config.endpoints[part.endpoint]
         scale = self.n_neurons / len(self.sample.neurons)
         n_calls = round(scale * len(calls))
-        prompt = round(scale * sum(self.counter.of_call(call) for call in calls))
-        cached = round(scale * _cached_tokens(calls, self.counter))
-        completion = n_calls * completion_tokens
-        seconds = SECONDS_TO_FIRST_TOKEN + SECONDS_PER_TOKEN * completion_tokens
-        usd = _usd(endpoint, part.model, prompt, 0, completion)
-        return StageEstimate(
-            stage=stage,
-            kind=kind,
-            records_per_call=per_call,
-            endpoint=part.endpoint,
-            model=part.model,
-            calls=n_calls,
-            prompt_tokens=prompt,
-            cached_tokens=cached,
-            completion_tokens=completion,
-            usd=usd,
-            usd_with_cache=_usd(endpoint, part.model, prompt, cached, completion),
-            usd_in_batches=None if usd is None else BATCH_PRICE_FACTOR * usd,
-            seconds=_seconds(endpoint, n_calls, prompt + completion, self.latency_s or seconds),
+        counts = (
+            n_calls,
+            round(scale * sum(self.counter.of_call(call) for call in calls)),
+            round(scale * _cached_tokens(calls, self.counter)),
+            n_calls * (completion_tokens + self.reasoning_tokens),
         )
+        endpoint = self.config.endpoints[part.endpoint]
+        asked = (stage, kind, per_call, part.endpoint, part.model)
+        empty = StageEstimate(*asked, 0, 0, 0, 0, None, None, None, {})
+        return recounted(empty, endpoint, *counts, latency_s=self.latency_s)
+
+
+def recounted(
+    stage: StageEstimate,
+    endpoint: EndpointConfig,
+    calls: int,
+    prompt: int,
+    cached: int,
+    completion: int,
+    *,
+    latency_s: float | None,
+) -> StageEstimate:
+    """Return a stage with these counts, and the cost and time that follow from them."""
+    usd = _usd(endpoint, stage.model, prompt, 0, completion)
+    answer_s = SECONDS_TO_FIRST_TOKEN + SECONDS_PER_TOKEN * completion / max(1, calls)
+    return replace(
+        stage,
+        calls=calls,
+        prompt_tokens=prompt,
+        cached_tokens=cached,
+        completion_tokens=completion,
+        usd=usd,
+        usd_with_cache=_usd(endpoint, stage.model, prompt, cached, completion),
+        usd_in_batches=None if usd is None else BATCH_PRICE_FACTOR * usd,
+        seconds=_seconds(endpoint, calls, prompt + completion, latency_s or answer_s),
+    )
 
 
 def _requests(

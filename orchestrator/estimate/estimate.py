@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from neurogloss.config.run import RunConfig
 from neurogloss.neurons.simulators.kinds import SimulatorChoice
 from orchestrator.estimate.counting import Counting, StageEstimate
+from orchestrator.estimate.measured import Measured, as_measured
 from orchestrator.estimate.sample import Sample
 from orchestrator.estimate.token_counts import TokenCounter
 
@@ -21,13 +22,17 @@ ALTERNATIVES = (  # (simulator kind, records per call) to compare the configured
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The stages that make calls, and the stage `simulate` under other simulators."""
+    """The stages that make calls, and the stage `simulate` under other simulators.
+
+    `measured_on` is the run whose calls the stages were estimated by, if there is one like it.
+    """
 
     n_neurons: int
     sample: str
     counted_by: str
     stages: list[StageEstimate]
     other_simulators: list[StageEstimate]
+    measured_on: str | None = None
 
     def seconds(self) -> dict[str, float]:
         """Return the duration of all calls under each bound.
@@ -53,6 +58,8 @@ def make_estimate(
     counter: TokenCounter,
     choice: SimulatorChoice,
     latency_s: float | None = None,
+    reasoning_tokens: int | None = None,
+    measured: Measured | None = None,
 ) -> Estimate:
     """Estimate a run.
 
@@ -64,8 +71,10 @@ def make_estimate(
         counter: The counter of tokens.
         choice: The simulator that the run uses.
         latency_s: Seconds per call; None estimates them from the length of the answer.
+        reasoning_tokens: Tokens that a model thinks before each answer; None: as measured, or 0.
+        measured: What a run like it has asked; not used where `reasoning_tokens` is given.
     """
-    counting = Counting(config, n_neurons, sample, counter, latency_s)
+    counting = Counting(config, n_neurons, sample, counter, latency_s, reasoning_tokens or 0)
     stages, others = [], []
     if "explainer" in config.calling:
         stages.append(counting.explain())
@@ -83,4 +92,9 @@ def make_estimate(
         ]
     if config.scoring.also:
         stages.append(counting.classify())
-    return Estimate(n_neurons, sample.source, counter.method, stages, others)
+    if config.scoring.control:
+        stages.append(counting.control(choice, config.simulator.records_per_call))
+    if measured is None or reasoning_tokens is not None:
+        return Estimate(n_neurons, sample.source, counter.method, stages, others)
+    stages = list(as_measured(config, n_neurons, stages, measured, latency_s))
+    return Estimate(n_neurons, sample.source, counter.method, stages, others, measured.run)

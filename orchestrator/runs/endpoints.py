@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neurogloss.config.run import ExplainerConfig, RunConfig, ScorerConfig, SimulatorConfig
+from neurogloss.config.run import ExplainerConfig, RunConfig, SimulatorConfig
+from neurogloss.config.scoring import ScorerConfig
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.probe import Probe, probe, probe_chat, probe_kind

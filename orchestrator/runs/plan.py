@@ -1,37 +1,43 @@
 """The plan of a run: its neurons, shards and totals. Pure functions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
-from db.runs import PlannedShard
+from db.runs import PlannedNeuron, PlannedShard
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
+from neurogloss.neurons.control import draw_controlled
 from neurogloss.neurons.selection import n_reference
 from neurogloss.neurons.tiles import whole_tiles
-from neurogloss.stages import ABLATE, COLLECT
+from neurogloss.stages import COLLECT, MARKS
 from neurogloss.subject.shape import Shape
+
+ByLayer = Mapping[int, Collection[int]]
+"""Some neurons of each layer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The neurons of a run by layer, its shards, and the ablated neurons by layer."""
+    """The neurons of a run by layer, its shards, and the neurons to ablate and to control."""
 
     neurons: dict[int, list[int]]
     shards: list[PlannedShard]
-    ablated: dict[int, set[int]] = field(default_factory=dict)
+    ablated: ByLayer = field(default_factory=dict)
+    controlled: ByLayer = field(default_factory=dict)
 
     @property
     def n_neurons(self) -> int:
         return sum(map(len, self.neurons.values()))
 
-    def neuron_rows(self) -> Iterator[tuple[int, int, bool]]:
-        """Yield (layer, neuron, is_ablated) of every neuron."""
+    def neuron_rows(self) -> Iterator[PlannedNeuron]:
+        """Yield every neuron."""
         for layer, neurons in self.neurons.items():
-            ablated = self.ablated.get(layer, set())
-            yield from ((layer, neuron, neuron in ablated) for neuron in neurons)
+            ablated, controlled = self.ablated.get(layer, ()), self.controlled.get(layer, ())
+            for neuron in neurons:
+                yield PlannedNeuron(layer, neuron, neuron in ablated, neuron in controlled)
 
     def totals(self) -> list[tuple[str, int, int]]:
         """Return (stage, layer, total): the final value of each progress counter; layer -1: all."""
@@ -49,17 +55,20 @@ def make_plan(config: RunConfig, shape: Shape) -> Plan:
         InputError: A neuron of `ablation.neurons` is not a neuron of the run.
     """
     neurons = chosen_neurons(config, shape)
-    ablated = ablated_neurons(config, neurons)
+    ablated, controlled = ablated_neurons(config, neurons), controlled_neurons(config, neurons)
+    marked = {"ablate": ablated, "control": controlled}
     shards = [
         *_collect_shards(config, shape, neurons),
-        *_neuron_shards(config, neurons, ablated),
+        *_neuron_shards(config, neurons, marked),
     ]
-    return Plan(neurons, shards, ablated)
+    return Plan(neurons, shards, ablated, controlled)
 
 
 def make_neuron_plan(config: RunConfig, neurons: dict[int, list[int]]) -> Plan:
     """Return the plan of a run over neurons that have records already."""
-    return Plan(neurons, list(_neuron_shards(config, neurons, {})))
+    controlled = controlled_neurons(config, neurons)
+    shards = list(_neuron_shards(config, neurons, {"control": controlled}))
+    return Plan(neurons, shards, controlled=controlled)
 
 
 def chosen_neurons(config: RunConfig, shape: Shape) -> dict[int, list[int]]:
@@ -93,6 +102,20 @@ def ablated_neurons(config: RunConfig, neurons: Mapping[int, Sequence[int]]) -> 
             )
         chosen[layer].add(neuron)
     return chosen
+
+
+def controlled_neurons(
+    config: RunConfig, neurons: Mapping[int, Sequence[int]]
+) -> dict[int, set[int]]:
+    """Return the neurons whose scores are controlled, by layer."""
+    controlled: dict[int, set[int]] = {}
+    if config.scoring.control:
+        everyone = [(layer, neuron) for layer in sorted(neurons) for neuron in neurons[layer]]
+        share = config.scoring.control
+        for place in draw_controlled(config.corpus.seed, len(everyone), share):
+            layer, neuron = everyone[place]
+            controlled.setdefault(layer, set()).add(neuron)
+    return controlled
 
 
 def _places(config: RunConfig, layer: int, n: int) -> list[int]:
@@ -144,17 +167,20 @@ def _lookup_shards(
 
 
 def _neuron_shards(
-    config: RunConfig, neurons: dict[int, list[int]], ablated: Mapping[int, set[int]]
+    config: RunConfig, neurons: dict[int, list[int]], marked: Mapping[str, ByLayer]
 ) -> Iterator[PlannedShard]:
-    """Yield shards of `shards.neurons` neurons of one layer, cut alike for every stage."""
+    """Yield shards of `shards.neurons` neurons of one layer, cut alike for every stage.
+
+    `marked` has the neurons of those stages that are not about all of them.
+    """
     size = config.shards.neurons
     for stage in config.neuron_stages:
         for layer, of_layer in neurons.items():
             for place in range(0, len(of_layer), size):
                 part = of_layer[place : place + size]
                 weight = len(part)
-                if stage == ABLATE:
-                    weight = len(ablated.get(layer, set()).intersection(part))
+                if stage in MARKS:
+                    weight = len(set(marked[stage].get(layer, ())).intersection(part))
                 if weight:
                     ends = (part[0], part[-1] + 1)
                     yield PlannedShard(stage, "", layer, *ends, weight, "waiting")

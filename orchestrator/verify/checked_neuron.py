@@ -20,6 +20,8 @@ PARTS = (
     NeuronPart.FAILURES,
     NeuronPart.CALIBRATED,
     NeuronPart.ABLATION,
+    NeuronPart.CONTROL,
+    NeuronPart.CONTROL_SIMULATIONS,
     NeuronPart.CANDIDATES,
     NeuronPart.CANDIDATE_SCORES,
     NeuronPart.SENTENCES,
@@ -34,6 +36,7 @@ class CheckedNeuron:
     stored: StoredNeuron
     finished: frozenset[str]
     is_ablated: bool
+    has_control: bool
 
     def failed_up_to(self, stage: str) -> bool:
         """Return whether the neuron failed in a stage, or in one before it."""
@@ -75,8 +78,15 @@ def load_checked(
         first, last = (bisect_left(neurons, end) for end in (shard.start, shard.stop))
         for neuron in neurons[first:last]:
             finished[neuron].add(shard.stage)
-    ablated = set(runs.ablated_in(connection, run_id, layer, neurons[0], neurons[-1] + 1))
+    place = (run_id, layer, neurons[0], neurons[-1] + 1)
+    ablated = set(runs.ablated_in(connection, *place))
+    controlled = set(runs.controlled_in(connection, *place))
     return [
-        CheckedNeuron(stored, frozenset(finished[stored.neuron]), stored.neuron in ablated)
+        CheckedNeuron(
+            stored,
+            frozenset(finished[stored.neuron]),
+            stored.neuron in ablated,
+            stored.neuron in controlled,
+        )
         for stored in load_neurons(connection, run_id, layer, neurons, PARTS)
     ]

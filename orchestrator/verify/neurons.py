@@ -11,6 +11,7 @@ from db.shard_coverage import DoneRange
 from neurogloss.config.run import RunConfig
 from orchestrator.verify.candidates import candidate_faults
 from orchestrator.verify.checked_neuron import CheckedNeuron, load_checked
+from orchestrator.verify.controls import Partners, control_faults
 from orchestrator.verify.differences import Difference
 from orchestrator.verify.records import Rules, records_faults
 from orchestrator.verify.scores import score_faults
@@ -29,6 +30,7 @@ def check_neurons(
     for layer in runs.layers_of(connection, run.id):
         done = shard_coverage.done_ranges(connection, run.id, layer)
         neurons = runs.neurons_in(connection, run.id, layer)
+        partners = Partners.of_layer(connection, run, layer)
         for place in range(0, len(neurons), AT_ONCE):
             group = neurons[place : place + AT_ONCE]
             for checked in _loaded(connection, run.id, layer, group, done):
@@ -37,7 +39,7 @@ def check_neurons(
                         Difference("records", _name(checked.layer, checked.neuron), str(checked))
                     ]
                 else:
-                    yield list(_neuron_differences(checked, run.config, rules))
+                    yield list(_neuron_differences(checked, run.config, rules, partners))
 
 
 def _loaded(
@@ -64,7 +66,7 @@ def _name(layer: int, neuron: int) -> str:
 
 
 def _neuron_differences(
-    checked: CheckedNeuron, config: RunConfig, rules: Rules
+    checked: CheckedNeuron, config: RunConfig, rules: Rules, partners: Partners
 ) -> Iterator[Difference]:
     stored = checked.stored
     faults = list(records_faults(stored.records, rules)) if stored.records is not None else []
@@ -72,6 +74,7 @@ def _neuron_differences(
     if not faults and stored.imported is None:  # `import` has checked what was published
         by_kind["candidates"] = candidate_faults(checked, config)
         by_kind["scores"] = score_faults(checked, config)
+        by_kind["controls"] = control_faults(checked, config, partners)
     where = _name(stored.layer, stored.neuron)
     for kind, texts in by_kind.items():
         yield from (Difference(kind, where, text) for text in texts)
@@ -93,8 +96,8 @@ def _missing(checked: CheckedNeuron, config: RunConfig) -> Iterator[str]:
         yield "it was to be ablated, and has neither a result nor a failure"
     if stored.explanation is not None and checked.failed_up_to(explaining):
         yield "it has an explanation, and a failure in its place"
-    # These failures do not prevent a score: ablation is independent of it, and a failure of stage
-    # `score` may be that of a further scorer.
-    after = {"ablate"} | ({"score"} if config.scoring.also else set())
+    # These failures do not prevent a score: ablation and control come after it, and a failure of
+    # stage `score` may be that of a further scorer.
+    after = {"ablate", "control"} | ({"score"} if config.scoring.also else set())
     if stored.score is not None and (against := stored.failures.keys() - after):
         yield f"it has a score, and failed in {', '.join(sorted(against))}"

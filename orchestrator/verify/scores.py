@@ -5,6 +5,7 @@ from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
+from db.control_scores import ControlScoreRow
 from db.evaluations import CalibratedScoreRow
 from db.records import NeuronRecordsRow
 from db.results import ScoreRow
@@ -19,7 +20,7 @@ SCORES = tuple(column.name for column in fields(NeuronScore))
 
 
 @dataclass(frozen=True, slots=True)
-class _Records:
+class SplitRecords:
     """The records of one split of a neuron.
 
     `places` are their places among all its records; the first `n_top` are top records.
@@ -30,7 +31,7 @@ class _Records:
     n_top: int
 
     @classmethod
-    def of(cls, row: NeuronRecordsRow, config: RunConfig, split: Split) -> "_Records":
+    def of(cls, row: NeuronRecordsRow, config: RunConfig, split: Split) -> "SplitRecords":
         lists = row.top_records, row.random_records
         places, n_top = split_places(*lists, split, config.scoring.top, config.scoring.random)
         return cls(places, [row.excerpts[place] for place in places], n_top)
@@ -41,14 +42,14 @@ def score_faults(checked: CheckedNeuron, config: RunConfig) -> Iterator[str]:
     records, score = checked.stored.records, checked.stored.score
     if records is None:
         return
-    scored = _Records.of(records, config, Split.VALID)
-    held_back = _Records.of(records, config, Split.CALIBRATION)
+    scored = SplitRecords.of(records, config, Split.VALID)
+    held_back = SplitRecords.of(records, config, Split.CALIBRATION)
     owed = [*scored.excerpts, *(held_back.excerpts if config.scoring.calibration else [])]
     lengths = dict(zip(records.excerpts, map(len, records.on_all()), strict=True))
     faults = list(_simulation_faults(checked, owed, lengths))
     yield from faults
     if not faults and score is not None:
-        yield from _differences(score, _score(checked, scored), "")
+        yield from score_differences(score, _score(checked, scored), "")
         yield from _calibration_faults(checked, config, scored, held_back)
 
 
@@ -74,7 +75,9 @@ def _simulation_faults(
             yield f"the simulation on excerpt {min(missing)} is missing"
 
 
-def _pair(checked: CheckedNeuron, records: _Records) -> tuple[list[FloatArray], list[FloatArray]]:
+def _pair(
+    checked: CheckedNeuron, records: SplitRecords
+) -> tuple[list[FloatArray], list[FloatArray]]:
     """Return true and simulated activations on some records."""
     stored = checked.stored
     if stored.records is None:
@@ -83,7 +86,7 @@ def _pair(checked: CheckedNeuron, records: _Records) -> tuple[list[FloatArray], 
     return stored.records.on(records.places), simulated
 
 
-def _score(checked: CheckedNeuron, scored: _Records) -> NeuronScore:
+def _score(checked: CheckedNeuron, scored: SplitRecords) -> NeuronScore:
     """Compute the score of a neuron from its stored simulations, as the stage `score` does."""
     if checked.undefined_reason is not None:
         return unscored(checked.undefined_reason)
@@ -91,7 +94,7 @@ def _score(checked: CheckedNeuron, scored: _Records) -> NeuronScore:
 
 
 def _calibration_faults(
-    checked: CheckedNeuron, config: RunConfig, scored: _Records, held_back: _Records
+    checked: CheckedNeuron, config: RunConfig, scored: SplitRecords, held_back: SplitRecords
 ) -> Iterator[str]:
     rows = checked.stored.calibrated
     for kind in config.scoring.calibration:
@@ -99,20 +102,21 @@ def _calibration_faults(
             yield f"it has a score, and none after {kind} calibration"
         elif checked.undefined_reason is not None:
             right_score = _score(checked, scored)
-            yield from _differences(rows[kind], right_score, f"after {kind} calibration, ")
+            yield from score_differences(rows[kind], right_score, f"after {kind} calibration, ")
         else:
             pairs = _pair(checked, held_back), _pair(checked, scored)
             right = calibrate(kind, *pairs, scored.n_top)
-            yield from _differences(rows[kind], right.scores, f"after {kind} calibration, ")
+            yield from score_differences(rows[kind], right.scores, f"after {kind} calibration, ")
             right_line = None if right.line is None else astuple(right.line)
             line = rows[kind].slope, rows[kind].intercept
             if line != (right_line or (None, None)):
                 yield f"the line of {kind} calibration is {line}, by its rows {right_line}"
 
 
-def _differences(
-    row: ScoreRow | CalibratedScoreRow, right: NeuronScore, what: str
+def score_differences(
+    row: ScoreRow | CalibratedScoreRow | ControlScoreRow, right: NeuronScore, what: str
 ) -> Iterator[str]:
+    """Yield the scores of a row that are not the right ones; `what` comes before their names."""
     for name, value in zip(SCORES, astuple(right), strict=True):
         if getattr(row, name) != value:
             yield f"{what}{name} is {getattr(row, name)}, by its rows {value}"

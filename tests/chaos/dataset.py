@@ -25,6 +25,8 @@ TABLES = {
     "sentences": "sentence",
     "calibrated scores": "calibrated_score",
     "ablations": "ablation",
+    "controls": "control_score",
+    "control simulations": "control_simulation",
 }
 COLUMNS = {
     "usage": "identity, prompt_tokens, completion_tokens",

@@ -45,7 +45,7 @@ output = 0.6
 {more}
 """
 _EVERY_STAGE = {
-    "scoring": 'calibration = ["linear", "percentile"]',
+    "scoring": 'calibration = ["linear", "percentile"]\ncontrol = 0.5',
     "explainer": "candidates = 2\nrevise = true\nsentences = 4",
     "more": "[ablation]\nper_layer = 2",
 }

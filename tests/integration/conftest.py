@@ -154,7 +154,7 @@ def run_id(engine):
         runs.save_plan(
             connection,
             run_id,
-            neurons=[(0, n, False) for n in range(4)],
+            neurons=[runs.PlannedNeuron(0, n) for n in range(4)],
             shards=[
                 runs.PlannedShard(
                     stage, "", 0, start, start + 2, 2, "ready" if stage == "explain" else "waiting"

@@ -71,7 +71,7 @@ class Batched:
             runs.save_plan(
                 connection,
                 run_id,
-                neurons=[(0, 0, False), (0, 1, False)],
+                neurons=[runs.PlannedNeuron(0, 0), runs.PlannedNeuron(0, 1)],
                 shards=[
                     runs.PlannedShard("explain", "", 0, start, start + 1, 1, "ready")
                     for start in (0, 1)

@@ -13,6 +13,7 @@ from db.progress import FailureGroup, StageProgress, WorkerState
 from db.recent import ScoredNeuron
 from db.runs import StoredRun
 from neurogloss.neurons.alarms import alarms_of
+from neurogloss.neurons.control_summary import ControlSummary
 from web.overview.alarms import alarms_about_calls, alarms_about_scores
 from web.overview.heat import SCALES, Scale
 from web.overview.limits import ModelUse, used_limits
@@ -22,12 +23,15 @@ from web.overview.state import StateInWords, state_of
 from web.plots.catalog import PLOTS
 from web.plots.style import Drawing
 
-SHOWN_PLOTS = ("scores", "layers", "lookup", "sparsity")
+SHOWN_PLOTS = ("scores", "layers", "lookup", "control", "sparsity")
 
 
 @dataclass(frozen=True, slots=True)
 class RunResults:
-    """What takes too long to be read for every page, as it was some seconds ago."""
+    """What takes too long to be read for every page, as it was some seconds ago.
+
+    `covered` is the mean probability of all numbers together; None without log probabilities.
+    """
 
     read_at: datetime
     failures: list[FailureGroup]
@@ -35,6 +39,8 @@ class RunResults:
     latest: list[ScoredNeuron]
     best: list[ScoredNeuron]
     worst: list[ScoredNeuron]
+    control: ControlSummary | None
+    covered: float | None
     alarms: list[str]
 
 
@@ -80,6 +86,7 @@ def read_results(connection: Connection, run_id: int) -> RunResults:
     """Return the results of a run, as far as it is."""
     run = runs.get(connection, run_id)
     layers = score_distribution.by_layer(connection, run_id)
+    evidence = evidence_of(connection, run_id)
     return RunResults(
         read_at=datetime.now(UTC),
         failures=progress.failures(connection, run.name),
@@ -87,7 +94,9 @@ def read_results(connection: Connection, run_id: int) -> RunResults:
         latest=recent.latest(connection, run_id),
         best=recent.best_since(connection, run_id),
         worst=recent.worst_since(connection, run_id),
-        alarms=[*alarms_of(evidence_of(connection, run_id)), *alarms_about_scores(layers)],
+        control=evidence.control,
+        covered=evidence.covered,
+        alarms=[*alarms_of(evidence), *alarms_about_scores(layers)],
     )
 
 

@@ -12,7 +12,7 @@ from db.runs import StoredRun
 from web.plots.calibration import calibration
 from web.plots.course import Course, course
 from web.plots.layers import layer_means_of
-from web.plots.scores import against_lookup, by_layer, by_sparsity, histogram
+from web.plots.scores import against_control, against_lookup, by_layer, by_sparsity, histogram
 from web.plots.style import Drawing
 
 
@@ -70,6 +70,18 @@ _ALL = (
             2.3,
         ),
         plot_values.paired_cells,
+    ),
+    Plot(
+        Drawing(
+            "control",
+            "Against control",
+            "The scores of some neurons with their own explanation by those with the explanation "
+            "of another neuron of the layer. A square is as large as many neurons lie there. Where "
+            "the simulator reads explanations, most lie above the line.",
+            against_control,
+            3.0,
+        ),
+        lambda connection, run: plot_values.control_cells(connection, run.id),
     ),
     Plot(
         Drawing(

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from db.plot_values import BINS_A_UNIT, PairedCell, ScoreBins, SparsityBin
+from db.plot_values import BINS_A_UNIT, ControlCell, PairedCell, ScoreBins, SparsityBin
 from neurogloss.neurons import paper
 from web.plots.layers import LayerMeansOf
 from web.plots.style import COUNTS, Theme, name_line, percent, say
@@ -110,20 +110,42 @@ def against_lookup(figure: Figure, theme: Theme, values: Sequence[PairedCell]) -
             xlabel="lookup's score",
         )
         axes.set_title(THIRDS[third])
-        _squares(axes, theme, [cell for cell in values if cell.third == third], largest)
+        cells = [cell for cell in values if cell.third == third]
+        _squares(axes, theme, cells, [cell.lookup for cell in cells], largest, "beat lookup")
     panels[0].set_ylabel("explanation's score")
 
 
-def _squares(axes: Axes, theme: Theme, cells: Sequence[PairedCell], largest: int) -> None:
+def against_control(figure: Figure, theme: Theme, values: Sequence[ControlCell]) -> None:
+    """Draw scores over those with other neurons' explanations, as squares by area."""
+    if not values:
+        say(figure, theme, "No neuron has both a score and a control: see scoring.control.")
+        return
+    low = min(0.0, *(min(cell.control, cell.explanation) for cell in values))
+    axes = figure.subplots()
+    axes.plot([low, 1], [low, 1], color=theme.quiet, linewidth=0.8)
+    axes.set(xlim=(low, 1), ylim=(low, 1), aspect="equal", xticks=(0, 0.5, 1))
+    axes.set(xlabel="score with another neuron's explanation", ylabel="score with its own")
+    largest = max(cell.n for cell in values)
+    _squares(axes, theme, values, [cell.control for cell in values], largest, "are better")
+
+
+def _squares(
+    axes: Axes,
+    theme: Theme,
+    cells: Sequence[PairedCell | ControlCell],
+    beside: Sequence[float],
+    largest: int,
+    better: str,
+) -> None:
+    """Draw cells at their own score over that `beside` it, and the share in which it is higher."""
     if not cells:
         return
-    x, y = (
-        [getattr(cell, side) + WIDTH / 2 for cell in cells] for side in ("lookup", "explanation")
-    )
+    x = [start + WIDTH / 2 for start in beside]
+    y = [cell.explanation + WIDTH / 2 for cell in cells]
     sizes = [max(1.0, _LARGEST * cell.n / largest) for cell in cells]
     axes.scatter(x, y, sizes, color=theme.accent, marker="s", linewidths=0)
     n, above = sum(cell.n for cell in cells), sum(cell.n_above for cell in cells)
-    said = f"{percent(above / n)} beat lookup\nof {n:,}"
+    said = f"{percent(above / n)} {better}\nof {n:,}"
     axes.text(0.04, 0.96, said, transform=axes.transAxes, va="top", color=theme.ink)
 
 

@@ -59,9 +59,15 @@ def _add_row(table: WholeTable, name: str, values: Stage) -> None:
 
 def notes(config: RunConfig, values: Mapping[str, Any]) -> list[str]:
     """Return what has to be known to read the tables, in sentences."""
+    measured = values.get("measured_on")
     found = [
+        f"Calls and tokens of a neuron are those of run {measured}, which asked alike; other "
+        "simulators are estimated, and so is the time of a call."
+        if measured
+        else "Completions and the time of a call are assumptions: after a trial with the same "
+        "models over a few neurons they are measured, with reasoning and what is asked again.",
         f"Tokens were counted on {values['sample']}, by {values['tokens_counted_by']}.",
-        "Completions and the time of a call are assumptions; cached are the tokens that a prompt "
+        "Cached are the tokens that a prompt "
         "cache may keep (prefixes of 1,024 tokens and more), batch is half the price. The time is "
         "that of the calls, without collecting.",
     ]

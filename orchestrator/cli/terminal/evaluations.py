@@ -22,6 +22,8 @@ def evaluation_lines(values: Mapping[str, Any]) -> Group:
         Text(f"{name} calibration: explained variance {_or_why(result, 'rsquared')}")
         for name, result in values["calibrated"].items()
     ]
+    if (control := values["control"]) is not None:
+        lines.append(Text(f"control: score {_or_why(control, 'score')}{_of_partner(control)}"))
     if values["ablation"] is not None:
         lines.append(Text(f"ablation: {_or_why(values['ablation'], 'score')}"))
     lines += [
@@ -35,6 +37,12 @@ def evaluation_lines(values: Mapping[str, Any]) -> Group:
         for direction, related in sorted(values[kind].items()):
             lines += _signed(f"{direction} {kind.removeprefix('related_')}", related)
     return Group(*lines)
+
+
+def _of_partner(control: Mapping[str, Any]) -> str:
+    if control["partner"] is None:
+        return ""
+    return f", with the explanation of neuron {control['partner']}: {plain(control['explanation'])}"
 
 
 def _or_why(result: Mapping[str, Any], key: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection
 
 from db import datasets, results
+from db.control_summary import control_summary
 from orchestrator.datasets.description import activation_function, description_json
 from orchestrator.datasets.exported import ExportedRun
 
@@ -30,6 +31,8 @@ _TABLES: Mapping[str, str] = {
     "calibrated_scores": "scores after the simulation was brought to the scale of activations",
     "scorers": "detection and fuzzing: balanced accuracy of a model that classifies excerpts",
     "ablations": "how much of a neuron's effect on the output its simulation has",
+    "controls": "scores of a sample of neurons with the explanation of another neuron, `partner`",
+    "control_simulations": "what the simulator expects of them from that explanation",
     "candidates": "explanations among which one was chosen; drafts, then the revision",
     "candidate_scores": "what they were judged by",
     "sentences": "sentences that a draft was tried on, with the neuron's activations on them",
@@ -117,6 +120,17 @@ def _tables(connection: Connection, run: ExportedRun, tables: Sequence[str]) -> 
     ]
 
 
+def _control(connection: Connection, run_id: int) -> list[str]:
+    found = control_summary(connection, run_id)
+    if found is None or not found.n:
+        return []
+    return [
+        f"Of {found.n:,} neurons the mean score is {found.score:.3f}; with the explanations of "
+        f"other neurons in place of theirs (`controls`), it is {found.control_score:.3f}.",
+        "",
+    ]
+
+
 def _distribution(connection: Connection, run: ExportedRun) -> list[str]:
     run_id = run.row.id
     histogram = results.score_histogram(connection, run_id)
@@ -126,8 +140,8 @@ def _distribution(connection: Connection, run: ExportedRun) -> list[str]:
         lines.append(f"| {label} | {histogram[tenth]:,} |")
     for reason, n in datasets.undefined_reasons(connection, run_id).items():
         lines.append(f"| none ({_plain(reason)}) | {n:,} |")
+    lines += ["", *_control(connection, run_id)]
     lines += [
-        "",
         "| layer | neurons | mean score | top only | random only |",
         "|--:|--:|--:|--:|--:|",
     ]

@@ -43,6 +43,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("activation_scale", pa.string()),
             ("expected_activations", _FLOATS),
             ("distribution_probabilities", pa.list_(_FLOATS)),
+            ("covered", pa.float32()),
         ]
     ),
     "baselines": pa.schema(
@@ -77,6 +78,18 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("divergence_mean", pa.float64()),
             ("undefined_reason", pa.string()),
         ]
+    ),
+    "controls": pa.schema(
+        [
+            *_NEURON,
+            ("partner", pa.int32()),
+            ("explanation", pa.string()),
+            *SCORES,
+            ("undefined_reason", pa.string()),
+        ]
+    ),
+    "control_simulations": pa.schema(
+        [*_NEURON, ("excerpt", pa.int32()), ("expected_activations", _FLOATS)]
     ),
     "candidates": pa.schema(
         [*_NEURON, ("number", pa.int16()), ("text", pa.string()), ("explainer", pa.string())]

@@ -101,6 +101,11 @@ def _rows_of(neuron: ExportedNeuron, texts: list[str]) -> dict[str, Iterator[Row
         "calibrated_scores": _as_stored("calibrated_scores", stored.calibrated.values()),
         "scorers": _as_stored("scorers", stored.scorers.values()),
         "ablations": _as_stored("ablations", [stored.ablation] if stored.ablation else []),
+        "controls": _as_stored("controls", [stored.control] if stored.control else []),
+        "control_simulations": (
+            (*key, excerpt, row.expected_activations.astype(np.float32))
+            for excerpt, row in stored.control_simulations.items()
+        ),
         "candidates": _as_stored("candidates", stored.candidates),
         "candidate_scores": _as_stored("candidate_scores", stored.candidate_scores),
         "sentences": _sentence_rows(neuron, key, texts),
@@ -166,7 +171,8 @@ def _simulation_rows(neuron: ExportedNeuron, key: Row) -> Iterator[Row]:
         distribution = (
             None if row.distribution is None else list(row.distribution.astype(np.float32))
         )
-        yield (*key, excerpt, row.simulator, row.activation_scale, expected, distribution)
+        scale = row.activation_scale
+        yield (*key, excerpt, row.simulator, scale, expected, distribution, row.covered)
 
 
 def _sentence_rows(neuron: ExportedNeuron, key: Row, texts: list[str]) -> Iterator[Row]:

@@ -23,6 +23,8 @@ TABLES = {  # of each part: its table, and the columns that come after the neuro
     NeuronPart.CALIBRATED: ("calibrated_score", ("calibration",)),
     NeuronPart.SCORERS: ("scorer_result", ("scorer",)),
     NeuronPart.ABLATION: ("ablation", ()),
+    NeuronPart.CONTROL: ("control_score", ()),
+    NeuronPart.CONTROL_SIMULATIONS: ("control_simulation", ("excerpt",)),
     NeuronPart.CANDIDATES: ("candidate", ("number",)),
     NeuronPart.CANDIDATE_SCORES: ("candidate_score", ("stage", "number")),
     NeuronPart.SENTENCES: ("sentence", ("number",)),
@@ -51,6 +53,10 @@ FILL = (  # what the run of the data sets lacks; of several rows, the later ones
        FROM neuron_records, unnest(ARRAY['fuzzing', 'detection']) AS name""",
     """INSERT INTO ablation (run_id, layer, neuron, divergence_mean, undefined_reason)
        SELECT run_id, layer, neuron, neuron / 8.0, 'no_effect' FROM neuron_records""",
+    """INSERT INTO control_score (run_id, layer, neuron, partner, explanation, score)
+       SELECT run_id, layer, neuron, neuron + 1, 'of another', neuron / 32.0 FROM neuron_records""",
+    """INSERT INTO control_simulation SELECT run_id, layer, neuron, n, '\\x003c0040', '\\x0a'
+       FROM neuron_records, unnest(ARRAY[9, 4]) AS n""",
     """INSERT INTO candidate SELECT run_id, layer, neuron, n, 'draft ' || n, 'm', '\\x03'
        FROM neuron_records, unnest(ARRAY[2, 0, 1]) AS n""",
     """INSERT INTO candidate_score SELECT run_id, layer, neuron, stage, n, n / 4.0, NULL

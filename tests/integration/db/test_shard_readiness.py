@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import text
 
 from db import corpora, runs, shard_readiness
-from neurogloss.stages import NEURON_STAGES
+from neurogloss.stages import NEURON_STAGES, up_to
 
 STEPS = ("reference", "boundaries", "read", "select", "lookup", "baselines", "connections")
-OPTIONAL = ("choose", "illustrate", "observe", "revise", "ablate")
+OPTIONAL = ("choose", "illustrate", "observe", "revise", "ablate", "control")
 STATES = ("waiting", "waiting", "ready", "queued", "leased", "done", "done", "done")
 
 
@@ -32,10 +32,12 @@ def may_begin(shard, others):
             )
         )
     before = NEURON_STAGES[: NEURON_STAGES.index(shard["stage"])]
+    of_layer = up_to("simulate") if shard["stage"] == "control" else ()
     return all(
         o["state"] == "done"
         for o in others
-        if o["stage"] in before and (o["layer"], o["start"]) == (shard["layer"], shard["start"])
+        if o["layer"] == shard["layer"]
+        and ((o["stage"] in before and o["start"] == shard["start"]) or o["stage"] in of_layer)
     )
 
 

@@ -56,7 +56,7 @@ def _store_run(connection, corpus_id, name, scores):
     runs.save_plan(
         connection,
         run_id,
-        neurons=[(*place, False) for place in neurons],
+        neurons=[runs.PlannedNeuron(*place) for place in neurons],
         shards=shards,
         totals=[("score", 0, 5)],
     )

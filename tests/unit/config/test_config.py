@@ -54,6 +54,12 @@ def test_the_demo_is_valid():
         pytest.param(
             'name = "x"\n[ablation]\nper_layer = 1', 'add "linear" to scoring', id="no calibration"
         ),
+        pytest.param('name = "x"\n[scoring]\ncontrol = 1.5', "scoring.control = 1.5", id="share"),
+        pytest.param(
+            'name = "x"\n[scoring]\ncontrol = 0.1\n[simulator]\nkind = "lookup"',
+            "scoring.control: simulator.kind",
+            id="nothing to control",
+        ),
         pytest.param('name = "x"\n[explainer]\nsentences = 6', "sentences = 6", id="not by 4"),
         pytest.param(
             'name = "x"\n[explainer]\nkind = "lookup"\ncandidates = 2',

@@ -224,6 +224,23 @@ def test_a_limit_that_reasoning_used_up_has_a_class_of_its_own(content):
     assert (outcome.failure_class, "all 60 tokens" in outcome.reason) == ("reasoning", True)
 
 
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        pytest.param(
+            {"completion_tokens": 90, "total_tokens": 100}, 90, id="with what was thought"
+        ),
+        pytest.param({"completion_tokens": 20, "total_tokens": 100}, 90, id="thought beside it"),
+        pytest.param({"completion_tokens": 20}, 20, id="no total"),
+        pytest.param({"completion_tokens": 20, "total_tokens": 5}, 20, id="a total that is wrong"),
+        pytest.param({"completion_tokens": 20, "total_tokens": "x"}, 20, id="no number"),
+    ],
+)
+def test_what_was_thought_counts_as_a_part_of_the_answer(usage, tokens):
+    body = content_of("words") | {"usage": {"prompt_tokens": 10, **usage}}
+    assert read_completion(orjson.dumps(body)).completion_tokens == tokens
+
+
 def stored(completion):
     price = Price(input=1.0, output=1.0)
     return dataclasses.replace(completion, prompt_tokens=100).answer(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from neurogloss.neurons.alarms import Evidence, alarms_of
+from neurogloss.neurons.control_summary import ControlSummary
 from neurogloss.neurons.few_shot import EXAMPLES, TOKENS_EXAMPLES
 
 GOOD = [f"words about {number}" for number in range(40)]
@@ -10,8 +11,8 @@ ANSWERS = [answer.tobytes() for answer in DRAWN]
 SILENT = np.zeros(16, np.float16).tobytes()
 
 
-def alarms(explanations=GOOD, answers=ANSWERS, covered=None):
-    return alarms_of(Evidence(explanations, answers, covered))
+def alarms(explanations=GOOD, answers=ANSWERS, covered=None, control=None):
+    return alarms_of(Evidence(explanations, answers, covered, control))
 
 
 @pytest.mark.parametrize("covered", [None, 0.5, 1.0])
@@ -41,9 +42,39 @@ def test_a_few_answers_prove_nothing():
 @pytest.mark.parametrize("example", [EXAMPLES[0], TOKENS_EXAMPLES[2]])
 def test_an_explanation_that_repeats_an_example_is_named(example):
     (alarm,) = alarms([*GOOD, example.explanation.upper()])
-    assert alarm == "1 of 41 explanations repeat an example of the prompt"
+    assert alarm == "1 of 41 explanations repeat an example of the prompt (alarm from 1%)"
 
 
 def test_explanations_that_repeat_each_other_are_named():
     (alarm,) = alarms([*GOOD[:20], *["Words"] * 5, "words"])
-    assert alarm == "6 of 26 explanations are the same"
+    assert alarm == "6 of 26 explanations are the same (alarm from 20%)"
+
+
+def controlled(n, score, difference, error):
+    return ControlSummary(n, n, score, score - difference, difference, error, {})
+
+
+@pytest.mark.parametrize(
+    ("control", "least"),
+    [
+        pytest.param(controlled(30, 0.41, 0.0, 0.0), "0.020", id="all alike"),
+        pytest.param(controlled(30, 0.41, -0.01, 0.004), "0.020", id="even worse"),
+        pytest.param(controlled(30, 0.3, 0.05, 0.04), "0.080", id="chance"),
+    ],
+)
+def test_scores_that_are_no_better_than_control_are_an_alarm(control, least):
+    (alarm,) = alarms(control=control)
+    assert alarm.startswith(f"scores are no better than control: mean {control.score:.3f}, with")
+    assert f"over 30 neurons (alarm where less than {least} lies between)" in alarm
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        pytest.param(controlled(30, 0.151, 0.121, 0.03), id="better"),
+        pytest.param(controlled(4, 0.4, 0.0, 0.0), id="too few"),
+        pytest.param(ControlSummary(2, 0, None, None, None, None, {"no_partner": 2}), id="none"),
+    ],
+)
+def test_scores_above_control_and_few_controls_are_no_alarm(control):
+    assert alarms(control=control) == []

@@ -25,7 +25,7 @@ def shards_of(plan, stage, step=""):
 def test_shards_hold_every_neuron_once(stage, per_layer):
     plan = make_plan(config(neurons={"per_layer": per_layer}), SMALL)
     held = [
-        (layer, neuron, False)
+        (layer, neuron, False, False)
         for _, _, layer, start, stop, _, _ in shards_of(plan, stage)
         for neuron in plan.neurons[layer]
         if start <= neuron < stop
@@ -115,9 +115,31 @@ def test_ablated_neurons_are_those_named_and_a_sample_of_each_layer():
     assert 7 in plan.ablated[2]
     assert 99 in plan.ablated[0]
     assert sum(s[5] for s in shards_of(plan, "ablate")) == sum(map(len, plan.ablated.values()))
-    marked = {(layer, neuron) for layer, neuron, is_ablated in plan.neuron_rows() if is_ablated}
+    marked = {(row.layer, row.neuron) for row in plan.neuron_rows() if row.is_ablated}
     assert marked == {(layer, n) for layer, found in plan.ablated.items() for n in found}
     assert make_plan(ablating(neurons=[[2, 7], [0, 99]], per_layer=3), SMALL) == plan
+
+
+@pytest.mark.parametrize(
+    ("share", "per_layer", "n"),
+    [
+        pytest.param(0.01, "all", 30, id="at least 30"),
+        pytest.param(0.5, "all", 150, id="a share"),
+        pytest.param(0.01, 7, 21, id="all, if there are fewer"),
+    ],
+)
+def test_controlled_neurons_are_a_seeded_sample_of_the_run(share, per_layer, n):
+    endpoints = {"e": {"base_url": "http://127.0.0.1:9/v1"}}
+    role = {"endpoint": "e"}
+    values = {"explainer": role, "simulator": role, "endpoints": endpoints}
+    values |= {"scoring": {"control": share}, "neurons": {"per_layer": per_layer}}
+    plan = make_plan(config(**values), SMALL)
+    marked = [(row.layer, row.neuron) for row in plan.neuron_rows() if row.has_control]
+    assert len(set(marked)) == n
+    assert {layer for layer, _ in marked} == {0, 1, 2}
+    assert sum(s[5] for s in shards_of(plan, "control")) == n
+    assert all(s[5] for s in shards_of(plan, "control"))
+    assert make_plan(config(**values), SMALL) == plan
 
 
 def test_a_run_without_ablation_has_no_stage_for_it():

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from db.calibration_values import Calibration, CalibrationLevel
-from db.plot_values import Finished, Paid, PairedCell, ScoreBins, SparsityBin
+from db.plot_values import ControlCell, Finished, Paid, PairedCell, ScoreBins, SparsityBin
 from neurogloss.neurons import paper
 from web.plots.catalog import PLOTS
 from web.plots.course import NOTHING_PAID, Course
@@ -23,6 +23,7 @@ VALUES = {
     ],
     "layers": LayerMeansOf([0, 1, 2], 3, MEANS, paper.layer_means()),
     "lookup": [PairedCell(0, 0.5, 0.7, 30, 20), PairedCell(2, -0.2, 0.1, 1, 1)],
+    "control": [ControlCell(-0.1, 0.7, 30, 20), ControlCell(0.2, 0.1, 1, 0)],
     "sparsity": [SparsityBin(1, 2, 5, 0.3, 0.1, 0.4, None), SparsityBin(2, 4, 9, 0.6, 0.5, 1, 0.5)],
     "calibration": Calibration(3, [CalibrationLevel(i, 10**i, i / 2, 0, i) for i in range(5)]),
     "course": Course(
@@ -35,6 +36,7 @@ NOTHING = {
     "scores": ([], NO_SCORES),
     "layers": (LayerMeansOf([], 3, {"explanation": []}, paper.layer_means()), NO_SCORES),
     "lookup": ([], "lookup baseline"),
+    "control": ([], "a control"),
     "sparsity": ([], "statistics"),
     "calibration": (Calibration(0, []), "simulation"),
     "course": (Course(BEGAN, NOW, 60.0, 9, None, [], []), "imported"),

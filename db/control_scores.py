@@ -1,0 +1,46 @@
+"""Controls of scores, and the simulations that they are computed from."""
+
+from dataclasses import dataclass
+
+from db.codec import FLOAT16
+from db.rows import NeuronRows
+from db.tables import ControlScoreTable, ControlSimulationTable
+from neurogloss.neurons.records import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ControlScoreRow:
+    """The scores of a neuron with another one's explanation; see `ControlScoreTable`."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    partner: int | None
+    explanation: str | None
+    score: float | None
+    score_top: float | None
+    score_random: float | None
+    rsquared: float | None
+    absolute_dev_explained: float | None
+    undefined_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSimulationRow:
+    """What is expected of a neuron on an excerpt, by another one's explanation.
+
+    `expected_activations` is float16 (n_tokens,).
+    """
+
+    run_id: int
+    layer: int
+    neuron: int
+    excerpt: int
+    expected_activations: FloatArray
+    call: bytes
+
+
+control_scores = NeuronRows(ControlScoreTable, ControlScoreRow)
+control_simulations = NeuronRows(
+    ControlSimulationTable, ControlSimulationRow, {"expected_activations": FLOAT16}
+)

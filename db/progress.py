@@ -110,6 +110,12 @@ def spent(connection: Connection, run_id: int) -> float:
     return float(connection.execute(query, {"run": run_id}).scalar_one())
 
 
+def answered_stages(connection: Connection, run_id: int, model: str) -> list[str]:
+    """Return the stages of a run in which a model has answered calls."""
+    query = text("SELECT stage FROM spend WHERE run_id = :run AND model = :model AND calls > 0")
+    return list(connection.scalars(query, {"run": run_id, "model": model}))
+
+
 @dataclass(frozen=True, slots=True)
 class StageProgress:
     """A row of the view run_progress: how far a stage of a run is.

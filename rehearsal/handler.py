@@ -80,7 +80,7 @@ class RequestHandler:
         self._account.request(now)
         try:
             self.check_key(authorization)
-            exchange = _READERS[path](body, self._options)
+            exchange = self._read(body, path)
         except ApiError as error:
             self._account.rejected(error.status)
             return self._error_reply(error, now)
@@ -93,7 +93,7 @@ class RequestHandler:
         """Return the reply to a line of a batch: no limits, no transport faults, half the price."""
         self._account.batch_line()
         try:
-            exchange = _READERS[path](body, self._options)
+            exchange = self._read(body, path)
         except ApiError as error:
             self._account.rejected(error.status)
             return Reply(error.status, error.body())
@@ -106,6 +106,19 @@ class RequestHandler:
         usage = self._use(exchange, rendered)
         self._account.answered(exchange.digest, usage, rendered.fault, in_batch=True)
         return Reply(200, rendered.to_json(usage))
+
+    def _read(self, body: bytes, path: str) -> Exchange:
+        exchange = _READERS[path](body, self._options)
+        most = self._options.context_tokens
+        if most is not None and exchange.prompt_tokens > most:
+            raise ApiError(
+                400,
+                f"This model's maximum context length is {most} tokens. However, your messages "
+                f"resulted in {exchange.prompt_tokens} tokens.",
+                code="context_length_exceeded",
+                param="messages",
+            )
+        return exchange
 
     def _fail_line(self, digest: bytes) -> None:
         """Raise an ApiError if the line of a batch fails."""

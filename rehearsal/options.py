@@ -54,6 +54,8 @@ class RehearsalOptions:
     api_key: str | None = field(default=None, repr=False)
     faults: FaultRates = field(default_factory=FaultRates)
     capabilities: Capabilities = ALL_CAPABILITIES
+    context_tokens: int | None = None
+    """A prompt with more tokens is refused with 400, as by a model with this context."""
     credit_usd: float | None = None
     """Once this much is spent, every request gets 429 insufficient_quota."""
     models: tuple[str, ...] = ("rehearsal",)
@@ -66,7 +68,7 @@ class RehearsalOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port: {self.port} is not a port, use 0 to 65535")
-        for name in ("requests_per_minute", "tokens_per_minute"):
+        for name in ("requests_per_minute", "tokens_per_minute", "context_tokens"):
             if (limit := getattr(self, name)) is not None and limit < 1:
                 raise ValueError(f"{name}: {limit} lets nothing through, use 1 or more, or None")
         for name in _NOT_NEGATIVE:

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ import orjson
 
 from neurogloss.errors import (
     ContextExceeded,
-    ContextTooSmall,
     EndpointUnreachable,
     RateLimited,
     RequestRejected,
@@ -22,6 +20,7 @@ from neurogloss.errors import (
 )
 from neurogloss.llm.bounded_http import ACCEPTED, CONNECT_TIMEOUT_S, whole, within
 from neurogloss.llm.calls import Call
+from neurogloss.llm.context_length import LengthJudge
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.failure_log import FailureLog
 from neurogloss.llm.limiter import Limiter
@@ -30,8 +29,6 @@ from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import Completion, UnsupportedParameter, raise_for_error
 from neurogloss.llm.server_text import server_text
 
-TOO_LONG = 3  # questions of a purpose of which none was answered: then the context is too small
-TOO_LONG_AFTER_ANSWERS = 20  # ... in a row, where some were answered before
 UNANSWERED_CALLS = 10  # in a row, each after its last attempt: then the endpoint is unreachable
 _CEILINGS_EVERY_S = 5.0  # between two looks at headers that name limits
 _LIMIT_DIGITS = 12  # of a limit in a header; a longer one is no limit
@@ -67,8 +64,7 @@ class ModelClient:
         self._unanswered = 0
         self._outage = Outage(endpoint.name, endpoint.wait_s, tell)
         self._failures = FailureLog(endpoint.name)
-        self._too_long: Counter[str] = Counter()
-        self._answered: set[str] = set()
+        self._lengths = LengthJudge(endpoint.name)
         self._ceilings_until = 0.0
 
     def estimate_prompt_tokens(self, call: Call) -> int:
@@ -79,8 +75,7 @@ class ModelClient:
         """Note that the endpoint has answered, and how many tokens the prompt really had."""
         self._unanswered = 0
         self._outage.end()
-        self._answered.add(call.purpose)
-        self._too_long.pop(call.purpose, None)
+        self._lengths.answered(call.purpose)
         if completion.prompt_tokens and call.prompt_tokens:
             # Never below 1: an estimate that is too low runs into the limits of the server.
             ratio = min(BELIEVED, max(1.0, completion.prompt_tokens / call.prompt_tokens))
@@ -107,21 +102,6 @@ class ModelClient:
             return error.retry_after
         return self._outage.wait_for(error)
 
-    def _judge_length(self, call: Call, error: ContextExceeded) -> None:
-        """Note a question that is too long.
-
-        Raises:
-            ContextTooSmall: All questions of this purpose are, as far as one can see.
-        """
-        self._too_long[call.purpose] += 1
-        most = TOO_LONG_AFTER_ANSWERS if call.purpose in self._answered else TOO_LONG
-        if self._too_long[call.purpose] >= most:
-            raise ContextTooSmall(
-                f"{self.endpoint.name}: the last {most} questions of the kind {call.purpose!r} "
-                f"were too long for {call.model}: {error.reason}. Give the server a larger "
-                "context, or choose another model"
-            ) from error
-
     async def post(self, call: Call) -> tuple[httpx.Response, Mapping[str, Any]]:
         """Send a call; return the response, which is a success, and the body that was sent.
 
@@ -136,7 +116,8 @@ class ModelClient:
             try:
                 response = await self._send(call, body)
             except ContextExceeded as error:
-                self._judge_length(call, error)
+                if run_error := self._lengths.too_long(call.purpose, call.model, error):
+                    raise run_error from error
                 raise
             except (UnsupportedParameter, RequestRejected) as error:
                 trial.refused(error, body)

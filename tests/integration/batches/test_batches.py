@@ -9,7 +9,7 @@ from sqlalchemy import text
 from db import batch_requests, batches, progress
 from db.run_locks import RunLock
 from db.session import transaction
-from neurogloss.errors import BudgetReached, RequestRejected, Unavailable
+from neurogloss.errors import BudgetReached, ContextTooSmall, RequestRejected, Unavailable
 from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.calls import Answer
 from rehearsal.capabilities import Capabilities
@@ -67,6 +67,26 @@ def test_answers_are_the_same_in_batches_of_any_size_and_one_by_one(start):
     assert [a.identity for a in answers] == [
         call.identity(run.endpoint.base_url) for call in questions(20)
     ]
+
+
+def test_a_context_that_no_question_fits_into_pauses_the_run_and_fails_no_neuron(start):
+    run = start(rehearsal={"context_tokens": 1})
+    calls = questions(5)
+    assert run.ask(calls) is None
+    with pytest.raises(ContextTooSmall, match="larger context"):
+        _after_waiting(run, calls)
+    assert not run.is_ready()
+    waiting = "SELECT count(*) FROM batch_request WHERE failure_class IS NULL AND attempts = 0"
+    assert run.scalar(waiting) == 5
+
+
+def test_a_question_that_is_too_long_among_others_fails_alone(start):
+    run = start(rehearsal={"context_tokens": 200})
+    calls = [*questions(4), *questions(1, messages=[{"role": "user", "content": "long " * 300}])]
+    assert run.ask(calls) is None
+    *short, long = _after_waiting(run, calls)
+    assert all(isinstance(answer, Answer) for answer in short)
+    assert isinstance(long, RequestRejected)
 
 
 class DiesBeforeCreating(BatchClient):

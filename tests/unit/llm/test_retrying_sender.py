@@ -24,9 +24,10 @@ from neurogloss.llm import outage
 from neurogloss.llm.answer_writer import AnswerWriter
 from neurogloss.llm.budget import Budget, BudgetHold
 from neurogloss.llm.calls import Answer
+from neurogloss.llm.context_length import TOO_LONG
 from neurogloss.llm.endpoint import Endpoint, Price
 from neurogloss.llm.limiter import Limiter
-from neurogloss.llm.model_client import TOO_LONG, ModelClient
+from neurogloss.llm.model_client import ModelClient
 from neurogloss.llm.redis_limits import Grant
 from neurogloss.llm.retrying_sender import ATTEMPTS, RetryingSender
 from neurogloss.llm.run_context import RunContext

@@ -6,11 +6,12 @@ from typing import IO, Any
 
 import orjson
 
-from db import batch_requests, batches
+from db import batch_requests, batches, progress
 from db.batch_requests import SentRequest
 from db.batches import StoredBatch
 from db.session import transaction
 from neurogloss.errors import (
+    ContextExceeded,
     NeuroglossError,
     NoCredit,
     RequestRejected,
@@ -23,6 +24,7 @@ from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.batch_results import BatchOutcome, Result, read_result
 from neurogloss.llm.bounded_http import ANSWER_BYTES
 from neurogloss.llm.calls import Answer
+from neurogloss.llm.context_length import LengthJudge
 from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR, Endpoint
 from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import Completion, UnsupportedParameter
@@ -95,6 +97,9 @@ class _Collection:
         self._batch, self._state = batch, state
         self._ledger = PostgresLedger(job.engine, job.run_id)
         self._run_error: RunError | None = None
+        with transaction(job.engine) as connection:
+            answered = progress.answered_stages(connection, job.run_id, batch.model)
+        self._lengths = LengthJudge(endpoint.name, answered)
 
     def run(self) -> None:
         """Store all results and end the batch.
@@ -142,10 +147,12 @@ class _Collection:
         with transaction(self._job.engine) as connection:
             identities = [result.identity for result in results]
             requests = batch_requests.asked_in(connection, self._batch.id, identities)
-            sorted_results = _SortedResults(self._batch.model, self._endpoint.api_key)
+            secret = self._endpoint.api_key
+            sorted_results = _SortedResults(self._batch.model, secret, self._lengths)
             for result in results:
                 if (row := requests.pop(result.identity, None)) is not None:
                     sorted_results.add(row, result)
+            sorted_results.judge_lengths()
             answers = [self._answer(*answered) for answered in sorted_results.answered]
             self._ledger.save_in(connection, answers)
             batch_requests.answered(connection, run_id, [answer.identity for answer in answers])
@@ -191,8 +198,9 @@ def _in_chunks(file: IO[bytes], secret: str | None) -> Iterator[list[Result]]:
 class _SortedResults:
     """Results by what happens to their calls."""
 
-    def __init__(self, model: str, secret: str | None) -> None:
-        self._model, self._secret = model, secret
+    def __init__(self, model: str, secret: str | None, lengths: LengthJudge) -> None:
+        self._model, self._secret, self._lengths = model, secret, lengths
+        self._too_long: dict[str, list[tuple[SentRequest, Result, ContextExceeded]]] = {}
         self.answered: list[tuple[SentRequest, Result, Completion]] = []
         self.failed: list[batch_requests.Unanswerable] = []
         self.again: list[batch_requests.Again] = []
@@ -212,9 +220,11 @@ class _SortedResults:
         match outcome:
             case Completion():
                 self.answered.append((row, result, outcome))
+                self._lengths.answered(row.purpose)
+            case ContextExceeded() as error:
+                self._too_long.setdefault(row.purpose, []).append((row, result, error))
             case RowError() as error:
-                why = (error.failure_class, str(error), result.request_id)
-                self.failed.append(batch_requests.Unanswerable(identity, *why))
+                self._fail(result, error)
             case UnsupportedParameter() as error:
                 self._add_without(row, request, result, error)
             case RunError() as error:
@@ -222,6 +232,27 @@ class _SortedResults:
                 self.again.append(batch_requests.Again(identity, body, 0, str(error)))
             case TransientError() as error:
                 self.again.append(batch_requests.Again(identity, body, 1, str(error)))
+
+    def _fail(self, result: Result, error: RowError) -> None:
+        why = (error.failure_class, str(error), result.request_id)
+        self.failed.append(batch_requests.Unanswerable(result.identity, *why))
+
+    def judge_lengths(self) -> None:
+        """Let questions that are too long fail; where all seem to be, they wait, and the run too.
+
+        Called once all results are added, because their order in a batch is any.
+        """
+        for purpose, too_long in self._too_long.items():
+            judged = [
+                self._lengths.too_long(purpose, self._model, error) for _, _, error in too_long
+            ]
+            self.run_error = judged[-1] or self.run_error
+            for row, result, error in too_long:
+                if judged[-1] is None:
+                    self._fail(result, error)
+                else:
+                    again = batch_requests.Again(result.identity, row.body, 0, str(error))
+                    self.again.append(again)
 
     def _add_without(
         self,

@@ -93,6 +93,20 @@ class Probe:
             reasons.append(f"not {finding.name}: {lack}")
         raise UnsuitableModel("no simulator works with this model: " + "; ".join(reasons))
 
+    def choice_of(self, kind: str) -> SimulatorChoice | None:
+        """Return the simulator of a kind, or the one that `auto` takes; None if it does not work.
+
+        Args:
+            kind: As in the configuration.
+        """
+        if kind == "auto":
+            try:
+                return self.choice()
+            except UnsuitableModel:
+                return None
+        working = (f for f in self.findings if f.name == kind and f.works)
+        return next((_choice(finding, "configured") for finding in working), None)
+
 
 def probe(
     endpoint: Endpoint, model: str, kinds: Sequence[str] = KINDS, max_tokens: int | None = None

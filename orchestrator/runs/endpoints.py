@@ -1,7 +1,7 @@
 """Probe the endpoints of a run before it begins."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from neurogloss.config.run import ExplainerConfig, RunConfig, SimulatorConfig
@@ -9,6 +9,7 @@ from neurogloss.config.scoring import ScorerConfig
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.probe import Probe, probe, probe_chat, probe_kind
+from neurogloss.llm.scorer_probe import probe_scorer
 from neurogloss.neurons.simulators.kinds import SimulatorChoice
 
 
@@ -53,26 +54,39 @@ def _is_probed_as_explainer(config: RunConfig) -> bool:
     return is_same and explainer.kind != "lookup"
 
 
-def probe_parts(config: RunConfig, env: Mapping[str, str] = os.environ) -> dict[str, Probe]:
+def probe_parts(
+    config: RunConfig,
+    tell: Callable[[str], None] = lambda step: None,
+    env: Mapping[str, str] = os.environ,
+) -> dict[str, Probe]:
     """Probe all features of the models of a configuration; return the probes by role.
+
+    Args:
+        config: The configuration.
+        tell: Called with each step before it is taken.
+        env: For the keys of endpoints.
 
     Raises:
         RunError: An endpoint cannot be reached, or rejects its key or model.
     """
     probes = {}
     if "explainer" in config.calling:
+        tell(f"explainer: whether {config.explainer.model} answers")
         endpoint = _endpoint(config, config.explainer, env)
         probes["explainer"] = probe_chat(
             endpoint, config.explainer.model, config.explainer.max_tokens
         )
     if config.simulator.kind != "lookup":
+        tell(f"simulator: which kinds work with {config.simulator.model}")
         endpoint = _endpoint(config, config.simulator, env)
         probes["simulator"] = probe(
             endpoint, config.simulator.model, max_tokens=config.simulator.max_tokens
         )
     if config.scoring.also:
-        endpoint = _endpoint(config, config.scorer, env)
-        probes["scorer"] = probe_chat(endpoint, config.scorer.model, config.scorer.max_tokens)
+        part = config.scorer
+        tell(f"scorer: whether {part.model} writes JSON")
+        endpoint = _endpoint(config, part, env)
+        probes["scorer"] = probe_scorer(endpoint, part.model, part.top_logprobs, part.max_tokens)
     return probes
 
 

@@ -173,7 +173,7 @@ def test_every_kind_of_simulator_is_frozen_with_its_run_and_scores_it(cli):
         assert "simulator json: it works" in output
         code, output = cli.run("doctor", cli.config(text), "--json", ACCEPTANCE_KEY=KEY)
         assert code == 0, output
-        found = json.loads(output)["endpoints"]["simulator"]
+        found = json.loads(output[output.index("{") :])["endpoints"]["simulator"]
         assert (found["auto"]["kind"], found["echo"], found["logprobs"]) == ("json", False, 0)
         assert (found["json_schema"], found["max_completion_tokens"]) == (True, False)
 

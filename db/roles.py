@@ -28,7 +28,7 @@ _UPDATES = (
     "shard", "progress", "throughput", "spend", "call", "call_minute", "collect_bound",
     "budget_hold", "batch", "batch_request", "worker", "listed_neuron", "run_lock",
     "sentence (tokens, activations)",
-    "run (state, pause_cause, pause_reason, batches_due_at)",
+    "run (state, pause_cause, pause_reason, paused_at, batches_due_at)",
     "text_request (state, error_class, message, started_at, finished_at, attempts, token,"
     " lease_until, worker)",
 )  # fmt: skip

@@ -21,6 +21,7 @@ def status_of(connection: Connection, run: StoredRun) -> dict[str, Any]:
         "state": run.state,
         "pause_cause": run.pause_cause,
         "pause_reason": run.pause_reason,
+        "paused_at": run.paused_at,
         "stages": [asdict(stage) for stage in of_run.stages],
         "cost": [asdict(cost) for cost in of_run.costs],
         "failures": [_failure_values(group) for group in of_run.failures],

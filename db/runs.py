@@ -52,6 +52,7 @@ class StoredRun:
     created_at: datetime
     finished_at: datetime | None
     batches_due_at: datetime | None
+    paused_at: datetime | None
 
 
 class PlannedNeuron(NamedTuple):
@@ -157,12 +158,15 @@ def save_plan(
     )
 
 
+_NOT_PAUSED = {"pause_cause": None, "pause_reason": None, "paused_at": None}
+
+
 def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
     """Pause a running run; return whether it was running. One that is paused keeps its reason."""
     statement = (
         update(RunTable)
         .where(RunTable.id == run_id, RunTable.state == "running")
-        .values(state="paused", pause_cause=cause, pause_reason=reason)
+        .values(state="paused", pause_cause=cause, pause_reason=reason, paused_at=func.now())
     )
     return connection.execute(statement).rowcount == 1
 
@@ -172,7 +176,7 @@ def cancel(connection: Connection, run_id: int) -> bool:
     statement = (
         update(RunTable)
         .where(RunTable.id == run_id, RunTable.state.in_(("running", "paused")))
-        .values(state="cancelled", pause_cause=None, pause_reason=None, finished_at=func.now())
+        .values(state="cancelled", **_NOT_PAUSED, finished_at=func.now())
     )
     return connection.execute(statement).rowcount == 1
 
@@ -194,7 +198,7 @@ def resume(connection: Connection, run_id: int) -> bool:
         update(RunTable)
         # Checked here too: a run may be cancelled after a command has read its state.
         .where(RunTable.id == run_id, RunTable.state.in_(("running", "paused", "done")))
-        .values(state="running", pause_cause=None, pause_reason=None, finished_at=None)
+        .values(state="running", **_NOT_PAUSED, finished_at=None)
     )
     return connection.execute(statement).rowcount == 1
 

@@ -23,7 +23,8 @@ class RunTable(Base):
     """One frozen configuration over a set of neurons.
 
     `simulator` is how the simulator was found to be asked when the run was created; NULL where
-    the configuration says it. While its `state` is importing, it is not a run yet.
+    the configuration says it. While its `state` is importing, it is not a run yet. `paused_at` is
+    NULL unless it is paused, and for runs that were paused before it was kept.
     """
 
     __tablename__ = "run"
@@ -49,6 +50,7 @@ class RunTable(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     finished_at: Mapped[datetime | None]
     batches_due_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
 
 
 class NeuronTable(Base):

@@ -50,8 +50,9 @@ def _show(engine: Engine, run: StoredRun, watch: bool) -> None:
         _watch(console, engine, run.name)
         return
     console.print(progress_table(run.name, _progress(engine, run.name)))
+    since = f" since {run.paused_at.astimezone():%Y-%m-%d %H:%M}" if run.paused_at else ""
     reason = f" ({run.pause_cause}: {run.pause_reason})" if run.pause_cause else ""
-    console.print(plain(f"{run.state}{reason}"), markup=False, highlight=False)
+    console.print(plain(f"{run.state}{since}{reason}"), markup=False, highlight=False)
     with transaction(engine) as connection:
         lines = list(alarm_lines(evidence_of(connection, run.id)))
     for line in lines:

@@ -52,6 +52,7 @@ class StateInWords:
     advice: str | None = None
     commands: tuple[str, ...] = ()
     stalled_since: datetime | None = None
+    paused_since: datetime | None = None
 
 
 def state_of(
@@ -83,6 +84,7 @@ def _paused(run: StoredRun) -> StateInWords:
         run.pause_reason,
         _FIRST.get(cause, "").format(run=run.name) or None,
         (f"neurogloss resume {run.name}",),
+        paused_since=run.paused_at,
     )
 
 

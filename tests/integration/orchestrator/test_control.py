@@ -252,6 +252,17 @@ def test_the_help_names_the_commands():
     assert all(name in output for name in ("verify", "cancel", "set"))
 
 
+def test_a_run_says_since_when_it_is_paused(whole, command):
+    state(whole, "running")
+    assert command("pause", "whole")[0] == 0
+    with transaction(whole) as connection:
+        paused_at = runs.latest(connection).paused_at
+    assert f"paused since {paused_at.astimezone():%Y-%m-%d %H:%M} (person" in command("status")[1]
+    with transaction(whole) as connection:
+        assert runs.resume(connection, 1)
+        assert runs.latest(connection).paused_at is None
+
+
 @pytest.mark.parametrize(("before", "after"), [("done", "running"), ("paused", "paused")])
 def test_a_retry_leaves_a_paused_run_paused(whole, command, before, after):
     state(whole, before)

@@ -202,10 +202,13 @@ def uploaded(connection: Connection, batch: int, file_id: str) -> None:
     connection.execute(query, {"id": batch, "file": file_id})
 
 
-def submitted(connection: Connection, batch: int, batch_id: str) -> None:
-    """Note that the endpoint has taken a batch on."""
-    query = text("UPDATE batch SET state = 'submitted', batch_id = :batch WHERE id = :id")
-    connection.execute(query, {"id": batch, "batch": batch_id})
+def submitted(connection: Connection, batch: int, batch_id: str) -> bool:
+    """Note that the endpoint has taken a batch on; return False if it has, under another id."""
+    query = text("""
+        UPDATE batch SET state = 'submitted', batch_id = :batch
+        WHERE id = :id AND coalesce(batch_id, :batch) = :batch
+    """)
+    return connection.execute(query, {"id": batch, "batch": batch_id}).rowcount == 1
 
 
 def bodies(connection: Connection, batch: int) -> Iterable[tuple[bytes, bytes]]:

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from db import runs, shards
+from db import batches, runs, shards
 from db.session import transaction
 from neurogloss.errors import LeaseLost
 from neurogloss.llm.batch_client import BatchClient
@@ -59,3 +59,27 @@ def test_a_worker_that_lost_its_shard_asks_nothing_again(start):
     with pytest.raises(LeaseLost):
         answers_from_batches(frozen, run.endpoint, questions(3))
     assert run.leaves_nothing()
+
+
+def test_of_a_batch_that_is_created_twice_the_second_is_cancelled(start):
+    run = start(seconds=60)
+    created = []
+
+    class Overtaken(BatchClient):
+        """Is frozen before its request, so that another process creates the batch meanwhile."""
+
+        def create(self, *arguments):
+            created.append(super().create(*arguments))
+            with transaction(run.engine) as connection:
+                assert batches.submitted(connection, 1, created[0])
+            created.append(super().create(*arguments))
+            return created[1]
+
+    run.ask(questions(3))
+    run.advance(Overtaken)
+    assert [(row[0], row[3]) for row in run.rows()] == [("submitted", created[0])]
+    client = BatchClient(run.endpoint)
+    states = [client.get(batch_id)["status"] for batch_id in created]
+    client.close()
+    assert states[0] in ("validating", "in_progress")
+    assert states[1] in ("cancelling", "cancelled")

@@ -1,5 +1,7 @@
 """Runs on an API, with real workers: what is paid, how often, and what stops them."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -71,7 +73,7 @@ def test_workers_killed_again_and_again_lose_no_answer_and_repeat_what_was_in_fl
 def test_neurons_alike_are_asked_about_once_by_all_workers_together(engine, workers):
     with RehearsalServer(RehearsalOptions(api_key=KEY, latency_ms=300)) as server:
         run = Run(engine, server)
-        alike = "SELECT excerpts, activations FROM neuron_records WHERE neuron = 0"
+        alike = "SELECT excerpts, activations FROM neuron_records ORDER BY neuron LIMIT 1"
         with engine.begin() as connection:
             connection.execute(text("UPDATE explanation SET text = 'words'"))
             connection.execute(
@@ -122,6 +124,42 @@ def test_a_budget_holds_over_all_workers_and_may_be_raised(engine, workers):
         stats = server.stats()
     assert run.scored() == NEURONS
     assert stats["repeated_questions"] == 0
+
+
+FROZEN_S = [
+    pytest.param(8, id="four leases"),
+    # NEUROGLOSS_SLOW=1 pytest tests/integration/workers/test_paid_calls.py -k frozen
+    pytest.param(120, id="two minutes", marks=pytest.mark.skipif(
+        not os.environ.get("NEUROGLOSS_SLOW"), reason="takes three minutes: set NEUROGLOSS_SLOW=1"
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seconds", FROZEN_S)
+def test_a_budget_holds_within_a_hundredth_while_a_worker_is_frozen(engine, workers, seconds):
+    with RehearsalServer(RehearsalOptions(api_key=KEY, latency_ms=300)) as server:
+        run = Run(engine, server, usd=1.0)
+        for name in ("one", "two"):
+            workers.start(name)
+        wait_until(lambda: run.value("SELECT count(*) FROM worker") == 2, workers.logs)
+        frozen_at = []
+
+        def freeze():
+            both_hold = "SELECT count(*) FROM budget_hold WHERE usd > 0.01"
+            if not frozen_at and run.value(both_hold) == 2:
+                os.killpg(workers.processes["one"].pid, signal.SIGSTOP)
+                frozen_at.append(time.monotonic())
+            elif frozen_at and time.monotonic() > frozen_at[0] + seconds:
+                os.killpg(workers.processes["one"].pid, signal.SIGCONT)
+
+        assert run.follow(freeze, timeout=seconds + 90) == "paused"
+        assert time.monotonic() > frozen_at[0] + seconds
+        (paused,) = run.rows("SELECT pause_cause FROM run")
+        # What was in flight in the frozen worker is stored after the pause.
+        spent = "SELECT sum(usd) + sum(usd_wasted_on_retries) FROM run_cost"
+        wait_until(lambda: run.value("SELECT count(*) FROM call") == server.stats()["answered"])
+        assert paused["pause_cause"] == "budget"
+        assert 0.99 <= run.value(spent) <= 1.01
 
 
 def test_a_pause_stops_workers_in_the_middle_of_their_shards(engine, workers):

@@ -3,7 +3,7 @@
 Every step is stored before the next, so that the next task goes on after a crash: calls are put
 into a batch, the file is uploaded, the batch is created under our mark, its id is stored. A batch
 without an id is searched for by its mark before it is created: otherwise it could be created, and
-paid for, twice.
+paid for, twice. Of two that were created nevertheless, the second is cancelled at once.
 """
 
 import logging
@@ -122,7 +122,13 @@ class _Batcher:
 
     def _save_id(self, batch: StoredBatch, batch_id: str) -> None:
         with transaction(self._job.engine) as connection:
-            batches.submitted(connection, batch.id, batch_id)
+            is_the_first = batches.submitted(connection, batch.id, batch_id)
+        if not is_the_first:
+            # This process was frozen between its last look at the lock and the request: the one
+            # that has the lock since has created the batch too.
+            self._client.cancel(batch_id)
+            log.warning("batch created twice", extra=self._fields(batch) | {"batch_id": batch_id})
+            return
         fields = {"batch_id": batch_id, "model": batch.model, "calls": batch.n_requests}
         log.info("batch submitted", extra=self._fields(batch) | fields)
 

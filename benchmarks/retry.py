@@ -1,6 +1,6 @@
 """How long `retry` takes for the failures of all neurons, beside a run that commits shards.
 
-    .venv/bin/python benchmarks/retry.py [--layers 48] [--per-layer 6400]
+    .venv/bin/python benchmarks/retry.py [--layers 48] [--per-layer 6400] [--per-shard 8]
 
 Every neuron has failed in `simulate`, so the shards of `score` are open too. The neurons of a
 further layer are committed by a thread meanwhile, whose longest wait is shown.
@@ -22,11 +22,11 @@ from db.results import FailureRow
 from db.retry import retry_failures
 from db.session import make_engine, transaction
 
-PER_SHARD = 8
+PER_SHARD = 8  # the more shards, the more work: by default 64 neurons are one
 STAGES = ("explain", "simulate", "score")
 
 
-def make_run(engine: Engine, layers: int, per_layer: int) -> int:
+def make_run(engine: Engine, layers: int, per_layer: int, per_shard: int = PER_SHARD) -> int:
     """Store a run whose neurons, except those of the last layer, have failed in `simulate`."""
     every = [(layer, n) for layer in range(layers + 1) for n in range(per_layer)]
     with transaction(engine) as connection:
@@ -41,9 +41,9 @@ def make_run(engine: Engine, layers: int, per_layer: int) -> int:
             run_id,
             neurons=[runs.PlannedNeuron(*place) for place in every],
             shards=[
-                runs.PlannedShard(stage, "", layer, n, n + PER_SHARD, PER_SHARD, "done")
+                runs.PlannedShard(stage, "", layer, n, n + per_shard, per_shard, "done")
                 for stage in STAGES
-                for layer, n in every[::PER_SHARD]
+                for layer, n in every[::per_shard]
             ],
             totals=[(stage, layer, per_layer) for stage in STAGES for layer in range(layers + 1)],
         )
@@ -109,11 +109,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=48)
     parser.add_argument("--per-layer", type=int, default=6400)
+    parser.add_argument("--per-shard", type=int, default=PER_SHARD)
     args = parser.parse_args()
     with services() as urls:
         migrate.upgrade(urls.database_url)
         engine = make_engine(urls.database_url)
-        run_id = make_run(engine, args.layers, args.per_layer)
+        run_id = make_run(engine, args.layers, args.per_layer, args.per_shard)
         commits = Commits(engine, args.layers)
         commits.start()
         time.sleep(0.5)

@@ -2,6 +2,8 @@
 
 from sqlalchemy import Connection, text
 
+KEPT_S = 86_400.0  # that a worker has died is shown for a day
+
 
 def beat(connection: Connection, worker: str, queue: str, host: str, finished: int) -> None:
     """Record that a worker is alive, and has finished `finished` shards since it started."""
@@ -17,6 +19,16 @@ def beat(connection: Connection, worker: str, queue: str, host: str, finished: i
 def leave(connection: Connection, worker: str) -> None:
     """Remove a worker that stops."""
     connection.execute(text("DELETE FROM worker WHERE worker = :worker"), {"worker": worker})
+
+
+def forget_dead(connection: Connection) -> None:
+    """Remove workers that died long ago: nobody waits for them any more, and no shard is theirs."""
+    query = text("""
+        DELETE FROM worker WHERE worker IN (
+            SELECT worker FROM worker WHERE heartbeat_at < now() - :kept * interval '1 second'
+            FOR UPDATE SKIP LOCKED)
+    """)
+    connection.execute(query, {"kept": KEPT_S})
 
 
 def alive(connection: Connection, queue: str, within_s: float = 60) -> int:

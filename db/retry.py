@@ -30,7 +30,8 @@ def retry_failures(
     stages = [stage] if stage else list(NEURON_STAGES)
     locked = connection.execute(_LOCK, {**values, "stages": stages}).all()
     shards = {"ids": [row[0] for row in locked], "opens": [row[1] for row in locked]}
-    count = connection.execute(_FORGET, {**values, **shards, "stages": stages}).scalar_one()
+    forgotten = connection.execute(_FORGET, {**values, **shards, "stages": stages})
+    count = int(forgotten.scalar_one())
     listed_neurons.renew_retried(connection, run_id)
     reopen_shards(connection, run_id, shards["ids"], shards["opens"])
     return count

@@ -19,6 +19,10 @@ _NOTICE_SILENCE = {
 }
 
 
+WORKER_POOL = 4  # connections that a worker keeps
+OVERFLOW = 8  # that a process opens beside those that it keeps, while many threads ask at once
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long the server bears with a transaction, in seconds; 0 is for ever.
@@ -66,7 +70,7 @@ def make_engine(url: str | URL, pool_size: int = 2, patience: Patience = LONG) -
     return create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=8,
+        max_overflow=OVERFLOW,
         pool_pre_ping=True,
         hide_parameters=True,  # in messages of errors, which are logged: prompts are among them
         connect_args={"client_encoding": "utf8", **_NOTICE_SILENCE},

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import heartbeats, runs, shards
 from db.migrate import SchemaError, check_version
 from db.runs import StoredRun
-from db.session import Patience, is_away, make_engine, transaction
+from db.session import WORKER_POOL, Patience, is_away, make_engine, transaction
 from neurogloss.config.settings import Settings
 from neurogloss.errors import (
     InputError,
@@ -59,7 +59,9 @@ class _Process:
         spool = Spool(self.settings.spool)
         self.calls = ProcessCalls(self.settings.redis_url, env, spool, self.stop)
         patience = Patience.of_lease(self.settings.lease_s)
-        self.engine = make_engine(self.settings.database_url, pool_size=4, patience=patience)
+        self.engine = make_engine(
+            self.settings.database_url, pool_size=WORKER_POOL, patience=patience
+        )
         self.replay = Replay(spool, self.engine)
         self.ended = threading.Event()
         self.held = HeldShards()
@@ -95,6 +97,7 @@ class _Process:
         with transaction(self.engine) as connection:
             beat = (self.name, self.queue, socket.gethostname(), self.finished)
             heartbeats.beat(connection, *beat)
+            heartbeats.forget_dead(connection)
 
 
 _process: _Process | None = None

@@ -4,9 +4,12 @@ from typing import Annotated, Literal
 
 import httpx
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from neurogloss.config.section import Positive, Seconds, Section, Text, TokenCount, TokenPrice
 
+HOLDS_SECRET = "holds_secret"
+"""Type of the error about a value that no message may quote."""
 _WAIT_S = 600.0
 
 
@@ -44,8 +47,7 @@ class EndpointConfig(Section):
     model, is waited for `wait_s` seconds before the run pauses.
     """
 
-    # No "@", because a URL with a password in it would be stored and shown.
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    base_url: Annotated[str, Field(pattern=r"^https?://\S+$")]
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     requests_per_minute: Positive | None = None
     tokens_per_minute: TokenCount | None = None
@@ -63,6 +65,13 @@ class EndpointConfig(Section):
     @field_validator("base_url")
     @classmethod
     def _is_url(cls, value: str) -> str:
+        # The configuration is stored and shown.
+        if any(sign in value for sign in "@?#"):
+            raise PydanticCustomError(
+                HOLDS_SECRET,
+                "an address without user, password and query is needed, as it is stored and shown: "
+                "the key goes into the environment variable that api_key_env names",
+            )
         try:
             host = httpx.URL(value).host
         except httpx.InvalidURL as error:

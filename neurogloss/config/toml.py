@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from neurogloss.config.endpoint import HOLDS_SECRET
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 
@@ -46,6 +47,8 @@ def _line(error: Any) -> str:
     message: str = error["msg"].removeprefix("Value error, ")
     if not key:
         return message
+    if error["type"] == HOLDS_SECRET:
+        return f"{key}: {message}"
     return f"{key} = {_shown(error['input'])}: {message[0].lower()}{message[1:]}"
 
 

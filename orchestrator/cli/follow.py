@@ -15,6 +15,7 @@ from db.progress import RunProgress
 from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
+from neurogloss.errors import InputError
 from neurogloss.subject.shape import Shape
 from orchestrator.cli.logs import FORMAT_VARIABLE, format_name
 from orchestrator.cli.terminal.alarm_lines import alarm_lines
@@ -23,6 +24,7 @@ from orchestrator.cli.terminal.progress import ProgressDisplay
 from orchestrator.cli.terminal.summary import baselines_table, run_summary
 from orchestrator.cli.terminal.whole_table import output_console
 from orchestrator.environment import Environment, find_environment, home_folder, open_database
+from orchestrator.local.postgres import MOST_WORKERS
 from orchestrator.local.workers import LocalWorkers
 from orchestrator.run_loop import follow_run
 from orchestrator.runs.create import create_or_resume
@@ -54,6 +56,7 @@ def run_to_its_end(
     console = output_console()
     shape = check_inputs(config)
     environment = find_environment()
+    counts = _worker_counts(environment, local_workers)
     engine = open_database(environment)
     app.conf.broker_url = environment.settings.redis_url
     config = with_records_of(engine, config)
@@ -61,7 +64,6 @@ def run_to_its_end(
     run = _load(engine, run_id)
     if chosen := run.simulator:
         _print(console, f"simulator {chosen['kind']}: {plain(chosen['reason'])}")
-    counts = local_workers or ({} if environment.home is None else {"gpu": 1, "api": 1})
     started = time.monotonic()
     is_followed = run.state == "running" or (run.state == "paused" and waits_while_paused)
     try:
@@ -124,6 +126,23 @@ def _load(engine: Engine, run_id: int) -> StoredRun:
             return runs.get(connection, run_id)
 
     return retry_while_db_down(load)
+
+
+def _worker_counts(environment: Environment, wanted: dict[str, int] | None) -> dict[str, int]:
+    """Return how many workers of each kind to start on this machine.
+
+    Raises:
+        InputError: The embedded Postgres has no connections for so many.
+    """
+    if environment.home is None:
+        return wanted or {}
+    counts = wanted or {"gpu": 1, "api": 1}
+    if sum(counts.values()) > MOST_WORKERS:
+        raise InputError(
+            f"the embedded Postgres has connections for {MOST_WORKERS} workers: start fewer, or "
+            "set DATABASE_URL and REDIS_URL to services of your own"
+        )
+    return counts
 
 
 def _local_workers(

@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlalchemy import URL, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from db.session import OVERFLOW, WORKER_POOL
 from orchestrator.local.account import ServerAccount, command_as, make_private_folder
 from orchestrator.local.binaries import bundled_binary
 from orchestrator.local.errors import ServiceError, with_last_lines
@@ -22,6 +23,8 @@ from orchestrator.local.server import Server
 
 DATABASE = "neurogloss"
 PORT = 5432  # part of the socket's name; the server does not listen on TCP
+MAX_CONNECTIONS = 200
+MOST_WORKERS = (MAX_CONNECTIONS - 20) // (WORKER_POOL + OVERFLOW)  # beside commands and pages
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 
 
@@ -81,7 +84,7 @@ class Postgres:
             "unix_socket_directories": f'"{folder}"',
             "unix_socket_permissions": "0700",
             "port": str(PORT),
-            "max_connections": "200",
+            "max_connections": str(MAX_CONNECTIONS),
             "shared_buffers": "256MB",
             "fsync": "on",
             "synchronous_commit": "on",

@@ -8,7 +8,7 @@ from celery.canvas import Signature
 from sqlalchemy import create_engine, event, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from db import progress, runs, shards
+from db import heartbeats, progress, runs, shards
 from db.session import is_away, transaction
 from db.tables import RunTable
 from neurogloss.config.run import RunConfig
@@ -212,3 +212,14 @@ def set_config(engine):
         lookup = {"kind": "lookup"}
         config = RunConfig(name="r", explainer=lookup, simulator=lookup)
         connection.execute(update(RunTable).values(config=config.model_dump(mode="json")))
+
+
+def test_a_worker_that_died_long_ago_is_listed_no_longer(engine):
+    with transaction(engine) as connection:
+        for name, hours in (("lately", 23), ("long ago", 25)):
+            heartbeats.beat(connection, name, "api", "here", 0)
+            since = text("UPDATE worker SET heartbeat_at = now() - :h * interval '1 hour'"
+                         " WHERE worker = :w")  # fmt: skip
+            connection.execute(since, {"h": hours, "w": name})
+        heartbeats.forget_dead(connection)
+        assert connection.scalars(text("SELECT worker FROM worker")).all() == ["lately"]

@@ -85,6 +85,15 @@ def test_what_is_wrong_is_named(read, text, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "address", ["https://me:sk-1@api.test/v1", "https://api.test/v1?key=sk-1", "https://a.b/#sk-1"]
+)
+def test_an_address_that_may_hold_a_key_is_refused_and_not_quoted(read, address):
+    with pytest.raises(InputError, match=r"endpoints\.a\.base_url: .* api_key_env names") as caught:
+        read(f'name = "x"\n[endpoints.a]\nbase_url = "{address}"')
+    assert "sk-1" not in str(caught.value)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         read_config(tmp_path / "none.toml")

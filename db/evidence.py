@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, text
 
 from db.control_summary import control_summary
-from neurogloss.neurons.alarms import Evidence
+from neurogloss.neurons.alarms import Evidence, ScoreCounts
 
 LIMIT = 1000  # of each kind: it takes milliseconds, however large the run
 
@@ -24,6 +24,16 @@ _SIMULATIONS = text("""
     LIMIT :limit
 """)
 
+# By an index that has these states alone, and a counter: rows of all neurons would take too long.
+_RARE = text("""
+    SELECT count(*) FILTER (WHERE state = 'undefined'), count(*) FILTER (WHERE state = 'failed')
+    FROM listed_neuron WHERE run_id = :run AND state IN ('failed', 'undefined')
+""")
+_FINISHED = text("""
+    SELECT coalesce(sum(done + failed), 0)::int FROM progress
+    WHERE run_id = :run AND stage = 'score'
+""")
+
 
 def evidence_of(connection: Connection, run_id: int) -> Evidence:
     """Return results of a run that models wrote, those that are found first."""
@@ -37,4 +47,11 @@ def evidence_of(connection: Connection, run_id: int) -> Evidence:
         answers,
         sum(covered) / len(covered) if covered else None,
         control_summary(connection, run_id),
+        _score_counts(connection, run_id),
     )
+
+
+def _score_counts(connection: Connection, run_id: int) -> ScoreCounts:
+    undefined, failed = connection.execute(_RARE, {"run": run_id}).one()
+    finished: int = connection.execute(_FINISHED, {"run": run_id}).scalar_one()
+    return ScoreCounts(max(0, finished - undefined - failed), undefined, failed)

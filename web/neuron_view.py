@@ -194,7 +194,9 @@ class NeuronView:
 
     def cost_from(self, stage: str) -> float | None:
         """Return what the calls from a stage on cost the last time; None where there were none."""
-        calls = [c for c in self.value.calls if stage == "explain" or c.purpose == stage]
+        # A control stays what it is: it has nothing of the neuron's own explanation.
+        again = [c for c in self.value.calls if c.purpose != "control"]
+        calls = [c for c in again if stage == "explain" or c.purpose == stage]
         return sum(call.usd for call in calls) if calls else None
 
     @property

@@ -19,8 +19,19 @@ REPEATED = 0.01  # share of explanations that repeat an example
 FEWEST_COMPARED = 5  # neurons with a control: a difference over fewer says nothing
 NO_BETTER = 0.02  # difference of mean scores below which a simulator does not seem to listen
 STANDARD_ERRORS = 2  # of that difference, within which it may be chance
+FEWEST_NEURONS = 50  # a share of fewer says nothing
+UNDEFINED, FAILED = 0.2, 0.05  # share of scores, and of neurons
 _SHOWN = [e.explanation for e in EXAMPLES] + [e.explanation for e in TOKENS_EXAMPLES]
 _OF_EXAMPLES = {explanation.casefold() for explanation in _SHOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreCounts:
+    """How many neurons have a score, a reason for none, and a failure in place of either."""
+
+    scored: int = 0
+    undefined: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +43,14 @@ class Evidence:
         answers: Expected activations, as stored bytes, each about another question.
         covered: The mean probability of all numbers together; None without log probabilities.
         control: Scores beside those with other neurons' explanations; None in a run without.
+        scores: Of all neurons.
     """
 
     explanations: Sequence[str]
     answers: Sequence[bytes]
     covered: float | None
     control: ControlSummary | None = None
+    scores: ScoreCounts = ScoreCounts()
 
 
 def alarms_of(evidence: Evidence) -> list[str]:
@@ -47,6 +60,7 @@ def alarms_of(evidence: Evidence) -> list[str]:
         *_about_control(evidence.control),
         *_about_answers(evidence.answers),
         *_about_explanations(evidence.explanations),
+        *_about_scores(evidence.scores),
     ]
 
 
@@ -98,6 +112,21 @@ def _about_explanations(texts: Sequence[str]) -> Iterator[str]:
     n = _most(explanations)
     if n >= max(FEWEST_SAME, SAME * len(texts)):
         yield f"{n:,} of {len(texts):,} explanations are the same (alarm from {SAME:.0%})"
+
+
+def _about_scores(counts: ScoreCounts) -> Iterator[str]:
+    looked_at = counts.scored + counts.undefined
+    if looked_at >= FEWEST_NEURONS and counts.undefined >= UNDEFINED * looked_at:
+        yield (
+            f"{counts.undefined / looked_at:.0%} of {looked_at:,} scores are undefined, as for "
+            f"constant simulations or dead neurons (alarm from {UNDEFINED:.0%})"
+        )
+    neurons = looked_at + counts.failed
+    if neurons >= FEWEST_NEURONS and counts.failed >= FAILED * neurons:
+        yield (
+            f"{counts.failed / neurons:.0%} of neurons failed, {counts.failed:,} of them (alarm "
+            f"from {FAILED:.0%})"
+        )
 
 
 def _most(counts: Mapping[Any, int]) -> int:

@@ -1,8 +1,7 @@
-"""Signs that something is wrong with a run though it goes on, each with the threshold it passed."""
+"""Signs that something is wrong with the calls of a run, each with the threshold it passed."""
 
 from collections.abc import Iterator, Sequence
 
-from db.score_distribution import LayerScores
 from web.formats import count, percent
 from web.overview.limits import ModelUse
 
@@ -22,21 +21,6 @@ _OUTCOMES = (
     ("unavailable", 0.05, "calls brought no answer"),
 )
 """What calls came to, the share from which that is an alarm, and what it is."""
-
-
-def alarms_about_scores(layers: Sequence[LayerScores]) -> Iterator[str]:
-    """Yield what is wrong with the scores of a run."""
-    undefined = sum(layer.undefined for layer in layers)
-    failed = sum(layer.failed for layer in layers)
-    looked_at = sum(layer.n for layer in layers) + undefined
-    if looked_at >= FEWEST and undefined >= UNDEFINED * looked_at:
-        yield (
-            f"{percent(undefined / looked_at)} of {count(looked_at)} scores are undefined, as for "
-            f"constant simulations or dead neurons (alarm from {percent(UNDEFINED)})"
-        )
-    if looked_at + failed >= FEWEST and failed >= FAILED * (looked_at + failed):
-        share = percent(failed / (looked_at + failed))
-        yield f"{share} of neurons failed, {count(failed)} of them (alarm from {percent(FAILED)})"
 
 
 def alarms_about_calls(uses: Sequence[ModelUse]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from db.recent import ScoredNeuron
 from db.runs import StoredRun
 from neurogloss.neurons.alarms import alarms_of
 from neurogloss.neurons.control_summary import ControlSummary
-from web.overview.alarms import alarms_about_calls, alarms_about_scores
+from web.overview.alarms import alarms_about_calls
 from web.overview.heat import SCALES, Scale
 from web.overview.limits import ModelUse, used_limits
 from web.overview.money import RunMoney, money_of
@@ -96,7 +96,7 @@ def read_results(connection: Connection, run_id: int) -> RunResults:
         worst=recent.worst_since(connection, run_id),
         control=evidence.control,
         covered=evidence.covered,
-        alarms=[*alarms_of(evidence), *alarms_about_scores(layers)],
+        alarms=alarms_of(evidence),
     )
 
 

@@ -81,6 +81,11 @@ def notes(config: RunConfig, values: Mapping[str, Any]) -> list[str]:
         f'No price is known for {model}: add [endpoints.{endpoint}.prices."{model}"].'
         for model, endpoint in without.items()
     ]
+    if "simulator" in config.calling and not config.scoring.control:
+        found.append(
+            "No control: nothing will say whether the simulator uses explanations. Add control = "
+            "0.01 to [scoring]."
+        )
     simulated = [stage for stage in values["stages"] if stage["stage"] == "simulate"]
     if config.simulator.kind == "auto" and simulated:
         found.append(

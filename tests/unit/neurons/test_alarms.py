@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from neurogloss.neurons.alarms import Evidence, alarms_of
+from neurogloss.neurons.alarms import Evidence, ScoreCounts, alarms_of
 from neurogloss.neurons.control_summary import ControlSummary
 from neurogloss.neurons.few_shot import EXAMPLES, TOKENS_EXAMPLES
 
@@ -78,3 +78,20 @@ def test_scores_that_are_no_better_than_control_are_an_alarm(control, least):
 )
 def test_scores_above_control_and_few_controls_are_no_alarm(control):
     assert alarms(control=control) == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "begins"),
+    [
+        (ScoreCounts(80, undefined=20), ["20% of 100 scores are undefined"]),
+        (ScoreCounts(81, undefined=19), []),
+        (ScoreCounts(10, undefined=10), []),
+        (ScoreCounts(95, failed=5), ["5% of neurons failed, 5 of them (alarm from 5%)"]),
+        (ScoreCounts(96, failed=4), []),
+        (ScoreCounts(), []),
+    ],
+)
+def test_many_scores_that_are_missing_are_an_alarm(counts, begins):
+    found = alarms_of(Evidence(GOOD, ANSWERS, None, scores=counts))
+    assert len(found) == len(begins)
+    assert all(said.startswith(begin) for said, begin in zip(found, begins, strict=True))

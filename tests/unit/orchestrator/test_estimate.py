@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import pytest
 
+from db.stage_spend import StageSpend
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from neurogloss.llm.calls import Call
@@ -15,6 +16,7 @@ from orchestrator.cli.terminal.estimate_tables import notes
 from orchestrator.corpus import sources
 from orchestrator.estimate import token_counts
 from orchestrator.estimate.estimate import make_estimate
+from orchestrator.estimate.measured import Measured
 from orchestrator.estimate.sample import (
     Sample,
     SampleNeuron,
@@ -249,3 +251,39 @@ def test_a_budget_that_does_not_cover_the_run_is_named():
     run = config(budget={"usd": 5.0})
     values = {"sample": "s", "tokens_counted_by": "t", "stages": [], "total": {"usd": 50.0}}
     assert any("budget.usd = 5.00 covers 10% of it" in note for note in notes(run, values))
+
+
+def test_a_control_is_estimated_for_at_least_30_neurons_and_missed_where_there_is_none():
+    controlled = config(scoring={"control": 0.05})
+    made = stage(estimate(controlled), "control")
+    assert (made.calls, made.kind) == (50 * 4, "json")
+    few = stage(make_estimate(controlled, 40, SAMPLE, WORDS, SimulatorChoice("json")), "control")
+    assert few.calls == 30 * 4
+    values = {"sample": "", "tokens_counted_by": "", "total": {"usd": 1.0}, "stages": []}
+    assert not any("No control" in note for note in notes(controlled, values))
+    assert any("add control = 0.01" in note.lower() for note in notes(config(), values))
+
+
+def spent(stage_name, n, *counts):
+    return StageSpend(stage_name, "m", n, *counts)
+
+
+def test_what_a_run_like_it_has_asked_takes_the_place_of_what_was_counted():
+    rows = (spent("explain", 20, 24, 2400, 240, 4800), spent("control", 10, 40, 400, 0, 80))
+    measured = Measured("trial", 20, {(row.stage, row.model): row for row in rows})
+    controlled = config(scoring={"control": 0.01})
+    made = estimate(controlled, measured=measured)
+    assert made.measured_on == "trial"
+    counts = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens")
+    found = {
+        name: [getattr(stage(made, name), count) for count in counts]
+        for name in ("explain", "control", "simulate")
+    }
+    assert found["explain"] == [1200, 120_000, 12_000, 240_000]  # of 1000 neurons
+    assert found["control"] == [120, 1200, 0, 240]  # of 30
+    assert found["simulate"] == [getattr(stage(estimate(), "simulate"), count) for count in counts]
+    explained = stage(made, "explain")
+    assert explained.usd == pytest.approx((120_000 * 1.0 + 240_000 * 4.0) / 1e6)
+    assert explained.usd_with_cache < explained.usd
+    assumed = estimate(controlled, measured=measured, reasoning_tokens=7)
+    assert assumed.measured_on is None

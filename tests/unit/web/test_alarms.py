@@ -4,34 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from db.score_distribution import LayerScores
-from web.overview.alarms import alarms_about_calls, alarms_about_scores
+from web.overview.alarms import alarms_about_calls
 from web.overview.limits import ModelUse
 
 USE = ModelUse(
     "here", "m", None, None, None, None, None, None, None, None, 100_000, 0.4, 0.5, {}, []
 )
-
-
-def layer(n, undefined=0, failed=0):
-    return LayerScores(0, n, undefined, failed, *[None] * 7)
-
-
-@pytest.mark.parametrize(
-    ("layers", "alarms"),
-    [
-        ([layer(80, undefined=20)], ["20 % of 100 scores are undefined"]),
-        ([layer(40, undefined=19), layer(40)], []),
-        ([layer(10, undefined=10)], []),
-        ([layer(95, failed=5)], ["5 % of neurons failed, 5 of them (alarm from 5 %)"]),
-        ([layer(96, failed=4)], []),
-        ([], []),
-    ],
-)
-def test_alarms_about_scores(layers, alarms):
-    found = list(alarms_about_scores(layers))
-    assert len(found) == len(alarms)
-    assert all(said.startswith(alarm) for said, alarm in zip(found, alarms, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,19 @@ class Unavailable(RowError):
     failure_class = "unavailable"
 
 
+FAILURE_CLASSES = (
+    "error",  # of a shard that was given up
+    "not_explained",  # of a neuron that the run in `records.run` has no explanation of
+    *sorted(
+        kind.failure_class
+        for kind in (
+            RequestRejected, Refused, Truncated, OnlyReasoned, Malformed, Incomplete, Unavailable
+        )
+    ),
+)  # fmt: skip
+"""The words that are stored as reasons for the failure of a neuron."""
+
+
 class RunError(NeuroglossError):
     """Every other call of the run would fail alike, so the run pauses.
 

@@ -10,6 +10,7 @@ from neurogloss.config.endpoint import HOLDS_SECRET
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 
+_MAX_BYTES = 1_000_000  # of a configuration, which has some thousands
 MAX_QUOTED = 200  # characters of a wrong value that a message quotes
 
 
@@ -20,7 +21,7 @@ def read_config(path: Path) -> RunConfig:
         InputError: The file cannot be read, is not TOML, or has a wrong key or value.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # as Windows saves it
+        values = tomllib.loads(_text(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except ValueError as error:  # of TOML, of UTF-8, or of a number with too many digits
@@ -31,6 +32,15 @@ def read_config(path: Path) -> RunConfig:
         return RunConfig.model_validate(values)
     except ValidationError as error:
         raise InputError("\n".join(f"{path}: {line}" for line in config_lines(error))) from error
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, within bounds: a path may lead to a device without an end."""
+    with path.open("rb") as file:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise InputError(f"{path} has more than {_MAX_BYTES:,} bytes, which no configuration needs")
+    return data.decode("utf-8-sig").replace("\r\n", "\n")  # as Windows saves it
 
 
 def config_lines(error: ValidationError) -> list[str]:

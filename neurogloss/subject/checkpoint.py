@@ -166,6 +166,8 @@ def _missing(
     if all(name.endswith(".bias") for name in missing):
         return f"{message}. A model without biases is read if they are there as zeros"
     layers = {found[1] for name in stored if (found := _LAYER.search(name))}
+    there = _listed(sorted(name for name in stored if name.removeprefix(PREFIX) not in expected))
+    message += f"; others are there, {there}" if there else ""
     return f"{message}; config.json: n_layer = {shape.n_layers}, with weights: {len(layers)} layers"
 
 

@@ -42,6 +42,8 @@ def model_file(model: str, name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
         raise InputError(f"subject.model = {model!r}: there is no {name} in this folder")
+    if Path(model).is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise InputError(f"subject.model = {model!r}: there is no such folder")
     try:
         return Path(hf_hub_download(model, name))
     except Exception as error:  # hub, network and name errors have no common base

@@ -3,6 +3,7 @@
 Such a file begins with the length of its header, in 8 bytes, and the header, an object of JSON.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _MAX_HEADER = 32_000_000  # bytes; GPT-2 XL's has 60,000
 _LENGTH_BYTES = 8
+_WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,10 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     if (folder / SINGLE).is_file():
         return _tensors_of(folder / SINGLE)
     if not (folder / INDEX).is_file():
-        raise InputError(f"there is neither {SINGLE} nor {INDEX} in this folder")
+        names = sorted(path.name for path in folder.glob("*.safetensors"))
+        others = [name for name in names if not name.startswith("adapter")]
+        rename = f"; if {others[0]} has its weights, rename it to {SINGLE}" if others else ""
+        raise InputError(f"there is neither {SINGLE} nor {INDEX} in this folder{rename}")
     tensors: dict[str, StoredTensor] = {}
     for name in _files_of_index(folder / INDEX):
         if not (folder / name).is_file():
@@ -45,15 +50,18 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
 
 
 def _files_of_index(index: Path) -> list[str]:
-    listed = read_object(index, _MAX_HEADER).get("weight_map")
+    values = read_object(index, _MAX_HEADER)
+    listed = values.get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise InputError(f'{INDEX} has no "weight_map" from names to files')
     files = {name if isinstance(name, str) else "" for name in listed.values()}
     for name in files:
-        if Path(name).name != name:
+        if not name or Path(name).name != name:
             raise InputError(
                 f'{INDEX}: "weight_map" names {name!r}, which is no file of its folder'
             )
+    if not isinstance(values.get("metadata"), dict):  # which transformers reads
+        raise InputError(f'{INDEX} has no "metadata": add "metadata": {{}} to it')
     return sorted(files)
 
 
@@ -80,13 +88,31 @@ def _no_header(file: Path) -> str:
 
 
 def _check_whole(file: Path, header: Mapping[str, Any], n_bytes: int) -> None:
-    """Check that a file has as many bytes as its header says."""
-    ends = [_offsets(name, entry, file)[1] for name, entry in header.items()]
-    if max(ends, default=0) > n_bytes:
+    """Check that a file has the bytes that its header says, each for one tensor."""
+    places = sorted((_offsets(name, entry, file), name) for name, entry in header.items())
+    end = max((place[1] for place, _ in places), default=0)
+    if end != n_bytes:
+        what = "was cut off" if end > n_bytes else "has more than its header says"
         raise InputError(
-            f"{file.name} was cut off: its header speaks of {max(ends):,} bytes of tensors, and "
+            f"{file.name} {what}: its header speaks of {end:,} bytes of tensors, and "
             f"{n_bytes:,} are there"
         )
+    begin = 0
+    for (start, stop), name in places:
+        if start != begin or stop - start != _n_bytes(header[name], stop - start):
+            raise InputError(
+                f"{file.name}: the header gives {name!r} {stop - start:,} bytes from {start:,} on, "
+                "which does not fit its shape, or the tensor before it: save the model again"
+            )
+        begin = stop
+
+
+def _n_bytes(entry: Mapping[str, Any], otherwise: int) -> int:
+    """Return how many bytes a tensor has by its type and shape; of other types, so many."""
+    sizes, width = entry.get("shape"), _WIDTHS.get(str(entry.get("dtype")))
+    if width is None or not isinstance(sizes, list) or not all(type(n) is int for n in sizes):
+        return otherwise
+    return math.prod(sizes) * width
 
 
 def _offsets(name: str, entry: Any, file: Path) -> tuple[int, int]:

@@ -50,7 +50,7 @@ _ACTIVATION_FUNCTIONS = (
     "gelu_python_tanh", "quick_gelu", "relu", "relu2", "relu6", "leaky_relu", "silu", "swish",
     "mish", "hardswish", "sqrtsoftplus", "tanh", "sigmoid", "laplace", "linear",
 )  # fmt: skip
-
+_ATTENTIONS = (None, "eager", "sdpa")  # how transformers may compute attention anywhere
 
 _PUBLIC = {
     "gpt2": Shape(12, 3072, 1024, 50257, width=768),
@@ -95,6 +95,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     if (kind := config.get("model_type")) != "gpt2":
         raise InputError(f"it is not a GPT-2: config.json says model_type = {_shown(kind)}")
     _check_kind_of_layers(config)
+    _check_loading(config)
     width, heads = _size(config, _WIDTH), _size(config, _HEADS)
     if width % heads:
         raise InputError(f"config.json: n_embd = {width} is not divisible by n_head = {heads}")
@@ -141,6 +142,22 @@ def _check_kind_of_layers(config: Mapping[str, Any]) -> None:
         raise InputError(
             f"config.json: layer_norm_epsilon = {_shown(epsilon)} is not a number between 0 and 1"
         )
+
+
+def _check_loading(config: Mapping[str, Any]) -> None:
+    """Check what does not change activations, and would stop transformers from loading them."""
+    if config.get("quantization_config"):
+        raise InputError(
+            "config.json: quantization_config: quantized weights are not read: save the model as "
+            "float32, bfloat16 or float16"
+        )
+    for name in ("attn_implementation", "_attn_implementation"):
+        if config.get(name, "eager") not in _ATTENTIONS:
+            raise InputError(f"config.json: {name} = {_shown(config[name])}: remove it")
+    for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop"):
+        value = config.get(name, 0.1)
+        if type(value) not in (int, float) or not 0 <= value <= 1:
+            raise InputError(f"config.json: {name} = {_shown(value)} is not a number from 0 to 1")
 
 
 def _is_tied(config: Mapping[str, Any]) -> bool:

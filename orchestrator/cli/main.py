@@ -2,6 +2,8 @@
 
 import gc
 import logging
+import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +16,8 @@ from orchestrator.cli import logs
 from orchestrator.cli.terminal.encoding import escape_what_cannot_be_written
 from orchestrator.cli.terminal.plain import plain_lines
 from orchestrator.local.errors import ServiceError, WorkerCrashed
+
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how Python holds bytes that are not UTF-8
 
 log = logging.getLogger(__name__)
 
@@ -97,12 +101,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except UnicodeEncodeError as error:
+        _complain_of_bytes(sys.argv[1:] if arguments is None else arguments, error)
+        sys.exit(2)
     except (InputError, ServiceError, WorkerCrashed) as error:
         _complain(str(error))
         sys.exit(2)
     except RunError as error:
         _complain(f"{error.cause}: {error}")
         sys.exit(4)
+
+
+def _complain_of_bytes(arguments: Sequence[str], error: UnicodeEncodeError) -> None:
+    """Name the argument that is not UTF-8, as names and texts in the database are.
+
+    Raises:
+        UnicodeEncodeError: There is none: the error is a defect.
+    """
+    for argument in arguments:
+        if _NOT_UTF8.search(argument):
+            shown = os.fsencode(argument).decode(errors="backslashreplace")
+            return _complain(f"the argument {shown} is not UTF-8")
+    raise error
 
 
 def _complain(reason: str) -> None:

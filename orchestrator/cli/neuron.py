@@ -25,6 +25,7 @@ from web.neuron_file import neuron_file
 @click.option(
     "--records",
     "n_records",
+    type=click.IntRange(min=0),
     default=5,
     show_default=True,
     help="How many records of each kind to show.",

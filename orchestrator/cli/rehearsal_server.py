@@ -36,7 +36,7 @@ def _option(name: str, default: Any, text: str, **more: Any) -> Callable[[Any], 
 
 @click.command(name="rehearsal-server")
 @_option("--host", _DEFAULTS.host, "Address to listen on.")
-@_option("--port", 8100, "Port to listen on; 0 is any free port.")
+@_option("--port", 8100, "Port to listen on; 0 is any free port.", type=click.IntRange(0, 65_535))
 @_option("--seed", 0, "Seed of the answers and faults.")
 @_option("--model", ("rehearsal",), "Name of a model to serve.", multiple=True, type=str)
 @_option("--any-model", False, "Serve any name of a model.", is_flag=True)

@@ -2,6 +2,7 @@
 
 import click
 
+from neurogloss.errors import FAILURE_CLASSES
 from neurogloss.stages import NEURON_STAGES
 from orchestrator import controls
 from orchestrator.cli.run_lookup import find_run, open_engine
@@ -9,7 +10,13 @@ from orchestrator.cli.run_lookup import find_run, open_engine
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--class", "failure_class", help="Reset only failures of this class.")
+@click.option(
+    "--class",
+    "failure_class",
+    type=click.Choice(FAILURE_CLASSES),
+    metavar="CLASS",
+    help="Reset only failures of this class, as `status` names it.",
+)
 @click.option("--stage", type=click.Choice(NEURON_STAGES), help="Reset only this stage.")
 @click.option("--layer", type=int, help="Reset only this layer.")
 def retry(

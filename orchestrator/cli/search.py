@@ -24,7 +24,13 @@ from orchestrator.embedding import QueryEmbeddings
 @click.command()
 @click.argument("words")
 @click.option("--run", "name", help="Name of the run. Default: the latest run.")
-@click.option("--limit", default=20, show_default=True, help="How many neurons to show.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="How many neurons to show.",
+)
 @click.option(
     "--meaning", is_flag=True, help="Find explanations that mean what WORDS do; see `embed`."
 )

@@ -34,7 +34,13 @@ CONTROL_URL = "NEUROGLOSS_CONTROL_DATABASE_URL"
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8200, show_default=True, help="The port; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8200,
+    show_default=True,
+    help="The port; 0 takes a free one.",
+)
 @click.option(
     "--published-at",
     metavar="ADDRESS",

@@ -160,6 +160,18 @@ def test_a_layer_that_config_makes_up_is_missing(folder):
 
 
 WHOLE = (DEMO_FOLDER / "model.safetensors").read_bytes()
+
+
+def with_header(change):
+    """Return the file with another header, in which `change` may alter the first two tensors."""
+    length = int.from_bytes(WHOLE[:8], "little")
+    header = json.loads(WHOLE[8 : 8 + length])
+    tensors = sorted(header.keys() - {"__metadata__"}, key=lambda n: header[n]["data_offsets"])
+    change(header, *tensors[:2])
+    written = json.dumps(header).encode()
+    return len(written).to_bytes(8, "little") + written + WHOLE[8 + length :]
+
+
 BROKEN = {
     "cut off": (WHOLE[:-1000], r"model\.safetensors was cut off: .* bytes"),
     "cut off in its header": (WHOLE[:100], "is no file of safetensors, or was cut off"),
@@ -168,6 +180,19 @@ BROKEN = {
     "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "nested too deep": ((200_000).to_bytes(8, "little") + b"[" * 200_000, "nested too deep"),
     "no tensors": ((14).to_bytes(8, "little") + b'{"wte": [1, 2]', "cannot be read as JSON"),
+    "bytes after the last tensor": (WHOLE + bytes(100), "has more than its header says"),
+    "two tensors in one place": (
+        with_header(lambda h, one, two: h[two].update(data_offsets=h[one]["data_offsets"])),
+        "which does not fit its shape, or the tensor before it",
+    ),
+    "bytes that are no tensor's": (
+        with_header(lambda h, first, second: h.pop(first)),
+        "which does not fit its shape, or the tensor before it",
+    ),
+    "another type than the bytes": (
+        with_header(lambda h, first, second: h[first].update(dtype="F64")),
+        "which does not fit its shape",
+    ),
     "no places": ((12).to_bytes(8, "little") + b'{"wte":"xx"}', "no place for 'wte'"),
 }
 
@@ -191,6 +216,35 @@ def test_an_index_cannot_name_files_elsewhere(folder):
     index.write_text('{"weight_map": {"wte.weight": "../model.safetensors"}}')
     (folder / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="no file of its folder"):
+        check(folder)
+
+
+INDEXES = {
+    "a file that is not there": ({"metadata": {}, "weight_map": {"a": "b.safetensors"}}, "lists b"),
+    "no metadata": ({"weight_map": {"a": "part.safetensors"}}, 'add "metadata": {} to it'),
+    "no name": ({"metadata": {}, "weight_map": {"a": None}}, "names '', which is no file"),
+    "no map": ({"metadata": {}}, 'has no "weight_map"'),
+    "a list": ([], "no object of JSON"),
+}
+
+
+@pytest.mark.parametrize(("index", "reason"), INDEXES.values(), ids=INDEXES.keys())
+def test_an_index_that_leads_nowhere_is_refused(folder, index, reason):
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match=reason):
+        check(folder)
+
+
+def test_weights_under_another_name_are_pointed_at(folder):
+    (folder / "model.safetensors").rename(folder / "model.fp16.safetensors")
+    with pytest.raises(InputError, match=r"rename it to model\.safetensors"):
+        check(folder)
+
+
+def test_names_of_another_kind_are_shown(folder):
+    save(folder, renamed(lambda name: name.replace(".h.", ".layers.")))
+    with pytest.raises(InputError, match=r"others are there, transformer\.layers\.0\.attn"):
         check(folder)
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from neurogloss.config.endpoint import EndpointConfig
 from neurogloss.config.scoring import AblationConfig, ScorerConfig, ScoringConfig
 from neurogloss.config.section import AnswerTokens, Name, NotNegative, Positive, Section, Seed, Text
+from neurogloss.neurons.simulators.answer_forms import FormName
 from neurogloss.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
 from neurogloss.stages import NEURON_STAGES
 
@@ -121,6 +122,9 @@ class SimulatorConfig(Section):
     records of a neuron in one call (`records_per_call`), which is cheaper, but not what the paper
     does.
 
+    `answer_form` is how `json` has a text's activations written: keyed by position, as an array, or
+    keyed by position and token.
+
     An answer may have 8 tokens for each of a text, or `max_tokens` where that is more: for a model
     that thinks before it answers. Answers of one token stay as they are.
     """
@@ -132,11 +136,19 @@ class SimulatorConfig(Section):
     model: Text = "gpt-4o-mini"
     records_per_call: Annotated[int, Field(ge=1, le=20)] = 1
     max_tokens: AnswerTokens = None
+    # At its default this key is left out, so that runs stored before it keep their hash.
+    answer_form: Annotated[FormName, Field(exclude_if=lambda form: form == "positions")] = (
+        "positions"
+    )
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.records_per_call > 1 and self.kind != "json":
             raise ValueError(f'records_per_call = {self.records_per_call} needs kind = "json"')
+        if self.answer_form != "positions" and (self.kind != "json" or self.records_per_call > 1):
+            raise ValueError(
+                f'answer_form = {self.answer_form!r} needs kind = "json" and records_per_call = 1'
+            )
         return self
 
 

@@ -160,7 +160,8 @@ class Counting:
     ) -> StageEstimate:
         """Estimate simulations; `texts` has the token lists to simulate of each sample neuron."""
         part = self.config.simulator
-        simulator = simulator_of(choice, records_per_call)
+        form = part.answer_form if records_per_call == 1 else "positions"
+        simulator = simulator_of(choice, records_per_call, form)
         calls = [
             Call(stage, part.model, {"model": part.model, **request.body}, request.path)
             for neuron, of_neuron in zip(self.sample.neurons, texts, strict=True)

@@ -99,7 +99,8 @@ def _requests(
         body = token_space_body(tokens[:TOP_TOKENS])
         yield "explain", config.explainer, SimulatorRequest(CHAT, body)
     if choice is not None:
-        simulator = simulator_of(choice, config.simulator.records_per_call)
+        part = config.simulator
+        simulator = simulator_of(choice, part.records_per_call, part.answer_form)
         records = neuron.scored[: simulator.records_at_once]
         *_, longest = simulator.ask(neuron.explanation, records)
         yield "simulate", config.simulator, longest

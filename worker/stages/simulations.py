@@ -100,7 +100,7 @@ def _simulator(shard: ClaimedShard) -> Simulator:
     choice = (
         SimulatorChoice.from_json(chosen) if chosen else SimulatorChoice.configured(config.kind)
     )
-    return simulator_of(choice, config.records_per_call)
+    return simulator_of(choice, config.records_per_call, config.answer_form)
 
 
 def _call(shard: ClaimedShard, request: SimulatorRequest, sample: int) -> Call:

@@ -8,10 +8,17 @@ from typing import Any, ClassVar
 
 from neurogloss.errors import Malformed
 from neurogloss.neurons.few_shot import EXAMPLES, on_scale
-from neurogloss.neurons.json_answers import parse_simulation, read_activations, read_records
+from neurogloss.neurons.json_answers import read_activations, read_records
 from neurogloss.neurons.prompts import Message, message, visible
 from neurogloss.neurons.records import MAX_NORMALIZED
 from neurogloss.neurons.simulation import Simulation
+from neurogloss.neurons.simulators.answer_forms import (
+    FORMS,
+    FormName,
+    level,
+    object_of,
+    strict_format,
+)
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, SimulatorRequest, Tokens
 
 _SYSTEM = (
@@ -22,7 +29,7 @@ _SYSTEM = (
     "token and what comes before it, never what follows. Answer with one JSON object that has "
     r"{keys}. In tokens, \n stands for a line break and \t for a tab."
 )
-_ONE = {"what": "a text", "keys": "every number as a key"}
+_ONE = "a text"
 _SEVERAL = {
     "what": "some texts",
     "keys": "the number of every text as a key, and under it an object that has the number of "
@@ -32,9 +39,13 @@ _SEVERAL = {
 
 @dataclass(frozen=True, slots=True)
 class JsonSimulator:
-    """Asks for up to `records_per_call` records in one call, under a strict schema."""
+    """Asks for up to `records_per_call` records in one call.
+
+    `form` is that of the answer about one record; several records have the form `positions`.
+    """
 
     records_per_call: int = 1
+    form: FormName = "positions"
     kind: ClassVar[str] = "json"
 
     @property
@@ -43,7 +54,7 @@ class JsonSimulator:
 
     def ask(self, explanation: str, records: Sequence[Tokens]) -> list[SimulatorRequest]:
         """Return one request for all the records."""
-        return [SimulatorRequest(CHAT, json_body(explanation, records))]
+        return [SimulatorRequest(CHAT, json_body(explanation, records, form=self.form))]
 
     def read(
         self, explanation: str, records: Sequence[Tokens], replies: Sequence[ModelReply]
@@ -51,7 +62,7 @@ class JsonSimulator:
         """Return the simulation of each record, read independently of the others."""
         (reply,) = replies
         if len(records) == 1:
-            return [Simulation(parse_simulation(reply.text, len(records[0])))]
+            return [Simulation(FORMS[self.form].read(reply.text, len(records[0])))]
         answers = read_records(reply.text, len(records))
         return [_read(values, len(record)) for values, record in zip(answers, records, strict=True)]
 
@@ -64,37 +75,40 @@ def _read(values: Any, n_tokens: int) -> Simulation | Malformed:
 
 
 def json_body(
-    explanation: str, records: Sequence[Tokens], highest: int = MAX_NORMALIZED
+    explanation: str,
+    records: Sequence[Tokens],
+    highest: int = MAX_NORMALIZED,
+    form: FormName = "positions",
 ) -> dict[str, Any]:
     """Return the body, without the model, of the request for these records.
 
     All messages but the last are the same for every neuron, and the last begins with the
     explanation, which all records of a neuron share: so prompt caches serve most of the prompt.
     """
-    lengths = [len(record) for record in records]
+    lengths = tuple(len(record) for record in records)
     return {
-        "messages": json_messages(explanation, records, highest),
-        "max_tokens": sum(_max_tokens(n_tokens) for n_tokens in lengths),
+        "messages": json_messages(explanation, records, highest, form),
+        "max_tokens": sum(FORMS[form].tokens_each * n_tokens + 16 for n_tokens in lengths),
         "temperature": 0.0,
-        "response_format": response_format(tuple(lengths), highest),
+        "response_format": response_format(lengths, highest, form),
     }
 
 
-def _max_tokens(n_tokens: int) -> int:
-    """Return the limit of the answer: a position takes about 5 tokens, 8 leave room for spaces."""
-    return 8 * n_tokens + 16
-
-
 def json_messages(
-    explanation: str, records: Sequence[Tokens], highest: int = MAX_NORMALIZED
+    explanation: str,
+    records: Sequence[Tokens],
+    highest: int = MAX_NORMALIZED,
+    form: FormName = "positions",
 ) -> list[Message]:
     """Return the messages of the request to simulate these records by an explanation."""
-    return [*_examples(len(records) > 1, highest), message("user", _question(explanation, records))]
+    examples = _examples(len(records) > 1, highest, form)
+    return [*examples, message("user", _question(explanation, records))]
 
 
 @cache
-def _examples(several: bool, highest: int) -> Sequence[Message]:
-    system = _SYSTEM.format(highest=highest, **(_SEVERAL if several else _ONE))
+def _examples(several: bool, highest: int, form: FormName) -> Sequence[Message]:
+    of_one = {"what": _ONE, "keys": FORMS[form].asked_for}
+    system = _SYSTEM.format(highest=highest, **(_SEVERAL if several else of_one))
     messages = [message("system", system)]
     for example in EXAMPLES:
         records = example.records if several else example.records[:1]
@@ -102,7 +116,7 @@ def _examples(several: bool, highest: int) -> Sequence[Message]:
         tokens = [[token for token, _ in record] for record in shown]
         values = [[activation for _, activation in record] for record in shown]
         messages.append(message("user", _question(example.explanation, tokens)))
-        messages.append(message("assistant", _answer(values)))
+        messages.append(message("assistant", _answer(tokens, values, form)))
     return messages
 
 
@@ -114,38 +128,25 @@ def _question(explanation: str, records: Sequence[Tokens]) -> str:
     return "\n".join(lines)
 
 
-def _answer(values: Sequence[Sequence[int]]) -> str:
-    objects = [{str(position): a for position, a in enumerate(record)} for record in values]
-    answer: object = objects[0]
-    if len(objects) > 1:
-        answer = {str(number): values for number, values in enumerate(objects)}
+def _answer(tokens: Sequence[Tokens], values: Sequence[Sequence[int]], form: FormName) -> str:
+    written = [FORMS[form].written(*pair) for pair in zip(tokens, values, strict=True)]
+    answer = written[0] if len(written) == 1 else dict(enumerate(written))
     return json.dumps(answer, separators=(",", ":"))
 
 
 @lru_cache(maxsize=256)  # records have one length, but test sentences have any
-def response_format(lengths: tuple[int, ...], highest: int = MAX_NORMALIZED) -> dict[str, Any]:
-    """Return the schema of an answer for records of these lengths: an integer for each position.
+def response_format(
+    lengths: tuple[int, ...], highest: int = MAX_NORMALIZED, form: FormName = "positions"
+) -> dict[str, Any]:
+    """Return the format of an answer for records of these lengths.
 
-    It uses static keys and enums, which every provider's strict mode takes. It is the same for all
-    records of a length, so that providers compile it once. With several records, each length is
-    defined once and referred to, because providers limit the enum values of a schema (OpenAI to
-    1,000; a record of 64 tokens has 704).
+    Its schema, if it has one, depends on the lengths alone, so that providers compile it once. It
+    uses static keys and enums, which every provider's strict mode takes. With several records, each
+    length is defined once and referred to, because providers limit the enum values of a schema
+    (OpenAI to 1,000; a record of 64 tokens has 704).
     """
-    value = {"type": "integer", "enum": list(range(highest + 1))}
     if len(lengths) == 1:
-        schema = _object_of([value] * lengths[0])
-    else:
-        schema = _object_of([{"$ref": f"#/$defs/tokens{length}"} for length in lengths])
-        schema["$defs"] = {f"tokens{n}": _object_of([value] * n) for n in sorted({*lengths})}
-    described = {"name": "simulation", "strict": True, "schema": schema}
-    return {"type": "json_schema", "json_schema": described}
-
-
-def _object_of(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    keys = [str(number) for number in range(len(values))]
-    return {
-        "type": "object",
-        "properties": dict(zip(keys, values, strict=True)),
-        "required": keys,
-        "additionalProperties": False,
-    }
+        return FORMS[form].response_format(lengths[0], highest)
+    schema = object_of([{"$ref": f"#/$defs/tokens{length}"} for length in lengths])
+    of_length = {f"tokens{n}": object_of([level(highest)] * n) for n in sorted({*lengths})}
+    return strict_format(schema | {"$defs": of_length})

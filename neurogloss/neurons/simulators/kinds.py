@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from neurogloss.neurons.records import MAX_NORMALIZED
+from neurogloss.neurons.simulators.answer_forms import FormName
 from neurogloss.neurons.simulators.base import Simulator
 from neurogloss.neurons.simulators.chat_logprobs import ChatLogprobsSimulator
 from neurogloss.neurons.simulators.echo_logprobs import EchoLogprobsSimulator
@@ -42,15 +43,17 @@ class SimulatorChoice:
         return asdict(self)
 
 
-def simulator_of(choice: SimulatorChoice, records_per_call: int = 1) -> Simulator:
-    """Return the simulator of a choice.
+def simulator_of(
+    choice: SimulatorChoice, records_per_call: int = 1, form: FormName = "positions"
+) -> Simulator:
+    """Return the simulator of a choice; records per call and form of answer are for `json`.
 
     Raises:
         ValueError: The kind makes no calls, or is unknown.
     """
     match choice.kind:
         case "json":
-            return JsonSimulator(records_per_call)
+            return JsonSimulator(records_per_call, form)
         case "chat_logprobs":
             return ChatLogprobsSimulator(choice.top_logprobs, choice.highest)
         case "echo_logprobs":

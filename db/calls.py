@@ -1,6 +1,6 @@
 """The ledger of calls: every answer that was paid for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -136,8 +136,8 @@ def _repeated_value(call: StoredCall, column: str) -> Any:
     return (value or "") if column == "request_id" else value
 
 
-class WastedCall(NamedTuple):
-    """An answer whose cost, in USD, was counted as wasted just now."""
+class RevaluedCall(NamedTuple):
+    """An answer whose cost, in USD, was counted as wasted just now, or as not wasted."""
 
     run_id: int
     stage: str
@@ -145,7 +145,7 @@ class WastedCall(NamedTuple):
     usd: float
 
 
-def waste(connection: Connection, identities: Sequence[bytes]) -> list[WastedCall]:
+def waste(connection: Connection, identities: Sequence[bytes]) -> list[RevaluedCall]:
     """Count what these answers cost as wasted, once, and return those that changed."""
     query = text("""
         WITH before AS (
@@ -154,4 +154,23 @@ def waste(connection: Connection, identities: Sequence[bytes]) -> list[WastedCal
         FROM before WHERE call.identity = before.identity
         RETURNING run_id, purpose AS stage, model, before.usd
     """)
-    return [WastedCall(*row) for row in connection.execute(query, {"identities": list(identities)})]
+    return [
+        RevaluedCall(*row) for row in connection.execute(query, {"identities": list(identities)})
+    ]
+
+
+def keep(connection: Connection, usd: Mapping[bytes, float]) -> list[RevaluedCall]:
+    """Count what these answers cost as not wasted, once, and return those that changed.
+
+    `usd` is what each cost by itself: the attempts before it stay wasted.
+    """
+    query = text("""
+        UPDATE call SET usd = least(:usd, wasted_usd), wasted_usd = greatest(0, wasted_usd - :usd)
+        WHERE identity = :identity AND usd = 0 AND wasted_usd > 0
+        RETURNING run_id, purpose AS stage, model, usd
+    """)
+    rows = [
+        connection.execute(query, {"identity": identity, "usd": usd[identity]}).one_or_none()
+        for identity in sorted(usd)
+    ]
+    return [RevaluedCall(*row) for row in rows if row is not None]

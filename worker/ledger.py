@@ -139,6 +139,16 @@ class PostgresLedger:
                 moved = Spend(call.stage, call.model, usd=-call.usd, wasted_usd=call.usd)
                 progress.add_spend(connection, call.run_id, [moved])
 
+    def keep(self, answers: Sequence[Answer], usd: Callable[[Answer], float]) -> None:
+        """Count what these answers cost as not wasted, once, though they were cut off.
+
+        `usd` returns what an answer cost by itself, without the attempts before it.
+        """
+        with transaction(self._engine) as connection:
+            for call in calls.keep(connection, {a.identity: usd(a) for a in answers}):
+                moved = Spend(call.stage, call.model, usd=call.usd, wasted_usd=-call.usd)
+                progress.add_spend(connection, call.run_id, [moved])
+
     def _row(self, answer: Answer) -> StoredCall:
         values = {k: getattr(answer, k) for k in _ANSWER_FIELDS}
         return StoredCall(run_id=self._run_id, **values)

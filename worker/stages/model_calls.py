@@ -8,6 +8,7 @@ from typing import TypeVar
 from db.results import FailureRow
 from neurogloss.errors import Malformed, RowError, Truncated
 from neurogloss.llm.calls import Answer, Call, CallOutcome
+from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR
 from worker.ledger import PostgresLedger
 from worker.shard import ClaimedShard
 from worker.stages.batches.requests import answers_from_batches
@@ -89,14 +90,35 @@ def ask_each(
     Raises:
         RunError, Interrupted, Waiting: As `ask` does.
     """
+    kept: set[bytes] = set()
 
     def read_all(
         outcomes: Sequence[CallOutcome],
     ) -> tuple[list[tuple[T, bytes] | RowError], list[int]]:
         results = [_read(outcome, read, read_cut_off) for outcome in outcomes]
+        for outcome, result in zip(outcomes, results, strict=True):
+            if isinstance(outcome, Truncated) and not isinstance(result, RowError):
+                kept.add(outcome.identity)
         return results, [i for i, result in enumerate(results) if isinstance(result, Malformed)]
 
-    return ask_and_read(shard, endpoint_name, calls, read_all)
+    results = ask_and_read(shard, endpoint_name, calls, read_all)
+    if kept:
+        _count_as_used(shard, endpoint_name, kept)
+    return results
+
+
+def _count_as_used(shard: ClaimedShard, endpoint_name: str, identities: Collection[bytes]) -> None:
+    """Count the cost of cut-off answers that are of use like that of any other."""
+    endpoint = shard.calls.endpoint(shard.config, endpoint_name)
+    is_batched = shard.config.endpoints[endpoint_name].mode == "batch"
+    factor = BATCH_PRICE_FACTOR if is_batched else 1.0
+
+    def usd(answer: Answer) -> float:
+        usage = (answer.prompt_tokens, answer.cached_tokens, answer.completion_tokens)
+        return factor * endpoint.price(answer.model).cost(*usage)
+
+    ledger = PostgresLedger(shard.engine, shard.claim.run_id)
+    ledger.keep(list(ledger.find(list(identities)).values()), usd)
 
 
 def _read(

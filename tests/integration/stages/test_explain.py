@@ -53,10 +53,12 @@ class SlowThinker(Oracle):
 LOOKUP = {"kind": "lookup"}
 
 
-def explained(engine, url, simulator=LOOKUP, **explainer):
+def explained(engine, url, simulator=LOOKUP, prices=None, **explainer):
     """Return the explanations and failures of a run."""
     values = run_config(url).model_dump(mode="json")
     values |= {"simulator": simulator, "explainer": values["explainer"] | explainer}
+    for endpoint in values["endpoints"].values():
+        endpoint["prices"] = prices or endpoint["prices"]
     config = RunConfig.model_validate(values)
     run_id = create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
     finish(engine, run_id)
@@ -80,6 +82,33 @@ def test_what_is_thought_and_what_is_cut_off_still_explains(engine, services, mo
             "set max_tokens higher",
         ),
     }
+
+
+def test_an_answer_that_was_cut_off_and_kept_costs_what_any_other_does(
+    engine, services, monkeypatch
+):
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+    with serving(ThinkingOracle) as url:
+        explained(engine, url, prices={"rehearsal": {"input": 1.0, "output": 1.0}})
+    query = """
+        SELECT coalesce(explanation.text, '') <> '' AS is_kept, call.finish_reason, call.usd,
+               (prompt_tokens + completion_tokens) / 1e6::float8 AS price, call.wasted_usd
+        FROM call LEFT JOIN explanation ON explanation.call = call.identity
+        WHERE purpose = 'explain'
+    """
+    with engine.begin() as connection:
+        rows = list(connection.execute(text(query)))
+        spent = connection.execute(
+            text("SELECT sum(usd), sum(wasted_usd) FROM spend WHERE stage = 'explain'")
+        ).one()
+    kept = [row for row in rows if row.is_kept]
+    assert {row.finish_reason for row in kept} == {"stop", "length"}
+    for row in kept:
+        assert (row.usd, row.wasted_usd) == (pytest.approx(row.price), 0)
+    assert all(row.usd == 0 for row in rows if not row.is_kept and row.finish_reason == "length")
+    assert tuple(spent) == pytest.approx(
+        (sum(row.usd for row in rows), sum(row.wasted_usd for row in rows))
+    )
 
 
 def test_a_model_that_thinks_longer_than_its_limit_is_refused_or_given_room(

@@ -31,7 +31,14 @@ test-mutations: install ## Take each protection out of the workers, and see that
 test-web: install ## Look at every page in Chromium; pictures go to test-results/screenshots
 	$(BIN)/pytest tests/web
 
-test-compose: ## Build the images and run the compose file to its end, on the engine of DOCKER_HOST
+images: ## Build the images for docker compose, with the commit that they say
+	COMMIT=$$(git describe --always --dirty --exclude='*') docker compose --profile gpu build
+
+wheels: ## Download what images contain to deploy/wheels; TORCH=torch==2.13.0+cpu for another build
+	$(PYTHON) -m pip download --constraint constraints.txt --dest deploy/wheels \
+		'.[models,hub,parquet,web,gpu]' 'setuptools>=77' wheel $(TORCH)
+
+test-compose: ## Go through docker-compose.yml as an operator does, on the engine of DOCKER_HOST
 	tests/compose/run
 
 test-hosts: install ## Run the demo job on three network namespaces, with wires cut and mended; needs root
@@ -67,4 +74,4 @@ constraints: install ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
 
-.PHONY: help install demo test fuzz test-chaos test-mutations test-web test-compose test-hosts test-compatibility check audit docs migrate constraints
+.PHONY: help install demo test fuzz test-chaos test-mutations test-web images wheels test-compose test-hosts test-compatibility check audit docs migrate constraints

@@ -31,6 +31,7 @@ class NewRun:
     budget_usd: float | None = None
     simulator: Mapping[str, Any] | None = None
     state: str = "running"
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class StoredRun:
     finished_at: datetime | None
     batches_due_at: datetime | None
     paused_at: datetime | None
+    folder: str | None
 
 
 class PlannedNeuron(NamedTuple):
@@ -111,6 +113,12 @@ def done(connection: Connection, limit: int) -> list[StoredRun]:
     return [StoredRun(*row) for row in connection.execute(query)]
 
 
+def running(connection: Connection) -> list[StoredRun]:
+    """Return the runs that go on, the oldest first."""
+    query = _runs().where(RunTable.state == "running").order_by(RunTable.id)
+    return [StoredRun(*row) for row in connection.execute(query)]
+
+
 def _runs() -> Select[Any]:
     return select(*(table_of(RunTable).c[field.name] for field in fields(StoredRun)))
 
@@ -156,6 +164,11 @@ def save_plan(
         ("run_id", "stage", "layer", "total"),
         ((run_id, *total) for total in totals),
     )
+
+
+def set_folder(connection: Connection, run_id: int, folder: str) -> None:
+    """Store the folder of a run's file, from which its relative paths start."""
+    connection.execute(update(RunTable).where(RunTable.id == run_id).values(folder=folder))
 
 
 _NOT_PAUSED = {"pause_cause": None, "pause_reason": None, "paused_at": None}

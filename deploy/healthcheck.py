@@ -1,13 +1,15 @@
 """Exits 0 if this container does its work: `python deploy/healthcheck.py worker NAME | loop | web`.
 
 `worker NAME`: the worker's heartbeat in Postgres is fresh.
-`loop`: no lease of a run that is running ran out a while ago, as the dispatch loop takes each back.
+`loop`: no lease of a run that is running ran out a while ago, as the dispatch loop takes each back,
+and the run of every file that `orchestrate` was given has begun.
 `web`: the server of pages answers, and reaches the database.
 """
 
 import os
 import socket
 import sys
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 from sqlalchemy import Connection, text
@@ -36,6 +38,12 @@ def is_looping(connection: Connection) -> bool:
     return int(connection.execute(query, {"overdue": OVERDUE_S}).scalar_one()) == 0
 
 
+def not_begun() -> str:
+    """Return why runs could not begin, which `neurogloss orchestrate` leaves in a file."""
+    note = Path(os.environ.get("NEUROGLOSS_HOME", ".neurogloss"), "not-begun")
+    return note.read_text(encoding="utf-8") if note.exists() else ""
+
+
 def is_served() -> bool:
     """Return whether the pages answer; they do only while the database does."""
     token = os.environ.get("NEUROGLOSS_WEB_TOKEN", "")
@@ -57,8 +65,10 @@ def trouble_of(arguments: list[str]) -> str | None:
             match arguments:
                 case ["worker", name]:
                     return None if is_heard(connection, name) else f"{name}: no recent heartbeat"
+                case ["loop"] if not is_looping(connection):
+                    return "leases ran out and stay so"
                 case ["loop"]:
-                    return None if is_looping(connection) else "leases ran out and stay so"
+                    return not_begun() or None
                 case _:
                     return f"usage: {__doc__}"
     except SQLAlchemyError as error:

@@ -7,6 +7,7 @@ import atexit
 import gc
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -16,12 +17,10 @@ from functools import partial
 from typing import NamedTuple
 
 from redis.exceptions import RedisError
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import heartbeats, runs, shards
 from db.migrate import SchemaError, check_version
-from db.runs import StoredRun
 from db.session import WORKER_POOL, Patience, is_away, make_engine, transaction
 from neurogloss.config.settings import Settings
 from neurogloss.errors import (
@@ -225,7 +224,12 @@ def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
             return None
         row = runs.get(connection, claim.run_id)
         try:
-            run = _suitable(connection, row)
+            check_version(runs.schema_version(connection))
+            run = Run.of(row)
+        except SchemaError as error:
+            shards.release(connection, claim)
+            _leave(process, error)
+            return None
         except OtherVersion as error:
             # In the same transaction: a claim that cannot be done is never seen, nor counted.
             shards.release(connection, claim)
@@ -236,18 +240,12 @@ def _claim(process: _Process, shard_id: int) -> ClaimedShard | None:
     return ClaimedShard(process.engine, claim, run.row, run.config, lease, process.calls)
 
 
-def _suitable(connection: Connection, row: StoredRun) -> Run:
-    """Return a run that this process can work for.
-
-    Raises:
-        OtherVersion: Its configuration, or the schema, is of another version of neurogloss: both
-            may have changed since the process started.
-    """
-    try:
-        check_version(runs.schema_version(connection))
-    except SchemaError as error:
-        raise OtherVersion(f"worker on {socket.gethostname()}: {error}") from error
-    return Run.of(row)
+def _leave(process: _Process, error: SchemaError) -> None:
+    """Stop this process, since the schema has changed under it. The run goes on in newer ones."""
+    if not process.stop.is_set():
+        log.warning("worker outdated", extra={"reason": str(error)})
+        process.stop.set()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _give_back(process: _Process, shard: ClaimedShard, error: Exception) -> None:

@@ -3,6 +3,7 @@
 import logging
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
@@ -35,12 +36,13 @@ class Run:
             OtherVersion: The configuration has what this version does not know.
         """
         try:
-            return cls(row, RunConfig.model_validate(row.config))
+            config = RunConfig.model_validate(row.config)
         except ValidationError as error:
             raise OtherVersion(
                 f"the configuration of run {row.name!r} is of another version of neurogloss "
                 f"({_problems(error)}): update neurogloss on {socket.gethostname()}, then resume"
             ) from error
+        return cls(row, config.read_in(Path(row.folder) if row.folder else None))
 
     @property
     def id(self) -> int:
@@ -87,8 +89,8 @@ def log_pause(name: str, error: RunError) -> None:
 
 def log_changes(event: str, name: str, before: RunConfig, after: RunConfig) -> None:
     """Log what differs between two configurations of a run, if anything does."""
-    if before != after:
-        changes = differences(before.model_dump(mode="json"), after.model_dump(mode="json"))
+    changes = differences(before.model_dump(mode="json"), after.model_dump(mode="json"))
+    if changes:
         log.info(event, extra={"run": name, "changes": "; ".join(changes)})
 
 

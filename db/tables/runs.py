@@ -24,7 +24,9 @@ class RunTable(Base):
 
     `simulator` is how the simulator was found to be asked when the run was created; NULL where
     the configuration says it. While its `state` is importing, it is not a run yet. `paused_at` is
-    NULL unless it is paused, and for runs that were paused before it was kept.
+    NULL unless it is paused, and for runs that were paused before it was kept. `folder` is that of
+    the run file, which relative paths in the configuration start from; NULL in runs without a file,
+    and in those stored before it was kept.
     """
 
     __tablename__ = "run"
@@ -51,6 +53,7 @@ class RunTable(Base):
     finished_at: Mapped[datetime | None]
     batches_due_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
+    folder: Mapped[str | None]
 
 
 class NeuronTable(Base):

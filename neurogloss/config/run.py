@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from neurogloss.config.endpoint import EndpointConfig
+from neurogloss.config.paths import SectionOfFile
 from neurogloss.config.scoring import AblationConfig, ScorerConfig, ScoringConfig
 from neurogloss.config.section import AnswerTokens, Name, NotNegative, Positive, Section, Seed, Text
 from neurogloss.neurons.simulators.answer_forms import FormName
@@ -191,7 +192,7 @@ class ShardsConfig(Section):
     lookup_mib: Annotated[Positive, Field(exclude_if=lambda value: value == 1024)] = 1024
 
 
-class RunConfig(Section):
+class RunConfig(SectionOfFile):
     """The whole configuration of a run."""
 
     name: Name

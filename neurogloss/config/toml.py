@@ -29,7 +29,7 @@ def read_config(path: Path) -> RunConfig:
     except RecursionError:
         raise InputError(f"{path} is not TOML: it is nested too deeply") from None
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate(values).read_in(path.absolute().parent)
     except ValidationError as error:
         raise InputError("\n".join(f"{path}: {line}" for line in config_lines(error))) from error
 

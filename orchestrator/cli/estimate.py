@@ -68,8 +68,9 @@ def estimate(
         shape = _shape(run)
         n_neurons = sum(map(len, chosen_neurons(run, shape).values()))
         sample, choice, measured = _sample(run, shape)
-        is_here = is_at_hand(run.subject.model, TOKENIZER_FILE)
-        counter = find_counter(read_tokenizer(run.subject.model if is_here else "demo"))
+        model = run.located(run.subject.model)
+        is_here = is_at_hand(model, TOKENIZER_FILE)
+        counter = find_counter(read_tokenizer(model if is_here else "demo"))
         made = make_estimate(run, n_neurons, sample, counter, choice, *assumed, measured)
     values = _values(made)
     if as_json:
@@ -85,7 +86,7 @@ def _shape(config: RunConfig) -> Shape:
         InputError: The model is missing or does not fit.
     """
     shape = public_shape(config.subject.model)
-    if shape is None or is_at_hand(config.subject.model, "config.json"):
+    if shape is None or is_at_hand(config.located(config.subject.model), "config.json"):
         return check_model(config)
     check_fit(config, shape)
     return shape

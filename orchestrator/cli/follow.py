@@ -68,7 +68,7 @@ def run_to_its_end(
     is_followed = run.state == "running" or (run.state == "paused" and waits_while_paused)
     try:
         if is_followed:
-            read = partial(_progress_unless_away, engine, config.name)
+            read = partial(progress_unless_away, engine, config.name)
             with (
                 _local_workers(environment, counts) as workers,
                 ProgressDisplay(console, config.name, read) as display,
@@ -85,7 +85,7 @@ def run_to_its_end(
         console.print("\ninterrupted: the same command goes on from here")
         return 130
     if is_followed:
-        _log_end(_load(engine, run_id), time.monotonic() - started)
+        log_end(_load(engine, run_id), time.monotonic() - started)
     code, reason = retry_while_db_down(lambda: outcome(engine, run_id, config.name))
     retry_while_db_down(lambda: _print_results(console, engine, run_id, config.name))
     _print(console, f"run {config.name}: {reason} ({time.monotonic() - started:.0f} s)")
@@ -158,7 +158,8 @@ def _local_workers(
     )
 
 
-def _progress_unless_away(engine: Engine, name: str) -> RunProgress | None:
+def progress_unless_away(engine: Engine, name: str) -> RunProgress | None:
+    """Return how far a run is; None while the database cannot be reached."""
     try:
         with transaction(engine) as connection:
             return progress.of_run(connection, name)
@@ -166,7 +167,7 @@ def _progress_unless_away(engine: Engine, name: str) -> RunProgress | None:
         return None
 
 
-def _log_end(run: StoredRun, seconds: float) -> None:
+def log_end(run: StoredRun, seconds: float) -> None:
     """Log how a run ended that was followed: finished, paused (and why) or cancelled."""
     state = "finished" if run.state == "done" else run.state
     why = {"cause": run.pause_cause, "reason": run.pause_reason} if state == "paused" else {}

@@ -13,8 +13,10 @@ from click_didyoumean import DYMGroup
 
 from neurogloss.errors import InputError, RunError
 from orchestrator.cli import logs
+from orchestrator.cli.extras import advice, extra_for
 from orchestrator.cli.terminal.encoding import escape_what_cannot_be_written
 from orchestrator.cli.terminal.plain import plain_lines
+from orchestrator.cli.version import version_lines
 from orchestrator.local.errors import ServiceError, WorkerCrashed
 
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how Python holds bytes that are not UTF-8
@@ -49,6 +51,7 @@ COMMANDS = {
     "export": "Write a run to a folder as a dataset",
     "import": "Import a dataset as a run",
     "load-neuronpedia": "Load an export for Neuronpedia into its database",
+    "orchestrate": "Follow every run until stopped, as a service",
     "worker": "Run a worker until it is stopped",
     "migrate": "Update the schema of the database",
     "backup": "Write the database to a file",
@@ -84,8 +87,21 @@ class _Commands(DYMGroup):  # type: ignore[misc]  # without types
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted:
+        click.echo(version_lines())
+        ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="neurogloss")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version with its commit, and the build of torch.",
+)
 def cli() -> None:
     """Explain every neuron of a GPT-2, and score every explanation."""
 
@@ -110,6 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except RunError as error:
         _complain(f"{error.cause}: {error}")
         sys.exit(4)
+    except ModuleNotFoundError as error:
+        extra = extra_for(error.name)
+        if error.name is None or extra is None:
+            raise
+        _complain(advice(error.name, extra))
+        sys.exit(2)
 
 
 def _complain_of_bytes(arguments: Sequence[str], error: UnicodeEncodeError) -> None:

@@ -95,9 +95,9 @@ def sample_without_run(config: RunConfig, vocab_size: int) -> Sample:
     Raises:
         InputError: A corpus on this machine cannot be read, or is too small for one neuron.
     """
-    if not is_at_hand(config.subject.model, TOKENIZER_FILE):
+    if not is_at_hand(config.located(config.subject.model), TOKENIZER_FILE):
         return _sample_of_other_texts(config, f"{config.subject.model} is not on this machine")
-    if not is_on_hub(config.corpus.source):
+    if not is_on_hub(config.located(config.corpus.source)):
         return sample_of_corpus(config, vocab_size)
     try:
         return sample_of_corpus(config, vocab_size)
@@ -121,10 +121,10 @@ def sample_of_corpus(config: RunConfig, vocab_size: int) -> Sample:
     Raises:
         InputError: The corpus cannot be read, or is too small for one neuron.
     """
-    tokenizer = tokenizer_for(config.subject.model, vocab_size)
+    tokenizer = tokenizer_for(config.located(config.subject.model), vocab_size)
     n_shown, n_scored = config.scoring.top, config.scoring.top + config.scoring.random
     cut = cut_excerpts(
-        islice(documents(config.corpus.source, _DOCUMENTS), _DOCUMENTS),
+        islice(documents(config.located(config.corpus.source), _DOCUMENTS), _DOCUMENTS),
         tokenizer,
         n_excerpts=min(config.corpus.excerpts, NEURONS * (n_shown + n_scored)),
         n_tokens=config.corpus.excerpt_tokens,

@@ -97,6 +97,8 @@ def _go_on(engine: Engine, run: StoredRun, config: RunConfig, unpauses: bool) ->
         refuse_cancelled(current)
         runs.update_limits(connection, run.id, config.model_dump(mode="json"))
         runs.set_budget(connection, run.id, config.budget.usd)
+        if current.folder is not None and config.folder is not None:  # older runs have none
+            runs.set_folder(connection, run.id, str(config.folder))
         if current.state == "paused" and unpauses:
             runs.resume(connection, run.id)
             shards.forgive(connection, run.id)
@@ -118,12 +120,14 @@ def refuse_cancelled(run: StoredRun) -> None:
 def _create(
     engine: Engine, config: RunConfig, shape: Shape, on_document: Callable[[], None]
 ) -> int:
-    tokenizer = tokenizer_for(config.subject.model, shape.vocab_size)
+    tokenizer = tokenizer_for(config.located(config.subject.model), shape.vocab_size)
     source = config.corpus
     begin = begin_of_text(tokenizer) if source.begin_of_text else None
     ready = check_endpoints(config)
     cut = cut_excerpts(
-        documents(source.source, HUB_DOCUMENTS_PER_EXCERPT * source.excerpts),
+        documents(
+            config.located(config.corpus.source), HUB_DOCUMENTS_PER_EXCERPT * source.excerpts
+        ),
         tokenizer,
         n_excerpts=source.excerpts,
         n_tokens=source.excerpt_tokens,

@@ -44,7 +44,7 @@ def with_records_of(engine: Engine, config: RunConfig) -> RunConfig:
     }
     values["records"]["run"] = name
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate(values).read_in(of_base.folder)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise InputError(f"records.run = {name!r}: {reason}") from error

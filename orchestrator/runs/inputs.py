@@ -29,9 +29,9 @@ def check_model(config: RunConfig) -> Shape:
     Raises:
         InputError: The model is missing or does not fit.
     """
-    shape = read_shape(config.subject.model)
+    shape = read_shape(config.located(config.subject.model))
     check_fit(config, shape)
-    check_weights(config.subject.model, shape)
+    check_weights(config.located(config.subject.model), shape)
     return shape
 
 

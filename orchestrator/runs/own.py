@@ -76,7 +76,7 @@ def _config_of(base: StoredRun) -> RunConfig:
     values["explainer"] |= {"kind": "stored", "candidates": 1, "revise": False}
     values["scoring"]["control"] = 0.0  # there is no other neuron whose explanation it could have
     values["ablation"] |= {"neurons": [], "per_layer": 0}
-    return RunConfig.model_validate(values)
+    return RunConfig.model_validate(values).read_in(config.folder)
 
 
 def _free_name(connection: Connection, stem: str) -> str:

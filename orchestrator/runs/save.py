@@ -36,6 +36,7 @@ def save_run(
         neurons_per_layer=shape.neurons_per_layer,
         budget_usd=config.budget.usd,
         simulator=ready.simulator.to_json() if ready.simulator else None,
+        folder=str(config.folder) if config.folder else None,
     )
     run_id = runs.create(connection, run)
     runs.save_plan(

@@ -13,6 +13,7 @@ from db.session import transaction
 from neurogloss.config.run import RunConfig
 from tests.support.corpus import small_corpus
 from worker.process_calls import ProcessCalls
+from worker.run import Run
 from worker.shard import ClaimedShard, Lease
 
 LEASE_S = 600
@@ -63,7 +64,7 @@ def _do(engine: Engine, shard_id: int, calls: ProcessCalls) -> None:
         if claim is None:
             return  # another transaction holds its row, as a repair does: it is still ready
         run = runs.get(connection, claim.run_id)
-    config = RunConfig.model_validate(run.config)
+    config = Run.of(run).config
     lease = Lease(threading.Event(), math.inf)
     stage = import_module(f"worker.stages.{claim.stage}")
     getattr(stage, claim.stage)(ClaimedShard(engine, claim, run, config, lease, calls))

@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 def subject_of(shard: ClaimedShard) -> GPT2Model:
     """Return the run's subject model, loaded once in each process."""
     subject = shard.config.subject
-    model = load_once(subject.model, subject.dtype, subject.matmul)
+    model = load_once(
+        shard.config.located(shard.config.subject.model), subject.dtype, subject.matmul
+    )
     _note_device(shard.engine, shard.claim.run_id, shard.run.name, name_of(model.device))
     return model
 

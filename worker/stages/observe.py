@@ -24,7 +24,11 @@ def observe(shard: ClaimedShard) -> None:
     A sentence without a token is stored with no activations, and later stages leave it out.
     """
     rows = _unobserved(shard)
-    observed = _observed(shard, _tokenizer(shard.config.subject.model), rows) if rows else []
+    observed = (
+        _observed(shard, _tokenizer(shard.config.located(shard.config.subject.model)), rows)
+        if rows
+        else []
+    )
     with shard.committing() as connection:
         save_observations(connection, shard.claim.run_id, shard.claim.layer, observed)
 

@@ -56,7 +56,7 @@ class _Answer:
 
     def __init__(self, run: Run, request: TextRequest, neurons: TextNeurons) -> None:
         self._run, self._request, self._neurons = run, request, neurons
-        name = run.config.subject.model
+        name = run.config.located(run.config.subject.model)
         self._tokenizer = _tokenizer(name)
         # Never less than float32, whatever type the run collected in.
         subject = load_once(name, "float32", "float32")

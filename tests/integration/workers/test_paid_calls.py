@@ -195,7 +195,6 @@ def make_of_a_later_version(engine, what):
     [
         ("configuration", "another version of neurogloss (later: Extra inputs are not permitted)"),
         ("value", "another version of neurogloss (simulator.kind: "),
-        ("schema", "the database is at schema 9999"),
     ],
 )
 def test_a_worker_pauses_a_run_of_a_later_version_before_it_claims(engine, workers, what, reason):
@@ -216,6 +215,25 @@ def test_a_worker_pauses_a_run_of_a_later_version_before_it_claims(engine, worke
     assert {"id": shard.id, "state": "ready", "attempts": 0} in rows
     assert (asked, run.rows("SELECT * FROM failure")) == (0, [])
     assert "run paused" in workers.logs()
+
+
+def test_a_worker_ends_where_the_schema_has_changed_and_the_run_goes_on(engine, workers):
+    with RehearsalServer(RehearsalOptions(api_key=KEY)) as server:
+        run = Run(engine, server)
+        workers.start("one")
+        wait_until(lambda: run.rows("SELECT FROM worker"))
+        make_of_a_later_version(engine, "schema")
+        with engine.begin() as connection:
+            shard_readiness.open_ready(connection, run.id)
+            (shard,) = shards.queue(connection, run.id, ["simulate"], 1, 60)
+        signatures.of_stage("simulate", shard.id).apply_async()
+        wait_until(lambda: not run.rows("SELECT FROM worker"), workers.logs)
+        assert server.stats()["answered"] == run.probes
+    assert "worker outdated" in workers.logs()
+    assert "the database is at schema 9999" in workers.logs()
+    assert run.value("SELECT state FROM run") == "running"
+    rows = run.rows("SELECT id, state, attempts FROM shard")
+    assert {"id": shard.id, "state": "ready", "attempts": 0} in rows
 
 
 @pytest.mark.usefixtures("workers")  # for the key; none is started

@@ -20,7 +20,7 @@ def run_of(**values):
         "id": 1, "name": "xl", "config": {}, "config_hash": "h", "corpus_id": 1, "n_layers": 1,
         "neurons_per_layer": 1, "state": "running", "pause_cause": None, "pause_reason": None,
         "budget_usd": None, "simulator": None, "created_at": NOW - HOUR, "finished_at": None,
-        "batches_due_at": None, "paused_at": None,
+        "batches_due_at": None, "paused_at": None, "folder": None,
     }  # fmt: skip
     return StoredRun(**(defaults | values))
 

@@ -11,7 +11,7 @@ begin_step() {
   local name chosen
   name=$(basename "$1")
   if [ $# -gt 1 ]; then
-    for chosen in 0 1 20 "${@:2}"; do [[ $name == "$chosen"* ]] && break; done
+    for chosen in 10 20 "${@:2}"; do [[ $name == "$chosen"* ]] && break; done
     [[ $name == "$chosen"* ]] || return 1
   fi
   title="${name%%-*} $(sed -n '2s/^# //p' "$1")"

@@ -42,6 +42,7 @@ def doctor(config: Path | None, as_json: bool) -> None:
     Each endpoint is sent a few small calls, and one of full size for each stage of the run, which
     cost a cent or less. Exit code 4: an endpoint refuses.
     """
+    _warn_of_open_keys(Path(".env"))
     values = _services()
     if config is not None:
         run = read_config(config)
@@ -58,6 +59,16 @@ def doctor(config: Path | None, as_json: bool) -> None:
         console.print(plain(sentence), markup=False, highlight=False)
     for key, value in values.items():
         click.echo(f"{key}: {value}")
+
+
+def _warn_of_open_keys(path: Path) -> None:
+    """Say so if others on this machine can read a file of passwords and keys."""
+    try:
+        is_open = path.stat().st_mode & 0o077
+    except OSError:  # there is none, or none that is ours
+        return
+    if is_open:
+        click.echo(f"others on this machine can read {path}: chmod 600 {path}", err=True)
 
 
 def _endpoints(config: RunConfig, shape: Shape | None) -> dict[str, Any]:

@@ -247,6 +247,15 @@ def test_a_claim_is_not_given_in_a_cancelled_run(whole):
         assert shards.claim(connection, shard_id, "w", 60) is None
 
 
+@pytest.mark.parametrize(("mode", "is_said"), [(0o644, True), (0o640, True), (0o600, False)])
+def test_doctor_says_that_others_can_read_keys(command, tmp_path, monkeypatch, mode, is_said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").touch(mode)
+    (tmp_path / ".env").chmod(mode)
+    code, output = command("doctor")
+    assert (code, "chmod 600 .env" in output) == (0, is_said)
+
+
 def test_the_help_names_the_commands():
     output = CliRunner().invoke(cli, ["--help"]).output
     assert all(name in output for name in ("verify", "cancel", "set"))

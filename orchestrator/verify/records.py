@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -85,6 +86,18 @@ class _Chosen:
         self.top: IntArray = top_keys(bits, self.excerpts)
         key = neuron_keys(rules.seed, row.layer, np.array([row.neuron]))
         self.drawn: IntArray = draw_keys(key, self.excerpts, rules.counts.n_excerpts)
+        self._key = key
+
+    def drawn_up_to(self, last: int) -> int:
+        """Return how many excerpts of the corpus the seed draws up to a key, with this one."""
+        n_excerpts = self.rules.counts.n_excerpts
+        keys = draw_keys(self._key, _all_excerpts(n_excerpts), n_excerpts)
+        return int((keys <= last).sum())
+
+
+@lru_cache(maxsize=1)
+def _all_excerpts(n_excerpts: int) -> IntArray:
+    return np.arange(n_excerpts, dtype=np.int64)
 
 
 def _choice_faults(chosen: _Chosen) -> Iterator[str]:
@@ -96,6 +109,10 @@ def _choice_faults(chosen: _Chosen) -> Iterator[str]:
     n_random = min(counts.random, counts.n_excerpts)
     yield from _list_faults("top", row.top_records, n_top, chosen.top)
     yield from _list_faults("random", row.random_records, n_random, chosen.drawn)
+    # Without activations: which excerpts are drawn follows from the seed alone.
+    places = row.random_records
+    if places and chosen.drawn_up_to(chosen.drawn[places].max()) != len(set(places)):
+        yield "the random records are not those that the seed draws"
     if row.top_records:
         highest = float(chosen.maxima[row.top_records[0]])
         if row.max_activation != highest:

@@ -119,6 +119,9 @@ def test_an_undisturbed_run_is_whole_and_has_failures_of_its_own(whole):
          "there are 7 top records, not 8"),
         ("UPDATE neuron_records SET random_records = random_records[2:] || random_records[1]"
          " WHERE {ONE}", "the random records are not in order"),
+        ("UPDATE neuron_records SET excerpts[random_records[1] + 1] = (SELECT max(e) FROM"
+         " generate_series(48, 95) AS e WHERE e <> ALL(excerpts)) WHERE {ONE}",
+         "the random records are not those that the seed draws"),
         ("UPDATE neuron_records SET buckets = array_fill(0::int2, ARRAY[cardinality(buckets)])"
          " WHERE {ONE}", "by its maximum in "),
         ("UPDATE neuron_records SET quantile_boundaries[1] = 1e9 WHERE {ONE}",

@@ -32,6 +32,7 @@ from watched import WatchedProcesses, Watcher, processes_of
 NEUROGLOSS = [sys.executable, "-m", "orchestrator"]
 QUERIES = ("run_progress", "run_cost", "failure_summary", "worker_status", "layer_progress",
            "step_progress")  # fmt: skip
+EVERY_S = 30.0  # between two looks at what is told of the time left
 
 
 def main() -> None:
@@ -76,6 +77,7 @@ class _Job:
         self._options, self._folder = options, folder
         self._home, self._config = folder / "home", folder / "full.toml"
         self._lines: list[tuple[float, str]] = []
+        self._course: list[tuple[float, float, float | None]] = []
 
     def measure(self) -> dict[str, Any]:
         """Do all of it, and return what was found."""
@@ -89,6 +91,7 @@ class _Job:
         watcher.stop()
         report |= self._of_run(watcher.seen, began)
         report["progress"] = _progress_of(self._lines)
+        report["collect"] = self._course_of_collect(began)
         report["status"] = self._status()
         if not self._options.no_verify:
             report["verify"] = self._timed("verify", "full")
@@ -163,6 +166,12 @@ class _Job:
             return [dict(row) for row in connection.execute(text(query)).mappings()]
 
     def _look(self) -> tuple[int, float]:
+        query = """
+            SELECT percent::float, extract(epoch FROM eta)::float AS eta FROM run_progress
+            WHERE stage = 'collect'
+        """
+        for row in self._query(query):
+            self._course.append((time.time(), row["percent"], row["eta"]))
         query = "SELECT extract(epoch FROM now() - min(heartbeat_at))::float AS s FROM worker"
         return self._database_bytes(), self._query(query)[0]["s"] or 0.0
 
@@ -233,6 +242,23 @@ class _Job:
     def _steps_of_shards(self) -> dict[int, str]:
         query = "SELECT id, CASE stage WHEN 'collect' THEN step ELSE stage END AS step FROM shard"
         return {row["id"]: row["step"] for row in self._query(query)}
+
+    def _course_of_collect(self, began: float) -> list[dict[str, float | None]]:
+        """Return what was told of collect, twice a minute, beside what was left in truth."""
+        ended = next((at for at, percent, _ in self._course if percent == 100), time.time())
+        told, due = [], began
+        for at, percent, eta in self._course:
+            if due <= at < ended:
+                due = at + EVERY_S
+                told.append(
+                    {
+                        "after, s": round(at - began),
+                        "%": percent,
+                        "told, s": None if eta is None else round(eta),
+                        "left, s": round(ended - at),
+                    }
+                )
+        return told
 
     def _rows(self) -> dict[str, int]:
         tables = ("neuron_records", "related_neurons", "related_tokens", "token_means",
@@ -314,6 +340,9 @@ def _print_table(report: dict[str, Any]) -> None:
     for step, spent in report["steps"].items():
         values = (spent["s"], spent["in shards, s"], spent["CPU of all, s"], spent["shards"])
         print(f"| {step} | " + " | ".join(map(str, values)) + " |")
+    print("\n| after, s | % of collect | told to be left, s | left, s |\n|--:|--:|--:|--:|")
+    for told in report["collect"]:
+        print("| " + " | ".join("-" if v is None else str(v) for v in told.values()) + " |")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def count_shard(connection: Connection, shard_id: int) -> None:
 
 
 _COUNT_SHARD = text(f"""
-    UPDATE shard SET failed = found.n, done = weight - found.n
+    UPDATE shard SET failed = found.n, done = weight - found.n,
+           took_s = extract(epoch FROM clock_timestamp() - claimed_at)
     FROM (
         SELECT count(DISTINCT failure.neuron) AS n
         FROM shard AS this
@@ -125,6 +126,10 @@ class StageProgress:
     worked on while none is finished; `eta_low` and `eta_high` at the highest and the lowest of the
     three. `state` is that of the run. `under_way` is how much workers have done of the shards that
     they hold; `percent` counts it, and `done` does not.
+
+    Of collect, `percent` is the share of the work of all its steps, by how long they should take.
+    Its `eta` is their time left, at the speed of what each has done already; one of `eta_low` and
+    `eta_high` is that at the speed of all steps together.
     """
 
     run: str

@@ -76,6 +76,7 @@ class PlannedShard(NamedTuple):
     stop: int
     weight: int
     state: str
+    expected_s: float = 0.0
 
 
 def find(connection: Connection, name: str) -> StoredRun | None:
@@ -156,8 +157,8 @@ def save_plan(
     columns = ("run_id", *PlannedNeuron._fields)
     upsert(connection, table_of(NeuronTable), columns, ((run_id, *neuron) for neuron in neurons))
     listed_neurons.list_planned(connection, run_id)
-    rows = [{"run_id": run_id, **shard._asdict()} for shard in shards]
-    connection.execute(insert(ShardTable), rows)
+    of_shard = ("run_id", *PlannedShard._fields)
+    upsert(connection, table_of(ShardTable), of_shard, ((run_id, *shard) for shard in shards))
     upsert(
         connection,
         table_of(ProgressTable),

@@ -78,7 +78,8 @@ class ShardTable(Base):
     and neurons of `layer` elsewhere. Of its `weight`, `done` and `failed` are counted in the
     progress of its stage. `asked` says that its questions were put into batches. `token` rises with
     every claim: results are accepted from the latest claimant only. While one has it, `fraction` is
-    how much of it was done at the last heartbeat.
+    how much of it was done at the last heartbeat. A shard of `collect` should take `expected_s`
+    seconds, and took `took_s`: the time left is told by both.
     """
 
     __tablename__ = "shard"
@@ -117,6 +118,8 @@ class ShardTable(Base):
     error: Mapped[str | None]
     fraction: Mapped[float] = mapped_column(REAL, server_default="0")
     claimed_at: Mapped[datetime | None]
+    expected_s: Mapped[float] = mapped_column(REAL, server_default="0")
+    took_s: Mapped[float | None] = mapped_column(REAL)
 
 
 class ProgressTable(Base):

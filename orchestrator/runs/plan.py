@@ -14,6 +14,7 @@ from neurogloss.neurons.selection import n_reference
 from neurogloss.neurons.tiles import whole_tiles
 from neurogloss.stages import COLLECT, MARKS
 from neurogloss.subject.shape import Shape
+from orchestrator.runs.expected import ExpectedSeconds
 
 ByLayer = Mapping[int, Collection[int]]
 """Some neurons of each layer."""
@@ -57,8 +58,12 @@ def make_plan(config: RunConfig, shape: Shape) -> Plan:
     neurons = chosen_neurons(config, shape)
     ablated, controlled = ablated_neurons(config, neurons), controlled_neurons(config, neurons)
     marked = {"ablate": ablated, "control": controlled}
+    seconds = ExpectedSeconds(config, shape, neurons)
     shards = [
-        *_collect_shards(config, shape, neurons),
+        *(
+            shard._replace(expected_s=seconds.of(shard))
+            for shard in _collect_shards(config, shape, neurons)
+        ),
         *_neuron_shards(config, neurons, marked),
     ]
     return Plan(neurons, shards, ablated, controlled)

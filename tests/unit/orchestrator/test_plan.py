@@ -26,7 +26,7 @@ def test_shards_hold_every_neuron_once(stage, per_layer):
     plan = make_plan(config(neurons={"per_layer": per_layer}), SMALL)
     held = [
         (layer, neuron, False, False)
-        for _, _, layer, start, stop, _, _ in shards_of(plan, stage)
+        for _, _, layer, start, stop, *_ in shards_of(plan, stage)
         for neuron in plan.neurons[layer]
         if start <= neuron < stop
     ]

@@ -1,7 +1,7 @@
 """Which neurons of a run a list has, as SQL."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -35,6 +35,7 @@ class NeuronFilter:
         bands: By some of BANDS.
         words: That the explanation has, written as for a search: `"two words"`, `-not`, `or`. Where
             there is no word among them, the explanation has exactly these characters.
+        n_explained: How many explanations have the words, or MANY: see `with_words_counted`.
 
     Raises:
         ValueError: A state or a band is unknown.
@@ -46,11 +47,17 @@ class NeuronFilter:
     states: tuple[str, ...] = ()
     bands: Mapping[str, Band] = field(default_factory=dict)
     words: str = ""
+    n_explained: int | None = None
 
     def __post_init__(self) -> None:
         for name, given, known in (("state", self.states, STATES), ("band", self.bands, BANDS)):
             if unknown := set(given) - set(known):
                 raise ValueError(f"{min(unknown)!r} is no {name}: there are {', '.join(known)}")
+
+    @property
+    def has_words_alone(self) -> bool:
+        """Whether nothing is asked for but words."""
+        return bool(self.words) and replace(self, words="", n_explained=None) == NeuronFilter()
 
 
 class Selection(NamedTuple):
@@ -71,11 +78,12 @@ def selection(connection: Connection, run_id: int, chosen: NeuronFilter) -> Sele
     }
     for name, band in chosen.bands.items():
         values |= {f"{name}_low": band.low, f"{name}_high": band.high}
-    words = storable(chosen.words[:LONGEST_WORDS]).strip()
     source = "listed_neuron AS listed"
-    if words:
-        values |= {"words": words, "pattern": _pattern(words)}
-        source += f" JOIN {_explained(connection, values)} USING (run_id, layer, neuron)"
+    if of_words := _values_of_words(run_id, chosen):
+        values |= of_words
+        n_explained = with_words_counted(connection, run_id, chosen).n_explained
+        explained = _explained(connection, values, n_explained or 0)
+        source += f" JOIN {explained} USING (run_id, layer, neuron)"
     return Selection(f"{source} WHERE {' AND '.join(_conditions(chosen))}", values)
 
 
@@ -102,18 +110,38 @@ _HAS_PATTERN = r"text ILIKE :pattern ESCAPE '\'"
 _N_WORDS = text("SELECT numnode(websearch_to_tsquery('simple', :words))")
 
 
-def _explained(connection: Connection, values: dict[str, Any]) -> str:
+def with_words_counted(connection: Connection, run_id: int, chosen: NeuronFilter) -> NeuronFilter:
+    """Return the filter with how many explanations have its words, for all queries to come.
+
+    That takes up to a tenth of a second, and a page asks more than one query.
+    """
+    values = _values_of_words(run_id, chosen)
+    if not values or chosen.n_explained is not None:
+        return chosen
+    found = f"{_found(connection, values)} LIMIT {MANY}"
+    counted = text(f"SELECT count(*) FROM ({found}) AS found")  # noqa: S608
+    return replace(chosen, n_explained=int(connection.execute(counted, values).scalar_one()))
+
+
+def _values_of_words(run_id: int, chosen: NeuronFilter) -> dict[str, Any]:
+    words = storable(chosen.words[:LONGEST_WORDS]).strip()
+    return {"run": run_id, "words": words, "pattern": _pattern(words)} if words else {}
+
+
+def _found(connection: Connection, values: dict[str, Any]) -> str:
+    has = _HAS_WORDS if connection.scalar(_N_WORDS, values) else _HAS_PATTERN
+    return f"SELECT run_id, layer, neuron FROM explanation WHERE run_id = :run AND {has}"  # noqa: S608
+
+
+def _explained(connection: Connection, values: dict[str, Any], n_explained: int) -> str:
     """Return the subquery of the explanations that have the words.
 
     Common words are met soon along any index that a list is sorted by. Of others all explanations
     are found first, by the index of words: a LIMIT that is not reached tells the server how few.
     """
-    has = _HAS_WORDS if connection.scalar(_N_WORDS, values) else _HAS_PATTERN
-    found = f"SELECT run_id, layer, neuron FROM explanation WHERE run_id = :run AND {has}"  # noqa: S608
-    counted = text(f"SELECT count(*) FROM ({found} LIMIT {MANY}) AS found")  # noqa: S608
-    n_found = int(connection.execute(counted, values).scalar_one())
-    if n_found < MANY:
-        found += f" LIMIT {n_found + MORE}"
+    found = _found(connection, values)
+    if n_explained < MANY:
+        found += f" LIMIT {n_explained + MORE}"
     return f"({found}) AS explained"
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from db.cursors import Cursor
-from db.neuron_filter import NeuronFilter, selection
+from db.neuron_filter import MANY, NeuronFilter, selection
 from db.session import streamed
 from db.tables.lists import SORTED
 
@@ -120,6 +120,9 @@ def count_neurons(
     connection: Connection, run_id: int, chosen: NeuronFilter, at_most: int = 3_000
 ) -> int:
     """Return how many neurons a list has, or `at_most` if there are more."""
+    n_explained = chosen.n_explained
+    if chosen.has_words_alone and n_explained is not None and min(at_most, n_explained) < MANY:
+        return min(at_most, n_explained)  # each neuron has a row, and one explanation
     source, values = selection(connection, run_id, chosen)
     query = text(f"SELECT count(*) FROM (SELECT FROM {source} LIMIT :limit) AS listed")  # noqa: S608
     return int(connection.execute(query, {**values, "limit": at_most}).scalar_one())

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from starlette.responses import StreamingResponse
 
 from db import neuron_list
-from db.neuron_filter import BANDS, STATES, Band, NeuronFilter
+from db.neuron_filter import BANDS, STATES, Band, NeuronFilter, with_words_counted
 from db.neuron_list import PLACE, SORTS, ListedNeuron, NeuronOrder
 from db.session import snapshot
 from web.errors import Forbidden
@@ -141,7 +141,7 @@ def neurons_page(
 ) -> NeuronsPage:
     """Return a page of the neurons of a run that are asked for."""
     query: _Query = asked
-    chosen = query.chosen()
+    chosen = with_words_counted(connection, run.id, query.chosen())
     try:
         found = neuron_list.neuron_page(connection, run.id, chosen, query.order(), query.cursor)
     except ValueError as error:

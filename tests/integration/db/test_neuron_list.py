@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from db import listed_neurons
 from db.cursors import Cursor
-from db.neuron_filter import BANDS, Band, NeuronFilter
+from db.neuron_filter import BANDS, Band, NeuronFilter, with_words_counted
 from db.neuron_list import (
     SORTS,
     ListedNeuron,
@@ -88,6 +88,10 @@ def test_a_list_has_what_the_views_say(filled, name):
         everyone = expected(connection, condition, NeuronOrder())
         assert count_neurons(connection, 1, chosen) == len(everyone) < 3000
         assert count_neurons(connection, 1, chosen, at_most=3) == min(3, len(everyone))
+        counted = with_words_counted(connection, 1, chosen)
+        assert count_neurons(connection, 1, counted) == len(everyone)
+        assert count_neurons(connection, 1, counted, at_most=3) == min(3, len(everyone))
+        assert list(all_neurons(connection, 1, counted)) == everyone
     assert everyone or condition == "false"
 
 

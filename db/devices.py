@@ -12,5 +12,10 @@ def note(connection: Connection, run_id: int, device: str) -> list[str]:
         """),
         values,
     )
+    return of_run(connection, run_id)
+
+
+def of_run(connection: Connection, run_id: int) -> list[str]:
+    """Return the kinds of device that a run's activations were computed on, the first one first."""
     query = text("SELECT device FROM run_device WHERE run_id = :run ORDER BY first_used_at, device")
-    return list(connection.scalars(query, values))
+    return list(connection.scalars(query, {"run": run_id}))

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, text
 
+from db import devices
 from db.control_summary import control_summary
 from neurogloss.neurons.alarms import Evidence, ScoreCounts
 
@@ -36,7 +37,7 @@ _FINISHED = text("""
 
 
 def evidence_of(connection: Connection, run_id: int) -> Evidence:
-    """Return results of a run that models wrote, those that are found first."""
+    """Return results of a run that models wrote, those that are found first; and its devices."""
     values = {"run": run_id, "limit": LIMIT}
     explanations = list(connection.scalars(_EXPLANATIONS, values))
     simulations = connection.execute(_SIMULATIONS, values).all()
@@ -48,6 +49,7 @@ def evidence_of(connection: Connection, run_id: int) -> Evidence:
         sum(covered) / len(covered) if covered else None,
         control_summary(connection, run_id),
         _score_counts(connection, run_id),
+        devices.of_run(connection, run_id),
     )
 
 

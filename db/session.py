@@ -92,13 +92,23 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Open a read-only transaction that sees the database as it is now, to its end."""
+def snapshot(engine: Engine, shared: str | None = None) -> Iterator[Connection]:
+    """Open a read-only transaction that sees the database as it is now, to its end.
+
+    With `shared`, it sees what the transaction sees that `share_snapshot` was called in.
+    """
     with engine.begin() as connection:
         limit_patience(connection)
         isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
         connection.execute(text(isolation))
+        if shared is not None:
+            connection.exec_driver_sql("SET TRANSACTION SNAPSHOT %s", (shared,))
         yield connection
+
+
+def share_snapshot(connection: Connection) -> str:
+    """Return the name by which others see what this transaction sees, as long as it is open."""
+    return str(connection.scalar(text("SELECT pg_export_snapshot()")))
 
 
 def limit_patience(connection: Connection) -> None:

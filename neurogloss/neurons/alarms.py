@@ -44,6 +44,7 @@ class Evidence:
         covered: The mean probability of all numbers together; None without log probabilities.
         control: Scores beside those with other neurons' explanations; None in a run without.
         scores: Of all neurons.
+        devices: The kinds of device that activations were computed on.
     """
 
     explanations: Sequence[str]
@@ -51,6 +52,7 @@ class Evidence:
     covered: float | None
     control: ControlSummary | None = None
     scores: ScoreCounts = ScoreCounts()
+    devices: Sequence[str] = ()
 
 
 def alarms_of(evidence: Evidence) -> list[str]:
@@ -61,6 +63,7 @@ def alarms_of(evidence: Evidence) -> list[str]:
         *_about_answers(evidence.answers),
         *_about_explanations(evidence.explanations),
         *_about_scores(evidence.scores),
+        *about_devices(evidence.devices),
     ]
 
 
@@ -126,6 +129,15 @@ def _about_scores(counts: ScoreCounts) -> Iterator[str]:
         yield (
             f"{counts.failed / neurons:.0%} of neurons failed, {counts.failed:,} of them (alarm "
             f"from {FAILED:.0%})"
+        )
+
+
+def about_devices(devices: Sequence[str]) -> Iterator[str]:
+    """Yield that activations were computed on several kinds of device, if they were."""
+    if len(devices) > 1:
+        yield (
+            f"activations were computed on {len(devices)} kinds of device, whose last bits differ: "
+            f"{'; '.join(devices)}"
         )
 
 

@@ -1,13 +1,15 @@
 """The command `verify`: check a run's consistency."""
 
+import os
 import sys
 
 import click
 from sqlalchemy import Engine
 
-from db import listed_neurons, repair, runs
+from db import devices, listed_neurons, repair, runs
 from db.runs import StoredRun
 from db.session import transaction
+from neurogloss.neurons.alarms import about_devices
 from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
 from orchestrator.cli.terminal.json_output import print_json
@@ -22,8 +24,15 @@ from orchestrator.verify.verify import find_differences
 @click.option(
     "--repair", "with_repair", is_flag=True, help="First set counters to what the rows say."
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    show_default="the number of cores",
+    help="Processes that share the layers of a large run.",
+)
 @json_option
-def verify(name: str | None, with_repair: bool, as_json: bool) -> None:
+def verify(name: str | None, with_repair: bool, processes: int, as_json: bool) -> None:
     """Check the consistency of run NAME: recompute what it stores twice, follow every reference.
 
     Counters of shards, progress and spend are summed again, and scores are computed again from
@@ -37,13 +46,18 @@ def verify(name: str | None, with_repair: bool, as_json: bool) -> None:
     repaired = _repair(engine, run.id) if with_repair else None
     findings = Findings()
     with ProgressLine("verifying") as progress:
-        for difference in findings.add(find_differences(engine, run.id, progress.step)):
+        found = find_differences(engine, run.id, progress.step, processes)
+        for difference in findings.add(found):
             if not as_json:
                 click.echo(plain(str(difference)))
     if as_json:
         _print_json(run, findings, repaired)
     else:
         _print(run, findings, repaired)
+        with transaction(engine) as connection:
+            notes = list(about_devices(devices.of_run(connection, run.id)))
+        for note in notes:
+            click.echo(plain(f"warning: {note}"))
     sys.exit(1 if findings.counts else 0)
 
 

@@ -48,7 +48,7 @@ class _LayerProcess:
             error = self._errors.recv()
         except (EOFError, pickle.UnpicklingError):
             raise InputError(
-                "a process of the export died; run the same command again to continue"
+                "one of its processes died; run the same command again to continue"
             ) from None
         if isinstance(error, OSError):
             raise InputError(f"a file cannot be written: {error}") from error

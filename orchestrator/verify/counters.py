@@ -1,10 +1,10 @@
 """Check counters against the rows that they count, and shards against neurons and excerpts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection
 
-from db import counter_differences, listed_neurons, runs, shard_coverage, shards
+from db import counter_differences, listed_neurons, shard_coverage, shards
 from db.counter_differences import ShardDifference
 from db.runs import StoredRun
 from orchestrator.verify.differences import Difference, described
@@ -36,9 +36,8 @@ def check_shards(connection: Connection, run: StoredRun, n_excerpts: int) -> Ite
         yield Difference("shards", "run", f"it is done, but {unfinished} shards are not")
 
 
-def check_lists(connection: Connection, run_id: int) -> Iterator[Difference]:
-    """Yield the neurons that lists show otherwise than their results are."""
-    layers = runs.layers_of(connection, run_id)
+def check_lists(connection: Connection, run_id: int, layers: Sequence[int]) -> Iterator[Difference]:
+    """Yield the neurons of some layers that lists show otherwise than their results are."""
     for row in listed_neurons.differences(connection, run_id, layers):
         where = f"layer {row.layer} neuron {row.neuron}"
         yield Difference("lists", where, "lists do not show it as its results are")

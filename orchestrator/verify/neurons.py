@@ -21,13 +21,13 @@ AT_ONCE = 256  # neurons in memory at the same time
 
 
 def check_neurons(
-    connection: Connection, run: Run, corpus: StoredCorpus
+    connection: Connection, run: Run, corpus: StoredCorpus, layers: Sequence[int]
 ) -> Iterator[list[Difference]]:
-    """Yield, for each neuron of a run, its differences; an empty list if there are none."""
+    """Yield, for each neuron of some layers, its differences; an empty list if there are none."""
     is_collected = datasets.origin(connection, run.id) is None
     lengths = corpora.lengths(connection, corpus.id)
     rules = Rules.of(run.config, corpus, lengths, is_collected=is_collected)
-    for layer in runs.layers_of(connection, run.id):
+    for layer in layers:
         done = shard_coverage.done_ranges(connection, run.id, layer)
         neurons = runs.neurons_in(connection, run.id, layer)
         partners = Partners.of_layer(connection, run, layer)

@@ -1,25 +1,32 @@
 """Check a run's consistency: recompute derived values, and follow every reference."""
 
 from collections.abc import Callable, Iterator
+from itertools import count
 
 from sqlalchemy import Connection, Engine
 
-from db import corpora, datasets, references
+from db import corpora, datasets, references, runs
 from db.corpora import StoredCorpus
 from db.session import snapshot
-from orchestrator.verify.counters import check_counters, check_lists, check_shards
+from orchestrator.verify.counters import check_counters, check_shards
 from orchestrator.verify.differences import Difference
-from orchestrator.verify.neurons import check_neurons
+from orchestrator.verify.parts import check_in_processes, check_part, parts_of
 from worker.run import load_run
 
 OnStep = Callable[[str, int, int], None]
 """Called with the kind of items being checked, the number checked, and their total."""
 
 
-def find_differences(engine: Engine, run_id: int, on_step: OnStep) -> Iterator[Difference]:
+FEW = 5_000  # neurons that one process checks before another has begun
+
+
+def find_differences(
+    engine: Engine, run_id: int, on_step: OnStep, processes: int = 1
+) -> Iterator[Difference]:
     """Yield every difference between the stored values of a run and the recomputed ones.
 
     Everything is read in one snapshot, so the run may continue meanwhile. Memory is bounded.
+    Several processes share a run of more than a few neurons.
     """
     with snapshot(engine) as connection:
         run = load_run(connection, run_id)
@@ -28,15 +35,20 @@ def find_differences(engine: Engine, run_id: int, on_step: OnStep) -> Iterator[D
         if not datasets.is_imported(connection, run_id):
             yield from check_counters(connection, run_id)
             yield from check_shards(connection, run.row, corpus.n_excerpts)
-        yield from check_lists(connection, run_id)
         keeps_short = run.config.corpus.short == "keep"
         yield from _check_corpus(connection, corpus, on_step, keeps_short=keeps_short)
-        on_step("references", 0, 1)
-        yield from _check_references(connection, run_id)
-        n_neurons = references.n_neurons(connection, run_id)
-        for place, differences in enumerate(check_neurons(connection, run, corpus)):
-            on_step("neurons", place, n_neurons)
-            yield from differences
+        total = references.n_neurons(connection, run_id)
+        parts = parts_of(runs.layers_of(connection, run_id), processes)
+        if processes > 1 and total > FEW:
+            yield from check_in_processes(
+                connection, engine, run_id, parts, processes, lambda n: on_step("neurons", n, total)
+            )
+            return
+        checked = count()
+        for layers in parts:
+            yield from check_part(
+                connection, run_id, layers, lambda: on_step("neurons", next(checked), total)
+            )
 
 
 def _check_corpus(
@@ -67,18 +79,3 @@ def _is_length_right(n_tokens: int, corpus: StoredCorpus, *, keeps_short: bool) 
         return n_tokens > 0
     lowest = 1 if keeps_short else corpus.excerpt_tokens
     return lowest <= n_tokens <= corpus.excerpt_tokens
-
-
-def _check_references(connection: Connection, run_id: int) -> Iterator[Difference]:
-    for table in references.OF_NEURONS:
-        for stray in references.strays(connection, run_id, table):
-            what = f"{table} has rows of it, but it is not in the run"
-            yield Difference("references", _name(*stray), what)
-    for table in references.WITH_CALLS:
-        for layer, neuron, call in references.lost_calls(connection, run_id, table):
-            what = f"its {table} names call {call.hex()[:16]}, which is not stored"
-            yield Difference("references", _name(layer, neuron), what)
-
-
-def _name(layer: int, neuron: int) -> str:
-    return f"layer {layer} neuron {neuron}"

@@ -26,4 +26,4 @@ def alarm_lines(evidence: Evidence) -> Iterator[str]:
     if evidence.control is not None:
         yield control_line(evidence.control)
     for alarm in alarms_of(evidence):
-        yield f"warning: {alarm}"
+        yield plain(f"warning: {alarm}")

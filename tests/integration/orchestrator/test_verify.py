@@ -6,9 +6,10 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
-from db import listed_neurons, repair, retry, runs
+from db import devices, listed_neurons, repair, retry, runs
 from db.session import transaction
 from orchestrator.cli.main import cli
+from orchestrator.verify import verify
 from orchestrator.verify.differences import EXAMPLES, Difference, Findings
 from orchestrator.verify.verify import find_differences
 from tests.support.small_run import finish
@@ -16,10 +17,10 @@ from tests.support.small_run import finish
 ONE = "(layer, neuron) = (SELECT layer, neuron FROM score WHERE score IS NOT NULL LIMIT 1)"
 
 
-def differences(engine):
+def differences(engine, processes=1):
     with transaction(engine) as connection:
         run = runs.latest(connection)
-    return [str(found) for found in find_differences(engine, run.id, lambda *_: None)]
+    return [str(found) for found in find_differences(engine, run.id, lambda *_: None, processes)]
 
 
 def damage(engine, statement):
@@ -42,6 +43,15 @@ def test_an_undisturbed_run_is_whole_and_has_failures_of_its_own(whole):
         assert connection.scalar(text("SELECT count(score) FROM score")) > 10
         assert connection.scalar(text("SELECT sum(wasted_usd) FROM spend")) > 0
     assert differences(whole) == []
+
+
+def test_several_processes_find_what_one_does(whole, monkeypatch):
+    monkeypatch.setattr(verify, "FEW", 0)
+    damage(whole, "UPDATE score SET score = score + 1 WHERE score IS NOT NULL AND neuron % 2 = 0")
+    damage(whole, "DELETE FROM explanation WHERE neuron % 3 = 0")
+    found = differences(whole)
+    assert len({line.partition("neuron")[0] for line in found}) > 3  # of several layers
+    assert differences(whole, processes=2) == found
 
 
 @pytest.mark.parametrize(
@@ -214,6 +224,20 @@ def test_the_command_names_each_difference_repairs_counters_and_nothing_else(
     assert '"repaired": 3' in output
     assert '"results": 1' in output
     assert '"progress"' not in output
+
+
+def test_verify_and_status_say_that_devices_differ(whole, whole_url, services, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", whole_url)
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+    with whole.begin() as connection:
+        for device in ("NVIDIA H100", "NVIDIA A100"):
+            devices.note(connection, 1, device)
+    for command in ("verify", "status"):
+        result = CliRunner().invoke(cli, [command])
+        assert result.exit_code == 0
+        said = " ".join(result.output.split())
+        assert "3 kinds of device" in said
+        assert "NVIDIA A100; NVIDIA H100" in said
 
 
 def test_a_run_that_is_not_finished_is_whole_too(whole):

@@ -95,3 +95,10 @@ def test_many_scores_that_are_missing_are_an_alarm(counts, begins):
     found = alarms_of(Evidence(GOOD, ANSWERS, None, scores=counts))
     assert len(found) == len(begins)
     assert all(said.startswith(begin) for said, begin in zip(found, begins, strict=True))
+
+
+@pytest.mark.parametrize(("devices", "n"), [((), 0), (("CPU",), 0), (("CPU", "H100"), 1)])
+def test_activations_of_several_kinds_of_device_are_named(devices, n):
+    found = alarms_of(Evidence(GOOD, ANSWERS, None, devices=devices))
+    assert len(found) == n
+    assert all("2 kinds of device" in alarm and "CPU; H100" in alarm for alarm in found)

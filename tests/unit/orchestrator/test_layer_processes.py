@@ -22,9 +22,9 @@ def test_every_layer_is_written_and_counted():
 @pytest.mark.parametrize(
     ("writer", "message"),
     [
-        pytest.param(layer_writers.die, "a process of the export died", id="killed"),
+        pytest.param(layer_writers.die, "one of its processes died", id="killed"),
         pytest.param(layer_writers.fail, "a file cannot be written", id="disk is full"),
-        pytest.param(layer_writers.Unreadable(), "a process of the export died", id="no start"),
+        pytest.param(layer_writers.Unreadable(), "one of its processes died", id="no start"),
     ],
 )
 @pytest.mark.timeout(60)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 
 from rich.console import Console
@@ -60,38 +60,51 @@ def run_to_its_end(
     engine = open_database(environment)
     app.conf.broker_url = environment.settings.redis_url
     config = with_records_of(engine, config)
-    run_id = _create_or_resume(console, engine, config, shape, unpauses=not waits_while_paused)
-    run = _load(engine, run_id)
-    if chosen := run.simulator:
-        _print(console, f"simulator {chosen['kind']}: {plain(chosen['reason'])}")
-    started = time.monotonic()
-    is_followed = run.state == "running" or (run.state == "paused" and waits_while_paused)
     try:
-        if is_followed:
-            read = partial(progress_unless_away, engine, config.name)
-            with (
-                _local_workers(environment, counts) as workers,
-                ProgressDisplay(console, config.name, read) as display,
-            ):
-                follow_run(
-                    display,
-                    engine,
-                    environment,
-                    run,
-                    workers,
-                    waits_while_paused=waits_while_paused,
-                )
+        run_id, seconds = _plan_and_follow(
+            console, engine, environment, config, shape, counts, waits_while_paused
+        )
     except KeyboardInterrupt:
         console.print("\ninterrupted: the same command goes on from here")
         return 130
-    if is_followed:
-        log_end(_load(engine, run_id), time.monotonic() - started)
     code, reason = retry_while_db_down(lambda: outcome(engine, run_id, config.name))
     retry_while_db_down(lambda: _print_results(console, engine, run_id, config.name))
-    _print(console, f"run {config.name}: {reason} ({time.monotonic() - started:.0f} s)")
+    _print(console, f"run {config.name}: {reason} ({seconds:.0f} s)")
     if code == 0:
         _print(console, LOOK_CLOSER)
     return code
+
+
+def _plan_and_follow(
+    console: Console,
+    engine: Engine,
+    environment: Environment,
+    config: RunConfig,
+    shape: Shape | None,
+    counts: dict[str, int],
+    waits_while_paused: bool,
+) -> tuple[int, float]:
+    """Return the id of the run, once it has ended, and for how many seconds it was followed."""
+    with ExitStack() as opened:
+        # A new run is planned while its workers import what they need.
+        early = {} if _is_there(engine, config.name) else counts
+        workers = opened.enter_context(_local_workers(environment, early))
+        run_id = _create_or_resume(console, engine, config, shape, unpauses=not waits_while_paused)
+        run = _load(engine, run_id)
+        if chosen := run.simulator:
+            _print(console, f"simulator {chosen['kind']}: {plain(chosen['reason'])}")
+        if run.state != "running" and not (run.state == "paused" and waits_while_paused):
+            return run_id, 0.0
+        started = time.monotonic()
+        read = partial(progress_unless_away, engine, config.name)
+        workers = workers or opened.enter_context(_local_workers(environment, counts))
+        display = opened.enter_context(ProgressDisplay(console, config.name, read))
+        follow_run(
+            display, engine, environment, run, workers, waits_while_paused=waits_while_paused
+        )
+    seconds = time.monotonic() - started
+    log_end(_load(engine, run_id), seconds)
+    return run_id, seconds
 
 
 def _print(console: Console, line: str) -> None:
@@ -118,6 +131,14 @@ def _create_or_resume(
             status.update(f"cutting the corpus into excerpts: {n_documents:,} documents")
 
         return create_or_resume(engine, config, shape, on_document, unpauses=unpauses)
+
+
+def _is_there(engine: Engine, name: str) -> bool:
+    def find() -> StoredRun | None:
+        with transaction(engine) as connection:
+            return runs.find(connection, name)
+
+    return retry_while_db_down(find) is not None
 
 
 def _load(engine: Engine, run_id: int) -> StoredRun:

@@ -44,6 +44,7 @@ def may_begin(shard, others):
 def random_shards(dice):
     """Return shards of a run of two layers, most of them as far as a run would be."""
     likely_done = dice.choice((0.0, 0.5, 0.9, 1.0))
+    likely_simulated = dice.choice((0.0, 0.0, 0.9, 1.0))
     absent = {stage for stage in OPTIONAL if dice.random() < 0.5}
     shards = [
         ("collect", step, layer, 0, 128)
@@ -65,7 +66,8 @@ def random_shards(dice):
         dict(zip(("stage", "step", "layer", "start", "stop"), shard, strict=True))
         | {
             "state": "done"
-            if shard[0] == "collect" and dice.random() < likely_done
+            if (shard[0] == "collect" and dice.random() < likely_done)
+            or (shard[0] in up_to("simulate") and dice.random() < likely_simulated)
             else dice.choice(STATES)
         }
         for shard in shards

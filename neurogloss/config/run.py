@@ -88,7 +88,8 @@ class ExplainerConfig(Section):
     them. Their number is a multiple of 4: half should make the neuron fire, and half of each kind
     is kept for judging the revision.
 
-    An answer may have 60 tokens, or `max_tokens` for a model that thinks before it answers.
+    An answer may have 60 tokens, or `max_tokens` for a model that thinks before it answers. With
+    `prefill` the request has the beginning of the answer, for servers that go on from there.
     """
 
     kind: Literal["llm", "token_space", "lookup", "stored"] = "llm"
@@ -98,6 +99,8 @@ class ExplainerConfig(Section):
     revise: bool = False
     sentences: Annotated[int, Field(ge=4, le=40, multiple_of=4)] = 20
     max_tokens: AnswerTokens = None
+    # At its default this key is left out, so that runs stored before it keep their hash.
+    prefill: Annotated[bool, Field(exclude_if=lambda value: not value)] = False
 
     @property
     def has_candidates(self) -> bool:

@@ -75,6 +75,14 @@ def with_room(body: Mapping[str, Any], max_tokens: int | None) -> dict[str, Any]
     return {**body, "max_tokens": max_tokens}
 
 
+def prefilled(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request for an explanation with the beginning of its answer, the lead-in.
+
+    Servers that support it go on from there.
+    """
+    return {**body, "messages": [*body["messages"], message("assistant", LEAD_IN)]}
+
+
 def _explanation_question(number: int, records: Sequence[TokenActivations]) -> str:
     parts = [f"Neuron {number}", "Activations:", record_bodies(records)]
     activations = [activation for record in records for _, activation in record]

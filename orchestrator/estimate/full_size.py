@@ -17,7 +17,7 @@ from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.single_calls import SingleCalls
 from neurogloss.neurons.classification import LabelledExample, classification_body
 from neurogloss.neurons.lookup import TOP_TOKENS
-from neurogloss.neurons.prompts import explanation_body, visible, with_room
+from neurogloss.neurons.prompts import explanation_body, prefilled, visible, with_room
 from neurogloss.neurons.simulators.base import CHAT, SimulatorRequest
 from neurogloss.neurons.simulators.kinds import SimulatorChoice, simulator_of
 from neurogloss.neurons.token_space import token_space_body
@@ -93,6 +93,7 @@ def _requests(
 ) -> Iterator[tuple[str, Part, SimulatorRequest]]:
     if config.explainer.kind == "llm":
         body = explanation_body(neuron.shown)
+        body = prefilled(body) if config.explainer.prefill else body
         yield "explain", config.explainer, SimulatorRequest(CHAT, body)
     elif config.explainer.kind == "token_space":
         tokens = list(dict.fromkeys(t for record in neuron.shown for t in record.tokens))

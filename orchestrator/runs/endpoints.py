@@ -8,6 +8,7 @@ from neurogloss.config.run import ExplainerConfig, RunConfig, SimulatorConfig
 from neurogloss.config.scoring import ScorerConfig
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint
+from neurogloss.llm.prefill_probe import probe_prefill
 from neurogloss.llm.probe import Probe, probe, probe_chat, probe_kind
 from neurogloss.llm.scorer_probe import probe_scorer
 from neurogloss.neurons.simulators.kinds import SimulatorChoice
@@ -35,7 +36,10 @@ def check_endpoints(config: RunConfig, env: Mapping[str, str] = os.environ) -> R
     answers: list[Answer] = []
     if "explainer" in config.calling:
         endpoint = _endpoint(config, config.explainer, env)
-        answers += probe_chat(endpoint, config.explainer.model, config.explainer.max_tokens).answers
+        explainer = config.explainer
+        answers += probe_chat(endpoint, explainer.model, explainer.max_tokens).answers
+        if explainer.prefill:
+            answers += probe_prefill(endpoint, explainer.model, explainer.max_tokens).answers
     if config.simulator.kind != "lookup":
         part = config.simulator
         endpoint = _endpoint(config, part, env)
@@ -73,9 +77,10 @@ def probe_parts(
     if "explainer" in config.calling:
         tell(f"explainer: whether {config.explainer.model} answers")
         endpoint = _endpoint(config, config.explainer, env)
-        probes["explainer"] = probe_chat(
-            endpoint, config.explainer.model, config.explainer.max_tokens
-        )
+        explainer = config.explainer
+        probes["explainer"] = probe_chat(endpoint, explainer.model, explainer.max_tokens)
+        if explainer.prefill:
+            probes["prefill"] = probe_prefill(endpoint, explainer.model, explainer.max_tokens)
     if config.simulator.kind != "lookup":
         tell(f"simulator: which kinds work with {config.simulator.model}")
         endpoint = _endpoint(config, config.simulator, env)

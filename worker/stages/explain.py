@@ -14,7 +14,7 @@ from neurogloss.errors import RowError
 from neurogloss.llm.calls import Call
 from neurogloss.neurons.explanations import read_cut_explanation, read_explanation
 from neurogloss.neurons.lookup import EXPLANATION_TOKENS, explain_by_lookup
-from neurogloss.neurons.prompts import explanation_body, with_room
+from neurogloss.neurons.prompts import explanation_body, prefilled, with_room
 from neurogloss.neurons.splits import Split, top_slice
 from neurogloss.neurons.token_space import token_space_body
 from worker.shard import ClaimedShard
@@ -155,6 +155,7 @@ def _call(shard: ClaimedShard, asked: dict[str, Any], draft: int, sample: int) -
     """Return the call for a draft. The seed makes the later drafts different calls."""
     explainer = shard.config.explainer
     model = explainer.model
+    asked = prefilled(asked) if explainer.prefill else asked
     body = {"model": model, **with_room(asked, explainer.max_tokens)} | (
         {"seed": draft} if draft else {}
     )

@@ -123,6 +123,29 @@ def test_a_model_that_thinks_longer_than_its_limit_is_refused_or_given_room(
     assert failures == []
 
 
+class GoesOn(Oracle):
+    """Goes on with the last message, if that is the beginning of an answer."""
+
+    def choice(self, body):
+        *_, last = body["messages"]
+        is_begun = (last["role"], last["content"]) == ("assistant", FOUND)
+        return {"message": {"content": " what follows" if is_begun else f"{FOUND} words anew"}}
+
+
+class BeginsAnew(Oracle):
+    def choice(self, body):
+        return {"message": {"content": f"{FOUND} words anew"}}
+
+
+def test_the_beginning_of_an_answer_is_given_where_a_server_goes_on(engine, services, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+    with serving(BeginsAnew) as url, pytest.raises(UnsuitableModel, match="does not go on"):
+        explained(engine, url, prefill=True)
+    with serving(GoesOn) as url:
+        explanations, failures = explained(engine, url, prefill=True)
+    assert (set(explanations), failures) == ({"what follows"}, [])
+
+
 class DeafModel(Oracle):
     """Repeats an example in place of an explanation, and one simulation for all questions."""
 

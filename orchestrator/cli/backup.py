@@ -5,14 +5,21 @@ from pathlib import Path
 import click
 
 from orchestrator.backup import back_up
+from orchestrator.cli.options import json_option
+from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.environment import find_environment, open_database
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-def backup(file: Path) -> None:
+@json_option
+def backup(file: Path, as_json: bool) -> None:
     """Write the whole database to FILE with pg_dump. Runs may continue meanwhile."""
     environment = find_environment()
     open_database(environment).dispose()
     back_up(environment, file)
-    click.echo(f"{file}: {file.stat().st_size:,} bytes")
+    size = file.stat().st_size
+    if as_json:
+        print_json({"file": str(file), "bytes": size})
+    else:
+        click.echo(f"{file}: {size:,} bytes")

@@ -4,6 +4,7 @@ import logging
 import time
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
+from itertools import count
 
 from rich.console import Console
 from sqlalchemy import Engine
@@ -19,15 +20,18 @@ from neurogloss.errors import InputError
 from neurogloss.subject.shape import Shape
 from orchestrator.cli.logs import FORMAT_VARIABLE, format_name
 from orchestrator.cli.terminal.alarm_lines import alarm_lines
+from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.progress import ProgressDisplay
+from orchestrator.cli.terminal.progress_line import ProgressLine
 from orchestrator.cli.terminal.summary import baselines_table, run_summary
 from orchestrator.cli.terminal.whole_table import output_console
+from orchestrator.corpus.sources import is_on_hub
 from orchestrator.environment import Environment, find_environment, home_folder, open_database
 from orchestrator.local.postgres import MOST_WORKERS
 from orchestrator.local.workers import LocalWorkers
 from orchestrator.run_loop import follow_run
-from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.create import HUB_DOCUMENTS_PER_EXCERPT, create_or_resume
 from orchestrator.runs.derive import with_records_of
 from orchestrator.runs.inputs import check_inputs
 from worker.app import app
@@ -43,7 +47,11 @@ LOOK_CLOSER = (
 
 
 def run_to_its_end(
-    config: RunConfig, local_workers: dict[str, int] | None, *, waits_while_paused: bool = False
+    config: RunConfig,
+    local_workers: dict[str, int] | None,
+    *,
+    waits_while_paused: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Begin the run of a configuration, or resume it, follow it, and return the exit code.
 
@@ -52,8 +60,9 @@ def run_to_its_end(
         local_workers: How many to start here, by kind; None: one of each on embedded services, none
             elsewhere.
         waits_while_paused: Whether a paused run stays paused, and is followed once it is resumed.
+        as_json: Whether standard output has only how it ended, as JSON.
     """
-    console = output_console()
+    console = output_console(stderr=as_json)
     shape = check_inputs(config)
     environment = find_environment()
     counts = _worker_counts(environment, local_workers)
@@ -68,6 +77,9 @@ def run_to_its_end(
         console.print("\ninterrupted: the same command goes on from here")
         return 130
     code, reason = retry_while_db_down(lambda: outcome(engine, run_id, config.name))
+    if as_json:
+        print_json({"run": config.name, "exit_code": code, "reason": reason, "seconds": seconds})
+        return code
     retry_while_db_down(lambda: _print_results(console, engine, run_id, config.name))
     _print(console, f"run {config.name}: {reason} ({seconds:.0f} s)")
     if code == 0:
@@ -89,7 +101,7 @@ def _plan_and_follow(
         # A new run is planned while its workers import what they need.
         early = {} if _is_there(engine, config.name) else counts
         workers = opened.enter_context(_local_workers(environment, early))
-        run_id = _create_or_resume(console, engine, config, shape, unpauses=not waits_while_paused)
+        run_id = _create_or_resume(engine, config, shape, unpauses=not waits_while_paused)
         run = _load(engine, run_id)
         if chosen := run.simulator:
             _print(console, f"simulator {chosen['kind']}: {plain(chosen['reason'])}")
@@ -112,23 +124,16 @@ def _print(console: Console, line: str) -> None:
 
 
 def _create_or_resume(
-    console: Console,
-    engine: Engine,
-    config: RunConfig,
-    shape: Shape | None,
-    *,
-    unpauses: bool,
+    engine: Engine, config: RunConfig, shape: Shape | None, *, unpauses: bool
 ) -> int:
-    """Return the id of the run; a terminal shows how many documents are read for a new one."""
-    if not console.is_terminal:
-        return create_or_resume(engine, config, shape, lambda: None, unpauses=unpauses)
-    with console.status("cutting the corpus into excerpts") as status:
-        n_documents = 0
+    """Return the id of the run; of a new one, it is shown how many documents have been read."""
+    corpus = config.corpus
+    limit = HUB_DOCUMENTS_PER_EXCERPT * corpus.excerpts if is_on_hub(corpus.source) else None
+    with ProgressLine("cutting the corpus into excerpts,") as progress:
+        n_documents = count(1)
 
         def on_document() -> None:
-            nonlocal n_documents
-            n_documents += 1
-            status.update(f"cutting the corpus into excerpts: {n_documents:,} documents")
+            progress.step("documents", next(n_documents), limit)
 
         return create_or_resume(engine, config, shape, on_document, unpauses=unpauses)
 

@@ -8,7 +8,9 @@ from db import migrate as schema
 from db import roles
 from db.session import transaction
 from neurogloss.errors import InputError
+from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import open_engine
+from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.environment import upgrade_schema
 
 
@@ -19,7 +21,8 @@ from orchestrator.environment import upgrade_schema
     is_flag=True,
     help="Also create the roles that deploy/README.md describes.",
 )
-def migrate(with_roles: bool) -> None:
+@json_option
+def migrate(with_roles: bool, as_json: bool) -> None:
     """Bring the database to the schema of this version.
 
     With --roles, as an owner who may create roles, also create the roles neurogloss_orchestrator,
@@ -32,11 +35,16 @@ def migrate(with_roles: bool) -> None:
         upgrade_schema(url)
     else:
         open_engine()
-    click.echo(f"the database is at schema {schema.head()}")
     if with_roles:
         with transaction(open_engine()) as connection:
             roles.apply_roles(connection, passwords)
-        click.echo(f"roles: {', '.join(roles.PREFIX + role for role in roles.ROLES)}")
+    names = [roles.PREFIX + role for role in roles.ROLES] if with_roles else []
+    if as_json:
+        print_json({"schema": schema.head(), "roles": names})
+        return
+    click.echo(f"the database is at schema {schema.head()}")
+    if names:
+        click.echo(f"roles: {', '.join(names)}")
 
 
 def _passwords() -> dict[str, str]:

@@ -7,7 +7,9 @@ import click
 
 from db.session import snapshot
 from neurogloss.errors import InputError
+from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
+from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.cli.terminal.progress_bar import progress_bar
 from web.report.file import report_file
 from web.report.report import load_report
@@ -26,7 +28,8 @@ from web.report.report import load_report
     show_default=True,
     help="How many of the best, of the worst and of random neurons to show.",
 )
-def report(name: str | None, output: Path | None, n: int) -> None:
+@json_option
+def report(name: str | None, output: Path | None, n: int, as_json: bool) -> None:
     """Write run RUN, or the latest one, to one HTML file that needs no server.
 
     It holds state, stages, costs and failures, the plots, neurons, and the configuration.
@@ -41,7 +44,11 @@ def report(name: str | None, output: Path | None, n: int) -> None:
         file.write_text(report_file(found), encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"--output {file}: {error.strerror}") from error
-    click.echo(f"{file}  ({file.stat().st_size:,} bytes)", err=True)
+    size = file.stat().st_size
+    if as_json:
+        print_json({"file": str(file), "bytes": size})
+    else:
+        click.echo(f"{file}  ({size:,} bytes)", err=True)
 
 
 def _check(file: Path) -> None:

@@ -9,6 +9,7 @@ import click
 from neurogloss.config.toml import read_config
 from orchestrator.cli.follow import run_to_its_end
 from orchestrator.cli.logs import level_beside_a_display, log_options
+from orchestrator.cli.options import json_option
 
 
 class _LocalWorkers(click.ParamType[dict[str, int]]):
@@ -39,12 +40,17 @@ class _LocalWorkers(click.ParamType[dict[str, int]]):
     is_flag=True,
     help="Leave a paused run paused, and follow it once `neurogloss resume` has resumed it.",
 )
+@json_option
 @log_options(level_beside_a_display)
-def run(config: Path, local_workers: dict[str, int] | None, wait_while_paused: bool) -> None:
+def run(
+    config: Path, local_workers: dict[str, int] | None, wait_while_paused: bool, as_json: bool
+) -> None:
     """Start the run that CONFIG describes, or resume it, and follow it to its end.
 
     Exit code 0: every neuron has a score or a reason for none. 2: the input is wrong. 3: the run
     ended with failed neurons. 4: it is paused or cancelled, or the probe of an endpoint failed.
     """
     read = read_config(config)
-    sys.exit(run_to_its_end(read, local_workers, waits_while_paused=wait_while_paused))
+    sys.exit(
+        run_to_its_end(read, local_workers, waits_while_paused=wait_while_paused, as_json=as_json)
+    )

@@ -2,14 +2,17 @@
 
 import click
 
+from orchestrator.cli.options import json_option
 from orchestrator.cli.run_lookup import find_run, open_engine
+from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.runs.limits import change_limits
 
 
 @click.command(name="set")
 @click.argument("name")
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
-def set_limits(name: str, assignments: tuple[str, ...]) -> None:
+@json_option
+def set_limits(name: str, assignments: tuple[str, ...], as_json: bool) -> None:
     """Change limits, prices or the budget of run NAME while it runs.
 
     For example `neurogloss set gpt2-xl budget.usd=300 endpoints.openai.requests_per_minute=5000`.
@@ -18,7 +21,11 @@ def set_limits(name: str, assignments: tuple[str, ...]) -> None:
     """
     engine = open_engine()
     run = find_run(engine, name)
-    for line in change_limits(engine, run.id, assignments):
+    changes = change_limits(engine, run.id, assignments)
+    if as_json:
+        print_json({"run": run.name, "state": run.state, "changes": changes})
+        return
+    for line in changes:
         click.echo(line)
     if run.pause_cause == "budget":
         click.echo(f"the run is paused: neurogloss resume {name}")

@@ -1,6 +1,8 @@
 """The command `status`: how far a run is."""
 
 import time
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -65,14 +67,11 @@ def _progress(engine: Engine, name: str) -> RunProgress:
 
 
 def _watch(console: "Console", engine: Engine, name: str) -> None:
-    from rich.live import Live
+    """Show the progress again and again: a live table on a terminal, else a line now and then."""
+    from orchestrator.cli.terminal.progress import ProgressDisplay
 
-    from orchestrator.cli.terminal.progress import progress_table
-
-    with Live(console=console, auto_refresh=False) as live:
-        try:
-            while True:
-                live.update(progress_table(name, _progress(engine, name)), refresh=True)
-                time.sleep(WATCH_EVERY_S)
-        except KeyboardInterrupt:
-            return
+    read = partial(_progress, engine, name)
+    with suppress(KeyboardInterrupt), ProgressDisplay(console, name, read) as display:
+        while True:
+            display.update()
+            time.sleep(WATCH_EVERY_S)

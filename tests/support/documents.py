@@ -17,23 +17,27 @@ _INLINE = re.compile(r"(?<!`)`(?!`)([^`\n]+)`(?!`)")
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """A piece of code in a page of the repository."""
+    """A piece of code in a page of the repository; `line` is where its block begins, from 1."""
 
     page: str
+    line: int
     text: str
 
     def __str__(self) -> str:
-        return f"{self.page}: {self.text[:60]}"
+        return f"{self.page}:{self.line}"
 
 
 def blocks(*languages: str) -> list[Quoted]:
     """Return all blocks of these languages, without the indentation of a tab or list."""
     found = []
     for page in PAGES:
-        for indent, language, body in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        for block in _BLOCK.finditer(text):
+            indent, language, body = block.groups()
             if language in languages:
                 lines = (line.removeprefix(indent) for line in body.splitlines())
-                found.append(Quoted(_name(page), "\n".join(lines)))
+                at = text.count("\n", 0, block.start()) + 1
+                found.append(Quoted(_name(page), at, "\n".join(lines)))
     return found
 
 
@@ -41,15 +45,16 @@ def commands() -> list[Quoted]:
     """Return every command: lines after `$ ` of console blocks, all lines of others."""
     shown = [(block, line) for block in blocks("console") for line in _typed(block.text)]
     whole = [(block, line) for block in blocks("sh", "bash") for line in _joined(block.text)]
-    return [Quoted(block.page, line) for block, line in shown + whole]
+    return [Quoted(block.page, block.line, line) for block, line in shown + whole]
 
 
 def inline_commands() -> list[Quoted]:
     """Return what stands in the text as code and begins with `neurogloss `."""
     return [
-        Quoted(_name(page), code)
+        Quoted(_name(page), number, code)
         for page in PAGES
-        for code in _INLINE.findall(_BLOCK.sub("", page.read_text(encoding="utf-8")))
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+        for code in _INLINE.findall(line)
         if code.startswith("neurogloss ")
     ]
 

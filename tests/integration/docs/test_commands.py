@@ -127,11 +127,15 @@ def test_commands_in_the_text_have_names_and_options_that_there_are():
         with cli.make_context("neurogloss", ["runs"]) as context:
             command = cli.get_command(context, words[0])
         if command is None:
-            wrong += [str(quoted)] if words[0] not in ("COMMAND", "--help", "--version") else []
+            wrong += (
+                [f"{quoted} {quoted.text}"]
+                if words[0] not in ("COMMAND", "--help", "--version")
+                else []
+            )
             continue
         options = {name for param in command.params for name in param.opts} | {"-h", "--help"}
         used = {word.strip("[]").split("=")[0] for word in words if word.strip("[").startswith("-")}
-        wrong += [str(quoted)] if used - options else []
+        wrong += [f"{quoted} {quoted.text}"] if used - options else []
     assert wrong == []
 
 

@@ -12,8 +12,6 @@ from neurogloss.config.toml import read_config
 from tests.support.documents import ROOT, Quoted, blocks
 
 LIBRARY = "docs/library.md"  # its example is run by tests/acceptance/test_library.py
-    "docs/library.md"  # whose example tests/acceptance/test_library.py runs without a database
-)
 
 
 @pytest.mark.parametrize("block", blocks("sql"), ids=str)

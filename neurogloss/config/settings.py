@@ -44,10 +44,11 @@ class Settings:
         database = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
         _check_address("DATABASE_URL", env["DATABASE_URL"], _DATABASES, database)
         _check_address("REDIS_URL", env["REDIS_URL"], _BROKERS, "redis://:PASSWORD@HOST:6379/0")
-        _check_authorities(env["REDIS_URL"])
+        redis_url = with_database(env["REDIS_URL"].strip())
+        _check_authorities(redis_url)
         return cls(
             database_url=with_driver(env["DATABASE_URL"]),
-            redis_url=with_verified_server(env["REDIS_URL"]),
+            redis_url=with_verified_server(redis_url),
             lease_s=_lease(env.get("NEUROGLOSS_LEASE_SECONDS", "120")),
             spool=_spool(env),
         )
@@ -90,6 +91,31 @@ def _check_authorities(redis_url: str) -> None:
         Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"REDIS_URL: ssl_ca_certs = {path!r} cannot be read") from error
+
+
+def with_database(redis_url: str) -> str:
+    """Return a URL that names the same database to Celery and to the client of Redis.
+
+    They read it from different places: Celery from the path, or from `virtual_host` for a socket,
+    the client from the path or `db`. So it is written where Celery reads it;
+    `outage_notes.redis_address` writes it for the client.
+
+    Raises:
+        InputError: The database is no number, or two are named.
+    """
+    parts = urlsplit(redis_url)
+    values = dict(parse_qsl(parts.query))
+    is_socket = parts.scheme == "redis+socket"
+    named = {values.pop(name) for name in ("db", "virtual_host") if name in values}
+    named |= set() if is_socket else {parts.path.strip("/")} - {""}
+    number = next(iter(named), "")
+    if len(named) > 1 or (number and not (number.isascii() and number.isdecimal())):
+        raise InputError("REDIS_URL: the database is one number, as in redis://HOST:6379/0")
+    if is_socket and number:
+        values["virtual_host"] = number
+    path = parts.path if is_socket or not number else f"/{number}"
+    query = f"?{urlencode(values)}" if values else ""
+    return f"{parts.scheme}://{parts.netloc}{path}{query}"
 
 
 def with_verified_server(redis_url: str) -> str:

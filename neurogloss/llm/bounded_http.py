@@ -5,19 +5,21 @@ keep a caller for ever. What a body takes in memory is known only once it is dec
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, aclosing, asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import IO, Any
 
 import httpx
 from anyio.from_thread import start_blocking_portal
 
-from neurogloss.errors import AnswerTimeout, ServiceUnavailable
+from neurogloss.errors import AnswerTimeout, InputError, ServiceUnavailable
 from neurogloss.llm.server_text import server_text
 
 CONNECT_TIMEOUT_S = 10.0  # a server that is there takes a connection in less than one
 ANSWER_BYTES = 32 << 20  # log probabilities of a long prompt have some megabytes
 ACCEPTED = {"Accept-Encoding": "gzip, deflate"}
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _COMPRESSIONS = ("gzip", "deflate", "identity")  # a byte of theirs becomes 1,032 at most
 
 
@@ -99,6 +101,27 @@ def _check_compression(headers: httpx.Headers) -> None:
         )
 
 
+@contextmanager
+def way_of_environment() -> Iterator[None]:
+    """Name the variables by which a client could not be made: it reads them by itself.
+
+    Raises:
+        InputError: They name no proxy, or no certificates.
+    """
+    try:
+        yield
+    except httpx.InvalidURL as error:
+        raise InputError(
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY is not of the form http://HOST:PORT, "
+            f"or HOST,HOST: {error}"
+        ) from error
+    except OSError as error:  # of TLS, too
+        named = [f"{n} = {os.environ[n]!r}" for n in _CERTIFICATES if os.environ.get(n)]
+        whose = named[0] if named else "this machine"
+        reason = error.strerror or error
+        raise InputError(f"the certificates of {whose} cannot be read: {reason}") from error
+
+
 class BlockingHttp:
     """Exchanges with one server, for threads without an event loop. Safe for several threads.
 
@@ -117,13 +140,14 @@ class BlockingHttp:
     def __init__(self, base_url: str, secret: str | None = None, **options: Any) -> None:
         self._secret = secret
         key = {"Authorization": f"Bearer {secret}"} if secret else {}
-        self._client = httpx.AsyncClient(
-            base_url=base_url.rstrip("/") + "/",
-            headers=ACCEPTED | key,
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
-            follow_redirects=False,
-            **options,
-        )
+        with way_of_environment():
+            self._client = httpx.AsyncClient(
+                base_url=base_url.rstrip("/") + "/",
+                headers=ACCEPTED | key,
+                timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+                follow_redirects=False,
+                **options,
+            )
         self._stack = ExitStack()
         self._portal = self._stack.enter_context(start_blocking_portal())
 

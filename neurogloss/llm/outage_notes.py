@@ -18,8 +18,10 @@ def _key(base_url: str) -> str:
 
 
 def redis_address(url: str) -> str:
-    """Return the address of a Redis as its client writes it; Celery has a scheme for sockets."""
-    return url.replace("redis+socket://", "unix://", 1)
+    """Return the address of a Redis as its client writes it; Celery has words for sockets."""
+    if not url.startswith("redis+socket://"):
+        return url
+    return url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=", 1)
 
 
 class NoteWriter:

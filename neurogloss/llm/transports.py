@@ -11,6 +11,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from neurogloss.errors import InputError
+from neurogloss.llm.bounded_http import way_of_environment
 
 _KEEP_ALIVE_S = 30.0
 _HTTP = ("http", "https")
@@ -28,7 +29,9 @@ def proxy_of(url: str) -> str | None:
     if not proxy or proxy_bypass(target.host):
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if httpx.URL(proxy).scheme not in _HTTP:
+    with way_of_environment():
+        scheme = httpx.URL(proxy).scheme
+    if scheme not in _HTTP:
         raise InputError(
             f"the proxy for {target.host} is not an HTTP proxy: set HTTP_PROXY and HTTPS_PROXY to "
             "http://HOST:PORT, or name the host in NO_PROXY"
@@ -57,7 +60,8 @@ class Transports:
 
 def _transport(proxy: str | None) -> AiohttpTransport:
     """Return a transport without limits, which are the limiter's, and without cookies."""
-    transport = AiohttpTransport(proxy=httpx.Proxy(proxy) if proxy else None)
+    with way_of_environment():
+        transport = AiohttpTransport(proxy=httpx.Proxy(proxy) if proxy else None)
     connector = aiohttp.TCPConnector(
         limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=transport.ssl_context
     )

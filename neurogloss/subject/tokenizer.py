@@ -16,6 +16,7 @@ from neurogloss.subject.files import local_folder, model_file
 log = logging.getLogger(__name__)
 
 FILE = "tokenizer.json"
+_TWO_WORDS, _SPACE_AS_LETTER = "at the end", "\u0120"
 _PIECES = 8  # of a text that is no single token, which a message names
 
 
@@ -49,6 +50,7 @@ def tokenizer_for(model: str, vocab_size: int) -> Tokenizer:
         log.warning("settings of tokenizer not applied", extra=fields)
     tokenizer = read_tokenizer(model)
     _check_rows(model, tokenizer, vocab_size)
+    _check_decoder(model, tokenizer)
     return tokenizer
 
 
@@ -95,6 +97,16 @@ def _check_rows(model: str, tokenizer: Tokenizer, vocab_size: int) -> None:
             f"subject.model = {model!r}: {FILE} has tokens without a row in the model's "
             f"embedding of {vocab_size:,} rows: {named}{more}. Remove them from {FILE}, or add "
             f"rows by resize_token_embeddings({without[-1][0] + 1}) and save the model"
+        )
+
+
+def _check_decoder(model: str, tokenizer: Tokenizer) -> None:
+    """Check that tokens can be shown: GPT-2's vocabulary writes a space as the letter \u0120."""
+    encoding = tokenizer.encode(_TWO_WORDS, add_special_tokens=False)
+    if _SPACE_AS_LETTER in tokenizer.decode(encoding.ids):
+        raise InputError(
+            f"subject.model = {model!r}: {FILE} has no decoder, so that its tokens would be shown "
+            f'as {_SPACE_AS_LETTER!r} and the like: set "decoder": {{"type": "ByteLevel"}} in it'
         )
 
 

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import shutil
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
-from neurogloss.errors import InputError, UnknownModel
+from neurogloss.errors import EndpointUnreachable, InputError, UnknownModel
 from neurogloss.llm.endpoint import Endpoint
 from neurogloss.llm.probe import probe_chat
 from neurogloss.llm.transports import Transports, proxy_of
+from tests.support.tls_front import make_certificates
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 ANSWER = {"choices": [{"finish_reason": "stop", "message": {"content": "Rhine"}}]}
@@ -31,7 +34,7 @@ def serve():
     """Return a function that starts a server which answers every POST by a function."""
     servers = []
 
-    def start(answer):
+    def start(answer, certificates=None):
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 self.rfile.read(int(self.headers["Content-Length"]))
@@ -47,9 +50,16 @@ def serve():
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        scheme = "http"
+        if certificates is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.handle_error = lambda *_: None  # of clients that do not trust it
+            scheme = "https"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
+        return f"{scheme}://localhost:{server.server_port}"
 
     yield start
     for server in servers:
@@ -90,7 +100,7 @@ def test_an_endpoint_that_only_a_proxy_reaches_is_reached_by_probe_and_workers(s
 def test_a_host_that_needs_no_proxy_is_reached_without_it(serve, environment):
     url = serve(lambda handler: (200, {}, json.dumps(ANSWER).encode()))
     environment("HTTP_PROXY", "http://127.0.0.1:9")
-    environment("NO_PROXY", "127.0.0.1")
+    environment("NO_PROXY", "localhost")
     probe_chat(Endpoint(name="e", base_url=url), "m")
     assert worker_status(f"{url}/chat/completions") == 200
 
@@ -117,6 +127,43 @@ def test_a_proxy_that_workers_cannot_use_is_refused_before_the_run(environment):
     environment("ALL_PROXY", "socks5://p:1")
     with pytest.raises(InputError, match="not an HTTP proxy"):
         probe_chat(Endpoint(name="e", base_url="http://a/v1"), "m")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "http://[::1"),
+        ("ALL_PROXY", "proxy:port"),
+        ("NO_PROXY", "[::1]:80"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+        ("SSL_CERT_FILE", __file__),
+    ],
+)
+def test_a_way_that_cannot_be_read_is_refused_before_the_run(environment, variable, value):
+    environment(variable, value)
+    with pytest.raises(InputError, match=variable):
+        probe_chat(Endpoint(name="e", base_url="https://a.invalid/v1", wait_s=1), "m")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    if not shutil.which("openssl"):
+        pytest.skip("certificates need openssl")
+    folder = tmp_path_factory.mktemp("certificates")
+    make_certificates(folder, "localhost")
+    return folder
+
+
+def test_probe_and_workers_trust_the_same_certificates(serve, environment, certificates):
+    url = serve(lambda handler: (200, {}, json.dumps(ANSWER).encode()), certificates)
+    endpoint = Endpoint(name="e", base_url=url, wait_s=1)
+    with pytest.raises(EndpointUnreachable, match=r"(?i)certificate.?verify.?failed"):
+        probe_chat(endpoint, "m")
+    with pytest.raises(httpx.RequestError, match=r"(?i)certificate.?verify.?failed"):
+        worker_status(f"{url}/chat/completions")
+    environment("SSL_CERT_FILE", str(certificates / "ca.crt"))
+    probe_chat(endpoint, "m")
+    assert worker_status(f"{url}/chat/completions") == 200
 
 
 def test_a_redirect_is_followed_by_neither_and_named(serve):

@@ -1,9 +1,11 @@
 """Environment variables that a process cannot begin with, and what the message says."""
 
 import pytest
+from redis import Redis
 
 from neurogloss.config.settings import Settings
 from neurogloss.errors import InputError
+from neurogloss.llm.outage_notes import redis_address
 
 RIGHT = {
     "DATABASE_URL": "postgresql://someone:secret-1@127.0.0.1:5432/neurogloss",
@@ -63,6 +65,40 @@ def test_over_tls_redis_proves_who_it_is_unless_told_otherwise(written, meant):
     assert Settings.from_env(RIGHT | {"REDIS_URL": url}).redis_url == (
         f"rediss://:secret-2@redis.example:6379/0?ssl_cert_reqs={meant}"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "for_celery", "for_the_client"),
+    [
+        ("redis://h:6379/3", "redis://h:6379/3", "redis://h:6379/3"),
+        ("redis://h", "redis://h", "redis://h"),
+        (" REDIS://:p%40s%2Fs@h?db=3 ", "redis://:p%40s%2Fs@h/3", "redis://:p%40s%2Fs@h/3"),
+        ("redis+socket:///r.sock", "redis+socket:///r.sock", "unix:///r.sock"),
+        (
+            "redis+socket:///r.sock?db=3",
+            "redis+socket:///r.sock?virtual_host=3",
+            "unix:///r.sock?db=3",
+        ),
+        (
+            "redis+socket:///r.sock?virtual_host=3",
+            "redis+socket:///r.sock?virtual_host=3",
+            "unix:///r.sock?db=3",
+        ),
+    ],
+)
+def test_celery_and_the_client_of_redis_use_one_database(written, for_celery, for_the_client):
+    found = Settings.from_env(RIGHT | {"REDIS_URL": written}).redis_url
+    assert (found, redis_address(found)) == (for_celery, for_the_client)
+    client = Redis.from_url(redis_address(found)).connection_pool.connection_kwargs
+    assert client.get("db", 0) == (3 if found.endswith("3") else 0)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h/abc", "redis://h/-1", "redis://h/0/1", "redis://h/0?db=3", "redis://h?db=x"]
+)
+def test_a_database_of_redis_is_one_number(url):
+    with pytest.raises(InputError, match="REDIS_URL: the database is one number"):
+        Settings.from_env(RIGHT | {"REDIS_URL": url})
 
 
 def test_certificates_that_cannot_be_read_are_named_without_the_password(tmp_path):

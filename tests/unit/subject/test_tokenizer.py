@@ -73,6 +73,11 @@ def test_a_token_without_a_row_is_named(changed):
     assert tokenizer_for(model, 4097).token_to_id("[PAD]") == 4096
 
 
+def test_a_tokenizer_whose_tokens_cannot_be_shown_is_refused(changed):
+    with pytest.raises(InputError, match=r'has no decoder.*"decoder": {"type": "ByteLevel"}'):
+        tokenizer_for(changed(decoder=None), 4096)
+
+
 def test_rows_without_a_token_are_padding(caplog):
     assert tokenizer_for("demo", 4224).get_vocab_size() == 4096
     assert caplog.records == []

@@ -21,6 +21,7 @@ from db import migrate
 from db.tables import Base
 from orchestrator.local.account import make_private_folder, server_account
 from orchestrator.local.services import Services, socket_folder, start_services, stop_services
+from tests.chaos import small_disk
 from tests.chaos.child import Child
 from tests.chaos.database_clock import DatabaseClock
 from tests.chaos.mischief import Mischief
@@ -64,7 +65,9 @@ class World:
             self.folder.chmod(0o755)  # as root, the servers run under another account
             home = self.folder / "home"
             home.mkdir()
-            self.has_small_disk = mount(home / "postgres", stack)
+            self.has_small_disk = mount(home / "postgres", small_disk.OF_DATABASE, stack)
+            make_private_folder(home / "postgres", server_account(home))
+            mount(self.spool, small_disk.OF_SPOOL, stack)
             stack.callback(stop_services, home)
             self._start_services(home)
             stack.callback(self.pooler.kill)
@@ -95,6 +98,11 @@ class World:
         self.urls = start_services(home)
         self.pooler = Pooler(sockets / "pooler", sockets, account)
 
+    @property
+    def spool(self) -> Path:
+        """The folder of answers that Postgres did not take before a worker ended."""
+        return self.folder / "spool"
+
     def redis(self) -> Redis:
         """Return a client on the server itself."""
         return Redis.from_url(self.urls.redis_client_url)
@@ -112,6 +120,8 @@ class World:
             connection.execute(text(f"TRUNCATE {names} CASCADE"))
         with self.redis() as client:
             client.flushall()
+        for file in self.spool.iterdir():
+            file.unlink()
 
     def put_pooler(self, *, between: bool) -> None:
         """Let database links lead to the pooler, or past it."""
@@ -219,6 +229,7 @@ class World:
             "DATABASE_URL": f"postgresql://neurogloss@127.0.0.1:{postgres.port}/neurogloss?{options}",
             "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
             "NEUROGLOSS_LEASE_SECONDS": str(self.lease_s),
+            "NEUROGLOSS_SPOOL": str(self.spool),
             "NEUROGLOSS_LOG_LEVEL": "info",
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "120",

@@ -10,6 +10,8 @@ from tests.chaos.world import World
 KINDS: dict[str, Callable[[World, random.Random], Strike]] = {
     "worker killed": processes.worker_killed,
     "worker told to stop": processes.worker_told_to_stop,
+    "worker told to stop without database": processes.worker_told_to_stop_without_database,
+    "spool full": processes.spool_full,
     "worker stopped and continued": processes.worker_stopped,
     "worker stopped with calls in flight": processes.worker_stopped_in_calls,
     "worker stopped while committing": processes.worker_stopped_while_committing,
@@ -57,7 +59,7 @@ def usable(world: World) -> list[str]:
     """Return the kinds that this machine can make, in the world as it is."""
     missing = set()
     if not world.has_small_disk:
-        missing.add("disk full")
+        missing |= {"disk full", "spool full"}
     if not world.clock.can_jump:
         missing |= {"database clock jumps forward", "database clock jumps back"}
     if not world.is_pooled:

@@ -2,9 +2,11 @@
 
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos.child import Child
+from tests.chaos.small_disk import fill
 from tests.chaos.strike import Strike
 from tests.chaos.world import WORKERS, World
 
@@ -19,6 +21,7 @@ BETWEEN = (
     b"UPDATE batch SET state",
     b"FROM call WHERE identity",
 )
+KILLED_AFTER_S = 20.0  # what containers give a process that is told to stop
 CLOCKS_S = (-30 * 86_400.0, -7_200.0, 600.0, 86_400.0)
 
 
@@ -67,6 +70,32 @@ def worker_told_to_stop(world: World, dice: random.Random) -> Strike:
             asked.kill()
 
     return Strike(child.name, at_risk(child), at_risk(child), kill, 10.0)
+
+
+def worker_told_to_stop_without_database(world: World, dice: random.Random) -> Strike:
+    """Send SIGTERM to a worker that cannot store what it has in flight: it keeps that on disk."""
+    return _stop_cut_off(world, world.children[dice.choice(API_WORKERS)], loses=0)
+
+
+def spool_full(world: World, dice: random.Random) -> Strike:
+    """Send SIGTERM to a worker that can store what it has in flight neither there nor on disk."""
+    ballast = fill(world.spool)
+    child = world.children[dice.choice(API_WORKERS)]
+    return _stop_cut_off(world, child, loses=1, heal=lambda: ballast.unlink(missing_ok=True))
+
+
+def _stop_cut_off(
+    world: World, child: Child, *, loses: int, heal: Callable[[], object] = lambda: None
+) -> Strike:
+    world.wait_for_calls_in_flight()
+    child.links[0].cut()
+    child.signal(signal.SIGTERM)
+
+    def mend() -> None:
+        child.links[0].heal()
+        heal()
+
+    return Strike(child.name, 1, loses, mend, KILLED_AFTER_S)
 
 
 def worker_stopped(world: World, dice: random.Random) -> Strike:

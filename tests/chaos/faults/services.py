@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from tests.chaos.faults.processes import API_WORKERS
+from tests.chaos.small_disk import fill
 from tests.chaos.strike import Strike
 from tests.chaos.world import World
 
@@ -107,12 +108,8 @@ def clock_jumps_back(world: World, dice: random.Random) -> Strike:
 
 def disk_full(world: World, dice: random.Random) -> Strike:
     """Fill the database's disk. The server may die of it, and comes back when there is room."""
-    ballast = world.folder / "home" / "postgres" / "ballast"
     world.held_down.add("postgres")
-    for size in (1 << 20, 1 << 12):
-        with suppress(OSError), ballast.open("ab", buffering=0) as file:
-            while True:
-                file.write(bytes(size))
+    ballast = fill(world.folder / "home" / "postgres")
 
     def empty() -> None:
         ballast.unlink(missing_ok=True)

@@ -149,6 +149,12 @@ def _every_error_counts() -> None:
     process.is_away = lambda error: False
 
 
+def _no_spool() -> None:
+    from worker.spool import Spool
+
+    Spool.keep = lambda self, run_id, run, answers: None
+
+
 def _believe_tokens() -> None:
     from neurogloss.llm import model_client, retrying_sender
 
@@ -230,6 +236,12 @@ MUTATIONS = {
         "calls do not wait for tokens that a server only says it used",
         _believe_tokens,
         ("endpoint lies about usage",),
+        seeds=_ONLINE,
+    ),
+    "spool": Mutation(
+        "answers that the database does not take are kept on disk",
+        _no_spool,
+        ("worker told to stop without database",),
         seeds=_ONLINE,
     ),
 }

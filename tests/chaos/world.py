@@ -5,7 +5,6 @@ The world tends itself as an operator's machine would: what has ended is started
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -25,11 +24,11 @@ from tests.chaos import small_disk
 from tests.chaos.child import Child
 from tests.chaos.database_clock import DatabaseClock
 from tests.chaos.mischief import Mischief
+from tests.chaos.operator import ROOT, Operator
 from tests.chaos.pooler import Pooler
 from tests.chaos.proxy import Network
 from tests.chaos.small_disk import mount
 
-ROOT = Path(__file__).parents[2]
 WORKERS = {"gpu-1": "gpu", "api-1": "api", "api-2": "api"}
 MAIN = "dispatcher"
 LEASE_S = 4.0
@@ -56,9 +55,6 @@ class World:
     mischief: Mischief = field(default_factory=Mischief)
     has_small_disk: bool = False
     is_pooled: bool = False
-    n_pauses: int = 0  # faults that keep the run paused
-    _commands: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    _paused_after: dict[int, int] = field(default_factory=dict)  # by command: batches created
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -76,7 +72,9 @@ class World:
             self.network = Network()
             stack.callback(self.network.close)
             stack.callback(self._end_children)
-            self._operator = self._make("operator", [])
+            child = self._make("operator", [])
+            self.operator = Operator(child, self.environment, lambda: self.mischief.batches)
+            stack.callback(self.operator.end)
             for name, kind in WORKERS.items():
                 self.children[name] = self._make(name, ["worker", kind, "--name", name])
                 self._start(self.children[name])
@@ -128,7 +126,7 @@ class World:
         self.is_pooled = between
         if self.is_pooled and not self.pooler.is_running():
             self.pooler.start()
-        for child in (*self.children.values(), self._operator):
+        for child in (*self.children.values(), self.operator.child):
             child.links[0].lead_to(self._database_socket)
 
     @property
@@ -176,10 +174,7 @@ class World:
         for child in self.children.values():
             if child.process is not None and not child.is_done and not child.is_alive():
                 self._take_note_of_end(child)
-        for command in [command for command in self._commands if command.poll() is not None]:
-            self._commands.remove(command)
-            if command.returncode == 0:
-                self._paused_after[command.pid] = self.mischief.batches
+        self.operator.look()
 
     def _take_note_of_end(self, child: Child) -> None:
         code, said = child.process.returncode if child.process else 0, child.output()
@@ -201,7 +196,7 @@ class World:
         """Start a dispatcher again whose run somebody paused, once it is to go on."""
         if child.name.startswith(self.SECOND):
             child.is_done = True
-        elif self.n_pauses:
+        elif self.operator.n_pauses:
             child.waits = True
         elif child.waits or "paused (person)" in said:
             self._start(child)
@@ -251,61 +246,17 @@ class World:
             if child.name not in WORKERS:
                 child.log.write_bytes(b"")
                 child.began_at = 0
-        for command in self._commands:
-            command.kill()
-            command.wait()
-        self._commands.clear()
-        self.n_pauses = 0
+        self.operator.end()
 
     def _end_children(self) -> None:
         for child in self.children.values():
             child.end()
-        for command in self._commands:
-            command.kill()
-            command.wait()
-
-    # Commands
-
-    def command(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Enter a command, and do not wait for its end."""
-        child = self._operator
-        with child.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator", *arguments],
-                env=self.environment(child),
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._commands.append(process)
-        return process
-
-    def pause(self) -> subprocess.Popen[bytes]:
-        """Pause the run, whose dispatchers then wait for `resume`."""
-        self.n_pauses += 1
-        return self.command("pause", self.RUN)
-
-    def begin_second_run(self) -> None:
-        """Begin another run, with a dispatcher of its own."""
-        self.begin_run(self.folder / "second.toml", f"{self.SECOND} dispatcher")
-
-    def resume(self, pausing: subprocess.Popen[bytes]) -> None:
-        """Let the run go on, and its dispatchers with it."""
-        if pausing.poll() is None:
-            pausing.kill()
-        self.n_pauses -= 1
-        before = self._paused_after.pop(pausing.pid, None)
-        # One may have been on its way.
-        if before is not None and self.mischief.batches > before + 1:
-            n = self.mischief.batches - before
-            self.complaints.append(f"{n} batches were created while the run was paused")
 
     # What can be seen
 
     def can_go_on(self) -> bool:
         """Return whether nothing keeps a run from going on: it has one of each process at least."""
-        if self.held_down or self.n_pauses or self.mischief.is_on():
+        if self.held_down or self.operator.n_pauses or self.mischief.is_on():
             return False
         able = [child.name for child in self.children.values() if child.can_work()]
         try:

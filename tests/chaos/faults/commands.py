@@ -19,12 +19,12 @@ LIMITS = (
 def limits_set(world: World, dice: random.Random) -> Strike:
     """Change limits, prices or the budget, to what does not end the run."""
     some = dice.sample(LIMITS, 2)
-    world.command("set", world.RUN, *some)
+    world.operator.enter("set", world.RUN, *some)
     return Strike("set " + " ".join(some))
 
 
 def retry(world: World, dice: random.Random) -> Strike:
-    world.command("retry", world.RUN)
+    world.operator.enter("retry", world.RUN)
     return Strike("retry")
 
 
@@ -38,12 +38,12 @@ def paused_and_resumed(world: World, dice: random.Random) -> Strike:
 
 def second_run_cancelled(world: World, dice: random.Random) -> Strike:
     """Begin a second run on other neurons, with a dispatcher of its own, and cancel it later."""
-    world.begin_second_run()
-    cancel = lambda: world.command("cancel", world.SECOND)  # noqa: E731
+    world.begin_run(world.folder / "second.toml", f"{world.SECOND} dispatcher")
+    cancel = lambda: world.operator.enter("cancel", world.SECOND)  # noqa: E731
     return Strike("dispatcher of a second run", 0, 0, cancel, dice.uniform(3.0, 9.0))
 
 
 def other_configuration(world: World, dice: random.Random) -> Strike:
     """Begin the run again with another configuration under its name, which is refused."""
-    world.command("run", str(world.folder / "other.toml"))
+    world.operator.enter("run", str(world.folder / "other.toml"))
     return Strike("run with another configuration")

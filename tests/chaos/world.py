@@ -33,6 +33,7 @@ WORKERS = {"gpu-1": "gpu", "api-1": "api", "api-2": "api"}
 MAIN = "dispatcher"
 LEASE_S = 4.0
 START_S = 120.0
+ENDS_S = 15.0  # in which workers put down what is cancelled
 ONE_DATABASE_AWAY = (
     "database cannot be reached"  # how a dispatcher begins in an outage: exit code 2
 )
@@ -112,6 +113,10 @@ class World:
 
     def forget_runs(self) -> None:
         """Empty the database, for the next run to begin from nothing."""
+        self.rows("UPDATE run SET state = 'cancelled' WHERE state <> 'done' RETURNING id")
+        deadline = time.monotonic() + ENDS_S
+        while self.rows(_AT_WORK)[0]["n"] and time.monotonic() < deadline:
+            time.sleep(0.2)
         kept = {"worker"}
         names = ", ".join(f'"{t.name}"' for t in Base.metadata.sorted_tables if t.name not in kept)
         with self.engine.begin() as connection:
@@ -268,6 +273,7 @@ class World:
         return follows and queues == set(WORKERS.values())
 
 
+_AT_WORK = "SELECT count(*) AS n FROM shard WHERE state = 'leased' AND lease_until > now()"
 _ALIVE = """
     SELECT split_part(worker, '@', 1) AS name FROM worker
     WHERE heartbeat_at > now() - :lease * interval '1 second'

@@ -15,7 +15,7 @@ from tests.chaos.injected.mutations import MUTATIONS, Mutation
 from tests.chaos.schedule import Stage
 from tests.chaos.world import World
 
-NEURONS, FAULTS, DEADLINE_S = 24, 6, 90.0
+NEURONS, DEADLINE_S = 24, 90.0
 
 
 @click.command()
@@ -43,7 +43,7 @@ def _find(name: str, mutation: Mutation) -> str:
         if wrong := stage.rehearse().wrong:
             return f"{_SURVIVED}: it is wrong undisturbed too: {wrong[0]}"
         for seed in mutation.seeds:
-            outcome = stage.run(seed, mutation.kinds, FAULTS)
+            outcome = stage.run(seed, mutation.kinds, mutation.faults)
             if outcome.wrong:
                 seen = "; ".join(wrong.splitlines()[0][:120] for wrong in outcome.wrong[:3])
                 return f"noticed at seed {seed}: {seen}"

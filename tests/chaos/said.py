@@ -24,3 +24,9 @@ def faults_of_our_own(world: World, since: dict[str, int], *, spool_was_full: bo
         for pattern in patterns:
             found += [f"{child.name}: {match[0][:800]}" for match in pattern.finditer(said)]
     return found
+
+
+def lapses(world: World, since: dict[str, int]) -> int:
+    """Return how many shards workers gave up since then because their lease had ended."""
+    said = [world.children[name].log.read_bytes()[since[name] :] for name in WORKERS]
+    return sum(words.count(b"lease lost") + words.count(b"or lost its lease") for words in said)

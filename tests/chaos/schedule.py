@@ -27,6 +27,7 @@ BATCH_S = 1.5
 DEADLINE_S = 400.0  # of a schedule: what makes progress may take long on a busy machine
 SETTLES_S = 20.0  # in which the answers of other runs are stored, once the run is done
 MOST_TAKEN = 48 << 20  # of an answer without an end: 32 MiB, and what is on the way
+LEAVES_LEASES = "commit longer than a lease"  # of the other shards of the worker
 SECOND = ((1,), 2, 2)  # layers, neurons of each, neurons of a shard, of a second run
 
 
@@ -129,6 +130,9 @@ class Stage:
         allowed_s = longest_allowed_s(world.lease_s, is_batched=variant.is_batched)
         if outcome.stood_still_s > allowed_s:
             wrong.append(f"the run stood still for {outcome.stood_still_s:.1f} s")
+        kinds = {fault.kind for fault in outcome.injected}
+        if kinds == {LEAVES_LEASES} and (lapsed := said.lapses(world, since)):
+            wrong.append(f"{lapsed} leases ended beside a commit of the same worker")
         if (taken := world.mischief.most_taken) > MOST_TAKEN:
             wrong.append(f"{taken:,} bytes of an answer without an end were taken")
         with suppress(DBAPIError):

@@ -18,6 +18,7 @@ class Mutation:
     kinds: tuple[str, ...]
     shard: int = 4  # neurons of one; in larger ones more answers are at stake
     seeds: tuple[int, ...] = tuple(range(6))  # of what variants the runs are
+    faults: int = 6  # in each
 
 
 def _rewrite(change: Callable[[str], str]) -> None:
@@ -164,7 +165,6 @@ def _believe_tokens() -> None:
 _STOPS = ("worker stopped and continued", "worker stopped with calls in flight")
 _KILLS = ("worker killed",)
 _BREAKS = ("database connections cut", "postgres restarted")
-_LAPSES = ("database link frozen", "postgres gone longer than a lease", _STOPS[1])
 _ONLINE = (0, 1, 8, 9, 16, 17)
 _BATCHED = (2, 3, 10, 11, 18, 19)
 
@@ -191,6 +191,8 @@ MUTATIONS = {
         "nothing waits for what a frozen process has locked",
         _wait_for_locks,
         ("worker stopped while committing",),
+        seeds=tuple(range(0, 16, 2)),
+        faults=2,  # or all workers are frozen, and nothing can go on
     ),
     "renewing": Mutation(
         "leases are renewed beside a commit of the same process",
@@ -201,7 +203,7 @@ MUTATIONS = {
     "in flight": Mutation(
         "answers in flight are waited for when a lease ends",
         _cut_what_is_in_flight,
-        _LAPSES,
+        _STOPS[1:],
         seeds=_ONLINE,
     ),
     "asking": Mutation(

@@ -44,8 +44,11 @@ test-compose: ## Go through docker-compose.yml as an operator does, on the engin
 test-hosts: install ## Run the demo job on three network namespaces, with wires cut and mended; needs root
 	tests/hosts/run
 
-test-compatibility: install ## Run against llama.cpp's server; compiles it once, for ten minutes
+test-compatibility: install ## Run against llama.cpp's server and a model of random weights
 	tests/compatibility/run
+
+test-real-model: install ## Run against SmolLM2, a real language model
+	tests/real_model/run
 
 check: install audit ## Lint, format, types, arrows, deployments, known vulnerabilities
 	$(BIN)/ruff check .
@@ -74,4 +77,4 @@ constraints: install ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o constraints.txt pyproject.toml
 
-.PHONY: help install demo test fuzz test-chaos test-mutations test-web images wheels test-compose test-hosts test-compatibility check audit docs migrate constraints
+.PHONY: help install demo test fuzz test-chaos test-mutations test-web images wheels test-compose test-hosts test-compatibility test-real-model check audit docs migrate constraints

@@ -19,6 +19,9 @@ from orchestrator.verify.differences import EXAMPLES, Findings
 from orchestrator.verify.verify import find_differences
 
 
+MAX_PROCESSES = 8  # unless more are asked for: each has a connection
+
+
 @click.command()
 @click.argument("name", required=False)
 @click.option(
@@ -26,9 +29,9 @@ from orchestrator.verify.verify import find_differences
 )
 @click.option(
     "--processes",
-    type=click.IntRange(min=1),
-    default=os.cpu_count() or 1,
-    show_default="the number of cores",
+    type=click.IntRange(1, 64),
+    default=min(MAX_PROCESSES, os.cpu_count() or 1),
+    show_default=True,
     help="Processes that share the layers of a large run.",
 )
 @json_option

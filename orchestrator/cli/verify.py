@@ -18,7 +18,6 @@ from orchestrator.cli.terminal.progress_line import ProgressLine
 from orchestrator.verify.differences import EXAMPLES, Findings
 from orchestrator.verify.verify import find_differences
 
-
 MAX_PROCESSES = 8  # unless more are asked for: each has a connection
 
 

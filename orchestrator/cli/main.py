@@ -1,5 +1,6 @@
 """The command `neurogloss`."""
 
+import errno
 import gc
 import logging
 import os
@@ -117,6 +118,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _complain(f"{error.strerror}: the output, or a file, cannot be written")
+        sys.exit(2)
     except UnicodeEncodeError as error:
         _complain_of_bytes(sys.argv[1:] if arguments is None else arguments, error)
         sys.exit(2)

@@ -1,5 +1,8 @@
 """Mistakes of a person: each ends with exit code 2 or 4, one message, and no traceback."""
 
+import errno
+import io
+import os
 import sys
 
 import pytest
@@ -210,6 +213,20 @@ def test_wrong_services_are_told_in_one_message(said, monkeypatch, variables, ex
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     check(*said("status"), expected)
+
+
+class FullDisk(io.StringIO):
+    """A file on a disk without space."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_told_in_one_message(said, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", FullDisk())
+        code, message = said("status")
+    check(code, message, "No space left on device")
 
 
 EXTRAS = {

@@ -192,7 +192,7 @@ def test_with_json_standard_output_is_one_value(folder, quoted_url, capsys):
 
 
 def test_every_command_has_json_but_those_that_serve(folder):
-    serving = {"mcp", "rehearsal-server", "serve", "worker"}
+    serving = {"mcp", "orchestrate", "rehearsal-server", "serve", "worker"}
     with cli.make_context("neurogloss", ["runs"]) as context:
         found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
     without = {

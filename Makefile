@@ -36,7 +36,7 @@ images: ## Build the images for docker compose, with the commit that they say
 
 wheels: ## Download what images contain to deploy/wheels; TORCH=torch==2.13.0+cpu for another build
 	$(PYTHON) -m pip download --constraint constraints.txt --dest deploy/wheels \
-		'.[models,hub,parquet,web,gpu]' 'setuptools>=77' wheel $(TORCH)
+		'.[models,hub,mcp,parquet,web,gpu]' 'setuptools>=77' wheel $(TORCH)
 
 test-compose: ## Go through docker-compose.yml as an operator does, on the engine of DOCKER_HOST
 	tests/compose/run

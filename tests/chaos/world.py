@@ -233,7 +233,8 @@ class World:
             "NEUROGLOSS_LOG_LEVEL": "info",
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "120",
-            "PYTHONPATH": str(Path(__file__).parent / "injected"),
+            # With this tree, from which mutations import before the command does.
+            "PYTHONPATH": f"{Path(__file__).parent / 'injected'}{os.pathsep}{ROOT}",
             "CHAOS_CLOCK_OFFSET": str(child.clock_offset),
             "CHAOS_MUTATION": self.mutation,
         }

@@ -1,5 +1,6 @@
 """The tables of a run's configuration about endpoints: address, limits, prices, batches."""
 
+import re
 from typing import Annotated, Literal
 
 import httpx
@@ -10,6 +11,8 @@ from neurogloss.config.section import Positive, Seconds, Section, Text, TokenCou
 
 HOLDS_SECRET = "holds_secret"
 """Type of the error about a value that no message may quote."""
+# What names a key in a query, or stands there without a name.
+_SECRET_QUERY = re.compile(r"[?&][^=&]*(key|token|secret|sig|pass|auth|code|$|&)", re.IGNORECASE)
 _WAIT_S = 600.0
 
 
@@ -65,11 +68,11 @@ class EndpointConfig(Section):
     @field_validator("base_url")
     @classmethod
     def _is_url(cls, value: str) -> str:
-        # The configuration is stored and shown.
-        if any(sign in value for sign in "@?#"):
+        # The configuration is stored and shown. Other queries pass: stored runs may have them.
+        if any(sign in value for sign in "@#") or _SECRET_QUERY.search(value):
             raise PydanticCustomError(
                 HOLDS_SECRET,
-                "an address without user, password and query is needed, as it is stored and shown: "
+                "an address without user, password and key is needed, as it is stored and shown: "
                 "the key goes into the environment variable that api_key_env names",
             )
         try:

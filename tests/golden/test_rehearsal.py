@@ -106,7 +106,7 @@ ASKED = {
     "another model": (CHAT, {**_chat()[1], "model": "gpt-4"}),
     "a schema that cannot be filled": _chat(**_formatted({"type": "object", "oneOf": []})),
     "no schema": _chat(response_format={"type": "json_schema"}),
-    "no such path": ("/v1/embeddings", {}),
+    "no such path": ("/v1/nowhere", {}),
 }
 NUMBERED = {f"question {number}": _chat(max_tokens=60, top_p=number) for number in range(40)}
 SIMULATED = {

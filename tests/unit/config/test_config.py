@@ -86,7 +86,14 @@ def test_what_is_wrong_is_named(read, text, message):
 
 
 @pytest.mark.parametrize(
-    "address", ["https://me:sk-1@api.test/v1", "https://api.test/v1?key=sk-1", "https://a.b/#sk-1"]
+    "address",
+    [
+        "https://me:sk-1@api.test/v1",
+        "https://api.test/v1?key=sk-1",
+        "https://api.test/v1?api-version=2&Subscription-Key=sk-1",
+        "https://api.test/v1?sk-1",
+        "https://a.b/#sk-1",
+    ],
 )
 def test_an_address_that_may_hold_a_key_is_refused_and_not_quoted(read, address):
     with pytest.raises(InputError, match=r"endpoints\.a\.base_url: .* api_key_env names") as caught:

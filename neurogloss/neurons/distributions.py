@@ -64,7 +64,7 @@ def _normalized(offsets: NDArray[np.integer], weights: NDArray[np.float64]) -> D
     """Return places from the probabilities of the numbers among all tokens, (n_places, 11)."""
     places = np.zeros(len(offsets), _PLACE)
     places["offset"] = offsets
-    with np.errstate(invalid="ignore"):  # what is no probability stays so, and is refused later
+    with np.errstate(invalid="ignore", over="ignore"):  # what is no probability is refused later
         covered = weights.sum(axis=1)
         places["covered"] = covered
         np.divide(

@@ -1,6 +1,7 @@
 """Commands that somebody enters at a bad moment."""
 
 import random
+import subprocess
 
 from tests.chaos.strike import Strike
 from tests.chaos.world import World
@@ -30,10 +31,16 @@ def retry(world: World, dice: random.Random) -> Strike:
 
 def paused_and_resumed(world: World, dice: random.Random) -> Strike:
     """Pause the run for a while, in which its dispatchers end."""
-    pausing = world.pause()
+    pausing = world.operator.pause(world.RUN)
     return Strike(
-        "run", 0, 0, lambda: world.resume(pausing), dice.uniform(4.0, 8.0), stops_all=True
+        "run", 0, 0, lambda: _resume(world, pausing), dice.uniform(4.0, 8.0), stops_all=True
     )
+
+
+def _resume(world: World, pausing: subprocess.Popen[bytes]) -> None:
+    created = world.operator.resume(pausing)
+    if created > 1:  # one may have been on its way
+        world.complaints.append(f"{created} batches were created while the run was paused")
 
 
 def second_run_cancelled(world: World, dice: random.Random) -> Strike:

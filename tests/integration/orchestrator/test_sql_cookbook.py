@@ -7,11 +7,11 @@ import pytest
 from db.saved_queries import saved_queries
 
 QUERIES = [query.about("whole") for query in saved_queries()]
-# Which a run without failures, workers, log probabilities, a second run or rivers cannot answer,
-# and whose explanations are made up.
+# Which a run without failures, workers, log probabilities, controls, a second run or rivers cannot
+# answer, and whose explanations are made up.
 MAY_BE_EMPTY = (
     "worker_status", "attempts > 1", "failure", "covered", "'other'", "ILIKE", "HAVING",
-    "above_lookup",
+    "above_lookup", "control_score",
 )  # fmt: skip
 SOME_NEURON = "(3, (SELECT min(neuron) FROM neuron WHERE layer = 3))"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from sqlalchemy import URL, Connection, Engine, RowMapping, create_engine, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError, TimeoutError
 
 # Over a network a server can vanish without a word. These say how long a connection waits for it;
 # unix sockets, where it cannot, take no notice of them.
@@ -146,5 +146,7 @@ def is_away(error: BaseException) -> bool:
         return isinstance(error, TimeoutError)  # all connections are in use, or wait for the server
     code = getattr(error.orig, "pgcode", None)
     if code is None:  # it is the driver's own: the connection broke, or was never made
-        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+        # Of the base class are answers that ended halfway ("no message from the libpq").
+        is_broken = isinstance(error, OperationalError | InterfaceError)
+        return error.connection_invalidated or is_broken or type(error) is DatabaseError
     return code.startswith(("08", "40", "57P")) or code in _GIVES_WAY | {"53100", "53300"}

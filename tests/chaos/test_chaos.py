@@ -34,8 +34,8 @@ def test_a_disturbed_run_leaves_what_an_undisturbed_one_does(stage, seed):
     outcome = stage.run(seed, kinds, len(kinds))
     assert outcome.injected
     again = "".join(f" --kind {kind!r}" for kind in kinds)
-    assert outcome.wrong == [], (
-        f"once more: python -m tests.chaos --seed {seed} --neurons {NEURONS}{again}"
-    )
+    once_more = f"python -m tests.chaos --seed {seed} --neurons {NEURONS}{again}"
+    # In the message, which pytest does not shorten.
+    assert outcome.wrong == [], "\n".join([f"once more: {once_more}", *outcome.wrong])
     if Variant.of_seed(seed).is_pooled and pooler.program() is None:
         pytest.skip("passed, but past the pooler that it is about: pgbouncer is not installed")

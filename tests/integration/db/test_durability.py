@@ -3,6 +3,7 @@
 import threading
 import time
 
+import psycopg2
 import pytest
 from celery.canvas import Signature
 from sqlalchemy import create_engine, event, text, update
@@ -59,6 +60,17 @@ def test_a_database_that_cannot_be_reached_is_away():
     with pytest.raises(OperationalError) as raised, nowhere.connect():
         pytest.fail("there is nothing")
     assert is_away(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (psycopg2.DatabaseError("error with status PGRES_TUPLES_OK and no message"), True),
+        (psycopg2.ProgrammingError("no results to fetch"), False),
+    ],
+)
+def test_an_answer_that_ended_halfway_is_an_outage(error, away):
+    assert is_away(DBAPIError.instance("SELECT 1", {}, error, psycopg2.Error)) == away
 
 
 def test_a_bulk_write_that_is_cut_off_is_an_outage(engine, run_id):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import call_minutes, calls, progress
@@ -57,9 +57,20 @@ class PostgresLedger:
         """Give back the connection of `save`. Answers that come later take one from the pool."""
         with self._lock:
             self._is_closed = True
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Give the connection of `save` back to the pool, or throw it away if it broke."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            connection.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            # Its mode could not be set back, of which the driver's own error is raised, and its
+            # place in the pool would stay taken.
+            connection.invalidate()
+        connection.close()
 
     def find(self, identities: Sequence[bytes]) -> dict[bytes, Answer]:
         """Return the stored answers to these calls, whichever run has paid for them."""
@@ -106,8 +117,7 @@ class PostgresLedger:
                 sums = spend_of(answers), [*counts_of(answers), *unanswered]
                 is_stored = calls.save_new(self._connection, self._run_id, rows, *sums)
             except SQLAlchemyError:
-                self._connection.close()
-                self._connection = None
+                self._give_back()
                 raise
             finally:
                 if not is_stored:

@@ -81,6 +81,18 @@ def test_a_bulk_write_that_is_cut_off_is_an_outage(engine, run_id):
     assert is_away(raised.value)
 
 
+def test_a_ledger_is_closed_whose_connection_broke_and_leaves_no_place_in_the_pool_taken(
+    engine, run_id
+):
+    for number in range(15):  # more than the pool has
+        ledger = PostgresLedger(engine, run_id)
+        ledger.save([answer(number)])
+        end_backends(engine)
+        ledger.close()
+    assert engine.pool.checkedout() == 0
+    assert spent(engine)[0].calls == 15
+
+
 def test_waiting_for_the_database_ends_when_the_worker_is_to_stop():
     stop, tries = threading.Event(), []
 

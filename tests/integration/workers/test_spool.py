@@ -35,13 +35,14 @@ def home():
 
 
 @pytest.fixture
-def own_services(home, tmp_path, monkeypatch):
-    """Yield (engine, workers, spool) on them."""
+def own_services(home, services, tmp_path, monkeypatch):
+    """Yield (engine, workers, spool) on their Postgres, and on the Redis of all tests."""
     urls = start_services(home)
     migrate.upgrade(urls.database_url)
     monkeypatch.setenv("PAID_KEY", KEY)
-    monkeypatch.setattr(app.conf, "broker_url", urls.redis_url)
-    workers = Workers(urls.database_url, urls.redis_url, tmp_path)
+    # Celery keeps its connections to the first Redis that a process sends messages to.
+    app.conf.broker_url = services.redis_url
+    workers = Workers(urls.database_url, services.redis_url, tmp_path)
     workers.env["NEUROGLOSS_SPOOL"] = str(tmp_path / "spool")
     with connected(urls.database_url) as engine:
         yield engine, workers, Spool(tmp_path / "spool")

@@ -10,7 +10,7 @@ UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticErro
 _MOST_TOKENS = 2**31 - 1  # that the database holds
 
 
-class Usage(NamedTuple):
+class TokenUsage(NamedTuple):
     """Tokens of prompt, cache (a part of the prompt) and answer, reasoning among them."""
 
     prompt_tokens: int
@@ -18,7 +18,7 @@ class Usage(NamedTuple):
     completion_tokens: int
 
 
-def usage_of(content: bytes) -> Usage | None:
+def usage_of(content: bytes) -> TokenUsage | None:
     """Return the usage that a body names; None if it names none."""
     try:
         usage = read_json(content)["usage"]
@@ -27,7 +27,7 @@ def usage_of(content: bytes) -> Usage | None:
     return usage_in(usage) if isinstance(usage, dict) else None
 
 
-def usage_in(usage: Any) -> Usage:
+def usage_in(usage: Any) -> TokenUsage:
     """Return the counts of a field `usage`; 0 for what is no number, for the answer is paid for.
 
     Some gateways keep the names of Anthropic, and DeepSeek has its own for the cache. xAI and
@@ -40,7 +40,7 @@ def usage_in(usage: Any) -> Usage:
     total = _count(usage.get("total_tokens"))
     details = _object(usage.get("prompt_tokens_details"))
     cached = _count(details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens"))
-    return Usage(
+    return TokenUsage(
         prompt,
         # Some servers report more than the prompt has, which would make the rest of it negative.
         min(prompt, cached),

@@ -37,5 +37,6 @@ def test_a_disturbed_run_leaves_what_an_undisturbed_one_does(stage, seed):
     once_more = f"python -m tests.chaos --seed {seed} --neurons {NEURONS}{again}"
     # In the message, which pytest does not shorten.
     assert outcome.wrong == [], "\n".join([f"once more: {once_more}", *outcome.wrong])
+    # Debian's package pgbouncer; there is none on PyPI, from which all else comes.
     if Variant.of_seed(seed).is_pooled and pooler.program() is None:
         pytest.skip("passed, but past the pooler that it is about: pgbouncer is not installed")

@@ -147,6 +147,7 @@ def test_a_way_that_cannot_be_read_is_refused_before_the_run(environment, variab
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
+    # They are made by the script of deploy/tls, as people make them: it calls openssl.
     if not shutil.which("openssl"):
         pytest.skip("certificates need openssl")
     folder = tmp_path_factory.mktemp("certificates")

@@ -128,6 +128,7 @@ def test_a_budget_holds_over_all_workers_and_may_be_raised(engine, workers):
 
 FROZEN_S = [
     pytest.param(8, id="four leases"),
+    # Too slow for every run: eight seconds are four of its leases already. To try it:
     # NEUROGLOSS_SLOW=1 pytest tests/integration/workers/test_paid_calls.py -k frozen
     pytest.param(120, id="two minutes", marks=pytest.mark.skipif(
         not os.environ.get("NEUROGLOSS_SLOW"), reason="takes three minutes: set NEUROGLOSS_SLOW=1"

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, LargeBinary, text
 
+# As long as a batch may take: whatever was enqueued at a refusal is through by then.
 REFUSALS_COUNT_FOR = "24 hours"
 BYTES = {"identity": LargeBinary(), "body": LargeBinary()}  # else psycopg2 gives memory views
+# A refusal does not tell the limit, which is found in steps from above.
 SHRINKING = 0.8
 """Factor on the prompt tokens under way, once an endpoint has refused to take on so many."""
 TOO_MANY_TOKENS = "too_many_tokens"
@@ -42,6 +44,8 @@ _COLUMNS = ", ".join(field.name for field in fields(StoredBatch))
 
 def take_turn(connection: Connection, run_id: int, pause_s: float) -> bool:
     """Return whether a run's batches are due; if so, make them due again after `pause_s`."""
+    # The due time is moved before anything is done: if this process dies, another one goes on after
+    # the pause, and until then nobody submits the same calls.
     statement = text("""
         UPDATE run SET batches_due_at = now() + :pause * interval '1 second'
         WHERE id = (
@@ -175,6 +179,8 @@ def build(
         UPDATE batch_request SET batch = :batch WHERE run_id = :run AND identity = ANY(:identities)
     """)
     connection.execute(fill, {"batch": batch.id, "run": run_id, "identities": list(identities)})
+    # Without an expiry: a batch may take a day, and any process may collect it. `end` deletes the
+    # hold.
     hold = text("INSERT INTO budget_hold VALUES (:run, 'batch ' || :mark, :usd, 'infinity')")
     connection.execute(hold, {"run": run_id, "mark": mark, "usd": usd})
     return batch

@@ -27,7 +27,8 @@ def hold(
     If less than `wanted` is left, the hold is `out` alone. All amounts are in USD.
     """
     # The lock on the run makes processes that ask at the same time wait for each other, so that
-    # held and spent together never exceed the budget.
+    # held and spent together never exceed the budget. NO KEY: rows that refer to the run, such as
+    # results, are stored without waiting for it.
     query = text("SELECT budget_usd FROM run WHERE id = :run FOR NO KEY UPDATE")
     limit = connection.execute(query, {"run": run_id}).scalar_one()
     if limit is None:
@@ -35,6 +36,8 @@ def hold(
     row = {"run": run_id, "process": process, "expires": EXPIRES_S}
     spent, elsewhere = connection.execute(_USED, row).one()
     left = limit - spent - elsewhere
+    # The part beyond what is wanted shrinks with what is left, so that no process sits on the last
+    # of the money while another one needs it.
     usd = out + wanted + max(0.0, SHARE * (left - out - wanted)) if out + wanted <= left else out
     connection.execute(_HOLD, row | {"usd": usd})
     return StoredHold(usd, elsewhere, spent, limit)

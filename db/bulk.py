@@ -32,6 +32,7 @@ _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 KEEP_THE_FIRST = "ON CONFLICT DO NOTHING"
 _INT2, _INT4 = struct.Struct("!h"), struct.Struct("!i")
 _NULL, _END = _INT4.pack(-1), _INT2.pack(-1)
+# Ids in pg_type: the binary form of an array names the type of its elements.
 _INT2_OID, _INT4_OID, _FLOAT4_OID = 21, 23, 700
 
 Encoder = Callable[[Any], bytes]
@@ -52,6 +53,8 @@ def upsert(
     encoded = encode_rows(table, columns, rows)
     with _cursor(connection) as cursor:
         target = _quoted(connection, table.name, columns)
+        # With `update`, rows are expected to be stored already, and copying them straight would
+        # fail.
         if not update and (stored := _copy_new(cursor, target, encoded)) is not None:
             return stored
         with _staged(connection, cursor, table, columns, encoded) as insert:
@@ -90,6 +93,7 @@ def fetch_bytes(
     """
     copied = io.BytesIO()
     with _cursor(connection) as cursor:
+        # COPY takes no parameters; the driver quotes them into the query.
         plain = cursor.mogrify(query, parameters).decode()
         cursor.copy_expert(f"COPY ({plain}) TO STDOUT (FORMAT binary)", copied)
     return _decoded_rows(copied.getbuffer())
@@ -115,6 +119,7 @@ def _cursor(connection: Connection) -> Iterator[Any]:
         with closing(connection.connection.cursor()) as cursor:
             yield cursor
     except psycopg2.Error as error:
+        # So that `is_away` and other callers need to know one tree of errors only.
         raise _as_sqlalchemy(error) from error
 
 
@@ -211,6 +216,7 @@ def _encoder(kind: Any) -> Encoder:
 def _array(oid: int, code: str, size: int, values: Sequence[Any]) -> bytes:
     if not len(values):
         return struct.pack("!iii", 0, 0, oid)
+    # Every element is a length and a value; interleaved, one `pack` writes all of them.
     sized = [size] * (2 * len(values))
     sized[1::2] = values
     return struct.pack("!iiiii" + f"i{code}" * len(values), 1, 0, oid, len(values), 1, *sized)

@@ -1,4 +1,4 @@
-"""Calls by the minute: how many came to what, how long they took, what they cost.
+"""Calls by the minute: how many had which outcome, how long they took, what they cost.
 
 A row stands for the calls of one stage to one model that ended in one minute with one outcome, so
 that there are some thousands for a day, however many calls are made. They are deleted with their
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 ANSWERED = "answered"
 
+# Stored rows have a count for each of these: other bounds would need a migration.
 LATENCY_BOUNDS_MS = (250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
 """Upper bounds of the latency buckets, inclusive; the last bucket has none."""
 
@@ -50,7 +51,7 @@ def latency_counts(latencies_ms: Iterable[int]) -> tuple[int, ...]:
 
 
 def summed(counts: Iterable[CallCount], by: Sequence[str] = _KEY) -> list[CallCount]:
-    """Return counts added up by some of their names; the others are empty then."""
+    """Return counts summed by the key columns `by`; the other key columns are empty."""
     groups: dict[tuple[str, ...], list[CallCount]] = {}
     for count in counts:
         groups.setdefault(tuple(getattr(count, name) for name in by), []).append(count)
@@ -124,6 +125,7 @@ _TOTALS = text(f"""
     SELECT {_SUMMED} FROM call_minute WHERE run_id = :run
     GROUP BY {", ".join(_KEY)} ORDER BY {", ".join(_KEY)}
 """)  # noqa: S608  (constants)
+# Any fixed origin will do: spans begin at the same moments whenever they are asked for.
 _SPANS = text(f"""
     SELECT date_bin(:width, minute, '2020-01-01Z') AS start, {_SUMMED} FROM call_minute
     WHERE run_id = :run AND minute > now() - CAST(:since AS interval)

@@ -26,8 +26,8 @@ class CallUse(NamedTuple):
 class CallPage:
     """A call of the ledger, and what was read from its answer.
 
-    `run` is who paid. A call that nothing was read from was refused, cut off, malformed, or asked
-    for by a run that has other results by now.
+    `run` is the run that paid. If nothing was read from a call, it was refused, cut off, malformed,
+    or made for a run that has other results by now.
     """
 
     run: str

@@ -133,6 +133,7 @@ def _repeated_value(call: StoredCall, column: str) -> Any:
     if column == "wasted_usd":
         return call.usd + call.wasted_usd
     value = getattr(call, column)
+    # Part of the primary key there, which takes no NULL.
     return (value or "") if column == "request_id" else value
 
 
@@ -147,6 +148,8 @@ class RevaluedCall(NamedTuple):
 
 def waste(connection: Connection, identities: Sequence[bytes]) -> list[RevaluedCall]:
     """Count what these answers cost as wasted, once, and return those that changed."""
+    # RETURNING has the new values, and the sums need the old one. The lock lets only one of two
+    # callers count it.
     query = text("""
         WITH before AS (
             SELECT identity, usd FROM call WHERE identity = ANY(:identities) AND usd > 0 FOR UPDATE)
@@ -171,6 +174,7 @@ def keep(connection: Connection, usd: Mapping[bytes, float]) -> list[RevaluedCal
     """)
     rows = [
         connection.execute(query, {"identity": identity, "usd": usd[identity]}).one_or_none()
+        # In one order: two processes that keep the same answers cannot deadlock.
         for identity in sorted(usd)
     ]
     return [RevaluedCall(*row) for row in rows if row is not None]

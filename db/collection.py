@@ -59,6 +59,7 @@ def lock_layer(connection: Connection, run_id: int, layer: int, *, wait: bool) -
 
     Return whether the lock was acquired; with `wait`, wait for it. New parts may still be stored.
     """
+    # A lock of the transaction, which no pooler can leave with another client; see `db.run_locks`.
     name = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
     is_acquired = connection.scalar(select(getattr(func, name)(run_id, layer)))
     return wait or bool(is_acquired)
@@ -79,6 +80,7 @@ def part(connection: Connection, run_id: int, layer: int, start: int) -> StoredP
         SELECT {", ".join(_ARRAYS)} FROM collect_part
         WHERE run_id = %s AND layer = %s AND start = %s
     """  # noqa: S608  (names of our own columns)
+    # As bytes, since psycopg2's own way takes three times as long.
     (row,) = fetch_bytes(connection, query, (run_id, layer, start))
     arrays = (array.unpack(stored) for array, stored in zip(_ARRAYS.values(), row, strict=True))
     return StoredPart(*arrays)
@@ -97,6 +99,7 @@ def drop_parts(connection: Connection, run_id: int, layer: int, starts: Sequence
 
 def n_kept(connection: Connection, run_id: int) -> Sequence[Row[int, int]]:
     """Return (layer, how many records all its parts keep), of layers with more than one part."""
+    # A layer with one part has just been merged, or begun.
     query = text("""
         SELECT layer, sum(octet_length(kept_columns)) / 4 FROM collect_part
         WHERE run_id = :run GROUP BY layer HAVING count(*) > 1 ORDER BY layer

@@ -95,6 +95,7 @@ def progress(connection: Connection, run_id: int) -> list[ProgressDifference]:
     return [ProgressDifference(row["stage"], row["layer"], _changes(row, names)) for row in rows]
 
 
+# Collect is counted for all layers together, as layer -1; see `progress.count_shard`.
 RIGHT_PROGRESS = """
     SELECT stage, CASE stage WHEN 'collect' THEN -1 ELSE layer END AS layer,
            sum(weight)::int AS right_total, sum(done)::int AS right_done,

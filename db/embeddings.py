@@ -114,6 +114,7 @@ def is_prepared(connection: Connection) -> bool:
     return connection.scalar(text("SELECT to_regclass(:name)"), {"name": TABLE}) is not None
 
 
+# Of white space alone nothing can be embedded.
 _WITHOUT = f"""
     FROM explanation LEFT JOIN {TABLE} AS stored USING (run_id, layer, neuron)
     WHERE run_id = :run AND text ~ '\\S' AND stored.text_md5 IS DISTINCT FROM md5(text)::uuid

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-KEPT_S = 86_400.0  # that a worker has died is shown for a day
+KEPT_S = 86_400.0  # for which a worker that died is listed
 
 
 def beat(connection: Connection, worker: str, queue: str, host: str, finished: int) -> None:
@@ -23,6 +23,7 @@ def leave(connection: Connection, worker: str) -> None:
 
 def forget_dead(connection: Connection) -> None:
     """Remove workers that died long ago: nobody waits for them any more, and no shard is theirs."""
+    # Every process does this with every heartbeat, and none waits for another one.
     query = text("""
         DELETE FROM worker WHERE worker IN (
             SELECT worker FROM worker WHERE heartbeat_at < now() - :kept * interval '1 second'

@@ -39,6 +39,7 @@ def _move(url: str, direction: str, version: str) -> None:
     from alembic.util import CommandError
 
     try:
+        # Alembic prints there, where the results of commands belong.
         with contextlib.redirect_stdout(io.StringIO()):
             getattr(command, direction)(_config(url), version)
     except CommandError as error:  # an unknown version, of the database or to go to
@@ -92,5 +93,6 @@ def _config(url: str) -> "Config":
     from alembic.config import Config
 
     config = Config(str(ROOT / "alembic.ini"))
+    # The parser of the file takes `%` for the beginning of a reference.
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return config

@@ -67,6 +67,8 @@ def tokens_of(stored: StoredNeuron) -> Iterator[int]:
 def candidates_of(stored: StoredNeuron) -> Json:
     """Return a neuron's candidates and the sentences they were tried on."""
     chosen_text = stored.explanation.text if stored.explanation else None
+    # The choice is not stored: it is the candidate whose text is the explanation, of equal ones the
+    # first.
     chosen = next((row.number for row in stored.candidates if row.text == chosen_text), None)
     return {
         "candidates": [

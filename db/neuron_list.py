@@ -141,6 +141,7 @@ def _query(
     """Return the query of a list from a cursor on, in the direction of the cursor; its values."""
     source, values = selection(connection, run_id, chosen)
     columns = ", ".join(f"listed.{name}" for name in ("run_id", *_COLUMNS))
+    # OFFSET 0 keeps the server from merging the subquery into the sort along the index.
     if _is_filtered_first(chosen, order):
         source = f"(SELECT listed.* FROM {source} OFFSET 0) AS listed WHERE true"  # noqa: S608
     query = f"SELECT {columns} FROM {source}"  # noqa: S608  (names of our own columns)

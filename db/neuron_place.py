@@ -59,6 +59,7 @@ def any_neuron(connection: Connection, run_id: int, n_layers: int, width: int) -
         width: Neurons of each layer.
     """
     layer, neuron = random.randrange(n_layers), random.randrange(width)
+    # Behind the last neuron of the run, its first one follows.
     return after(connection, run_id, layer, neuron - 1) or after(connection, run_id, -1, -1)
 
 

@@ -86,6 +86,8 @@ class Paid:
     usd: float
 
 
+# A score of 1 belongs to the last bin; scores are correlations, so that nothing lies beyond -1 and
+# 1.
 BIN = f"least({BINS_A_UNIT - 1}, greatest({-BINS_A_UNIT}, floor({{}} * {BINS_A_UNIT})))::int"
 _SCORES = text(f"""
     SELECT kind, {BIN.format("score")} AS bin, count(*), sum(score)
@@ -107,6 +109,7 @@ _CONTROLS = text(f"""
     WHERE run_id = :run AND control_score.score IS NOT NULL AND score.score IS NOT NULL
     GROUP BY 1, 2 ORDER BY 1, 2
 """)  # noqa: S608  (constants)
+# Bins of half a unit of the logarithm: kurtosis spreads over orders of magnitude.
 _SPARSITY = text("""
     SELECT floor(2 * ln(kurtosis))::int AS bin, count(*), avg(score),
            percentile_cont(0.25) WITHIN GROUP (ORDER BY score),

@@ -29,6 +29,9 @@ def count_shard(connection: Connection, shard_id: int) -> None:
     connection.execute(_COUNT_MINUTE, counted)
 
 
+# DISTINCT, since a neuron may have failed in several stages. The time is that of the clock: now()
+# is when the transaction began, and storing a large shard takes a while. Collect is counted for all
+# layers together, as layer -1, since one pass reads them all.
 _COUNT_SHARD = text(f"""
     UPDATE shard SET failed = found.n, done = weight - found.n,
            took_s = extract(epoch FROM clock_timestamp() - claimed_at)
@@ -87,7 +90,7 @@ def add_spend(connection: Connection, run_id: int, spend: Sequence[Spend]) -> No
 def add_spend_sql(n: int, condition: str = "true") -> str:
     """Return the statement that adds so many rows, for the driver.
 
-    `condition` is SQL that is looked at before any row is touched.
+    `condition` is SQL that is evaluated before any row is changed.
     """
     row = f"({', '.join(['%s'] * (3 + len(SPEND_SUMS)))})"
     sums = ", ".join(f"{name} = spend.{name} + EXCLUDED.{name}" for name in SPEND_SUMS)
@@ -107,6 +110,7 @@ def spend_values(run_id: int, spend: Sequence[Spend]) -> tuple[object, ...]:
 
 def spent(connection: Connection, run_id: int) -> float:
     """Return what the run paid so far, in USD."""
+    # What was wasted was paid as well, and counts against the budget.
     query = text("SELECT coalesce(sum(usd + wasted_usd), 0) FROM spend WHERE run_id = :run")
     return float(connection.execute(query, {"run": run_id}).scalar_one())
 

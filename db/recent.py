@@ -35,6 +35,7 @@ _LATEST = text(f"""
     SELECT {_COLUMNS} FROM score WHERE run_id = :run
     ORDER BY created_at DESC, layer DESC, neuron DESC LIMIT :limit
 """)  # noqa: S608  (a constant)
+# The explanation is looked up only for the few rows that the inner query leaves.
 _FURTHEST = """
     SELECT {columns} FROM (
         SELECT * FROM score

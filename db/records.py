@@ -46,6 +46,7 @@ class NeuronRecordsRow:
         n_records, size = len(self.excerpts), self.activations.size
         is_flat = self.activations.ndim == 1 and self.record_tokens is None
         if is_flat and n_records and size % n_records == 0:
+            # The class is frozen, and this is still a part of its construction.
             object.__setattr__(self, "activations", self.activations.reshape(n_records, -1))
 
     def on(self, records: Sequence[int]) -> list[FloatArray]:
@@ -68,6 +69,7 @@ def joined_records(records: Sequence[FloatArray]) -> dict[str, Any]:
 
 def stored_lengths(lengths: list[int]) -> list[int] | None:
     """Return the field `record_tokens` of records of these lengths."""
+    # None where one number says it all, as in every run without short documents.
     return lengths if len(set(lengths)) > 1 else None
 
 

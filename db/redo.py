@@ -28,12 +28,14 @@ def redo(connection: Connection, run_id: int, stage: str, layer: int, neuron: in
     locked = connection.execute(_LOCK, {**values, "first": first}).all()
     if not locked:
         return False
+    # Only the first shard opens: the later ones wait for it, as in a new run.
     opening = min(row.position for row in locked)
     for table in FORGOTTEN[stage]:
         connection.execute(text(_DELETE.format(table=table)), values)
     stages = list(NEURON_STAGES[first - 1 :])
     connection.execute(_FORGET_FAILURES, {**values, "stages": stages})
     connection.execute(_ASK_AGAIN, {**values, "stage": stage})
+    # Before the counters, as in `count_shard`: one order of locks.
     listed_neurons.renew(connection, run_id, [layer], neuron, neuron + 1)
     opens = [row.position == opening for row in locked]
     reopen_shards(connection, run_id, [row.id for row in locked], opens)

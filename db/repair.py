@@ -19,6 +19,7 @@ def repair_shards(connection: Connection, run_id: int) -> int:
     values = {"run": run_id}
     connection.execute(text("SELECT FROM shard WHERE run_id = :run ORDER BY id FOR UPDATE"), values)
     shards = connection.execute(_REPAIR_SHARDS, values).rowcount
+    # Keeps writers out and lets readers in, so that counters stand still while they are compared.
     connection.execute(text("LOCK TABLE progress IN SHARE ROW EXCLUSIVE MODE"))
     return shards + connection.execute(_REPAIR_PROGRESS, values).rowcount
 

@@ -95,6 +95,8 @@ _FORGET = text(f"""
     SELECT count(*) FROM forgotten
 """)  # noqa: S608  (a constant)
 
+# Locked in one order first: an UPDATE locks its rows in whatever order it meets them, and two
+# retries at once could deadlock.
 _LOCK_COUNTERS = text("""
     SELECT FROM progress WHERE run_id = :run AND (stage, layer) IN (
         SELECT stage, layer FROM shard WHERE id = ANY(:ids))
@@ -112,6 +114,8 @@ _UNCOUNT = text("""
       AND progress.stage = counted.stage
 """)
 
+# The higher token voids the claim of a worker that has one of these shards now: what it loaded is
+# out of date.
 _REOPEN = text("""
     UPDATE shard SET done = 0, failed = 0, attempts = 0, lease_until = NULL, token = token + 1,
            state = CASE WHEN chosen.opens AND state <> 'waiting' THEN 'ready' ELSE 'waiting' END

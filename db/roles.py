@@ -65,6 +65,7 @@ def apply_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
         f"GRANT USAGE ON SCHEMA public TO {everyone}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {everyone}",
         f"GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {PREFIX}orchestrator",
+        # Only the owner of the tables migrates.
         f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {PREFIX}orchestrator",
         *(f"GRANT INSERT ON {table} TO {PREFIX}worker" for table in _INSERTS),
         *(_grant("UPDATE", table, "worker") for table in _UPDATES),

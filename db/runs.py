@@ -235,6 +235,7 @@ def reopen(connection: Connection, run_id: int) -> bool:
 
 def finish(connection: Connection, run_id: int) -> bool:
     """Mark a running run as done; return whether it is. One that somebody holds is not, yet."""
+    # A row that a frozen process or a command holds is not waited for: the next tick tries again.
     free = select(RunTable.id).where(RunTable.id == run_id, RunTable.state == "running")
     statement = (
         update(RunTable)
@@ -303,6 +304,7 @@ def layers_of(connection: Connection, run_id: int) -> list[int]:
 
 def schema_version(connection: Connection) -> str | None:
     """Return the migration that the database is at; None when it was never migrated."""
+    # To query a table that is not there would fail, and end the transaction.
     if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
     version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

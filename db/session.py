@@ -25,12 +25,12 @@ OVERFLOW = 8  # that a process opens beside those that it keeps, while many thre
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long the server bears with a transaction, in seconds; 0 is for ever.
+    """The time-outs of a transaction in the server, in seconds; 0 is none.
 
     Attributes:
-        idle_s: Between two statements: what a process locked that was frozen is free again then.
-        lock_s: For a lock that another transaction holds.
-        statement_s: For one statement.
+        idle_s: Longest pause between two statements; then the locks of a frozen process are free.
+        lock_s: Longest wait for a lock that another transaction holds.
+        statement_s: Longest duration of one statement.
     """
 
     idle_s: float
@@ -39,9 +39,9 @@ class Patience:
 
     @classmethod
     def of_lease(cls, lease_s: float) -> Self:
-        """Return the patience with workers and dispatchers, which a run must not wait for long.
+        """Return the patience for workers and dispatchers, whose locks must not hold a run up.
 
-        Seconds at least, since they compute between statements where they merge what a layer keeps.
+        At least some seconds: they compute between statements when they merge a layer's records.
         """
         idle_s = max(10.0, lease_s)
         return cls(idle_s, max(5.0, lease_s / 2), 2 * idle_s)
@@ -58,7 +58,7 @@ class Patience:
 
 
 LONG = Patience(idle_s=3600.0)
-"""With commands, of which some work for hours: exports, imports, verify."""
+"""For commands, some of which work for hours: exports, imports, verify."""
 
 
 def make_engine(url: str | URL, pool_size: int = 2, patience: Patience = LONG) -> Engine:
@@ -132,7 +132,7 @@ _TOO_LONG = "57014"  # statement_timeout
 
 
 def is_too_long(error: BaseException) -> bool:
-    """Return whether a statement took longer than the server bears with it."""
+    """Return whether a statement was ended by its time-out."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == _TOO_LONG
 
 

@@ -19,6 +19,7 @@ class Overlap(NamedTuple):
 
 def overlaps(connection: Connection, run_id: int) -> list[Overlap]:
     """Return pairs of shards that share neurons, or excerpts."""
+    # `reference` and `read` share the excerpts out between them, and count as one step.
     query = text("""
         SELECT stage, step, layer, one, other FROM (
             SELECT stage, CASE WHEN step IN ('reference', 'read') THEN 'read' ELSE step END AS step,

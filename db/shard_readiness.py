@@ -29,6 +29,8 @@ def open_ready(connection: Connection, run_id: int) -> int:
     return sum(connection.execute(query, values).rowcount for query in queries)
 
 
+# Steps that are not in the list, such as `connections`, have number 0: they wait for none, and none
+# waits for them.
 _STEP = f"coalesce(array_position(ARRAY{list(COLLECT_STEPS)!r}, step), 0)"
 
 _OPEN_COLLECT = text(f"""
@@ -40,6 +42,7 @@ _OPEN_COLLECT = text(f"""
         FOR UPDATE SKIP LOCKED))
 """)  # noqa: S608  (constants)
 
+# Shards that read the corpus have layer -1: while one of them is open, no layer is collected.
 _OPEN_FIRST = text(f"""
     WITH uncollected AS (
         SELECT coalesce(array_agg(DISTINCT of_shard), '{{}}') AS layers

@@ -14,6 +14,9 @@ from sqlalchemy import Connection, text
 
 from neurogloss.stages import concerns_sql, position_sql
 
+# Several, since a worker may die of something that is not the shard's fault, and few, since each
+# attempt of a shard that kills its worker costs a whole lease. Stops and outages do not count: see
+# `release`.
 MAX_ATTEMPTS = 5  # claims without a result after which a shard is parked instead of tried again
 
 
@@ -60,6 +63,9 @@ def claim(connection: Connection, shard_id: int, worker: str, lease_s: float) ->
     return None if row is None else Claim(*row)
 
 
+# The attempt is counted here, not where it fails: a worker that is killed for its memory reports
+# nothing. A shard may be claimed in each of these states, since a message may arrive before or
+# after a sweep has seen that the last lease ended.
 _CLAIM = text("""
     UPDATE shard SET state = 'leased', token = shard.token + 1, attempts = attempts + 1,
            worker = :worker, lease_until = now() + :lease * interval '1 second',
@@ -130,6 +136,7 @@ def finish(connection: Connection, held: Claim) -> bool:
 
 def release(connection: Connection, held: Claim) -> bool:
     """Give a shard back without counting the attempt, as when the worker is told to stop."""
+    # `claim` has counted the attempt.
     change = "state = 'ready', attempts = attempts - 1, lease_until = NULL, worker = NULL"
     return _leave(connection, held, change)
 
@@ -143,6 +150,8 @@ def unqueue(connection: Connection, shard_id: int) -> None:
 
 def wait(connection: Connection, held: Claim) -> bool:
     """Give a shard back until its calls, which are put into batches, are answered."""
+    # `asked` says that it has no more calls to put into batches: `queue(only_asked=True)` may take
+    # it.
     change = "state = 'waiting', attempts = attempts - 1, lease_until = NULL, asked = true"
     return _leave(connection, held, change)
 
@@ -150,10 +159,12 @@ def wait(connection: Connection, held: Claim) -> bool:
 def fail(connection: Connection, held: Claim, error: str) -> bool:
     """Give a shard back after an error; it is tried again up to MAX_ATTEMPTS times."""
     change = "state = 'ready', lease_until = NULL, error = :error"
+    # Bounded: an error may quote all that a server said.
     return _leave(connection, held, change, error=error[:2000])
 
 
 def _leave(connection: Connection, held: Claim, change: str, **values: str) -> bool:
+    # Under the token of the claim: once another worker has claimed the shard, this changes nothing.
     statement = text(
         f"UPDATE shard SET {change} WHERE id = :id AND token = :token AND state = 'leased'"  # noqa: S608  (constants of this module)
     )
@@ -166,6 +177,8 @@ def sweep(connection: Connection, run_id: int) -> int:
 
     Rows that somebody holds are left for the next time: a worker may be frozen while it commits.
     """
+    # An array is computed once, before any row is changed, and its rows are found by their key. A
+    # join with the subquery might evaluate it again, and lock other rows each time.
     return connection.execute(
         text("""
             UPDATE shard SET state = 'ready', worker = NULL, lease_until = NULL,
@@ -210,6 +223,9 @@ def give_up(connection: Connection, shard_id: int) -> None:
     connection.execute(text("UPDATE shard SET state = 'done' WHERE id = :id"), {"id": shard_id})
 
 
+# A neuron that has the result of the stage is spared: an explanation before `simulate`, a score
+# from then on; `ablate` and `control` have tables of their own. A failure that is stored already
+# stays, since it says more than this one.
 _FAIL_NEURONS = text(f"""
     INSERT INTO failure (run_id, stage, layer, neuron, failure_class, message, attempts)
     SELECT run_id, shard.stage, layer, neuron, 'error',
@@ -282,6 +298,7 @@ def queue(
             "most": MAX_ATTEMPTS,
         },
     )
+    # UPDATE returns its rows in no particular order.
     return sorted(QueuedShard(*row) for row in rows)
 
 

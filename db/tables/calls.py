@@ -87,6 +87,7 @@ class CallMinuteTable(Base):
     """
 
     __tablename__ = "call_minute"
+    # Updated with every batch of answers: with room in its page, a row needs no new index entries.
     __table_args__ = ({"postgresql_with": {"fillfactor": "70"}},)
 
     run_id: Mapped[int] = run_key()

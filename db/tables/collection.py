@@ -11,9 +11,9 @@ class CollectPartTable(Base):
 
     Kept record i is the activations `kept_activations[i]`, float16 (n_kept, excerpt_tokens), of
     column `kept_columns[i]` on excerpt `kept_excerpts[i]` (int32); after the end of a short excerpt
-    they are -inf. `moments` is float64 (n_blocks,
-    4, n_neurons), and `blocks` int32 (n_blocks, 3): see `neurogloss.neurons.moments.TileSums`.
-    `nonfinite` is uint8 (n_neurons,). A column is a place among the layer's neurons of the run.
+    they are -inf. `moments` is float64 (n_blocks, 4, n_neurons), and `blocks` int32 (n_blocks, 3):
+    see `neurogloss.neurons.moments.TileSums`. `nonfinite` is uint8 (n_neurons,). A column is a
+    place among the layer's neurons of the run.
     """
 
     __tablename__ = "collect_part"
@@ -44,8 +44,8 @@ class CollectBoundTable(Base):
     """Bounds on what the records of a layer may still need, while the corpus is read.
 
     `boundaries` is float32 (n_neurons, 4). `bars` is int64 (7, n_neurons): the highest keys with
-    which an excerpt can still become a top, random or bucket record. They only
-    fall, so that reading an old row costs space and not exactness.
+    which an excerpt can still become a top, random or bucket record. They only fall, so that
+    reading an old row costs space and not exactness.
     """
 
     __tablename__ = "collect_bound"

@@ -25,11 +25,13 @@ class ListedNeuronTable(Base):
                 name,
                 "layer",
                 "neuron",
+                # A list that is sorted by a number has only the neurons that have it.
                 postgresql_where=text(f"{name} IS NOT NULL"),
             )
             for name in SORTED
         ),
         Index(
+            # Most neurons are scored in the end: an index of the rare states alone stays small.
             "ix_listed_neuron_rare",
             "run_id",
             "state",

@@ -11,10 +11,10 @@ class NeuronRecordsTable(Base):
     """The activation records of a neuron, and the statistics of its activations.
 
     Record i is on excerpt `excerpts[i]`. `activations` is float16 (n,), one record after the other;
-    `record_tokens` has their lengths, and is NULL where all records are as long.
+    `record_tokens` has their lengths, and is NULL where all records have the same length.
     `top_records` and `random_records` index into them, in rank order; `bucket_records` too, where
-    record i belongs to quantile bucket `buckets[i]`. Moments are over all tokens of the
-    corpus; they are NULL where an imported neuron has none.
+    record i belongs to quantile bucket `buckets[i]`. Moments are over all tokens of the corpus;
+    they are NULL where an imported neuron has none.
     """
 
     __tablename__ = "neuron_records"

@@ -85,17 +85,23 @@ class ShardTable(Base):
     __tablename__ = "shard"
     __table_args__ = (
         Index(
+            # Dispatchers ask for open shards several times a second; done ones are nearly all in
+            # the end.
             "ix_shard_open",
             "run_id",
             "stage",
             "id",
             postgresql_where=text("state IN ('ready', 'queued', 'leased')"),
         ),
+        # Other stages begin as soon as the few shards of collect are done; each tick looks at
+        # these.
         Index("ix_shard_collect", "run_id", postgresql_where=text("stage = 'collect'")),
         CheckConstraint(
             "state IN ('waiting', 'ready', 'queued', 'leased', 'done')",
             name="state_is_known",
         ),
+        # Leases are renewed all the time: with room in its page, an updated row needs no new index
+        # entries.
         {"postgresql_with": {"fillfactor": "70"}},
     )
 

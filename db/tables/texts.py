@@ -33,7 +33,10 @@ class TextRequestTable(Base):
             name="ablate_is_bounded",
         ),
         Index(
-            "ix_text_request_open", "id", postgresql_where=text("state IN ('waiting', 'running')")
+            # Idle workers look for open requests every second.
+            "ix_text_request_open",
+            "id",
+            postgresql_where=text("state IN ('waiting', 'running')"),
         ),
         Index("ix_text_request_run_id_id", "run_id", "id"),
         Index("ix_text_request_requested_by_created_at", "requested_by", "created_at"),

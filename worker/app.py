@@ -18,23 +18,30 @@ VISIBILITY_TIMEOUT_S = 3600  # far above the longest task; the shard's lease bri
 _broker = with_verified_server(os.environ.get("REDIS_URL", "memory://"))
 app = Celery("worker", broker=_broker, include=["worker.tasks"])
 app.conf.update(
+    # A message whose worker is killed comes again; the claim decides whether there is anything to
+    # do.
     task_acks_late=True,
     task_ignore_result=True,
     task_store_errors_even_if_ignored=False,
     task_serializer="json",
+    # Never pickle: whoever can write to Redis could run code in workers.
     accept_content=["json"],
     task_routes={
         **{f"worker.{stage}": {"queue": "gpu"} for stage in GPU_STAGES},
         "worker.*": {"queue": "api"},
     },
+    # Messages that a busy worker has reserved would be kept from idle ones.
     worker_prefetch_multiplier=1,
+    # Shards go on while Redis is away: what was claimed is in Postgres.
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
+    # Without limit: a Redis that is away for hours must not end the workers.
     broker_connection_max_retries=None,
     broker_channel_error_retry=True,  # a Redis that is full refuses what workers acknowledge
     broker_transport_options={
         "visibility_timeout": VISIBILITY_TIMEOUT_S,
+        # Else a Redis whose host vanished would hold the worker for ever.
         "socket_timeout": 30,
         "socket_keepalive": True,
     },

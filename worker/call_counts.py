@@ -39,7 +39,7 @@ def _count(key: tuple[str, str, str, str], answers: Sequence[Answer]) -> CallCou
 
 
 def _outcome_of(answer: Answer) -> str:
-    """Return the failure class of an answer that is of no use by itself; else that it is one."""
+    """Return the failure class of an answer that is of no use by itself, else ANSWERED."""
     outcome = answer.outcome()
     return outcome.failure_class if isinstance(outcome, RowError) else ANSWERED
 
@@ -91,7 +91,7 @@ class UnansweredCalls:
 
 
 def _outcome_without_answer(error: NeuroglossError) -> str | None:
-    """Return what a request came to that brought no answer; None where that is about the run."""
+    """Return the outcome of a request without an answer; None for errors about the whole run."""
     if isinstance(error, RateLimited):
         return RATE_LIMITED
     if isinstance(error, AnswerTimeout):

@@ -32,7 +32,9 @@ class HeldShards:
 
     def renew(self, engine: Engine, lease_s: float) -> None:
         """Renew all leases, and end those of shards that others have."""
+        # Taken before the database is asked, so that a lease ends here no later than there.
         asked_at = time.monotonic()
+        # A copy: the threads of shards add and drop entries meanwhile.
         held = list(self._by_id.values())
         if not held:
             return

@@ -147,6 +147,7 @@ class PostgresLedger:
             # same.
             for call in calls.waste(connection, identities):
                 moved = Spend(call.stage, call.model, usd=-call.usd, wasted_usd=call.usd)
+                # To the run that paid for the answer, which may be another one than ours.
                 progress.add_spend(connection, call.run_id, [moved])
 
     def keep(self, answers: Sequence[Answer], usd: Callable[[Answer], float]) -> None:

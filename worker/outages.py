@@ -34,6 +34,7 @@ def retry_while_db_down(action: Callable[[], T], stop: threading.Event | None = 
     event = stop or threading.Event()
     retrying = Retrying(
         retry=retry_if_exception(is_away),
+        # At random, so that all workers do not come down on a server in the moment it is back.
         wait=wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE_S),
         stop=stop_when_event_set(event),
         sleep=sleep_using_event(event),

@@ -140,6 +140,7 @@ def stop() -> None:
     if _process is None:
         return
     _process.stop.set()
+    # Before the heartbeat ends, which renews the lease of the text in progress.
     _process.texts.end()
     _process.ended.set()
     _process.beating.join(timeout=1)  # lest it signs on again
@@ -175,6 +176,7 @@ def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
         process.finished += 1
         seconds = round(time.monotonic() - began, 1)
         log.info("shard finished", extra={**claimed.log_fields, "seconds": seconds})
+    # Of any kind: Celery would only log it, and the shard would stay leased until its lease ends.
     except Exception as error:
         _give_back(process, claimed, error)
     finally:
@@ -245,6 +247,7 @@ def _leave(process: _Process, error: SchemaError) -> None:
     if not process.stop.is_set():
         log.warning("worker outdated", extra={"reason": str(error)})
         process.stop.set()
+        # Celery's warm shutdown, as an operator would begin it.
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""A stored run with its configuration: where it is loaded, its configuration is validated."""
+"""A stored run with its configuration, which is validated when the run is loaded."""
 
 import logging
 import socket
@@ -30,7 +30,7 @@ class Run:
 
     @classmethod
     def of(cls, row: StoredRun) -> "Run":
-        """Return a run with its configuration, of which keys that have come since have defaults.
+        """Return a run with its configuration. Keys that were added since have their defaults.
 
         Raises:
             OtherVersion: The configuration has what this version does not know.
@@ -54,7 +54,7 @@ class Run:
 
 
 def _problems(error: ValidationError) -> str:
-    """Return the keys that a configuration should not have, or not so; their values are hostile."""
+    """Return the invalid keys and what is wrong with them, without values, which are hostile."""
     shown = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:_SHOWN]]
     return "; ".join(shown)[:500]
 

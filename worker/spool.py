@@ -28,6 +28,7 @@ ANSWERS_IN_FILE = 256
 FILE_BYTES = 8 * ANSWER_BYTES  # more is not read: an answer, with what JSON makes of it at worst
 _SUFFIX, _BAD = ".answers", ".bad"
 
+# The bounds of the columns in which the answers are to be stored.
 _Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 _Usd = Annotated[float, Field(ge=0, le=1e6)]
 _Name = Annotated[str, Field(max_length=1000)]
@@ -109,6 +110,7 @@ class Spool:
         Raises:
             InputError: It is no file of answers.
         """
+        # A link could lead out of the folder, and opening a FIFO would wait for its writer.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             with os.fdopen(os.open(path, flags), "rb") as file:
@@ -148,6 +150,7 @@ class Spool:
         used = sum(path.lstat().st_size for path in self._folder.iterdir())
         if used + len(content) > self._most_bytes:
             raise OSError(f"the spool {self._folder} is full: {self._most_bytes:,} bytes")
+        # In the order of names, the oldest comes first; the random part tells processes apart.
         name = f"{time.time_ns():020d}-{secrets.token_hex(8)}"
         part = self._folder / f"{name}.part"
         try:
@@ -155,10 +158,12 @@ class Spool:
                 f.write(content)
                 f.flush()
                 os.fsync(f.fileno())
+            # The suffix that readers look for comes last, when the file is whole.
             part.rename(self._folder / f"{name}{_SUFFIX}")
         except OSError:
             part.unlink(missing_ok=True)
             raise
+        # Else a crash of the host may lose the name of a file whose bytes are on the disk.
         _sync(self._folder)
 
 

@@ -1,7 +1,7 @@
 """Texts that people ask about go before shards: a GPU worker answers them while it holds no shard.
 
 Nobody sends a message for a text. A worker looks before each shard, and once a second while it is
-idle. What answers it is handed in, since that needs torch.
+idle. The function that answers a text is an argument, since it needs torch.
 """
 
 import logging
@@ -23,7 +23,7 @@ from worker.outages import OutageLog, first_line_of, retry_while_db_down
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # seconds between looks of an idle worker
-STOP_S = 10.0  # that a text in progress has to end when the worker is told to stop
+STOP_S = 10.0  # for the text in progress to end, once the worker is told to stop
 
 Answer = Callable[[Engine, TextClaim], TextResult]
 

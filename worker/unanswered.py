@@ -13,6 +13,7 @@ from neurogloss.errors import NeuroglossError
 from neurogloss.llm.calls import Call
 from worker.call_counts import UnansweredCalls
 
+# What `status` shows may be this old; a storm of failures costs one transaction in that time.
 EVERY_S = 2.0
 
 

@@ -29,6 +29,7 @@ def drafts_of(connection: Connection, shard: ClaimedShard) -> dict[int, list[Can
     """Return the drafts of each neuron of a shard that has them, in order."""
     drafts: dict[int, list[CandidateRow]] = defaultdict(list)
     for row in candidates.load(connection, *shard.neuron_range):
+        # The numbers from there on are those of revisions.
         if row.number < shard.config.explainer.candidates:
             drafts[row.neuron].append(row)
     return dict(drafts)
@@ -37,6 +38,7 @@ def drafts_of(connection: Connection, shard: ClaimedShard) -> dict[int, list[Can
 def chosen_drafts(connection: Connection, shard: ClaimedShard) -> dict[int, CandidateRow]:
     """Return the draft that is kept of each neuron: the best that was judged, or the only one."""
     drafts = drafts_of(connection, shard)
+    # A single draft is not judged: there is nothing to choose from.
     if shard.config.explainer.candidates == 1:
         return {neuron: of_neuron[0] for neuron, of_neuron in drafts.items()}
     scores = scores_of(connection, shard, "choose")
@@ -103,6 +105,8 @@ def calibration_records(connection: Connection, shard: ClaimedShard) -> dict[int
     _, layer, start, stop = shard.neuron_range
     held_back = {}
     for scored in scored_records(connection, shard, layer, start, stop, Split.CALIBRATION):
+        # A record may be both a top and a random record, and must not be asked about, or count,
+        # twice.
         _, places = np.unique(scored.excerpts, return_index=True)
         places.sort()
         words = [[texts[token] for token in scored.tokens[place].tolist()] for place in places]

@@ -156,6 +156,8 @@ def _call(shard: ClaimedShard, asked: dict[str, Any], draft: int, sample: int) -
     explainer = shard.config.explainer
     model = explainer.model
     asked = prefilled(asked) if explainer.prefill else asked
+    # The first draft has no seed: its call is that of a run with a single draft, whose stored
+    # answer serves.
     body = {"model": model, **with_room(asked, explainer.max_tokens)} | (
         {"seed": draft} if draft else {}
     )

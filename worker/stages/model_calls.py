@@ -63,6 +63,7 @@ def ask_and_read(
     result, unread = read(outcomes)
     if unread:
         useless = [a.identity for place in unread if isinstance(a := outcomes[place], Answer)]
+        # Before the second call, so that the waste is counted even if this process dies in between.
         PostgresLedger(shard.engine, shard.claim.run_id).waste(useless)
         again = ask(shard, endpoint_name, [replace(calls[place], again=1) for place in unread])
         for place, outcome in zip(unread, again, strict=True):

@@ -63,6 +63,7 @@ def stacked(neurons: Sequence[ScoredRecords]) -> StackedRecords:
         neurons=np.array([scored.neuron for scored in neurons]),
         tokens=[scored.tokens for scored in neurons],
         true=[scored.true for scored in neurons],
+        # Below the diagonal: only earlier records count.
         is_repeated=np.tril(same, -1).any(axis=2),
         n_top=neurons[0].n_top,
         undefined_reasons=[scored.undefined_reason for scored in neurons],

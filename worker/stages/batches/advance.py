@@ -98,6 +98,8 @@ class _Batcher:
                 batches.end(connection, batch, str(error), attempts=1)
 
     def _upload(self, batch: StoredBatch) -> str:
+        # Without the time-outs of `transaction`: this connection is idle while the file is
+        # uploaded, which may take long.
         with self._job.engine.connect() as connection:
             bodies = batches.bodies(connection, batch.id)
             name = f"neurogloss-{batch.mark}.jsonl"

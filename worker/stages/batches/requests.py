@@ -47,6 +47,8 @@ class _StoredOutcomes:
 
     def __init__(self, shard: ClaimedShard, endpoint: Endpoint, calls: Sequence[Call]) -> None:
         self._shard, self._endpoint = shard, endpoint
+        # An answer that was cut off leads to the call with twice the limit: both are looked up at
+        # once.
         identities = [self._identity(c) for call in calls for c in (call, call.with_double_limit())]
         run_id = shard.claim.run_id
         ledger = PostgresLedger(shard.engine, run_id)

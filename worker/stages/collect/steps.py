@@ -82,6 +82,7 @@ def measure_boundaries(shard: ClaimedShard) -> None:
         maxima = collection.maxima(connection, run_id, number, len(layer.neurons))
     boundaries = quantile_boundaries(maxima)
     with shard.committing() as connection:
+        # Another worker may be merging this layer, and both would replace the same parts.
         collection.lock_layer(connection, run_id, number, wait=True)
         # Merged here because bars are known from now on, and later shards keep less by them.
         layer_parts.merge_parts(connection, shard, layer, boundaries)
@@ -96,6 +97,7 @@ def select(shard: ClaimedShard) -> None:
         rows = _selected(connection, shard, layer)
     with shard.committing() as connection:
         neuron_records.save(connection, rows)
+        # The worker of the last shard may still be merging, which changes no record.
         collection.lock_layer(connection, run_id, number, wait=True)
         collection.drop_layer(connection, run_id, number)
 

@@ -83,6 +83,7 @@ def _sums(
     with _stream.passing(model, corpus, n_tokens, layers, is_last=is_last):
         for start in range(0, n_excerpts, _AT_ONCE):
             with transaction(shard.engine) as connection:
+                # A short transaction for each part: none is open during a forward pass.
                 tokens, lengths = excerpts(connection, shard, start, start + _AT_ONCE)
             sums.add(tokens, lengths, first=start, on_batch=check)
     return sums

@@ -57,6 +57,7 @@ async def _write(batch: list[Entry]) -> None:
     ledger = batch[0][0]
     failure: Exception | None = None
     try:
+        # In a thread: the ledger blocks, for minutes while the database is away.
         await asyncio.to_thread(ledger.save, [answer for _, answer, _ in batch])
     except Exception as error:  # of any kind: it is raised where the answers are awaited
         log.exception("paid answers not stored", extra={"answers": len(batch)})

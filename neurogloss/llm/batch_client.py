@@ -44,6 +44,7 @@ class BatchClient:
 
     def upload(self, name: str, path: str, bodies: Iterable[tuple[bytes, bytes]]) -> str:
         """Upload a file of calls, given as (identity, body), and return its id."""
+        # On disk: the 50,000 calls of a batch need not fit into memory.
         with tempfile.TemporaryFile() as file:
             for identity, body in bodies:
                 file.write(request_line(identity, path, body))
@@ -57,6 +58,8 @@ class BatchClient:
             "input_file_id": file_id,
             "endpoint": f"/v1{path}",
             "completion_window": WINDOW,
+            # Lists of batches have the metadata, so that a batch whose creation was not confirmed
+            # is found.
             "metadata": {MARK: mark},
         }
         return self._id_of("batches", json=batch)

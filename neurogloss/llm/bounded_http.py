@@ -38,6 +38,7 @@ async def within(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds) as limit:
             yield
     except TimeoutError as error:
+        # A TimeoutError of something within the block, and not of this deadline.
         if not limit.expired():
             raise
         reason = f"no answer from the endpoint: it is not complete after {seconds:g} s"
@@ -132,7 +133,7 @@ class BlockingHttp:
     UnreadableBody as `whole` does.
 
     Args:
-        base_url: What the paths of requests are below.
+        base_url: The paths of requests are relative to it.
         secret: The key of the server, which is removed from messages.
         options: Of `httpx.AsyncClient`.
     """
@@ -145,6 +146,8 @@ class BlockingHttp:
                 base_url=base_url.rstrip("/") + "/",
                 headers=ACCEPTED | key,
                 timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+                # To follow one would turn a POST into a GET; the operator is told the right address
+                # instead.
                 follow_redirects=False,
                 **options,
             )

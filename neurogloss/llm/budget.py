@@ -97,6 +97,7 @@ class Budget:
         self._is_valid = hold.is_valid
         if hold.usd >= reserved + usd:
             return
+        # What is held for calls in flight may come back, of other processes too: until then, wait.
         if is_idle and hold.elsewhere <= 0:
             raise BudgetReached(
                 f"the budget of {hold.limit:.2f} USD is reached ({hold.spent:.2f} USD spent)"

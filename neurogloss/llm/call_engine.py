@@ -53,6 +53,7 @@ class CallEngine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="calls")
         self._thread.start()
+        # Within the loop, since connections belong to the loop that they are opened in.
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     def run(
@@ -136,6 +137,7 @@ class CallEngine:
 
         A client that takes the place of another keeps its limiter, with the queue of all shards.
         """
+        # By account, not by name: two runs may name one endpoint differently, and share its limits.
         key = (endpoint.account, model)
         client = self._clients.get(key)
         if client is None or client.endpoint != endpoint:

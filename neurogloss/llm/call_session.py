@@ -215,6 +215,7 @@ class CallSession:
             outcome = await self._single_flight.wait(call.identity)
             if outcome is not None:
                 return outcome
+        # Neither claimed nor looked up in the ledger so far: `_outcome` does both.
         return await self._answer_for_all(call, None)
 
     async def _claim(self, calls: Sequence[PendingCall]) -> None:

@@ -41,6 +41,8 @@ class Call:
 
     def identity(self, base_url: str) -> bytes:
         """Return the SHA-256 of everything that can change the answer."""
+        # The address counts, since one name may stand for different models. Key, limits and
+        # timeouts do not change an answer, and do not count.
         place = f"{base_url.rstrip('/')}\n{self.path}\n{self.sample}\n{self.again}\n"
         return hashlib.sha256(place.encode() + self.content).digest()
 

@@ -61,10 +61,11 @@ class Claims:
         return ClaimChanges(wanted, released, bool(self._held or wanted))
 
     def exchanged(self, elsewhere: set[bytes]) -> None:
-        """Take the word of an exchange: which of the calls other processes have."""
+        """Take over the result of an exchange: which of the calls other processes have."""
         for identities, found in self._sent:
             others = elsewhere.intersection(identities)
             self._held.update(identity for identity in identities if identity not in others)
+            # Nobody waits for these calls any more, so that others must not wait for this process.
             if found.cancelled():
                 self.release(identities)
             else:
@@ -72,8 +73,8 @@ class Claims:
         self._sent = []
 
     def failed(self, changes: ClaimChanges) -> None:
-        """Go on without the others: what is wanted is made here, whoever else makes it."""
-        # The exchange may have been made, and its word lost: the claims must not stay.
+        """Go on alone: the wanted calls are made here, even if another process makes them too."""
+        # The exchange may have succeeded and its reply been lost: the claims must not stay.
         self._released += changes.released + changes.wanted
         for _, found in self._sent:
             if not found.cancelled():

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from neurogloss.errors import ContextExceeded, ContextTooSmall
 
+# Not one: a single record may be far longer than all others.
 TOO_LONG = 3  # questions of a purpose of which none was answered
 TOO_LONG_AFTER_ANSWERS = 20  # ... in a row, where some were answered before
 

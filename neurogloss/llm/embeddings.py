@@ -113,6 +113,7 @@ def _read(response: httpx.Response, n_texts: int) -> Embedded:
     """
     try:
         body = read_json(response.content)
+        # A server need not keep the order of the texts.
         data = sorted(body["data"], key=lambda one: int(one["index"]))
         rows = [_values(one["embedding"]) for one in data]
         vectors = np.array(rows, dtype=np.float32)
@@ -125,6 +126,7 @@ def _read(response: httpx.Response, n_texts: int) -> Embedded:
             f"an embedding has {vectors.shape[1]} dimensions; up to {MOST_DIMENSIONS} can be "
             "searched: ask for fewer"
         )
+    # Divided by their lengths, so that the inner product of two is their cosine for every model.
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (np.isfinite(vectors).all() and (lengths > 0).all()):
         raise Malformed("an embedding is zero or not finite")

@@ -93,6 +93,7 @@ class Endpoint:
     def account(self) -> str:
         """A hash of address and key: endpoints of any name that share it share their limits."""
         secret = f"{self.base_url.rstrip('/')}\n{self.api_key or ''}"
+        # A hash: it becomes part of keys in Redis, which must not reveal the API key.
         return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 

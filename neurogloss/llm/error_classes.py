@@ -93,6 +93,9 @@ def error_for(
     shown = f"the endpoint answered {response.status_code}: {_reason(said, secret)}"
     # Some servers say with every answer when limits are reset: it means nothing beside a fault.
     wait = named_wait(response.headers, said, of_limits=said.may_be(429, *_OVERLOADED))
+    # The order matters: an empty account may look like a rate limit, a flagged question (403) like
+    # a refused key, an unknown parameter (404) like an unknown model. Each is looked for before the
+    # meaning that its status alone suggests.
     for meaning in (_account, _loading, _key, _question, _parameter, _rate, _path, _service):
         if (error := meaning(said, shown, wait)) is not None:
             return error

@@ -36,7 +36,7 @@ _LEARNING_RATE = 0.05  # of the token estimate: it follows some twenty calls
 BELIEVED = 16
 """How many times as many tokens as were estimated a server may report.
 
-By what it reports beyond, calls would wait: for hours, if it is absurd.
+The excess is charged to the limiter; an absurd number would hold calls up for hours.
 """
 
 

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 _SINGLE_FAILURES = 3  # fewer in a row are faults of single calls
 _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 1.0, 15.0
 _NOBODY = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
+# A short outage is noticed to be over at once, and a long one is not asked about every second.
 _LATER_BY = 0.25  # of the time that the server has been away already
 
 

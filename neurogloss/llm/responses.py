@@ -47,6 +47,7 @@ def raise_for_error(response: httpx.Response, secret: str | None) -> None:
     """
     if not response.is_success:
         raise error_for(said_by(response), response, secret)
+    # A search for bytes is cheap: nearly all answers are parsed once only, by `read_completion`.
     if _ERROR in response.content and (body := _failed_body(response.content)) is not None:
         raise error_for(said_in(body, response.status_code), response, secret)
 

@@ -26,6 +26,8 @@ from neurogloss.llm.server_text import request_id
 from neurogloss.llm.single_flight import PendingCall, this_task
 from neurogloss.llm.usage import usage_of
 
+# In all about 15 s: a lost connection or a fault behind a proxy is over by then. Longer outages of
+# the whole server are waited for by `Outage`, and spend no attempt.
 ATTEMPTS = 6  # with five waits between them, of up to 0.5, 1, 2, 4 and 8 s
 PATIENCE_S = 600.0  # each attempt may last until its timeout, which is minutes
 WAITS_PATIENCE_S = 900.0  # of one call, while others are answered
@@ -127,6 +129,7 @@ class RetryingSender:
         call, limiter, budget = pending.call, self.client.limiter, self._budget
         prompt = self.client.estimate_prompt_tokens(call)
         tokens = prompt + call.max_completion_tokens
+        # The most that it may cost: nothing is cached, and the answer uses its whole limit.
         usd = self.client.endpoint.price(call.model).cost(prompt, 0, call.max_completion_tokens)
         await limiter.acquire(tokens, first=first)
         # The limits come first: calls that wait for a turn must not hold money that others need.

@@ -89,6 +89,7 @@ class RunContext:
         if self.halted is not None:
             return
         self.halted = error
+        # Before the database is told, which may take long: nothing more is sent meanwhile.
         for session in self.sessions:
             session.end(error, grace_s)
         await asyncio.to_thread(self.state.pause, error)

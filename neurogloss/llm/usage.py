@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from neurogloss.llm.json_text import read_json
 
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
-"""What reading a value may raise that a server made up."""
+"""Errors that reading a malformed value of a server may raise."""
 _MOST_TOKENS = 2**31 - 1  # that the database holds
 
 

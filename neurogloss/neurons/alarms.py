@@ -12,12 +12,15 @@ from neurogloss.neurons.control_summary import ControlSummary
 from neurogloss.neurons.few_shot import EXAMPLES, TOKENS_EXAMPLES
 
 LITTLE_COVERED = 0.5  # below it a simulation rests on the smaller part of what a model expects
+# A few equal answers are chance; a fifth of all are not, as each is about another question.
 SAME, FEWEST_SAME = 0.2, 4  # share and number of answers that are the same as one another
 # Where the answer is 0 throughout: that is right for most texts of most neurons.
 SAME_ZEROS, FEWEST_ZEROS = 0.95, 10
 REPEATED = 0.01  # share of explanations that repeat an example
 FEWEST_COMPARED = 5  # neurons with a control: a difference over fewer says nothing
-NO_BETTER = 0.02  # difference of mean scores below which a simulator does not seem to listen
+# Difference of mean scores below which a simulator does not seem to listen: about an eighth of the
+# paper's mean score, which is 0.151.
+NO_BETTER = 0.02
 STANDARD_ERRORS = 2  # of that difference, within which it may be chance
 FEWEST_NEURONS = 50  # a share of fewer says nothing
 UNDEFINED, FAILED = 0.2, 0.05  # share of scores, and of neurons

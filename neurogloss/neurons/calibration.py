@@ -97,6 +97,7 @@ def calibrate(
         n_top: How many of the scored records are top records.
     """
     true, simulated = map(pooled, held_back)
+    # A constant has no slope and no ranks.
     if not true.size or simulated.min() == simulated.max():
         return CalibratedScore(unscored("constant_calibration"))
     if kind == "percentile":

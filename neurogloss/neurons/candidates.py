@@ -8,6 +8,7 @@ def best_candidate(scores: Mapping[int, float | None]) -> int:
 
     The lowest number wins among equals. A candidate without a score loses to any that has one.
     """
+    # The number breaks ties, so that the choice does not depend on the order of rows.
     return min(scores, key=lambda number: (-_or_lowest(scores[number]), number))
 
 

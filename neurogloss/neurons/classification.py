@@ -177,6 +177,8 @@ def _probabilities(reply: ModelReply, n_examples: int) -> FloatArray | None:
         return None
     places = unpack_distributions(reply.distributions)
     row_of = {int(offset): row for row, offset in enumerate(places["offset"])}
+    # Looked for where the answer's values stand: log probabilities come for every token of the
+    # text.
     rows = [row_of.get(offset, -1) for offset in value_offsets(reply.text, n_examples)]
     # (n_examples, 2): the probabilities of 0 and of 1 at each answer
     binary = places["probabilities"][rows][:, :2].astype(np.float64) if len(places) else None

@@ -1,8 +1,7 @@
 """Arrays as the bytes that are stored of them: little-endian, in C order, without a header.
 
 This is the only module of the library that reads arrays from bytes, or parts of different lengths
-from one array. The bytes name neither dtype
-nor shape: `db/tables` documents them for every column.
+from one array. The bytes name neither dtype nor shape: `db/tables` documents them for every column.
 """
 
 from collections.abc import Sequence
@@ -66,4 +65,5 @@ def padded(rows: Sequence[NDArray[Scalar]], fill: float, width: int = 0) -> NDAr
 
 
 def _stored(dtype: np.dtype[Scalar]) -> np.dtype[Scalar]:
+    # Little-endian whatever the machine: stored bytes and exports are read on others.
     return dtype if dtype.fields else dtype.newbyteorder("<")

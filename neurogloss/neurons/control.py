@@ -8,7 +8,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-FEWEST = 30  # neurons that are controlled at least, if there are as many
+# Neurons that are controlled at least, if there are as many: the alarm compares means to within two
+# standard errors, which shrink only with the square root of this number.
+FEWEST = 30
 _DRAWN, _ORDERED = 2**31, 2**31 + 1  # beside a seed: draws for other ends are of its layers
 
 

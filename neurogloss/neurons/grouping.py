@@ -1,7 +1,7 @@
 """Groups of neurons by what their explanations have in common: a word.
 
-A group is made of the word that most effect is behind, then of the next one among what is left.
-Words that most explanations have, such as "tokens", and function words tell neurons not apart.
+The first group is that of the word with the most weight, the next one that of the heaviest word
+among the rest. Function words, and words that most explanations have, do not distinguish neurons.
 """
 
 import re
@@ -20,7 +20,7 @@ _FUNCTION_WORDS = frozenset(
         "token", "tokens", "word", "words", "text", "phrase", "phrases", "neuron",
     }
 )  # fmt: skip
-_COMMON = 0.5  # the share of explanations above which a word tells them not apart
+_COMMON = 0.5  # the share of explanations above which a word does not distinguish them
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ def top_tokens(means: FloatArray, counts: IntArray, n: int) -> IntArray:
         counts: Occurrences of each token, of the same shape. Tokens that never occur are left out.
         n: The largest number of tokens to return.
     """
+    # lexsort's last key comes first: rare tokens last, then by mean, then by token.
     order = np.lexsort((np.arange(len(means)), -means, counts < MIN_COUNT))
     return order[counts[order] > 0][:n]
 

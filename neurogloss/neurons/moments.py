@@ -54,6 +54,8 @@ def sums_about_mean(shift: Any, powers: Any, n: Any) -> tuple[Any, Any, Any, Any
     mean = first / n
     return (
         shift + mean,
+        # Rounding can leave the sums of even powers slightly negative where a neuron is nearly
+        # constant.
         (second - n * mean**2).clip(0.0),
         third - 3 * mean * second + 2 * n * mean**3,
         (fourth - 4 * mean * third + 6 * mean**2 * second - 3 * n * mean**4).clip(0.0),

@@ -28,4 +28,5 @@ def layer_means() -> dict[str, list[float | None]]:
 
 def layer_at_depth(layer: int, n_layers: int) -> int:
     """Return the paper's layer at the relative depth of a layer of another model."""
+    # First to first and last to last layer.
     return round(layer * (N_LAYERS - 1) / max(1, n_layers - 1))

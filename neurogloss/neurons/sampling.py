@@ -9,6 +9,7 @@ import numpy as np
 
 from neurogloss.neurons.records import IntArray
 
+# Hashes have 32 bits in int64, since torch's unsigned integers lack most operators.
 _LOW_32 = 0xFFFFFFFF
 
 

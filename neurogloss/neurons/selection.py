@@ -64,6 +64,7 @@ class RecordCounts:
 
 def n_reference(n_excerpts: int) -> int:
     """Return how many of the first excerpts of a corpus are the reference."""
+    # Half at most: random and bucket records come from the other excerpts.
     return min(n_excerpts // 2, MAX_REFERENCE)
 
 
@@ -143,6 +144,7 @@ class ExcerptRanking:
         """Return each neuron's highest activation, float32 (n_neurons,); NaN without any row."""
         first = np.flatnonzero(self.ranks[0] == 0)
         highest = np.full(n_neurons, np.nan, dtype=np.float32)
+        # Rank 0 among top records is the excerpt with the highest maximum.
         highest[kept.columns[first]] = kept.activations[first].max(axis=1)
         return highest
 

@@ -16,6 +16,7 @@ class Split(StrEnum):
 
 
 TOP_SPLITS = (Split.TRAIN, Split.CALIBRATION, Split.VALID, Split.TEST)
+# The explainer is shown top records only, so that `train` has no random ones.
 RANDOM_SPLITS = (Split.CALIBRATION, Split.VALID, Split.TEST)
 
 

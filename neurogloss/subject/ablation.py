@@ -146,6 +146,7 @@ def _outputs(hidden: torch.Tensor, unembedding: torch.Tensor) -> torch.Tensor:
     logits = _at_least_float32(hidden) @ unembedding
     if logits.device.type == "mps":  # Apple's MPS has no float64
         logits = logits.cpu()
+    # float64: the divergence of nearly equal distributions is tiny beside their probabilities.
     return logits.double().softmax(dim=-1)
 
 

@@ -75,7 +75,7 @@ def halve_batches(model: GPT2Model, size: int) -> bool:
     if before == TILE:
         return False
     _halvings[model] = _halvings.get(model, 0) + 1
-    # Said because activations may differ in the last bit from those of other workers now.
+    # Logged because activations may now differ in the last bit from those of other workers.
     log.warning("out of memory", extra={"excerpts_at_once_now": fitting_size(model, size)})
     return True
 

@@ -1,6 +1,6 @@
-"""Are the weights of a model folder those of the GPT-2 that its config.json describes?
+"""Check that the weights of a model folder are those of the GPT-2 that its config.json describes.
 
-Loading does not tell: transformers draws weights at random for names that it misses.
+Loading does not: transformers draws weights at random for names that it misses.
 """
 
 import re
@@ -94,12 +94,12 @@ def weight_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
 
 
 def is_head_alone(missing: Collection[str], others: Container[str]) -> bool:
-    """Say whether the embedding alone is missing, and the output's matrix is there to be it."""
+    """Return whether only the embedding is missing, and the tied output matrix can replace it."""
     return set(missing) == {EMBEDDING} and HEAD in others
 
 
 def check_loaded(missing: Collection[str], left_over: Iterable[str], shape: Shape) -> None:
-    """Check what transformers says of the names that it missed, and those it had no use for.
+    """Check the names that transformers reports as missing or unused.
 
     Raises:
         InputError: A weight was drawn at random, or left out.
@@ -178,6 +178,7 @@ def _renaming(names: Set[str], expected: Set[str]) -> str | None:
     found = next((name for name in sorted(inner) if name.endswith(_POSITIONS)), _POSITIONS)
     prefix = found.removesuffix(_POSITIONS).removesuffix(PREFIX)
     renamed = {name.removeprefix(prefix).removeprefix(PREFIX) for name in inner}
+    # A renaming is suggested only if it makes more names right.
     if len(expected & renamed) <= len(expected & {name.removeprefix(PREFIX) for name in names}):
         return None
     steps = [f".replace({wrapper!r}, '')" for wrapper in wrappers]

@@ -83,6 +83,7 @@ def _powers(
     means = rounded[::TILE].mean(1, dtype=torch.float32).to(torch.float16).to(torch.float32)
     shifts = torch.nan_to_num(means, 0.0, 0.0, 0.0)
     fused = load(rounded.device)
+    # The kernel reads two neurons at a time, from memory without gaps.
     if fused is not None and rounded.shape[2] % 2 == 0 and rounded.is_contiguous():
         powers, nonfinite = fused(rounded, shifts, lengths)
     else:

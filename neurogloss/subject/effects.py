@@ -90,6 +90,7 @@ class TextReader:
             logits = _logits(hidden.detach(), self._unembedding)
             chosen = int(logits.argmax()) if target is None else target
             direction = self._direction(chosen, versus)
+            # In the model's type, for the gradients; its value is computed in float64 below.
             difference = hidden @ direction.to(hidden)
             gradients = torch.autograd.grad(difference, kept.activations)
         with torch.no_grad():

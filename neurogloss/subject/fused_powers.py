@@ -2,7 +2,7 @@
 
 torch's own kernels read and write them some fifteen times: 5.3 ms for a layer of GPT-2 XL and 512
 excerpts on an H100, of which this one takes 0.3. It needs no compiler but NVRTC, which comes with
-torch. torch offers NVRTC under a private name: where that is not there, or fails, `load` says None.
+torch. torch offers NVRTC under a private name: where that is missing or fails, `load` returns None.
 """
 
 import logging

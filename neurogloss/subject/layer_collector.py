@@ -111,6 +111,7 @@ class LayerCollector:
     def _keep(self, rounded: torch.Tensor, excerpts: torch.Tensor) -> None:
         maxima = rounded.amax(1) + 0.0  # (excerpt, neuron), without negative zeros
         excerpts = excerpts[:, None]
+        # The bits of a float16, as an integer, are what `top_keys` orders by.
         bits = maxima.view(torch.int16).to(torch.int64)
         self._top.offer(top_keys(bits, excerpts), rounded)
         draws = draw_keys(self._keys, excerpts, self._counts.n_excerpts)

@@ -33,6 +33,8 @@ def tables_without(
         left_out: Their activations, float64 of the same shape; NaN marks tokens to leave in.
     """
     present = left_out.isnan().logical_not()
+    # Subtracted instead of summed anew without them: exact, since float64 holds these sums exactly
+    # (see `TokenSums`).
     own_sums = sums.T.contiguous().scatter_add_(1, tokens, left_out.nan_to_num().neg())
     own_counts = counts.repeat(len(tokens), 1).scatter_add_(1, tokens, present.long().neg())
     means = torch.where(own_counts > 0, own_sums / own_counts, 0)

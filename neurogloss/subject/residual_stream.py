@@ -136,4 +136,5 @@ def _file_for(n_bytes: int) -> BinaryIO | None:
     """Return an empty file without a name; None where it could fill half of what is free."""
     if 2 * n_bytes > shutil.disk_usage(tempfile.gettempdir()).free:
         return None
+    # Without a name: it is gone with the process, however that ends.
     return tempfile.TemporaryFile()

@@ -56,6 +56,7 @@ def _files_of_index(index: Path) -> list[str]:
         raise InputError(f'{INDEX} has no "weight_map" from names to files')
     files = {name if isinstance(name, str) else "" for name in listed.values()}
     for name in files:
+        # A path could lead out of the folder.
         if not name or Path(name).name != name:
             raise InputError(
                 f'{INDEX}: "weight_map" names {name!r}, which is no file of its folder'
@@ -108,7 +109,7 @@ def _check_whole(file: Path, header: Mapping[str, Any], n_bytes: int) -> None:
 
 
 def _n_bytes(entry: Mapping[str, Any], otherwise: int) -> int:
-    """Return how many bytes a tensor has by its type and shape; of other types, so many."""
+    """Return how many bytes a tensor has by its type and shape; `otherwise` for unknown types."""
     sizes, width = entry.get("shape"), _WIDTHS.get(str(entry.get("dtype")))
     if width is None or not isinstance(sizes, list) or not all(type(n) is int for n in sizes):
         return otherwise

@@ -71,6 +71,7 @@ def _whole(sentences: Sequence[IntArray], size: int, n_tokens: int) -> IntArray:
 
     The padding comes last: attention is causal, so that it does not change what stands before it.
     """
+    # Always a whole batch: floating-point results may depend on its shape.
     batch = np.zeros((size, n_tokens), np.int32)
     for row, sentence in zip(batch, sentences, strict=False):
         row[: len(sentence)] = sentence

@@ -149,6 +149,7 @@ def only_token(tokenizer: Tokenizer, text: str) -> int:
 
 def token_texts(tokenizer: Tokenizer, vocab_size: int) -> list[str]:
     """Return the text of each token by itself; part of a character reads as U+FFFD."""
+    # Special tokens too, such as <|endoftext|>: a corpus may contain them.
     return [tokenizer.decode([token], skip_special_tokens=False) for token in range(vocab_size)]
 
 

@@ -82,6 +82,8 @@ class AgentTools:
         told = _json(value)
         if not distributions:
             for record in told["scored_records"]:
+                # Eleven probabilities for each token would be most of an answer that an agent
+                # reads.
                 del record["distribution"]
         return told
 

@@ -33,6 +33,7 @@ def back_up(environment: Environment, path: Path) -> None:
     """
     if path.exists():
         raise InputError(f"{path} exists: a backup is never written over")
+    # A backup has its name once it is whole.
     partial = path.with_name(f"{path.name}.partial")
     arguments = ["--format=custom", "--no-owner", "--no-privileges", f"--file={partial}"]
     arguments += _left_out(environment.settings.database_url)
@@ -71,6 +72,7 @@ def restore_backup(environment: Environment, path: Path) -> None:
     # Listing the file checks it before the database is emptied.
     _run(environment, "pg_restore", ["--list", str(path)], connects=False)
     _empty(environment.settings.database_url)
+    # One transaction: a backup that is cut off leaves the database empty, not half full.
     arguments = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
     _run(environment, "pg_restore", [*arguments, str(path)])
     upgrade_schema(environment.settings.database_url)

@@ -133,6 +133,7 @@ class RunControls:
         refuse_cancelled(found)
         config = Run.of(found).config
         kind = config.explainer.kind if stage == "explain" else config.simulator.kind
+        # These make no call, so that nothing would change.
         if kind in ("lookup", "stored"):
             raise InputError(f"the {stage} of this run is {kind!r}, which would say the same again")
         with transaction(self._engine) as connection:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 # Shards queued or leased per worker: enough that a worker that finishes one finds the next in the
 # queue. API workers run many shards at once, hence more.
 AHEAD = {"gpu": 2, "api": 16}
+# Neurons are finished rather than begun: results come early, and a run that is stopped leaves few
+# half-done.
 LATER_FIRST = STAGES[::-1]
 
 
@@ -60,6 +62,8 @@ def tick(
     Raises:
         BrokerAway: Messages could not be sent.
     """
+    # Messages are sent after the commit: a worker that is quicker than it would find no queued
+    # shard.
     with transaction(with_patience(engine, Patience.of_lease(lease_s))) as connection:
         run = _readable(connection, runs.get(connection, run_id))
         is_running = run.state == "running"
@@ -123,6 +127,7 @@ def _park(connection: Connection, run_id: int) -> list[ExhaustedShard]:
     given_up = []
     for shard in shards.exhausted(connection, run_id):
         if shard.stage == "collect":
+            # Others may still finish their work, which need not be done again after the pause.
             if not shards.open_others(connection, run_id):
                 reason = f"collecting failed {shard.attempts} times: {shard.error}"
                 runs.pause(connection, run_id, "collect", reason)
@@ -148,6 +153,7 @@ def _batches_are_due(
     batch_requests.withdraw(connection, run_id, list(batching))
     if not batching and not batches.under_way(connection, run_id):
         return False
+    # Batches that are under way are collected even if no endpoint is in batch mode any more.
     pause = min((limits.poll_s for limits in batching.values()), default=BatchesConfig().poll_s)
     return batches.take_turn(connection, run_id, pause)
 
@@ -158,10 +164,13 @@ def _queue(
     counts = shards.count_open(connection, run_id)
     queued: list[QueuedShard] = []
     most = max((limits.max_lines for limits in batching.values()), default=0)
+    # As soon as the calls that wait fill a batch, shards that would add more are held back, so that
+    # batches follow each other and neurons are finished.
     enough_asked = bool(batching) and batch_requests.pending(connection, run_id, most) >= most
     for queue, ahead in AHEAD.items():
         stages = [stage for stage in LATER_FIRST if QUEUES[stage] == queue]
         under_way = sum(counts.get((s, state), 0) for s in stages for state in ("queued", "leased"))
+        # At least one, since workers may start later than the run.
         room = ahead * max(1, heartbeats.alive(connection, queue)) - under_way
         if room > 0:
             queued += shards.queue(
@@ -178,6 +187,8 @@ def _queue(
 def _send(messages: Sequence[Signature]) -> None:
     try:
         for message in messages:
+            # No retries of Celery's: they would block the loop. A message that is lost is sent
+            # again once its shard's `queued` lease ends.
             message.apply_async(retry=False)
     except (BrokerError, RedisError, OSError) as error:
         raise BrokerAway(str(error)) from error

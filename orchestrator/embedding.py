@@ -174,6 +174,7 @@ def _pages(engine: Engine, run_id: int) -> Iterator[list[UnembeddedExplanation]]
         if not some:
             return
         yield some
+        # By place, not by offset: rows before it are being embedded meanwhile.
         after = (some[-1].layer, some[-1].neuron)
 
 

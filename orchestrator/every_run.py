@@ -57,6 +57,8 @@ class _Follower(threading.Thread):
 
     def is_at_it(self) -> bool:
         """Return whether the run is still followed; raise what ended that, if anything did."""
+        # Raised in the main thread: an error that only ends a thread would leave its run
+        # unattended.
         if not self.is_alive() and self._error is not None:
             raise self._error
         return self.is_alive()

@@ -83,6 +83,7 @@ def _follow(
         except (BrokerAway, SQLAlchemyError) as error:
             if not (isinstance(error, BrokerAway) or is_away(error) or is_too_long(error)):
                 raise
+            # Doubled each time, up to the longest pause that workers make.
             pause = min(2 * pause, LONGEST_PAUSE_S)
             display.note(f"away, trying again in {pause:.1f} s: {first_line_of(error)}")
             outage.began("redis" if isinstance(error, BrokerAway) else "database", error)

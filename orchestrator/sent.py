@@ -50,6 +50,7 @@ class SentBodies:
         url = run.config.endpoints[role.endpoint].base_url
         possible = _explained if stage == "explain" else _simulated
         for call in possible(connection, shard, use):
+            # The answer may be that of the repetition, or of the call with twice the token limit.
             for variant in (call, replace(call, again=1)):
                 for sent in (variant, variant.with_double_limit()):
                     if sent.identity(url) == identity:

@@ -68,6 +68,7 @@ class TextWorker:
         with transaction(self._engine) as connection:
             if heartbeats.alive(connection, "gpu", self._within_s):
                 return True
+        # On configured services the operator decides where GPU workers run.
         if self._environment.home is None:
             return False
         workers = LocalWorkers(

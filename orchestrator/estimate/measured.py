@@ -48,6 +48,7 @@ def _what_is_asked(config: RunConfig) -> list[object]:
     roles = (config.explainer, config.simulator, config.scorer)
     return [
         *((role, urls.get(role.endpoint)) for role in roles),
+        # Neither changes what is asked about a neuron.
         config.scoring.model_copy(update={"control": 0.0, "baselines": True}),
         config.corpus.excerpt_tokens,
         config.corpus.short,

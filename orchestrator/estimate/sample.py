@@ -52,6 +52,7 @@ def sample_of_run(connection: Connection, run: StoredRun, config: RunConfig) -> 
     texts = corpora.token_texts(connection, corpus.vocabulary_id)
     sampled: list[SampleNeuron] = []
     for layer in runs.layers_of(connection, run.id):
+        # Of two layers at least, whose records differ.
         neurons = runs.neurons_in(connection, run.id, layer)[: NEURONS // 2]
         if len(sampled) < NEURONS:
             parts = (NeuronPart.RECORDS, NeuronPart.EXPLANATION)

@@ -86,6 +86,7 @@ class Postgres:
             "port": str(PORT),
             "max_connections": str(MAX_CONNECTIONS),
             "shared_buffers": "256MB",
+            # Stated, although these are defaults: paid answers must survive a crash of the machine.
             "fsync": "on",
             "synchronous_commit": "on",
             # A minute, the default, is long beside a table that is rewritten all the time.

@@ -64,6 +64,7 @@ class RedisServer:
             "dir": str(self.folder),
             "appendonly": "yes",
             "save": "",  # no snapshots: the append-only file has all data
+            # Evicted messages would cost a lease each; a Redis that is full is reported instead.
             "maxmemory-policy": "noeviction",
         }
 

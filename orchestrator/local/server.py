@@ -71,10 +71,12 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while not answers():
             lock = self._lock()
+            # The lock is free although we started it: it has ended again.
             if lock is not None and started:
                 _release(lock)
                 raise ServiceError(with_last_lines(f"{self.name} did not start", self.log))
             if lock is not None:
+                # The server has inherited the lock: closing our copy leaves it locked.
                 with lock:
                     self._launch(command(), lock)
                 started = True

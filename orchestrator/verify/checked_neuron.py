@@ -75,6 +75,7 @@ def load_checked(
     """
     finished: dict[int, set[str]] = defaultdict(set)
     for shard in done:
+        # A shard's range may have gaps: a run may be about a sample of neurons.
         first, last = (bisect_left(neurons, end) for end in (shard.start, shard.stop))
         for neuron in neurons[first:last]:
             finished[neuron].add(shard.stage)

@@ -56,6 +56,7 @@ class Partners:
             return control.explanation == text or right in self.tried_again
         if control.partner is None:
             return False
+        # By the explanations that were there when the control was made, as far as that is known.
         settled = self.explanations.keys() - self.tried_again
         then = partner_of(control.neuron, self.ordered, settled | {control.partner})
         return then == control.partner

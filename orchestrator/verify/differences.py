@@ -7,7 +7,8 @@ from typing import Any
 
 from db.counter_differences import Change
 
-EXAMPLES = 1000  # differences kept per kind; further ones are only counted
+# Differences kept per kind; further ones are only counted. One fault may concern every neuron.
+EXAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ def _bucket_faults(chosen: _Chosen) -> Iterator[str]:
             yield f"record {place} is in bucket {stored}, by its maximum in {computed}"
     if (chosen.excerpts[places] < counts.n_reference).any():
         yield "a bucket record is from the reference"
+    # Sorted by bucket, and by place within one: 40 bits hold any place.
     if not _rises((buckets << 40) + np.arange(len(places))):
         yield "the buckets are not in order"
         return

@@ -118,5 +118,7 @@ def score_differences(
 ) -> Iterator[str]:
     """Yield the scores of a row that are not the right ones; `what` comes before their names."""
     for name, value in zip(SCORES, astuple(right), strict=True):
+        # Without a tolerance: a score that is recomputed from stored float16 values has the same
+        # bits, on the same kind of CPU.
         if getattr(row, name) != value:
             yield f"{what}{name} is {getattr(row, name)}, by its rows {value}"

@@ -6,7 +6,9 @@ from typing import TypedDict
 
 from rehearsal.replies import Usage
 
+# The discount that providers give on batches.
 BATCH_PRICE_FACTOR = 0.5
+# Enough to find the cause; a run that repeats every question would make a reply of megabytes.
 _MAX_REPEATED_SHOWN = 100
 
 
@@ -70,6 +72,7 @@ class Account:
     @property
     def usd(self) -> float:
         """The cost of all answers so far."""
+        # Counters subtract key by key and leave out zeros, which `_price` reads as 0 again.
         online = self._tokens - self._batch_tokens
         return self._price(online) + BATCH_PRICE_FACTOR * self._price(self._batch_tokens)
 
@@ -83,6 +86,7 @@ class Account:
 
     def request(self, now: float) -> None:
         self._requests += 1
+        # Only the current second is kept, since requests come in the order of the clock.
         second, count = self._second
         self._second = (int(now), count + 1 if second == int(now) else 1)
         self._busiest = max(self._busiest, self._second[1])
@@ -120,6 +124,7 @@ class Account:
         self._tokens.update(tokens)
         if in_batch:
             self._batch_tokens.update(tokens)
+        # A useless answer is charged, but the next good one to the same body is not its repetition.
         if fault:
             self._faults[fault] += 1
             self._faulty[digest] += 1
@@ -140,6 +145,7 @@ class Account:
     def stats(self) -> Stats:
         repeated = sum(self._repeated.values()) - len(self._repeated)
         shown = list(self._repeated.items())[:_MAX_REPEATED_SHOWN]
+        # These faults are replies of status 429 too, without a limit that was reached.
         limited = self._faults["rate_limit"] + self._faults["rate_limit_bare"]
         return Stats(
             requests=self._requests,

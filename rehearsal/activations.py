@@ -47,6 +47,7 @@ def _levels_by_token(seed: int, levels: tuple[int, ...]) -> "_LevelsByToken":
     return _LevelsByToken(seed, levels)
 
 
+# A dictionary with `__missing__`: looking up a token that it has needs no call of Python code.
 class _LevelsByToken(dict[str, int]):
     """Level of each token, drawn when it is first looked up."""
 
@@ -56,6 +57,8 @@ class _LevelsByToken(dict[str, int]):
 
     def __missing__(self, token: str) -> int:
         if len(self) >= _MAX_CACHED_TOKENS:
+            # Which entries go does not matter: a level depends on the token alone and is drawn
+            # again.
             self.clear()
         self[token] = level = self._draw(token)
         return level

@@ -11,6 +11,7 @@ from rehearsal.replies import AssistantMessage
 from rehearsal.schemas import SchemaFiller
 from rehearsal.seeded_random import draw
 
+# In every text of an answer, so that nobody takes a made-up explanation for a real one.
 OPENING = "rehearsal answer, not a language model:"
 ACTIVATION_LEVELS = tuple(range(11))
 

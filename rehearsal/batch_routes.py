@@ -16,6 +16,7 @@ from rehearsal.options import RehearsalOptions
 from rehearsal.replies import ApiError
 from rehearsal.request_checks import bad_request, load_json
 
+# Short against the default time of a batch, 2 s, and against the polling of clients.
 _ADVANCE_EVERY_S = 0.02
 
 
@@ -80,6 +81,7 @@ class BatchRoutes:
         return _json(self._files.add(name, purpose, content).to_dict())
 
     async def _read(self, part: BodyPartReader) -> bytes:
+        # Read in pieces, so that a file that is too large is refused before it fills the memory.
         content = bytearray()
         while chunk := await part.read_chunk():
             content += chunk

@@ -66,6 +66,7 @@ class Batch:
     @property
     def enqueued_tokens(self) -> int:
         """The tokens that count towards the limit on enqueued tokens."""
+        # Before its validation a batch has no lines, and what has ended no longer counts.
         is_enqueued = self.state in ("in_progress", "finalizing", "cancelling")
         return sum(line.prompt_tokens for line in self.lines) if is_enqueued else 0
 
@@ -125,6 +126,7 @@ class Batches:
             input_file_id=file_id,
             metadata=metadata,
             started=now,
+            # By number, not by chance, so that a test knows which batches expire.
             expires=number < self._options.expiries,
         )
         batch.enter("validating")

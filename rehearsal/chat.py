@@ -56,6 +56,8 @@ class ChatExchange:
         return RenderedAnswer(
             completion_tokens=count_tokens(sent.text) + thought,
             reasoning_tokens=thought,
+            # A fault that changed nothing, such as a position added to a text, is not counted as
+            # one.
             fault=None if sent == self.good else fault,
             to_json=lambda usage: self._to_json(sent, usage),
         )

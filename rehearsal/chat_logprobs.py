@@ -37,9 +37,13 @@ def levels_around(center: int, spread: float) -> list[tuple[str, float]]:
 
     `spread`, from 0 to 1, is the width of the distribution.
     """
+    # With 0.2 the answer is nearly certain, with 0.8 its neighbours are likely too: the expected
+    # value is then another than the answer, which a client that reads only the answer would not
+    # notice.
     decay = 0.2 + 0.6 * spread
     weights = {level: decay ** abs(level - center) for level in _LEVELS}
     log_total = math.log(sum(weights.values()))
+    # The levels on both sides weigh the same; the lower one comes first, in every run.
     ranked = sorted(weights, key=lambda level: (-weights[level], level))
     return [(str(level), math.log(weights[level]) - log_total) for level in ranked]
 

@@ -75,6 +75,7 @@ def _chat_request(body: bytes, request: "_Request") -> ChatRequest:
     ]
     form = request.response_format
     return ChatRequest(
+        # Of the bytes as they came: the account counts how often the very same request is paid for.
         digest=hashlib.sha256(body).digest(),
         model=request.model,
         prompt="\n".join(texts),
@@ -111,6 +112,7 @@ class _ResponseFormat(BaseModel):
 
 
 class _Request(BaseModel):
+    # Strict: a rehearsal should find a client's wrong types, not convert them.
     model_config = ConfigDict(strict=True)
 
     model: str

@@ -102,6 +102,8 @@ def _records(pieces: Sequence[Piece]) -> Iterator[dict[int, str]]:
 
 def _number(piece: Piece, expected: int, point: float) -> ScoredPiece:
     """Return a token where a number is expected; `point`, in [0, 1), is its random number."""
+    # As with real models, some probability goes to tokens that are no numbers. A client has to
+    # leave them out and divide by the rest.
     covered = 0.9 + 0.1 * point
     levels = levels_around(expected, point)
     ranked = [(text, round(logprob + math.log(covered), 6)) for text, logprob in levels]

@@ -105,8 +105,11 @@ class EmbeddingExchange:
 
 def _vector(seed: int, text: str, dimensions: int) -> Vector:
     """Return the normalised sum of a direction for each word of a text."""
+    # A text without a word, such as "!!", is taken as one: a sum of no directions has no length.
     words = re.findall(r"\w+", text.lower()) or [text]
     sums = [
+        # Centred on 0, or all vectors would point into the same corner. `fsum` is exact, so the
+        # order of the words does not change a bit.
         math.fsum(uniform(seed, "embedding", word, place) - 0.5 for word in words)
         for place in range(dimensions)
     ]

@@ -66,6 +66,7 @@ class FaultRates:
                     f"faults: {name} is {getattr(self, name)}, not a probability from 0 to 1"
                 )
         for group in (TRANSPORT_FAULTS, CONTENT_FAULTS):
+            # Rates that add up to 1 on paper may exceed it by an error of rounding.
             if (total := sum(getattr(self, name) for name in group)) > 1 + 1e-9:
                 raise ValueError(f"faults: {', '.join(group)} add up to {total:g}, more than 1")
 

@@ -61,6 +61,7 @@ class RequestHandler:
         """
         if self._options.api_key is None:
             return
+        # As bytes below, since `compare_digest` raises an error for text that is not ASCII.
         expected = f"Bearer {self._options.api_key}"
         if not hmac.compare_digest(authorization.encode(), expected.encode()):
             raise ApiError(401, "incorrect API key provided", code="invalid_api_key")
@@ -126,6 +127,7 @@ class RequestHandler:
         if uniform(seed, "line", digest, seen) < self._options.batches.line_failures:
             self._account.failed(digest, "batch_line")
             chance = draw(seed, "status", digest, seen)
+            # One failed line in four has status 429: a client has to send both kinds again.
             raise _fault_error("rate_limit_bare" if chance % 4 == 3 else "server_error", chance)
 
     def _render(self, exchange: Exchange) -> RenderedAnswer:
@@ -143,6 +145,7 @@ class RequestHandler:
 
     def _answer(self, exchange: Exchange, now: float) -> Reply:
         digest = exchange.digest
+        # Before the limits, because the tokens of the answer count towards them.
         rendered = self._render(exchange)
         tokens = exchange.prompt_tokens + rendered.completion_tokens
         self._refuse_without_credit()
@@ -203,6 +206,7 @@ class RequestHandler:
     def _error_reply(self, error: ApiError, now: float) -> Reply:
         headers = self._limits.headers(now)
         if error.retry_after is not None:
+            # Whole seconds, rounded up: a client that obeys is never too early.
             headers["retry-after"] = str(math.ceil(error.retry_after))
             headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
         if error.status == 502:

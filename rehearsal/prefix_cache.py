@@ -7,7 +7,8 @@ from rehearsal.chat_requests import CHARACTERS_PER_TOKEN
 
 # As OpenAI's prompt cache: prefixes of 1,024 tokens and more, in steps of 128.
 SHORTEST_TOKENS = 1024
-STEP_TOKENS = 128  # as OpenAI's cache of prompts counts
+STEP_TOKENS = 128
+# Bounds the memory of a server that runs for days.
 _MAX_PREFIXES = 65_536
 
 
@@ -20,6 +21,7 @@ class PrefixCache:
     def cached_tokens(self, model: str, prompt: str) -> int:
         """Return the length in tokens of the longest cached prefix, and cache all prefixes."""
         cached, start = 0, 0
+        # One running digest: each prefix costs 128 more tokens, not its whole length.
         state = hashlib.blake2b(model.encode(), digest_size=16)
         for tokens in range(SHORTEST_TOKENS, len(prompt) // CHARACTERS_PER_TOKEN + 1, STEP_TOKENS):
             end = tokens * CHARACTERS_PER_TOKEN

@@ -11,6 +11,7 @@ from rehearsal.activations import activations
 from rehearsal.replies import ApiError
 from rehearsal.seeded_random import draw, uniform
 
+# Any other keyword is refused: a value that was made without regard to it might not be valid.
 _KEYWORDS: dict[str, type | tuple[type, ...]] = {
     "type": (str, list),
     "properties": dict,
@@ -66,6 +67,7 @@ class SchemaFiller:
         if "enum" in schema:
             return self._choose(_options(schema, place), place)
         kind = schema.get("type")
+        # Of a list of types, such as ["string", "null"], the first one.
         match kind[0] if isinstance(kind, list) and kind else kind:
             case "object":
                 return self._object(schema, place)
@@ -101,6 +103,7 @@ class SchemaFiller:
         properties = schema.get("properties", {})
         if missing := [name for name in schema.get("required", []) if name not in properties]:
             raise _unsupported(place, f"required properties without a schema: {missing}")
+        # As bytes, since a dictionary cannot be the key of a cache.
         if levels := _activation_levels(orjson.dumps(properties)):
             text = self._text_at(place)
             tokens = [text.get(position, position) for position in properties]
@@ -128,6 +131,7 @@ class SchemaFiller:
         if low > high:
             raise _unsupported(place, f"numbers from {low} to {high}")
         value = low + (high - low) * uniform(self.seed, self.digest, place)
+        # The sum may exceed `high` by an error of rounding.
         return float(min(max(value, low), high))
 
 
@@ -141,6 +145,7 @@ def _activation_levels(properties_json: bytes) -> tuple[int, ...] | None:
     enums = [schema.get("enum") for schema in properties.values() if isinstance(schema, dict)]
     if len(enums) != len(properties) or not enums or enums.count(enums[0]) != len(enums):
         return None
+    # `isinstance` would let booleans through.
     if not enums[0] or any(type(level) is not int for level in enums[0]):
         return None
     return tuple(sorted(set(enums[0])))

@@ -25,8 +25,10 @@ from rehearsal.options import RehearsalOptions
 from rehearsal.replies import NOTICE, ApiError
 
 _HANDLER: Final = web.AppKey("rehearsal", RequestHandler)
+# aiohttp's default, 1 MiB, is less than a request for 2,048 embeddings can have.
 _MAX_BODY = 16 * 1024**2
 _START_TIMEOUT_S = 30.0
+# How long open connections may take at the end; each test that stops a server waits for it.
 _SHUTDOWN_TIMEOUT_S = 0.2
 
 _FRONT_PAGE = f"""This is the {NOTICE}.
@@ -55,6 +57,7 @@ def create_app(
     """
     handler = RequestHandler(options)
     routes = _Routes(handler, options)
+    # The first is the outermost, so a test's middleware sees errors as clients see them.
     around = [*middlewares, _errors_as_json]
     app = web.Application(middlewares=around, client_max_size=_MAX_BODY)
     app[_HANDLER] = handler
@@ -108,6 +111,7 @@ class RehearsalServer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # An asyncio.Event may be set only from the thread of its loop.
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
@@ -124,6 +128,7 @@ class RehearsalServer:
         try:
             asyncio.run(self._main())
         except BaseException as error:
+            # A failure to start is raised in `__enter__`, by the thread that waits for the future.
             if self._started.done():
                 raise
             self._started.set_exception(error)
@@ -213,6 +218,7 @@ async def _running(app: web.Application, options: RehearsalOptions) -> AsyncIter
     await runner.setup()
     try:
         await web.TCPSite(runner, options.host, options.port).start()
+        # Addresses of IPv6 have two more parts.
         host, port = runner.addresses[0][:2]
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:

@@ -59,6 +59,7 @@ def _merged(parts: Iterable[str], seed: int) -> Iterator[str]:
     held = ""
     for left, right in pairwise([*parts, ""]):
         held += left
+        # At most two parts are merged: if `held` is longer than `left`, it has two already.
         if len(held) == len(left) and _is_merged(left, right, seed):
             continue
         yield held

@@ -99,6 +99,8 @@ class _Draw:
         self.n_offered += 1
         priority = _priority(self._seed, document, position)
         window = np.array(tokens, np.int32).tobytes()
+        # Negated, so that the heap gives up the window of the largest hash. The number of the
+        # window decides between equals, since excerpts cannot be compared.
         entry = (-priority, -self.n_offered, CutExcerpt(document, position, window))
         is_full = len(self._best) == self._n_excerpts
         (heapq.heappushpop if is_full else heapq.heappush)(self._best, entry)
@@ -117,5 +119,6 @@ def _too_small(n_excerpts: int, n_tokens: int, n_windows: int, n_documents: int)
 
 
 def _priority(seed: int, document: str, position: int) -> int:
+    # Not `hash`, whose result differs from process to process.
     text = f"{seed}\0{document}\0{position}".encode("utf-8", errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())

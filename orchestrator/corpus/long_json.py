@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 FIELD = "text"
+# A key is held as a whole: without a limit, one that does not end would fill the memory.
 _MAX_KEY = 100_000  # characters
 _LONGEST_ESCAPE = 6  # as in \u00e9
 _SPACE = re.compile(r"[ \t\r\n]*")

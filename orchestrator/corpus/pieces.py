@@ -30,7 +30,7 @@ _CUT = re.compile(
 
 
 def cuts_between_words(tokenizer: Tokenizer) -> bool:
-    """Say whether a tokenizer splits texts as GPT-2's, so that they can be cut between words."""
+    """Return whether a tokenizer splits texts as GPT-2's does, so that they can be cut."""
     splits = tokenizer.pre_tokenizer
     if not isinstance(splits, ByteLevel) or not splits.use_regex or splits.add_prefix_space:
         return False

@@ -82,6 +82,7 @@ def _read(file: Path, root: Path) -> Documents:
 
 def _text(file: Path, name: str) -> Documents:
     parts = text_parts(file)
+    # Most files are one part: they are then a plain text.
     beginning = list(itertools.islice(parts, 2))
     yield name, "".join(beginning) if len(beginning) < 2 else itertools.chain(beginning, parts)
 
@@ -182,6 +183,7 @@ def _hub(source: str) -> Documents:
             "pip install 'neurogloss[hub]'"
         ) from error
     try:
+        # Streamed, so that only the documents that are read are downloaded.
         rows = load_dataset(source, split="train", streaming=True)
     except Exception as error:  # errors of the hub, the network and the name have no common class
         raise InputError(f"corpus.source = {source!r} cannot be loaded: {error}") from error

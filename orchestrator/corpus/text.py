@@ -80,6 +80,8 @@ def _opened(file: Path) -> TextIO:
     try:
         start = check_kind(file)
         encoding = next((e for mark, e in _MARKS.items() if start.startswith(mark)), "utf-8")
+        # Bytes that cannot be decoded are marked, not raised: the message then tells their line and
+        # how many lines are like it.
         return file.open(encoding=encoding, errors=_MARK_BYTES)
     except OSError as error:
         raise InputError(f"{shown(file)} cannot be read: {error.strerror}") from error

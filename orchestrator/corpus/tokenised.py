@@ -44,6 +44,7 @@ def _pieces(documents: Iterable[tuple[str, Text]], can_be_cut: bool) -> Iterator
     for document, text in documents:
         parts = [text] if isinstance(text, str) else text
         cut = pieces(document, parts) if can_be_cut else iter([whole(document, parts)])
+        # One piece behind, since only the end of the iterator shows which one is the last.
         latest = next(cut)
         for following in cut:
             yield _Piece(document, latest, is_last=False)

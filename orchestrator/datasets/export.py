@@ -101,6 +101,7 @@ def export(
     """
     started = time.monotonic()
     chosen = format_of(format_name)
+    # One snapshot for the identity and the layers, since workers may be adding rows.
     with snapshot(engine) as connection:
         run = ExportedRun.load(connection, run_id)
         layers = datasets.neurons_by_layer(connection, run_id)
@@ -111,6 +112,8 @@ def export(
     waiting = [layer for layer in layers if not _sums_file(root, layer).exists()]
     total = sum(layers.values())
     written = total - sum(layers[layer] for layer in waiting)
+    # Each process makes its own engine, which cannot be pickled; `str(url)` would mask the
+    # password.
     url = engine.url.render_as_string(hide_password=False)
     job = _LayerJob(url, run_id, format_name, root)
     write_layers(job, waiting, processes, lambda n: on_progress(written + n, total))

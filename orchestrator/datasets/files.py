@@ -21,6 +21,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.sums: dict[str, str] = {}
+        # Folders that exist, so that each of 300,000 files does not ask for its folder again.
         self._made: set[Path] = set()
 
     def write(self, path: str, content: bytes) -> None:
@@ -48,6 +49,8 @@ class Folder:
         if target.parent not in self._made:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._made.add(target.parent)
+        # In the same folder, since only a rename within one file system is atomic; with the process
+        # id, since two exports may meet in one folder.
         partial = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             yield partial
@@ -73,7 +76,8 @@ def read_file(path: Path, most_bytes: int) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise InputError(f"{path} is no regular file: it may have no end")
-        # Some files of the system say that they are empty, so the size is not believed.
+        # Some files of the system say that they are empty, so the size is not believed. A copy of
+        # the descriptor, since the file object closes the one that it gets.
         with os.fdopen(os.dup(descriptor), "rb") as file:
             content = file.read(most_bytes + 1)
     finally:
@@ -117,6 +121,7 @@ def read_checksums(text: str, where: str) -> dict[str, str]:
     for number, line in enumerate(text.splitlines(), 1):
         digest, separator, path = line.partition("  ")
         parts = path.split("/")
+        # The list comes from outside: none of its paths may lead out of the folder.
         if not separator or len(digest) != 64 or not path or ".." in parts or parts[0] == "":
             raise InputError(f"{where}, line {number}: not a checksum and a path below the folder")
         sums[path] = digest

@@ -85,8 +85,10 @@ class Checked:
     def integer(self, lowest: int, highest: int) -> int:
         """Return an integer in a range; texts of digits are read as well."""
         value = self.value
+        # A longer one is out of every range, and `int` refuses more than 4,300 digits.
         if isinstance(value, str) and len(value) < 12 and value.isdecimal():
             value = int(value)
+        # In Python, a boolean is an integer.
         if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
             raise self.wrong(f"an integer from {lowest} to {highest}")
         return value
@@ -115,6 +117,7 @@ class Checked:
     def numbers(self, most: float = FLOAT16_MAX) -> FloatArray:
         """Return a list of numbers as float64 (n,), with NaN for null."""
         values = self.entries()
+        # By exact type, which leaves booleans out and needs no loop of Python code.
         if not set(map(type, values)) <= {int, float, type(None)}:
             raise self._first_wrong()
         try:

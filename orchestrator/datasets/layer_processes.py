@@ -46,6 +46,8 @@ class _LayerProcess:
             return
         try:
             error = self._errors.recv()
+        # It was killed, for want of memory for example, before its error was sent or in the midst
+        # of it.
         except (EOFError, pickle.UnpicklingError):
             raise InputError(
                 "one of its processes died; run the same command again to continue"
@@ -75,6 +77,7 @@ def write_layers(
     Raises:
         InputError: A process died, or a file cannot be written.
     """
+    # A forked process would share the parent's connections to the database.
     context = multiprocessing.get_context("spawn")
     n_finished = 0  # neurons of completed layers
     waiting, running = list(reversed(list(layers))), dict[int, _LayerProcess]()

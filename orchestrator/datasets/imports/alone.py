@@ -19,6 +19,7 @@ def alone(engine: Engine, run_id: int, lock: RunLock) -> Iterator[Connection]:
         InputError: The lock of the import is lost.
     """
     with transaction(engine) as connection:
+        # First the row, then the lock: a command may lose its lock while it waits for the row.
         runs.get_for_update(connection, run_id)
         if not lock.is_held(connection, run_id):
             raise InputError(

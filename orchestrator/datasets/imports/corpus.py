@@ -39,6 +39,7 @@ class ImportedCorpus:
 
     def load(self, connection: Connection) -> None:
         """Load the tokens and excerpts that an interrupted import has stored."""
+        # With NUL as it was published, or a continued import would number the token again.
         texts = corpora.token_texts(connection, self.vocabulary_id, nul="\0")
         for number, text in enumerate(texts):
             self._tokens.setdefault(text, []).append(number)
@@ -98,4 +99,6 @@ class ImportedCorpus:
 
 
 def _digest(tokens: Sequence[str]) -> Digest:
+    # 16 bytes in place of an excerpt, all of which stay in memory. JSON keeps tokens apart: ["ab"]
+    # and ["a", "b"] are different excerpts.
     return hashlib.blake2b(orjson.dumps(tokens), digest_size=16).digest()

@@ -113,6 +113,7 @@ def _published(subject: str, source: str, first: PublishedNeuron) -> dict[str, A
         "top": max(1, min(5, top // len(TOP_SPLITS))),
         "random": max(1, min(5, random // len(RANDOM_SPLITS))),
     }
+    # A configuration has to keep enough records for all splits, even if the files hold fewer.
     kept = {
         "top": max(top, scoring["top"] * len(TOP_SPLITS)),
         "random": max(random, scoring["random"] * len(RANDOM_SPLITS)),

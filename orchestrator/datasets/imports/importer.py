@@ -285,6 +285,7 @@ def _read_ahead(
         while under_way:
             yield under_way.popleft().result()
     finally:
+        # After an error: the pool, when it is closed, would read all that is queued.
         for future in under_way:
             future.cancel()
 
@@ -301,5 +302,6 @@ def _save(
     for files in chunk:
         add_rows(rows, run_id, config, corpus, files)
     with alone(engine, run_id, lock) as connection:
+        # In the same transaction as the rows that refer to them.
         corpus.save(connection)
         imports.save(connection, {f.name: getattr(rows, f.name) for f in fields(rows)})

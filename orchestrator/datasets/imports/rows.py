@@ -154,6 +154,7 @@ def _undefined_reason(neuron: reader.PublishedNeuron, records: _Records) -> str 
 
 
 def _highest(neuron: reader.PublishedNeuron) -> float:
+    # The top records hold the highest activation by definition.
     highest = [float(record.activations.max()) for record in neuron.top]
     return max((value for value in highest if np.isfinite(value)), default=0.0)
 
@@ -199,6 +200,7 @@ def _published_scores(
     """
     sequences = explanation.sequences
     published = [explanation.scores, *(sequence.scores for sequence in sequences)]
+    # Published numbers may be NaN, which is a score like any other in the comparison below.
     with np.errstate(invalid="ignore", over="ignore"):
         true = [sequence.record.activations for sequence in sequences]
         of_each = score_records(true, [sequence.expected for sequence in sequences])

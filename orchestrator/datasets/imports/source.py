@@ -183,6 +183,7 @@ def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     after_s = error.after_s if isinstance(error, _TryAgain) else None
     wait_s = 0.5 * 2**state.attempt_number if after_s is None else max(0.0, after_s)
+    # A server may ask for hours; a person should then hear of it and try again later.
     return min(LONGEST_WAIT_S, wait_s)
 
 
@@ -194,8 +195,10 @@ def _check_url(url: str) -> None:
         raise InputError(f"{url}: no URL: {error}") from error
     if parts.scheme not in ("http", "https") or not host:
         raise InputError(f"{url}: not of the form https://server/folder")
+    # The URL is stored as the origin of the run and shown on its pages: it must hold no password.
     if parts.username or parts.query or parts.fragment:
         raise InputError(f"{host}: a URL with a user, a query or a fragment is not supported")
+    # Without TLS, whoever changes a file on its way can change the list of checksums too.
     if parts.scheme == "http" and not _is_loopback(host):
         raise InputError(f"{url}: only https is allowed for other machines")
 

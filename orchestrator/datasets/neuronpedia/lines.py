@@ -67,6 +67,7 @@ def _id(neuron: ExportedNeuron, *parts: object) -> str:
     """Return an id that is the same in every export of the run, so that loading can be repeated."""
     named = (neuron.run.row.name, neuron.run.row.config_hash, neuron.layer, neuron.neuron)
     text = orjson.dumps([*named, *map(str, parts)])
+    # Neuronpedia's ids are cuids: "c" and 24 characters.
     return "c" + hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
@@ -74,6 +75,7 @@ def _feature(neuron: ExportedNeuron, texts: list[str]) -> Line:
     row = neuron.records
     drawn = pooled(row.on(row.random_records)).astype(np.float64)
     positive = drawn[np.isfinite(drawn) & (drawn > 0)]
+    # Of a neuron that is never positive, one empty bar.
     heights, edges = np.histogram(positive, bins=_BARS if len(positive) else 1)
     above, below = _output_tokens(neuron, texts)
     return {

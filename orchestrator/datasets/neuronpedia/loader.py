@@ -95,6 +95,8 @@ def _load_source(
         for file in files:
             lines_ = _lines(file)
             while chunk := list(islice(lines_, LINES_AT_ONCE)):
+                # Committed chunk by chunk: a load that was interrupted finds its rows when it is
+                # repeated.
                 with transaction(engine) as connection:
                     _insert_named(connection, chunk, columns, stored)
                     _insert(connection, table, chunk, columns, stored)

@@ -33,6 +33,7 @@ def write_layer(
     with ExitStack() as files:
         for number, neuron in enumerate(exported_neurons(connection, run, layer)):
             if number % BATCH == 0:
+                # Completes the files of the last batch; an ExitStack may be used again afterwards.
                 files.close()
                 path = f"{place}/{{}}/batch-{number // BATCH}.jsonl.gz"
                 writers = {k: files.enter_context(_gzipped(folder, path.format(k))) for k in KINDS}

@@ -157,6 +157,7 @@ def read_explanation(
     every = top.field("scored_explanations", "scored_explanation_or_baseline_list")
     if not every.entries():
         return None
+    # A run has one explanation for each neuron; how many more there were is told to the person.
     first = next(every.items())
     scored = first.field("scored_simulation")
     names = ("explanation", "explanation_or_baseline")
@@ -176,6 +177,7 @@ def read_explanation(
 
 def _scores(value: Checked) -> PublishedScores:
     score, rsquared, absolute = (value.field(name).number() for name in _SCORES)
+    # A computed correlation may exceed 1 by an error of rounding.
     if score is not None and not -1.0001 <= score <= 1.0001:
         raise value.field(_SCORES[0]).wrong("a correlation from -1 to 1")
     return PublishedScores(score, rsquared, absolute)
@@ -196,6 +198,7 @@ def _sequence(value: Checked) -> ScoredSequence:
     named = NORMALIZED if scale.is_null else scale.value
     distribution = _distribution(simulation, len(texts)) if named == NORMALIZED else None
     record = PublishedRecord(texts, true_numbers.astype(np.float16))
+    # Of single simulations, scores are only passed on; a wrong one need not stop an import.
     scores = PublishedScores(*(value.field(name).number_or_none() for name in _SCORES))
     return ScoredSequence(record, numbers.astype(np.float16), named, distribution, scores)
 

@@ -45,6 +45,7 @@ def write_layer(
     on_neuron: Callable[[], Any],
 ) -> None:
     """Write all files of a layer's neurons."""
+    # JSON can hold the NUL for which the database has a substitute, so it is written as it was.
     excerpts = ExcerptTexts(connection, run, tokens_json, nul="\0")
     for neuron in exported_neurons(connection, run, layer):
         for path, value in files_of(neuron, excerpts):

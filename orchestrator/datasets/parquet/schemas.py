@@ -9,6 +9,7 @@ SCORES = [
     (name, pa.float64())
     for name in ("score", "score_top", "score_random", "rsquared", "absolute_dev_explained")
 ]
+# Stored as float16; many readers of Parquet know only float32, which holds the same numbers.
 _FLOATS = pa.list_(pa.float32())
 
 SCHEMAS: Mapping[str, pa.Schema] = {

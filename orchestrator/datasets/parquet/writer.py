@@ -198,6 +198,7 @@ def write_whole(connection: Connection, run: ExportedRun, folder: Folder) -> Non
         for row in datasets.stream_excerpts(connection, run.corpus.id):
             tokens = [texts[token] for token in row.tokens.tolist()]
             table.add(iter([(row.excerpt, row.document, row.position, tokens)]))
+    # `load_dataset` fails where a pattern of the data card matches no file.
     tables = [name for name in SCHEMAS if any((folder.root / name).glob("*.parquet"))]
     folder.write("README.md", data_card.data_card(connection, run, tables).encode())
     folder.write(description.FILE, description.description_json(run))

@@ -31,6 +31,8 @@ def make_app(settings: WebSettings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.keeper = Keeper(settings.engine)
+    # New at each start: a page of an earlier server has to be loaded again before it changes
+    # anything.
     app.state.csrf = secrets.token_urlsafe(32)
     app.state.said = {}
     app.state.reading = asyncio.Semaphore(READERS)
@@ -43,6 +45,7 @@ def make_app(settings: WebSettings) -> FastAPI:
 
 
 def _middleware(settings: WebSettings) -> list[Middleware]:
+    # The first is the outermost: even a refusal carries the secure headers.
     guards = [
         Middleware(SecureHeaders),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False),

@@ -46,6 +46,7 @@ def histogram_bars(edges: Sequence[float], counts: Sequence[int]) -> list[Bar]:
     bars = []
     for left, right, count in zip(edges, edges[1:], counts, strict=False):
         height = HEIGHT * math.log1p(count) / highest
+        # At least a pixel wide, or the narrow bars of a wide histogram would not be seen.
         x, end = (_along(edge, edges[0], edges[-1]) for edge in (left, right))
         says = f"{left:.3g} to {right:.3g}: {count:,} tokens"
         bars.append(Bar(x, HEIGHT - height, max(1.0, end - x - 1), height, says))
@@ -72,6 +73,7 @@ def scatter(pairs: Sequence[tuple[float, float]], steps: int = 10) -> list[Dot]:
     most = max(cells.values(), default=1)
     dots = []
     for (x, y), count in sorted(cells.items()):
+        # By area, not by radius: the eye compares areas.
         radius = 1.5 + 5 * math.sqrt(count / most)
         says = f"simulated {10 * x / steps:g}, real {10 * y / steps:g}: {count:,} tokens"
         dots.append(Dot(WIDTH * x / steps, HEIGHT * (1 - y / steps), radius, says))

@@ -1,4 +1,7 @@
-"""What pages may change, as an interface: `serve` hands in what does it."""
+"""The changes that pages may make to runs, as an interface.
+
+The package `web` must not import the commands that make them: `serve` passes an implementation.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol

@@ -1,4 +1,4 @@
-"""What goes wrong with a request, as a sentence and what to do about it."""
+"""Error pages: a sentence that says what went wrong with a request, and what to do about it."""
 
 from dataclasses import dataclass
 
@@ -65,6 +65,7 @@ def _http(request: Request, error: Exception) -> Response:
 
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    # Without the first part, "query" or "path", which says nothing to a person.
     wrong = [f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()[:5]]
     return _show(request, Problem(422, "; ".join(wrong), "Correct the address and try again."))
 
@@ -78,5 +79,6 @@ def _database(request: Request, error: Exception) -> Response:
     elif isinstance(error.orig, InsufficientPrivilege):
         problem = Problem(403, "This server may not store it.", "Its database role only reads.")
     else:
+        # An error of this program: status 500 and a traceback in the log.
         raise error
     return _show(request, problem)

@@ -1,4 +1,4 @@
-"""The two faces of a page's value: HTML for people, JSON for programs."""
+"""The value of a page in two forms: HTML for people, JSON for programs."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -27,6 +27,7 @@ def answer(
 
 def json_answer(value: Any, status: int = 200) -> Response:
     """Return a value as JSON."""
+    # Or a cache could give a browser the JSON of the same address.
     headers = {"Vary": "Accept"}
     return Response(to_json(value), status, headers, media_type="application/json")
 

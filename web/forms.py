@@ -20,8 +20,10 @@ def check_origin(request: Request, csrf: Annotated[str, Form()] = "") -> None:
         Forbidden: It is sent from elsewhere, or without the secret that our pages hold.
     """
     origin = request.headers.get("origin")
+    # Programs such as curl send no Origin; they have to send the secret all the same.
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
         raise Forbidden(FROM_ELSEWHERE, "Open the page here and send it again.")
+    # As bytes, since `compare_digest` raises an error for text that is not ASCII.
     if not hmac.compare_digest(csrf.encode(), request.app.state.csrf.encode()):
         raise Forbidden(FROM_ELSEWHERE, "Reload the page and send it again.")
 

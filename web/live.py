@@ -1,7 +1,7 @@
 """Pages that change while they are open: one reader for all of them, by server-sent events.
 
-What is live of a page are its parts, pieces of HTML by id. However many pages are open, each topic
-is read once a second, and a page is sent the parts that have changed.
+The live parts of a page are pieces of HTML, by id. Each topic is read once a second, however many
+pages are open, and each page is sent the parts that have changed.
 """
 
 import asyncio
@@ -56,6 +56,7 @@ class Live(Generic[Topic]):
             self._listeners[topic].discard(listener)
             if not self._listeners[topic]:
                 del self._listeners[topic]
+                # Or a page that opens later would begin with what was read long ago.
                 self._latest.pop(topic, None)
 
     @property
@@ -73,11 +74,14 @@ class Live(Generic[Topic]):
         self._is_closed = True
         for listeners in self._listeners.values():
             for listener in listeners:
+                # Wakes the listeners, which would end their streams only after `SILENT_S`
+                # otherwise.
                 listener.changed.set()
 
     async def _read_on(self) -> None:
         while self._listeners and not self._is_closed:
             try:
+                # In a thread, since a query would stop the event loop and all pages with it.
                 found = await asyncio.to_thread(self._read, list(self._listeners))
             except Exception:  # of any kind: pages keep what they show until it can be read again
                 log.exception("pages not read")
@@ -97,7 +101,10 @@ class Live(Generic[Topic]):
 
 
 class _Listener:
-    """One page. It has the latest of each part that it was not sent yet, and no more."""
+    """One open page. It holds the latest version of each part that was not sent yet.
+
+    So a slow page skips versions, and its queue cannot grow.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._pending = dict(parts)
@@ -133,6 +140,7 @@ class EventStream(StreamingResponse):
 
     def __init__(self, events: AsyncGenerator[str]) -> None:
         self._events = events
+        # nginx would hold the events back in its buffer.
         super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def stream_response(self, send: Send) -> None:

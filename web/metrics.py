@@ -143,5 +143,6 @@ class RunMetrics:
 
 
 def _buckets(count: CallCount) -> list[tuple[str, float]]:
+    # Prometheus wants each bucket to count all that the smaller ones do.
     bounds = [*(str(bound / 1000) for bound in LATENCY_BOUNDS_MS), "+Inf"]
     return list(zip(bounds, map(float, accumulate(count.latency_counts)), strict=True))

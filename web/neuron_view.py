@@ -125,6 +125,7 @@ class NeuronView:
         tokens = self.tokens(record)
         known = [-math.inf if token.value is None else token.value for token in tokens]
         peak = known.index(max(known)) if known else 0
+        # As many on each side as there are tokens: the slice then holds all of them.
         around = len(tokens) if self.shown.form == "full" else AROUND
         start, stop = max(0, peak - around), peak + 1 + around
         return Passage(
@@ -180,6 +181,7 @@ class NeuronView:
             expected = np.array(record.simulated)
             simulated = simulated_levels(expected, record.scale or "", self.highest)
             real = to_levels(np.array(record.activations), self.highest)
+            # Tokens whose activation is NaN or infinite have no place in a chart.
             pairs += [pair for pair in zip(simulated, real, strict=True) if np.isfinite(pair).all()]
         return scatter(pairs)
 

@@ -46,6 +46,7 @@ def find_run(connection: Connection, run: str) -> StoredRun:
         NotFound: There is none that can be looked at.
     """
     found = runs.find(connection, run)
+    # An import is shown when it is complete: until then its numbers are of some layers only.
     if found is None or found.state == "importing":
         raise NotFound(f"There is no run {run!r}.", "All runs are on the first page.")
     return found

@@ -33,6 +33,7 @@ class Refreshed(Generic[K, V]):
     ) -> None:
         self._load, self._every_s, self._wait_s = load, every_s, wait_s
         self._lock = threading.Lock()
+        # Two, so that one slow value does not hold up all others, and few connections are taken.
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="refresh")
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
 
@@ -53,6 +54,7 @@ class Refreshed(Generic[K, V]):
             if is_read and now >= entry.due_at:
                 entry.reading = self._threads.submit(self._read, key, entry)
             reading = entry.reading
+        # Outside of the lock: other threads can get their values meanwhile.
         if is_old and reading is not None:
             wait([reading], self._wait_s)
         return entry.value

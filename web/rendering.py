@@ -18,6 +18,7 @@ def templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("web"),
         autoescape=True,
+        # A misspelt name in a template is an error, not an empty place.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -31,6 +32,7 @@ def templates() -> Environment:
 @cache
 def static_address(name: str) -> str:
     """Return the address of a static file, which changes with what is in it."""
+    # Browsers keep static files; with a new address they load the new content after an update.
     content = files("web").joinpath("static", name).read_bytes()
     return f"/static/{name}?{hashlib.sha256(content).hexdigest()[:12]}"
 

@@ -73,10 +73,12 @@ class TokenRequired:
     def _is_shown(self, headers: Headers) -> bool:
         scheme, _, value = headers.get("authorization", "").partition(" ")
         shown = value.strip().encode() if scheme.lower() == "bearer" else _password(scheme, value)
+        # In constant time, or the time of a refusal would tell how much of a guess is right.
         return hmac.compare_digest(shown, self._token)
 
 
 def _password(scheme: str, value: str) -> bytes:
+    # Browsers can only ask for a user and a password, so the token may come as the password.
     if scheme.lower() != "basic":
         return b""
     try:

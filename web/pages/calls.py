@@ -55,6 +55,7 @@ _SHARED = {field.name for field in fields(StoredCall)} & {f.name for f in fields
 def call(request: Request, connection: Reading, run: RunOf, identity: Identity) -> CallValue:
     """Return a call by its identity."""
     found = call_page(connection, bytes.fromhex(identity))
+    # One run pays for a call, and several may use its answer: all of them show it, no other does.
     if found is None or run.name not in {found.run, *(use.run for use in found.uses)}:
         raise NotFound(
             f"Run {run.name} has no answer to this call.",

@@ -37,6 +37,7 @@ def _back(request: Request, address: str, sentence: str) -> RedirectResponse:
     # By a name that nobody can guess: no link from elsewhere can make a page say something.
     name = secrets.token_urlsafe(12)
     said[name] = sentence
+    # With status 303 a reload of the page does not send the form again.
     return RedirectResponse(f"{address}?said={name}", 303)
 
 

@@ -122,6 +122,7 @@ def _lines(request: Request, run_id: int, asked: _Query) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(names)
+    # Its own transaction, open while the file is sent: the one of a request has ended by then.
     with snapshot(settings_of(request).engine) as connection:
         listed = neuron_list.all_neurons(connection, run_id, asked.chosen(), asked.order())
         for number, neuron in enumerate(listed):

@@ -88,6 +88,7 @@ def svg_answer(request: Request, svg: str) -> Response:
     content = svg.encode()
     headers = {
         "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+        # The browser may keep it and has to ask whether it is still the same, by its ETag.
         "Cache-Control": "private, no-cache",
         "Content-Security-Policy": _POLICY,
     }

@@ -79,11 +79,13 @@ def _answer(request: Request, query: str, limit: int) -> tuple[SqlResult | None,
     """Return what a query returned, or why there is nothing."""
     if not query.strip():
         return None, None
+    # A link on another site could otherwise make the database work as long as a query may take.
     if is_from_elsewhere(request):
         return None, ASK_HERE
     reader = settings_of(request).reader
     if reader is None:
         return None, NO_READER
+    # Refused at once: a waiting request would hold one of the threads that pages need.
     if not _running.acquire(blocking=False):
         return None, BUSY
     began = time.monotonic()

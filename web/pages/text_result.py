@@ -110,6 +110,7 @@ def _request(connection: Connection, run: StoredRun, number: int) -> TextRequest
     try:
         request = texts.load_request(connection, number)
     except LookupError:
+        # Answered as a text of another run is, about which nothing is told here.
         request = None
     if request is None or request.run_id != run.id:
         raise NotFound(

@@ -41,6 +41,7 @@ class Keeper:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        # One thread, because matplotlib's settings belong to the whole process.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plots")
         self._kept: OrderedDict[Key, Future[Kept]] = OrderedDict()
         self._renewed: dict[Key, Future[Kept]] = {}
@@ -63,6 +64,7 @@ class Keeper:
         Raises:
             DBAPIError: It could not be read.
         """
+        # A run that ends gets a new key, so its plots are counted once more and then stay.
         key = (name, *((run.id, run.state, run.finished_at) for run in about))
 
         def count() -> Kept:
@@ -72,6 +74,7 @@ class Keeper:
 
         with self._lock:
             kept = self._kept.get(key)
+            # An error is not kept: the next request tries again.
             if kept is None or (kept.done() and kept.exception() is not None):
                 kept = self._thread.submit(count)
             elif kept.done() and any(run.finished_at is None for run in about):
@@ -80,6 +83,7 @@ class Keeper:
             self._kept.move_to_end(key)
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
+        # Outside of the lock: others can get what is already there.
         return kept.result()
 
     def _renew(self, key: Key, kept: Future[Kept], count: Callable[[], Kept]) -> Future[Kept]:

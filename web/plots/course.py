@@ -105,6 +105,8 @@ def _draw(axes: Axes, lines: Mapping[str, Line], colours: Mapping[str, str], amo
     ends = sorted(lines, key=lambda stage: lines[stage][1][-1])
     heights = np.array([lines[stage][1][-1] for stage in ends])
     apart = 0.075 * max(heights.max(), 1e-12)
+    # From the lowest up, each name is moved above the one before it; then all go down, so that the
+    # highest stays at its line.
     for i in range(1, len(heights)):
         heights[i] = max(heights[i], heights[i - 1] + apart)
     heights -= heights[-1] - max(lines[ends[-1]][1])

@@ -30,6 +30,7 @@ def histogram(figure: Figure, theme: Theme, values: Sequence[ScoreBins]) -> None
     highest = max(own.counts)
     lookup = bins.get("lookup")
     if lookup is not None:
+        # Fewer neurons may have a lookup score: scaled, the two shapes can be compared.
         scaled = np.array(lookup.counts) * (own.n / lookup.n)
         axes.stairs(scaled, _edges(lookup), color=theme.second, linewidth=1.4)
         highest = max(highest, scaled.max())
@@ -155,6 +156,7 @@ def by_sparsity(figure: Figure, theme: Theme, values: Sequence[SparsityBin]) -> 
         say(figure, theme, "No scored neuron has statistics of its activations.")
         return
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    # The geometric mean: the middle of a bin on a logarithmic axis.
     x = [(each.low * each.high) ** 0.5 for each in values]
     quartiles = [each.quartile_1 for each in values], [each.quartile_3 for each in values]
     axes.fill_between(x, *quartiles, color=theme.accent, alpha=0.2, linewidth=0)

@@ -62,9 +62,13 @@ def _rules(theme: Theme) -> AbstractContextManager[None]:
         "font.size": 9,
         "grid.color": theme.line,
         "grid.linewidth": 0.6,
+        # As text, not as outlines: it can be searched, copied and read aloud.
         "svg.fonttype": "none",
+        # matplotlib makes ids from a random salt otherwise; the same values must give the same
+        # bytes.
         "svg.hashsalt": "neurogloss",
         "text.color": theme.ink,
+        # Names of runs and models may hold "$", which begins a formula for matplotlib.
         "text.parse_math": False,
         "xtick.color": theme.line,
         "xtick.labelcolor": theme.quiet,

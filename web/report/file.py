@@ -31,6 +31,7 @@ def report_file(report: RunReport) -> str:
 @cache
 def _environment() -> Environment:
     """Return the templates of pages, for a file: "3 min ago" would be wrong in it."""
+    # A copy with filters of its own: the pages of the same process keep theirs.
     environment = templates().overlay()
     environment.filters = {**environment.filters, "ago": _moment, "data_address": _data_address}
     return environment

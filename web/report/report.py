@@ -125,5 +125,6 @@ def _plot(connection: Connection, run: StoredRun, plot: Plot) -> ReportPlot:
 def _view(connection: Connection, run: StoredRun, place: Place) -> NeuronView:
     value = neuron_value(connection, run, place.layer, place.neuron, {})
     assert value is not None  # it was listed in the same snapshot
+    # Distributions are most of the bytes of a neuron, and a report has many neurons.
     records = [replace(record, distribution=None) for record in value.scored_records[:RECORDS]]
     return NeuronView(replace(value, scored_records=records), Shown(), is_file=True)

@@ -35,6 +35,7 @@ def request(
     """Let a shard wait for the answers to calls, and store those that are not requested yet."""
     waits = ((shard_id, identity, run_id) for identity in identities)
     upsert(connection, table_of(BatchWaitTable), ("shard_id", "identity", "run_id"), waits)
+    # Several shards may wait for the same call, which is requested once.
     upsert(connection, table_of(BatchRequestTable), NewRequest._fields, requests)
 
 

@@ -58,6 +58,8 @@ _COLUMNS = """
     one.layer, one.neuron, score_a.score AS score_a, score_b.score AS score_b,
     text_a.text AS explanation_a, text_b.text AS explanation_b
 """
+# UNION, not UNION ALL: the answer of one call may hold several records of a neuron, and is paid
+# once.
 _CALLS = """
     SELECT run_id, layer, neuron, call FROM explanation
     UNION SELECT run_id, layer, neuron, call FROM simulation
@@ -95,6 +97,7 @@ def pairs(connection: Connection, a: int, b: int) -> Iterator[NeuronPair]:
 
 def furthest_apart(connection: Connection, a: int, b: int, limit: int) -> list[NeuronPair]:
     """Return the neurons whose scores differ most."""
+    # Costs of the listed neurons alone: those of all neurons take a pass over all calls.
     usd = f"""
         (SELECT sum(usd) FROM call WHERE identity IN (
             SELECT call FROM ({_CALLS}) AS asked WHERE (asked.run_id, asked.layer, asked.neuron)

@@ -109,6 +109,7 @@ def origin(connection: Connection, run_id: int) -> RunOrigin | None:
 
 def is_imported(connection: Connection, run_id: int) -> bool:
     """Return whether a run was imported: it has an origin, and no shards."""
+    # A run that took its records from another run has an origin as well, but it has shards.
     query = text("""
         SELECT EXISTS (SELECT FROM run_origin WHERE run_id = :run)
            AND NOT EXISTS (SELECT FROM shard WHERE run_id = :run)

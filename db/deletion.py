@@ -34,6 +34,7 @@ def delete_run(connection: Connection, run_id: int, say: Say) -> DeletedRun:
     Raises:
         InputError: It has not ended, or another run uses its answers or its records.
     """
+    # Locked until the commit, so that nobody resumes the run meanwhile.
     run = runs.get_for_update(connection, run_id)
     if run.state not in ENDED:
         raise InputError(f"run {run.name!r} is {run.state}: end it by `neurogloss cancel` before")

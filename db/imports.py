@@ -118,5 +118,6 @@ _COPIED: tuple[tuple[str, tuple[str, ...]], ...] = (
 def discard(connection: Connection, run_id: int) -> None:
     """Delete a run that is being imported, with its corpus and vocabulary."""
     corpus_id = runs.get(connection, run_id).corpus_id
+    # The state is part of the condition: a run that was finished meanwhile stays.
     connection.execute(delete(RunTable).where(RunTable.id == run_id, RunTable.state == "importing"))
     corpora.delete_unused(connection, corpus_id)

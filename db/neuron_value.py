@@ -164,6 +164,7 @@ def _histogram(row: NeuronRecordsRow) -> Histogram | None:
     drawn = drawn[np.isfinite(drawn)]
     if not drawn.size:
         return None
+    # If all values are equal, numpy would make bins around them that mean nothing.
     counts, edges = np.histogram(drawn, bins=BARS if drawn.min() < drawn.max() else 1)
     return Histogram(edges.tolist(), counts.tolist())
 

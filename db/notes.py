@@ -11,6 +11,7 @@ from db.tables import NeuronNoteTable, NeuronTable
 FLAGS = ("right", "wrong", "unclear", "interesting")
 LONGEST_NOTE = 2000  # characters
 LONGEST_AUTHOR = 100  # characters
+# Whoever can reach the server may leave notes; these limits bound what they can fill.
 MOST_NOTES = 100  # of one neuron
 MOST_PER_MINUTE = 30  # from everybody together
 
@@ -70,6 +71,7 @@ def _check(note: NewNote) -> None:
     for name, value, longest in bounds:
         if len(value) > longest:
             raise NoteRefused(f"The {name} has {len(value):,} characters, more than {longest:,}.")
+        # Postgres stores neither.
         if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
             raise NoteRefused(f"The {name} has NUL, or half of a surrogate pair, in it.")
 

@@ -1,4 +1,4 @@
-"""Rows that refer to what is not there: queries for `verify`, streamed."""
+"""Queries for `verify`, streamed: rows that refer to rows which do not exist."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -34,18 +34,20 @@ WITH_CALLS = (
     "candidate",
     "sentence",
     "control_simulation",
-)  # of these
+)
+"""Those of OF_NEURONS whose rows name a call."""
 
 
 class Stray(NamedTuple):
-    """A neuron that is not in the run, of which there are rows."""
+    """A neuron that has rows but is not in the run."""
 
     layer: int
     neuron: int
 
 
 def strays(connection: Connection, run_id: int, table: str) -> Iterator[Stray]:
-    """Yield the neurons that are not in the run, of which one of OF_NEURONS has rows."""
+    """Yield the neurons that have rows in a table, one of OF_NEURONS, but are not in the run."""
+    # A table cannot be a parameter of a query: only names of ours are put into it.
     if table not in OF_NEURONS:
         raise ValueError(table)
     query = f"""
@@ -59,7 +61,7 @@ def strays(connection: Connection, run_id: int, table: str) -> Iterator[Stray]:
 
 
 class LostCall(NamedTuple):
-    """The identity of a call that a row of a neuron names, and that is not stored."""
+    """The identity of a call that is not stored, and the neuron whose row names it."""
 
     layer: int
     neuron: int
@@ -67,7 +69,7 @@ class LostCall(NamedTuple):
 
 
 def lost_calls(connection: Connection, run_id: int, table: str) -> Iterator[LostCall]:
-    """Yield the calls that rows of one of WITH_CALLS name, and that are not stored."""
+    """Yield the calls that rows of a table, one of WITH_CALLS, name but that are not stored."""
     if table not in WITH_CALLS:
         raise ValueError(table)
     query = f"""
@@ -83,7 +85,7 @@ def lost_calls(connection: Connection, run_id: int, table: str) -> Iterator[Lost
 def excerpts(connection: Connection, corpus_id: int) -> Iterator[tuple[int, IntArray]]:
     """Yield (excerpt, tokens int32 (n_tokens,)) of a corpus, in order.
 
-    Of bytes that are not whole tokens there are none: such an excerpt is too short in any case.
+    Bytes that are not whole tokens are read as none: `verify` then finds the excerpt too short.
     """
     query = "SELECT excerpt, tokens FROM excerpt WHERE corpus_id = :corpus ORDER BY excerpt"
     for row in streamed(connection, query, {"corpus": corpus_id}):

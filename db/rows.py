@@ -62,6 +62,7 @@ class NeuronRows(Generic[R]):
         self._row: Callable[..., R] = row
         self._packed = packed or {}
         self._places = [(self.columns.index(name), array) for name, array in self._packed.items()]
+        # One call reads all columns of a row: hundreds of thousands of rows are stored at a time.
         self._values = attrgetter(*self.columns)
 
     def save(self, connection: Connection, rows: Iterable[R]) -> int:

@@ -50,6 +50,7 @@ _BOTH = """
     FROM score AS a JOIN score AS b ON (b.layer, b.neuron) = (a.layer, a.neuron)
     WHERE a.run_id = :a AND b.run_id = :b AND a.score IS NOT NULL AND b.score IS NOT NULL
 """
+# One pass over both runs: a row for each layer, and one for all neurons, which comes first.
 _PAIRED = text(f"""
     SELECT layer, {", ".join(field.name for field in fields(PairedScores))}
     FROM (

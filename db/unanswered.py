@@ -53,6 +53,7 @@ def replace_retried(
 
 
 _FORGET = text("DELETE FROM retried_calls WHERE run_id = :run AND process = :process")
+# Not now(), which is the time at which the transaction began: it may have waited for locks.
 _STORE = text("""
     INSERT INTO retried_calls (run_id, process, stage, endpoint, model, calls, reason, seen_at)
     VALUES (:run, :process, :stage, :endpoint, :model, :calls, :reason, clock_timestamp())

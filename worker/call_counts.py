@@ -79,6 +79,7 @@ class UnansweredCalls:
         """Count what could not be stored."""
         if counts:
             with self._lock:
+                # Summed at once, so that the counts stay few however long the database is away.
                 self._counts = summed([*self._counts, *counts])
 
     def retried(self) -> list[RetriedCalls]:

@@ -30,6 +30,7 @@ class Replay:
         Raises:
             SQLAlchemyError: The database is away; files that were not stored stay.
         """
+        # Most often there are none, and no thread has to wait for the lock.
         if not self._spool.files():
             return
         with self._lock:  # whoever comes second finds all stored when it goes on
@@ -48,11 +49,15 @@ class Replay:
                     fields = {"run": file.run, "file": str(path)}
                     log.warning("kept answers of an unknown run", extra=fields)
                     return
+                # In the order in which all transactions store calls: two orders could wait for each
+                # other.
                 answers = sorted(file.as_answers(), key=lambda answer: answer.identity)
                 PostgresLedger(self._engine, file.run_id).save_in(connection, answers)
         except InputError as error:
             self._spool.set_aside(path, str(error))
         except SQLAlchemyError as error:
+            # What the database refuses now it would refuse at every start: it is set aside for a
+            # person.
             if is_away(error):
                 raise
             self._spool.set_aside(path, type(error).__name__)

@@ -41,6 +41,8 @@ class RunBudget:
         """Set aside `reserved` and at least `wanted`; see `neurogloss.llm.budget.BudgetStore`."""
 
         def hold() -> budget.StoredHold:
+            # Before the request: the hold must never seem valid here after it has expired in the
+            # database.
             asked_at = time.monotonic()
             with transaction(self._engine) as connection:
                 amounts = {"out": reserved, "wanted": wanted}

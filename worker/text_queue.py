@@ -79,6 +79,7 @@ class TextQueue:
 
     def renew(self) -> None:
         """Renew the lease of the text in progress."""
+        # Read once: the thread of texts may set it to None between the check and its use.
         held = self._held
         if held is not None:
             with transaction(self._engine) as connection:

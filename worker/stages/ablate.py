@@ -45,6 +45,8 @@ def ablate(shard: ClaimedShard) -> None:
     check = interruption_check(shard)
     ablated: list[AblationRow] = []
     for scored in records:
+        # Between neurons, since each takes several forward passes: a worker that is told to stop
+        # does so soon.
         check()
         neuron = scored.neuron
         of_neuron = simulated.get(neuron, {})

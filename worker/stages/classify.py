@@ -70,6 +70,7 @@ def classify(shard: ClaimedShard) -> tuple[list[ScorerResultRow], list[FailureRo
     undefined = [task for task in tasks if task.undefined_reason is not None]
     asked = [task for task in tasks if task.undefined_reason is None]
     rows = [_row(shard, task, None, None, None) for task in undefined]
+    # By neuron, since several scorers may fail for one.
     failures: dict[int, FailureRow] = {}
     calls = [_call(shard, task) for task in asked]
 

@@ -126,6 +126,7 @@ def _simulation_rows(
     shard: ClaimedShard, task: _Task, outcomes: Sequence[SimulationOutcome]
 ) -> Iterator[ControlSimulationRow]:
     key = (shard.claim.run_id, shard.claim.layer, task.scored.neuron)
+    # Not strict: a neuron whose control is undefined was not simulated.
     for excerpt, outcome in zip(task.texts, outcomes, strict=False):
         if not isinstance(outcome, RowError):
             simulation, call = outcome

@@ -65,6 +65,8 @@ def ask_and_read(
         useless = [a.identity for place in unread if isinstance(a := outcomes[place], Answer)]
         # Before the second call, so that the waste is counted even if this process dies in between.
         PostgresLedger(shard.engine, shard.claim.run_id).waste(useless)
+        # `again` gives the call another identity: the ledger would return the first answer
+        # otherwise.
         again = ask(shard, endpoint_name, [replace(calls[place], again=1) for place in unread])
         for place, outcome in zip(unread, again, strict=True):
             outcomes[place] = outcome

@@ -15,6 +15,7 @@ from neurogloss.subject.tokenizer import tokenize
 from worker.shard import ClaimedShard
 from worker.stages.forward_pass import interruption_check, subject_of
 
+# The shards of a worker follow one another in the same run, with the same tokenizer.
 _tokenizer = lru_cache(maxsize=1)(load_tokenizer)
 
 

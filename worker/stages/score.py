@@ -43,6 +43,7 @@ def score(shard: ClaimedShard) -> None:
         scores.append(ScoreRow(*key, *astuple(_score(scored, of_neuron))))
         if held_back:
             calibrated += _calibrated(shard, held_back[scored.neuron], scored, of_neuron)
+    # Before the transaction, which would be open as long as the calls take.
     classified, failures = classify(shard)
     with shard.committing() as connection:
         results.scores.save(connection, scores)

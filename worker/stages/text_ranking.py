@@ -113,6 +113,7 @@ class TextRanking:
         width = len(is_explained)
         found = []
         for values in (self._found.activations[layer], self._estimated(layer).abs()):
+            # `topk` takes NaN for the highest value.
             sizes = torch.where(is_explained & ~values.isnan(), values, -torch.inf).flatten()
             largest = sizes.topk(min(LARGEST, len(sizes)))
             rows = zip(largest.values.tolist(), largest.indices.tolist(), strict=True)
@@ -186,5 +187,6 @@ def _largest(values: NDArray[np.float64]) -> list[int]:
     """Return the flat places of the largest values that are not negative."""
     flat = values.ravel()
     n = min(LARGEST, flat.size)
+    # A partition, as the largest few of all neurons are wanted: sorting all takes much longer.
     places = np.argpartition(-flat, n - 1)[:n]
     return [int(place) for place in places if flat[place] >= 0]

@@ -29,6 +29,7 @@ def cancel_batches(job: RunJob, connect: Connect = BatchClient) -> int:
     Raises:
         RunError: An endpoint refuses the key.
     """
+    # The lock under which batches are advanced: no two processes collect the same batch.
     with RunLock(job.engine, PURPOSE) as lock:
         if lock.try_acquire(job.run_id):
             for batch in _under_way(job):
@@ -45,6 +46,8 @@ def _cancel(job: RunJob, batch: StoredBatch, connect: Connect) -> None:
     endpoint = job.endpoint(batch.endpoint)
     with closing(connect(endpoint)) as client:
         try:
+            # A process that died after sending a batch could not store its id: it is found by its
+            # mark.
             batch_id = batch.batch_id or client.find(batch.mark)
             if batch_id is None:
                 _end_unsent(job, batch)

@@ -95,4 +95,5 @@ class _Search:
         kept: StrongestConnections = strongest_connections(own, candidates, n, self._check)
         for neuron, places, weights in zip(self._neurons, *kept, strict=True):
             key = (self._shard.claim.run_id, self._layer, neuron, direction)
+            # Where there are fewer candidates than places, the rest has weight 0 and names nothing.
             yield key, places[weights != 0], weights[weights != 0]

@@ -75,6 +75,7 @@ NO_CREDIT = _words(
     r"(?:spend(?:ing)?|monthly usage) limit",
     "monthly included credits",
     "in arrears|overdue payment",
+    # "Insufficient balance" and "in arrears".
     "余额不足|欠费",
 )
 QUOTA = _words("exceeded your current quota", "quota exceeded", "quota has been exceeded")
@@ -124,6 +125,7 @@ FLAGGED = _words(
     "invalid_prompt",
     r"violat\w+.{0,60}(?:polic|guideline|terms|safety)",
     "(?:harmful|disallowed|unsafe|sensitive) (?:content|input|prompt)",
+    # "Sensitive content".
     "敏感内容",
     "sensitive[_ ]words",
 )

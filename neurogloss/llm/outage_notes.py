@@ -14,6 +14,7 @@ _TIMEOUT_S = 2.0  # notes are for people, and nothing may wait for them longer
 
 
 def _key(base_url: str) -> str:
+    # By address, since two runs may have different names for one endpoint.
     return f"away:{hashlib.sha256(base_url.rstrip('/').encode()).hexdigest()[:16]}"
 
 
@@ -34,6 +35,7 @@ class NoteWriter:
     def write(self, base_url: str, reason: str | None) -> None:
         """Note why an endpoint is away; None: it is back."""
         task = asyncio.get_running_loop().create_task(self._write(_key(base_url), reason))
+        # asyncio itself keeps only a weak reference, and a task without another one may disappear.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

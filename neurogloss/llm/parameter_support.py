@@ -121,6 +121,7 @@ class CallTrial:
             raise error  # it would be too long in any form
         self._first = self._first or error
         name = format_name(sent[FORMAT]) if FORMAT in sent else None
+        # A format that the model took before is not what it rejects now.
         if name is None or name in self._support.taken:
             raise self._first
         self._suspected.refused.add(name)

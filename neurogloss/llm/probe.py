@@ -203,6 +203,8 @@ def _lack(finding: Finding) -> str | None:
     if finding.covered is not None and finding.covered < _LEAST_COVERED:
         least = f"{_LEAST_COVERED:.0%}"
         return f"numbers have {finding.covered:.1%} of the probability, less than {least}"
+    # A number that is never likely would have the probability 0, and all expected values be too
+    # low.
     if finding.numbers is not None and finding.numbers <= finding.highest:
         numbers = f"{finding.numbers} of the numbers 0 to {finding.highest}"
         return f"only {numbers} are ever among the likely tokens"
@@ -228,6 +230,7 @@ def _forms(kind: str) -> list[list[SimulatorChoice]]:
     """Return the forms of a kind; each is a list of choices with fewer and fewer alternatives."""
     if kind == "json":
         return [[SimulatorChoice(kind)]]
+    # OpenAI's form first, since more servers have it than vLLM's `prompt_logprobs`.
     in_vllm_way = (False, True) if kind == "echo_logprobs" else (False,)
     return [[SimulatorChoice(kind, top, vllm) for top in _TOP_LOGPROBS] for vllm in in_vllm_way]
 

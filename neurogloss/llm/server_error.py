@@ -100,6 +100,8 @@ def _status(error: Mapping[str, Any], status: int) -> int:
     if inner not in _INNER_STATUS:
         return 0 if status < 300 else status
     is_blamed_on_server = status >= 500 and inner < 500
+    # Some servers answer 400 or 500 where the key or a limit is at fault, and say so in the body
+    # alone.
     is_clearer = inner in (401, 402, 429) or is_blamed_on_server
     return inner if status < 300 or is_clearer else status
 

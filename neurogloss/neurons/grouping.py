@@ -64,4 +64,5 @@ def _heaviest(left: dict[int, set[str]], weights: Sequence[float]) -> str | None
         for word in words:
             having[word].append(abs(weights[place]))
     shared = [(-sum(found), word) for word, found in having.items() if len(found) > 1]
+    # By weight, then by the alphabet: sets have no order, and the page must not change by itself.
     return min(shared)[1] if shared else None

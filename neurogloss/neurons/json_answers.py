@@ -78,6 +78,8 @@ def read_activations(values: Any, n_tokens: int) -> FloatArray:
         raise Malformed(f"the simulation is no object: {str(values)[:80]!r}")
     if len(values) != n_tokens:
         raise Malformed(f"the simulation has {len(values)} values for {n_tokens} tokens")
+    # Nearly every answer: checked without a loop of Python code. Exact types, as booleans are
+    # integers.
     if set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= MAX_NORMALIZED:
         return np.array(values, dtype=np.float64)
     return np.array([_value(value, place) for place, value in enumerate(values)])
@@ -135,6 +137,7 @@ def _refuse(constant: str) -> None:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
+        # json itself takes the last of them without a word.
         raise Malformed("the answer names a key twice")
     return values
 

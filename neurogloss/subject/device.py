@@ -66,6 +66,7 @@ def on_host(values: torch.Tensor) -> NDArray[Any]:
     if values.device.type != "cuda":
         found: NDArray[Any] = values.cpu().numpy()
         return found
+    # `copy_` waits until the data are there, so that numpy never reads a half-filled array.
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     copied: NDArray[Any] = host.copy_(values).numpy()
     return copied

@@ -50,6 +50,7 @@ def object_of(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": dict(zip(keys, values, strict=True)),
+        # Strict modes demand that all keys are required and that there are no others.
         "required": keys,
         "additionalProperties": False,
     }

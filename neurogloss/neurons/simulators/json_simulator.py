@@ -101,6 +101,7 @@ def json_messages(
     form: FormName = "positions",
 ) -> list[Message]:
     """Return the messages of the request to simulate these records by an explanation."""
+    # Cached: all requests share this list, so it is copied below and never changed.
     examples = _examples(len(records) > 1, highest, form)
     return [*examples, message("user", _question(explanation, records))]
 

@@ -111,6 +111,7 @@ def embed_run(engine: Engine, run: StoredRun, model: EmbeddingModel, say: Say) -
             say(done, total)
     if by is not None:
         with transaction(engine) as connection:
+            # At the end: an index that grows with each row takes far longer.
             embeddings.build_index(connection, by)
     return Embedding(run.name, model.name, done, tokens, usd)
 
@@ -156,6 +157,7 @@ def _embedded(
                 yield _next(in_flight)
         finally:
             for _, future in in_flight:
+                # What is not sent yet need not be paid for.
                 future.cancel()
 
 
@@ -188,6 +190,8 @@ class QueryEmbeddings:
         self._env = env
         self._paid_at: deque[float] = deque(maxlen=QUERIES_A_MINUTE)
         self._lock = threading.Lock()
+        # For this instance: an lru_cache on the method would keep every instance alive. Errors are
+        # not kept.
         self._embed = lru_cache(maxsize=1000)(self._ask)
 
     def __call__(self, by: RunEmbedding, query: str) -> NDArray[np.float32]:

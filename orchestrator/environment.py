@@ -64,6 +64,7 @@ def find_environment() -> Environment:
         urls = start_services(home)
     except ServiceError as error:
         raise InputError(str(error)) from error
+    # First, so that a variable that the user has set wins.
     env = {"NEUROGLOSS_LEASE_SECONDS": EMBEDDED_LEASE_S, **os.environ}
     env |= {"DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url}
     return Environment(Settings.from_env(env), home)

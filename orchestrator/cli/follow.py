@@ -67,6 +67,7 @@ def run_to_its_end(
     environment = find_environment()
     counts = _worker_counts(environment, local_workers)
     engine = open_database(environment)
+    # Celery's application was made on import, when the environment was not known yet.
     app.conf.broker_url = environment.settings.redis_url
     config = with_records_of(engine, config)
     try:
@@ -75,6 +76,7 @@ def run_to_its_end(
         )
     except KeyboardInterrupt:
         console.print("\ninterrupted: the same command goes on from here")
+        # 128 + 2, the exit code that shells give a program which SIGINT has ended.
         return 130
     code, reason = retry_while_db_down(lambda: outcome(engine, run_id, config.name))
     if as_json:
@@ -109,6 +111,7 @@ def _plan_and_follow(
             return run_id, 0.0
         started = time.monotonic()
         read = partial(progress_unless_away, engine, config.name)
+        # A run that exists may be paused or done: its workers start only now, when it goes on.
         workers = workers or opened.enter_context(_local_workers(environment, counts))
         display = opened.enter_context(ProgressDisplay(console, config.name, read))
         follow_run(

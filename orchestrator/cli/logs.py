@@ -25,6 +25,7 @@ LEVELS = ("debug", "info", "warning", "error")
 PACKAGES = ("neurogloss", "db", "worker", "orchestrator", "rehearsal")
 FIRST_FIELDS = ("run", "stage", "shard", "worker", "attempt")
 MAX_CHARACTERS = 500  # of a message or a value: servers may send pages
+# What every record has: the rest was given as `extra`.
 _NOT_FIELDS = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -64,6 +65,7 @@ def _exception_lines(record: logging.LogRecord) -> list[str]:
     lines: list[str] = []
     error = record.exc_info[1] if record.exc_info else None
     chain: list[BaseException] = []
+    # A chain of causes can be a ring.
     while error is not None and error not in chain:
         chain.append(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -72,6 +72,7 @@ def check_in_processes(
 
         write_layers(job, range(len(parts)), processes, on_progress)
         for number in range(len(parts)):
+            # Our own files, in a folder that no other user can write to.
             yield from pickle.loads(job.file(number).read_bytes())
 
 

@@ -32,6 +32,7 @@ def find_differences(
         run = load_run(connection, run_id)
         corpus = corpora.get(connection, run.row.corpus_id)
         on_step("counters", 0, 1)
+        # An imported run has no shards, with which its counters could be compared.
         if not datasets.is_imported(connection, run_id):
             yield from check_counters(connection, run_id)
             yield from check_shards(connection, run.row, corpus.n_excerpts)

@@ -22,6 +22,7 @@ class ProgressLog:
 
     def __init__(self, name: str, read: Callable[[], RunProgress | None]) -> None:
         self._name, self._read = name, read
+        # So that the first update logs: a monotonic clock may begin at 0.
         self._looked_at = -LOG_EVERY_S
         self._line, self._logged_at = "", 0.0
 

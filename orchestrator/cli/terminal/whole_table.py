@@ -37,9 +37,12 @@ class WholeTable(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table, or its rows as lines where the console is too narrow for it."""
+        # rich cuts cells with an ellipsis where it has too little room; a cut number is another
+        # number.
         for column in self.columns:
             if column.no_wrap:
                 column.min_width = _widest(column)
+        # Without a limit, as rich would otherwise return a width within it.
         needed = self.__rich_measure__(console, options.update(max_width=10_000)).minimum
         if needed <= options.max_width:
             yield from super().__rich_console__(console, options)
@@ -60,6 +63,7 @@ def _filled(parts: Sequence[str], width: int) -> Iterator[Text]:
     """Yield lines with as many parts as fit, so that a value stays beside its heading."""
     line = ""
     for part in parts:
+        # In cells of the terminal: a Chinese character takes two.
         if line and cell_len(line) + cell_len(part) + 3 > width:
             yield Text(line)
             line = ""

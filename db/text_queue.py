@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from db.text_results import TextResult, save_result
+from db.text_result_rows import save_result
+from db.text_results import TextResult
 
 MAX_ATTEMPTS = 3  # claims whose worker died, after which a request fails
 
@@ -42,6 +43,8 @@ _FREE = """
     FROM text_request
     WHERE state IN ('waiting', 'running') AND (state = 'waiting' OR lease_until < now())
 """
+# SKIP LOCKED: of two workers that claim at once, the second gets the next request and does not
+# wait.
 _CLAIM = text(f"""
     UPDATE text_request
     SET state = 'running', token = token + 1, attempts = attempts + 1, worker = :worker,

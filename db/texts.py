@@ -14,7 +14,8 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from db import runs
 from db.tables import RunTable, TextRequestTable
 from db.tables.base import table_of
-from db.text_results import TextResult, load_result
+from db.text_result_rows import load_result
+from db.text_results import TextResult
 from neurogloss.errors import InputError
 
 BASELINES = ("mean", "zero")
@@ -45,6 +46,7 @@ class Ablated(NamedTuple):
     position: int | None = None
 
 
+# ASCII, as \d means the digits of all scripts; few of them, so that a number fits its column.
 _ABLATED = re.compile(r"(\d{1,6}):(\d{1,9})(?:@(\d{1,6}))?", re.ASCII)
 
 
@@ -160,6 +162,7 @@ def _check_text(name: str, value: str, longest: int) -> None:
         raise TextRefused("text", f"{name} is empty")
     if len(value) > longest:
         raise TextRefused("text", f"{name} has {len(value):,} characters, more than {longest:,}")
+    # Postgres stores neither.
     if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
         raise TextRefused("text", f"{name} has NUL, or half of a surrogate pair, in it")
 
@@ -248,6 +251,7 @@ def withdraw(connection: Connection, request_id: int) -> bool:
             state="failed",
             error_class="cancelled",
             message="it was withdrawn",
+            # Voids the claim of a worker that reads the text now.
             token=table.token + 1,
             finished_at=func.now(),
         )

@@ -11,13 +11,13 @@ from sqlalchemy import Engine
 
 from db import corpora, runs
 from neurogloss.subject.model import load_subject
-from orchestrator.cli.main import main
 from orchestrator.local.services import ServiceUrls
 from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.inputs import check_inputs
 from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
+from tests.support.commands import run_in_process
 from tests.support.databases import connected, copied, copy_database, url_of
 from tests.support.paid_run import KEY, Workers
 from tests.support.planted_subject import save_planted
@@ -66,13 +66,7 @@ def command(whole_url, services, monkeypatch, capsys):
     monkeypatch.setenv("REDIS_URL", services.redis_url)
 
     def command(*arguments):
-        code = 0
-        try:
-            main(arguments)
-        except SystemExit as error:
-            code = error.code
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err
+        return run_in_process(capsys, arguments)
 
     return command
 

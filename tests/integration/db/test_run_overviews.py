@@ -2,13 +2,14 @@
 
 from collections import Counter
 from datetime import timedelta
+from math import floor
 from operator import attrgetter
 from statistics import fmean, median, quantiles
 
 import pytest
 from sqlalchemy import text
 
-from db import failure_classes, recent, score_distribution
+from db import failure_classes, plot_values, recent, runs, score_distribution
 from db.call_page import CallUse, call_page
 from db.heat_map import heat_map
 from tests.support.filled import LAYERS, plans
@@ -51,12 +52,17 @@ def test_cells_of_the_heat_map_are_sums_of_their_neurons(connection, neurons):
 
 
 def test_every_score_is_in_one_bin(connection, neurons):
-    bins = score_distribution.histogram(connection, 1, 20)
-    scores = [n.score for n in neurons if n.score is not None]
-    assert [b.n for b in bins] == [
-        sum(b.low <= score < b.high or b.high == 1 == score for score in scores) for b in bins
-    ]
-    assert (bins[0].low, bins[-1].high, sum(b.n for b in bins)) == (-1, 1, len(scores))
+    bins = plot_values.score_bins(connection, 1)
+    assert [each.kind for each in bins] == ["explanation", "lookup"]
+    for each, column in zip(bins, ("score", "lookup"), strict=True):
+        scores = [score for n in neurons if (score := getattr(n, column)) is not None]
+        first = round(20 * each.start)
+        places = Counter(min(19, floor(20 * score)) for score in scores)
+        assert dict(enumerate(each.counts, first)) == {
+            place: places[place] for place in range(first, 20)
+        }
+        assert (each.n, sum(each.counts)) == (len(scores), len(scores))
+        assert each.mean == pytest.approx(fmean(scores))
 
 
 def test_a_layer_has_the_mean_and_quartiles_of_its_scores(connection, neurons):
@@ -74,19 +80,6 @@ def test_a_layer_has_the_mean_and_quartiles_of_its_scores(connection, neurons):
         assert (found.lower_quartile, found.upper_quartile) == pytest.approx((lower, upper))
     failed = Counter(n.layer for n in neurons if n.state == "failed")
     assert {found.layer: found.failed for found in layers if found.failed} == failed
-
-
-def test_scores_are_held_against_numbers_of_the_same_neuron(connection, neurons):
-    for value, column in (("lookup_score", "lookup"), ("skewness", "skewness"), ("usd", "usd")):
-        points = score_distribution.against(connection, 1, value)
-        right = {(n.layer, n.neuron): (getattr(n, column), n.score) for n in neurons}
-        assert all(right[p.layer, p.neuron] == (p.value, p.score) for p in points)
-        assert len(points) == sum(n.score is not None for n in neurons)
-        sample = score_distribution.against(connection, 1, value, at_most=200)
-        assert 120 < len(sample) <= 200
-        assert {p.layer for p in sample} == {0, 1, 2}  # the last one has no scores
-    with pytest.raises(ValueError, match="'explanation' is nothing to hold scores against"):
-        score_distribution.against(connection, 1, "explanation")
 
 
 def test_what_was_scored_last_comes_first(connection):
@@ -188,11 +181,14 @@ def test_no_table_is_read_whole(filled, ask):
 
 
 def test_plots_and_heat_maps_read_the_narrow_table_alone(filled):
+    with filled.connect() as connection:
+        run = runs.get(connection, 1)
+
     def ask(connection):
         heat_map(connection, 1)
         score_distribution.by_layer(connection, 1)
-        score_distribution.histogram(connection, 1)
-        score_distribution.against(connection, 1, "lookup_score")
+        plot_values.score_bins(connection, 1)
+        plot_values.paired_cells(connection, run)
 
     for plan in plans(filled, ask):
         assert "on listed_neuron" in plan

@@ -6,12 +6,12 @@ import sys
 import pytest
 from sqlalchemy import text
 
-from orchestrator.cli.main import main
 from orchestrator.local.binaries import bundled_binary
 from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.inputs import check_inputs
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
+from tests.support.commands import run_in_process
 from tests.support.databases import connected, copied, copy_database, url_of
 from tests.support.documents import ROOT, blocks
 from tests.support.small_run import finish, run_config
@@ -84,12 +84,6 @@ def run_command(folder, capsys):
     """Run a command of ours in this process; return its exit code and its output."""
 
     def run(*arguments):
-        code = 0
-        try:
-            main(arguments)
-        except SystemExit as error:
-            code = error.code
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err
+        return run_in_process(capsys, arguments)
 
     return run

@@ -1,11 +1,14 @@
 """One query of a person, which can change nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from db import bounded_values
+from db.bounded_values import LONGEST_VALUE, Column, bounded, is_utility
 from db.roles import READER
 from db.session import is_away, is_too_long, limit_patience
 from neurogloss.errors import InputError
@@ -25,6 +28,19 @@ _OPEN = """
 DO $$
 DECLARE reading refcursor := 'reading';
 BEGIN
+    OPEN reading NO SCROLL FOR EXECUTE current_setting('neurogloss.query');
+END
+$$
+"""
+_OPEN_IF_SHORT = """
+DO $$
+DECLARE reading refcursor := 'reading'; line record; longest int := {longest};
+BEGIN
+    FOR line IN EXECUTE current_setting('neurogloss.query') LOOP
+        IF octet_length(line::text) > longest THEN
+            RAISE USING MESSAGE = 'a line of it has more than ' || longest || ' bytes';
+        END IF;
+    END LOOP;
     OPEN reading NO SCROLL FOR EXECUTE current_setting('neurogloss.query');
 END
 $$
@@ -50,8 +66,12 @@ def is_superuser(engine: Engine) -> bool:
         return bool(connection.scalar(_IS_SUPERUSER))
 
 
-def read_only_rows(engine: Engine, query: str, limit: int | None = None) -> Rows:
+def read_only_rows(
+    engine: Engine, query: str, limit: int | None = None, longest: int = LONGEST_VALUE
+) -> Rows:
     """Return the first `limit` rows of one query, as the reader where that role is set up.
+
+    A value of more than `longest` bytes is cut, by the server: it becomes a `CutText`.
 
     Raises:
         InputError: The query is wrong, would change something, is not a single one, takes longer
@@ -61,12 +81,14 @@ def read_only_rows(engine: Engine, query: str, limit: int | None = None) -> Rows
     try:
         with engine.connect() as connection:
             connection.detach()  # settings and locks of the query's session are nobody else's
-            _open(connection, query)
-            # In one statement: a query may change its time-out for those that follow.
-            wanted = "ALL" if limit is None else f"FORWARD {limit + 1}"
-            result = connection.exec_driver_sql(f"FETCH {wanted} FROM reading")
-            rows = [tuple(map(_copied, row)) for row in result]
-            return Rows(list(result.keys()), rows[:limit], limit is not None and len(rows) > limit)
+            _become_reader(connection)
+            if is_utility(query):
+                rows = _lines(connection, query, limit, longest)
+            else:
+                rows = _rows(connection, query, limit, longest)
+            return Rows(
+                rows.columns, rows.rows[:limit], limit is not None and len(rows.rows) > limit
+            )
     except DBAPIError as error:
         if is_away(error):
             raise
@@ -75,18 +97,51 @@ def read_only_rows(engine: Engine, query: str, limit: int | None = None) -> Rows
         raise InputError(f"the query failed: {error}") from error
 
 
-def _open(connection: Connection, query: str) -> None:
+def _become_reader(connection: Connection) -> None:
     limit_patience(connection)
     # Not to be undone later: the server allows it only before the first query.
     connection.execute(text("SET TRANSACTION READ ONLY"))
     if connection.scalar(_MAY_BE_READER, {"reader": READER}):
         connection.execute(text(f"SET LOCAL ROLE {READER}"))
+
+
+def _rows(connection: Connection, query: str, limit: int | None, longest: int) -> Rows:
+    """Return rows of a query, within a second one that cuts their values."""
+    columns = _columns(connection, query)
+    if columns:
+        _open(connection, bounded(query, columns, longest))
+    result = connection.exec_driver_sql(f"FETCH {_wanted(limit)} FROM reading")
+    found = [bounded_values.values(row, columns) for row in result]
+    return Rows([column.name for column in columns], found)
+
+
+def _columns(connection: Connection, query: str) -> Sequence[Column]:
+    """Return what columns a query has, and run nothing of it; keep the cursor if it has none."""
+    _open(connection, query)
+    result = connection.exec_driver_sql("FETCH FORWARD 0 FROM reading")
+    columns = [Column(name, code) for name, code, *_ in result.cursor.description or ()]
+    if columns:
+        connection.exec_driver_sql("CLOSE reading")
+    return columns
+
+
+def _lines(connection: Connection, query: str, limit: int | None, longest: int) -> Rows:
+    """Return what EXPLAIN or SHOW says, unless a line of it is too long."""
+    connection.execute(_SET_QUERY, {"query": query})
+    connection.exec_driver_sql(_OPEN_IF_SHORT.format(longest=longest))
+    limit_patience(connection)  # again: what was explained may have run, and changed it
+    result = connection.exec_driver_sql(f"FETCH {_wanted(limit)} FROM reading")
+    return Rows(list(result.keys()), [tuple(row) for row in result])
+
+
+def _wanted(limit: int | None) -> str:
+    # All at once: a query may change its time-out for statements that follow.
+    return "ALL" if limit is None else f"FORWARD {limit + 1}"
+
+
+def _open(connection: Connection, query: str) -> None:
     connection.execute(_SET_QUERY, {"query": query})
     connection.exec_driver_sql(_OPEN)
-
-
-def _copied(value: Any) -> Any:
-    return bytes(value) if isinstance(value, memoryview) else value
 
 
 def _reason(error: DBAPIError) -> str:

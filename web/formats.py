@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from db.bounded_values import CutText
 from db.read_only import shown
 from web.visible import token, visible
 
@@ -102,7 +103,8 @@ def neuron_address(run: str, layer: int, neuron: int) -> str:
 def cell(value: Any) -> str:
     """Return a value of the database as it stands in a table, cut where it is long."""
     text = shown(value)
-    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}… ({len(text):,})"
+    size = value.n_bytes if isinstance(value, CutText) else len(text)
+    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}… ({size:,})"
 
 
 def code(sentence: str) -> Markup:

@@ -13,7 +13,10 @@ from orchestrator.cli.terminal.plain import plain
 @click.argument("query")
 @json_option
 def sql(query: str, as_json: bool) -> None:
-    """Run a read-only QUERY, for example on the views run_progress and neuron_summary."""
+    """Run a read-only QUERY, for example on the views run_progress and neuron_summary.
+
+    A value of more than 1 MiB is cut, and says so.
+    """
     found = read_only_rows(open_engine(), query)
     if as_json:
         print_json([dict(zip(found.columns, row, strict=True)) for row in found.rows])

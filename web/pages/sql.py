@@ -24,6 +24,7 @@ from web.reading import Reading, settings_of
 router = APIRouter()
 
 MOST_ROWS = 10_000  # that a browser shows without standing still
+LONGEST_VALUE = 65_536  # bytes of one value that this process takes
 ON_PAGE = 60_000
 """Characters of results that a page shows."""
 
@@ -90,7 +91,7 @@ def _answer(request: Request, query: str, limit: int) -> tuple[SqlResult | None,
         return None, BUSY
     began = time.monotonic()
     try:
-        found = read_only_rows(reader, query, limit)
+        found = read_only_rows(reader, query, limit, LONGEST_VALUE)
     except InputError as error:
         return None, str(error)
     finally:

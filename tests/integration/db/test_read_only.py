@@ -1,8 +1,12 @@
 """A query of a person: bounded, confined to reading, and explained where it fails."""
 
+import tracemalloc
+from contextlib import suppress
+
 import pytest
 from sqlalchemy import text
 
+from db.bounded_values import CutText
 from db.read_only import is_superuser, read_only_rows
 from db.roles import READER, let_reader_read
 from db.session import Patience, make_engine, transaction, with_patience
@@ -36,6 +40,66 @@ def test_a_query_that_fails_says_why(engine, query, reason):
     impatient = with_patience(engine, Patience(idle_s=5.0, statement_s=0.3))
     with pytest.raises(InputError, match=reason):
         read_only_rows(impatient, query, 10)
+
+
+LONG = 10_000_000
+CUT = f"… (cut: {LONG:,} bytes in all)"
+
+
+@pytest.mark.parametrize(
+    ("value", "beginning"),
+    [
+        pytest.param(f"repeat('é', {LONG // 2})", "é" * 100, id="text"),
+        pytest.param(
+            f"decode(repeat('00ff', {LONG // 2}), 'hex')", r"\x" + "00ff" * 25, id="bytes"
+        ),
+        pytest.param(f"to_jsonb(repeat('x', {LONG - 2}))", '"' + "x" * 99, id="JSON"),
+        pytest.param(f"ARRAY[repeat('x', {LONG - 2})]", "{" + "x" * 99, id="list"),
+        pytest.param(f"ROW(repeat('x', {LONG - 2}))", "(" + "x" * 99, id="row"),
+    ],
+)
+def test_the_server_cuts_a_value_that_is_too_long_and_its_neighbours_stay(engine, value, beginning):
+    query = f"SELECT 7 AS n, {value} AS a, 'short' AS a, NULL, '\\x01'::bytea, '{{1}}'::int[]; "
+    tracemalloc.start()
+    found = read_only_rows(engine, query, longest=100)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.columns == ["n", "a", "a", "?column?", "bytea", "int4"]
+    ((number, cut, *others),) = found.rows
+    assert (number, others) == (7, ["short", None, b"\1", [1]])
+    assert isinstance(cut, CutText) and cut == beginning + CUT
+    assert most < LONG / 2
+
+
+def test_rows_keep_their_order_and_a_query_may_have_an_end(engine):
+    query = (
+        "SELECT i, i || '' AS t, random()::text = random()::text FROM generate_series(9, 1, -1) i"
+    )
+    assert read_only_rows(engine, query).rows == [(i, str(i), False) for i in range(9, 0, -1)]
+    assert read_only_rows(engine, "SELECT FROM generate_series(1, 3)").rows == [()] * 3
+    for end in (";", " ; ;\n", "; -- why", " -- why", "; -- a\n -- b\n"):
+        assert read_only_rows(engine, f"SELECT '; -- x'{end}").rows == [("; -- x",)]
+
+
+@pytest.mark.parametrize("beginning", ["", " -- why\n"])
+def test_what_is_no_part_of_another_query_is_answered_unless_a_line_is_too_long(engine, beginning):
+    assert read_only_rows(engine, f"{beginning}SHOW work_mem").columns == ["work_mem"]
+    assert "Result" in read_only_rows(engine, f"{beginning}explain SELECT 1;", 5).rows[0][0]
+    long = f"{beginning}EXPLAIN VERBOSE SELECT repeat('x', 1000)"
+    with pytest.raises(InputError, match="a line of it has more than 100 bytes"):
+        read_only_rows(engine, long, longest=100)
+
+
+def test_a_query_does_not_get_past_the_bound(engine):
+    query = f"SELECT repeat('x', {LONG})"
+    for way in (
+        f"/* /* */ EXPLAIN */ {query}",
+        f"{query}) AS q, ({query}",
+        f"--\r{query}\n--EXPLAIN",
+    ):
+        with suppress(InputError):
+            ((value, *_),) = read_only_rows(engine, way, longest=100).rows
+            assert len(value) < 200
 
 
 def test_every_query_has_a_session_of_its_own_whose_locks_and_settings_end_with_it(engine):

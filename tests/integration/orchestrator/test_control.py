@@ -239,6 +239,14 @@ def test_a_query_may_hold_percent_signs_and_its_bytes_are_shown_as_psql_does(who
     assert command("sql", "SHOW transaction_read_only")[1].endswith("\non\n")
 
 
+def test_a_value_of_a_query_is_cut_above_one_mebibyte_and_says_so(whole, command):
+    query = "SELECT repeat('x', 3000000) AS long, repeat('y', 1048576) AS whole"
+    code, output = command("sql", query, "--json")
+    (row,) = json.loads(output)
+    assert (code, row["whole"]) == (0, "y" * (1 << 20))
+    assert row["long"] == "x" * (1 << 20) + "… (cut: 3,000,000 bytes in all)"
+
+
 def test_a_claim_is_not_given_in_a_cancelled_run(whole):
     state(whole, "cancelled")
     with whole.begin() as connection:

@@ -45,6 +45,14 @@ def test_rows_are_bounded_and_more_are_said(client):
     assert ask(client, query, limit=10_001).status_code == 422
 
 
+def test_a_value_of_any_size_is_cut_and_its_size_is_said(client):
+    query = "SELECT repeat('x', 300000000) AS long, 1 AS n"
+    assert "… (300,000,000)" in ask(client, query).text
+    ((long, n),) = ask(client, query, ".json").json()["result"]["rows"]
+    assert (len(long) < 70_000, long[-30:], n) == (True, "(cut: 300,000,000 bytes in all)"[-30:], 1)
+    assert len(ask(client, query, ".csv").text) < 70_000
+
+
 def test_hostile_text_is_shown_as_what_it_is(client):
     quoted = HOSTILE.replace("'", "''")
     page = ask(client, f"SELECT '{quoted}' AS \"{HOSTILE}\"").text

@@ -240,6 +240,21 @@ def test_by_tls_every_service_that_spoke_plainly_speaks_by_it():
         assert any(":/tls/ca.crt:ro" in volume for volume in overridden[name]["volumes"])
 
 
+def test_postgres_gives_up_connections_of_hosts_that_vanished_within_minutes():
+    settings = dict(
+        re.findall(r"tcp_keepalives_(\w+)=(\d+)", " ".join(COMPOSE["postgres"]["command"]))
+    )
+    idle, interval, count = (int(settings[name]) for name in ("idle", "interval", "count"))
+    assert idle + interval * count <= 180
+
+
+def test_files_of_batches_and_the_spool_of_workers_lie_on_disks():
+    worker = COMPOSE["api-worker"]
+    mounted = {volume.split(":")[1] for volume in worker["volumes"]}
+    assert {worker["environment"][name] for name in ("TMPDIR", "NEUROGLOSS_SPOOL")} <= mounted
+    assert not mounted & set(worker["tmpfs"])
+
+
 def test_on_a_host_of_workers_nothing_else_is_started():
     overridden = read_override(ROOT / "deploy/compose/workers.yml")
     here = {name for name, row in COMPOSE.items() if not row.get("profiles")}

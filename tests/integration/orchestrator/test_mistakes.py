@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,6 +66,19 @@ def check(code, message, expected, codes=(2,)):
     assert "Traceback" not in message
     # A wrong use says how the command is used; anything else is one message.
     assert message.count("neurogloss: ") == 1 or message.startswith("Usage: ")
+
+
+def test_more_local_workers_than_postgres_has_connections_for_are_refused(
+    said, stored, services, monkeypatch, tmp_path
+):
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NEUROGLOSS_HOME", str(tmp_path / "home"))
+    urls = SimpleNamespace(database_url=stored, redis_url=services.redis_url)
+    monkeypatch.setattr("orchestrator.environment.start_services", lambda home: urls)
+    (tmp_path / "run.toml").write_text(CONFIG)
+    code, message = said("run", "run.toml", "--local-workers", "gpu=8,api=8")
+    check(code, message, "the embedded Postgres has connections for 15 workers: start fewer")
 
 
 COMMAND_LINES = [

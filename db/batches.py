@@ -114,7 +114,7 @@ class Room(NamedTuple):
 
 
 def room(connection: Connection, endpoint: str, model: str) -> Room:
-    """Return what is under way at a model of an endpoint, of all runs."""
+    """Return the room for batches at a model of an endpoint, which all runs share."""
     query = text(f"""
         SELECT count(*) FILTER (WHERE state <> 'ended'),
                coalesce(sum(prompt_tokens) FILTER (WHERE state <> 'ended'), 0),
@@ -130,7 +130,7 @@ def room(connection: Connection, endpoint: str, model: str) -> Room:
 
 
 class Money(NamedTuple):
-    """What is left of a run's budget, and what is held of it, in USD. Infinite without a budget."""
+    """What is left and what is held of a run's budget, in USD; infinite without a budget."""
 
     left: float
     held: float

@@ -11,7 +11,7 @@ EXPIRES_S = 180.0  # of a process that died or is frozen: then others may spend 
 
 
 class StoredHold(NamedTuple):
-    """What a process holds, what others hold, what is spent, in USD; `limit` None: no budget."""
+    """The holds of a process and of others, and the spending, in USD; `limit` None: no budget."""
 
     usd: float
     elsewhere: float

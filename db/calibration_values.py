@@ -1,4 +1,4 @@
-"""How simulated activations stand to true ones, on some neurons of a run."""
+"""True activations by simulated ones, on a sample of a run's neurons."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ _PARTS = (NeuronPart.RECORDS, NeuronPart.SIMULATIONS, NeuronPart.IMPORTED)
 
 @dataclass(frozen=True, slots=True)
 class CalibrationLevel:
-    """Tokens that were simulated as `level`, when rounded, and what is true of them.
+    """The true activations of the tokens whose simulation, when rounded, is `level`.
 
     All activations are on the neuron's scale from 0 to 10.
     """
@@ -43,7 +43,7 @@ class Calibration:
 
 
 def calibration(connection: Connection, run: StoredRun) -> Calibration:
-    """Return what is true of tokens by what was simulated, on the scored records of a sample.
+    """Return the true activations by the simulated ones, on the scored records of a sample.
 
     The sample is the first scored neurons of each layer: numbers of neurons mean nothing, and
     neighbours are read fast.

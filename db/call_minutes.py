@@ -94,7 +94,7 @@ def add_values(run_id: int, counts: Sequence[CallCount]) -> tuple[object, ...]:
 
 
 class CallSpan(NamedTuple):
-    """What calls of a run came to in a span of time that began at `start`."""
+    """The outcomes of a run's calls in a span of time that began at `start`."""
 
     start: datetime
     calls: CallCount

@@ -13,7 +13,7 @@ from neurogloss.neurons.records import FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True)
 class CandidateRow:
-    """What the explainer wrote about a neuron where it writes more than once."""
+    """One of several explanations that the explainer wrote about a neuron."""
 
     run_id: int
     layer: int

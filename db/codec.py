@@ -1,4 +1,4 @@
-"""How columns of bytes hold arrays."""
+"""The encoding of arrays in columns of bytes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from neurogloss.neurons.records import MAX_NORMALIZED
 
 @dataclass(frozen=True, slots=True)
 class PackedArray:
-    """How a column of bytes holds an array: its dtype, and for two dimensions its width."""
+    """The encoding of an array in bytes: its dtype, and for two dimensions its width."""
 
     dtype: type[np.generic]
     width: int | None = None

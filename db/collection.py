@@ -1,4 +1,4 @@
-"""What the collect stage stores until records are selected: parts, maxima and bounds of layers."""
+"""The interim results of stage collect: parts, maxima and bounds of layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ def maxima(connection: Connection, run_id: int, layer: int, n_neurons: int) -> F
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is known of a layer while it is read: see `CollectBoundTable`.
+    """The bounds of a layer while it is read; see `CollectBoundTable`.
 
     `boundaries` is float32 (n_neurons, n_quantiles), `bars` int64 (n_kinds, n_neurons). Both are
     copies, as torch takes writable arrays only.
@@ -140,7 +140,7 @@ class Bounds:
 
 
 def bounds(connection: Connection, run_id: int, layer: int, n_neurons: int) -> Bounds | None:
-    """Return what is known of a layer, once it is."""
+    """Return the bounds of a layer; None before they are known."""
     query = select(CollectBoundTable.boundaries, CollectBoundTable.bars).where(
         CollectBoundTable.run_id == run_id, CollectBoundTable.layer == layer
     )
@@ -152,7 +152,7 @@ def bounds(connection: Connection, run_id: int, layer: int, n_neurons: int) -> B
 
 
 def save_bounds(connection: Connection, run_id: int, layer: int, bounds: Bounds) -> None:
-    """Store what is known of a layer, in place of what was known before."""
+    """Store the bounds of a layer in place of earlier ones."""
     columns = ("run_id", "layer", "boundaries", "bars")
     row = (run_id, layer, FLOAT32.pack(bounds.boundaries), _INT64.pack(bounds.bars))
     upsert(connection, table_of(CollectBoundTable), columns, [row], update=True)

@@ -18,7 +18,7 @@ class ScorePair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NeuronPair:
-    """What two runs, a and b, have of one neuron. USD are those of its calls."""
+    """One neuron in two runs, a and b. USD are those of its calls."""
 
     layer: int
     neuron: int

@@ -27,7 +27,7 @@ class ControlScoreRow:
 
 @dataclass(frozen=True, slots=True)
 class ControlSimulationRow:
-    """What is expected of a neuron on an excerpt, by another one's explanation.
+    """The simulation of a neuron on an excerpt from another neuron's explanation.
 
     `expected_activations` is float16 (n_tokens,).
     """

@@ -1,4 +1,4 @@
-"""What the controls of a run say together: the view control_summary."""
+"""A summary of the controls of a run: the view control_summary."""
 
 from dataclasses import fields
 
@@ -13,6 +13,6 @@ _SUMMARY = text(f"""
 
 
 def control_summary(connection: Connection, run_id: int) -> ControlSummary | None:
-    """Return what the controls of a run say so far; None if there are none."""
+    """Return the summary of the controls so far; None if there are none."""
     row = connection.execute(_SUMMARY, {"run": run_id}).first()
     return None if row is None else ControlSummary(*row)

@@ -1,4 +1,4 @@
-"""What exports and imports ask of a run as a whole."""
+"""Queries of exports and imports about a whole run."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -93,7 +93,7 @@ def neurons_with_records(connection: Connection, run_id: int, layer: int) -> lis
 
 @dataclass(frozen=True, slots=True)
 class RunOrigin:
-    """Where a run has its records from; see `db.tables.RunOriginTable`."""
+    """The origin of a run's records; see `db.tables.RunOriginTable`."""
 
     source: str
     from_run: int | None
@@ -101,7 +101,7 @@ class RunOrigin:
 
 
 def origin(connection: Connection, run_id: int) -> RunOrigin | None:
-    """Return where a run has its records from; None where it collected them itself."""
+    """Return the origin of a run's records; None where it collected them itself."""
     columns = (table_of(RunOriginTable).c[field.name] for field in fields(RunOrigin))
     row = connection.execute(select(*columns).where(RunOriginTable.run_id == run_id)).first()
     return None if row is None else RunOrigin(*row)

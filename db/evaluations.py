@@ -60,7 +60,7 @@ class ScorerResultRow:
 
 @dataclass(frozen=True, slots=True)
 class AblationRow:
-    """How much of what a neuron does to the output its simulation does too."""
+    """The share of a neuron's effect on the output that its simulation reproduces."""
 
     run_id: int
     layer: int

@@ -1,4 +1,4 @@
-"""What published neurons had that those of a run of ours would not have."""
+"""The values of published neurons that neurons of our own runs do not have."""
 
 from dataclasses import dataclass
 

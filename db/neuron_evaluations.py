@@ -1,4 +1,4 @@
-"""What stands beside a neuron's explanation, in the types of JSON: candidates, scores, weights."""
+"""The evaluations of a neuron in the types of JSON: candidates, scores, weights."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -61,7 +61,7 @@ class NeuronFilter:
 
 
 class Selection(NamedTuple):
-    """What follows FROM in a query of the table `listed_neuron`, named listed, and its values."""
+    """The part after FROM of a query of the table `listed_neuron`, named listed; and its values."""
 
     sql: str
     values: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Where a neuron stands among those of its run: before and after it, and how it scores."""
+"""The place of a neuron in its run: its neighbours, and the percentile of its score."""
 
 import random
 from dataclasses import dataclass

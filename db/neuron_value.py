@@ -108,7 +108,7 @@ class NeuronValue:
 def neuron_value(
     connection: Connection, run: StoredRun, layer: int, neuron: int, shown: Mapping[str, int]
 ) -> NeuronValue | None:
-    """Return a neuron with the first so many records of each kind; None if the run has none such.
+    """Return a neuron with the first so many records of each kind; None if it is not in the run.
 
     Raises:
         CorruptRowError: Stored bytes are not the array that they should be.
@@ -136,7 +136,7 @@ def neuron_value(
 def _texts_of(
     connection: Connection, run: StoredRun, stored: StoredNeuron, shown: Mapping[str, int]
 ) -> Json:
-    """Return what of a neuron is about records and tokens."""
+    """Return the values of a neuron about records and tokens."""
     row = stored.records
     places = [] if row is None else places_of(row, shown)
     scored = scored_places(run, stored)
@@ -172,7 +172,7 @@ def _histogram(row: NeuronRecordsRow) -> Histogram | None:
 def _scores_of(
     connection: Connection, run: StoredRun, stored: StoredNeuron, summary: NeuronSummary
 ) -> Json:
-    """Return what of a neuron is about its score, and who made it."""
+    """Return the values of a neuron about its score, and the models behind it."""
     score, simulations = summary.score, list(stored.simulations.values())
     details, imported = stored.score, stored.imported
     place = (connection, run.id)

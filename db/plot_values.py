@@ -1,4 +1,4 @@
-"""What the plots of a run show, counted by the database: no plot loads a row for each neuron."""
+"""The values of a run's plots, counted by the database: no plot loads a row for each neuron."""
 
 import math
 from collections.abc import Sequence

@@ -66,7 +66,7 @@ _COUNT_MINUTE = text("""
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What a run paid a model for a stage, or is to be added to it; see `db.tables.SpendTable`."""
+    """The cost of a stage at a model, or an amount to add to it; see `db.tables.SpendTable`."""
 
     stage: str
     model: str

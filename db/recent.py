@@ -1,4 +1,4 @@
-"""What came last: neurons as they are scored, and the best and the worst of some time."""
+"""The latest results: neurons as they are scored, and the best and the worst of some time."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -19,7 +19,7 @@ from neurogloss.neurons.records import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class ExplanationRow:
-    """What the explainer wrote about a neuron; `call` is where it was written, if by a model."""
+    """The explanation of a neuron; `call` is that which it was read from, if a model wrote it."""
 
     run_id: int
     layer: int

@@ -1,4 +1,4 @@
-"""How far a run is, as one value: what `status --json` prints, and what agents are told."""
+"""The progress of a run as one value, for `status --json` and for agents."""
 
 from dataclasses import asdict
 from typing import Any

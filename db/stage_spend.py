@@ -1,4 +1,4 @@
-"""What the stages of a run asked for, beside how many neurons they finished by it."""
+"""The calls and tokens of a run's stages, and the number of neurons that they finished."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ _STAGES = text("""
 
 
 class StageSpend(NamedTuple):
-    """What a stage asked a model, useless answers included, for all `neurons` it finished."""
+    """The calls of a stage to a model, useless answers included, and the neurons it finished."""
 
     stage: str
     model: str

@@ -1,4 +1,4 @@
-"""What a worker has to know of all neurons of a run, to read a text."""
+"""The data about all neurons of a run that a worker needs to read a text."""
 
 from dataclasses import dataclass
 

@@ -97,7 +97,7 @@ def _unpacked(stored: Mapping[str, Any], activations: bytes) -> TextResult:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What a run knows of a neuron."""
+    """The values of a neuron that are joined to a result."""
 
     explanation: str | None
     score: float | None

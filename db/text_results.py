@@ -103,7 +103,7 @@ class GroupSum:
 
 @dataclass(frozen=True, slots=True)
 class TextAblation:
-    """What the model says once the chosen neurons are set to the baseline."""
+    """The output of the model with the chosen neurons set to the baseline."""
 
     logit_difference: float
     probability: float

@@ -1,1 +1,1 @@
-"""What a run is: creating, dispatching and following it, and every command on it."""
+"""Runs: creating, dispatching and following them, and all commands on them."""

@@ -1,4 +1,4 @@
-"""What agents may ask: the values that pages and `--json` show, for programs that talk MCP."""
+"""Tools for agents that speak MCP: they return the values that pages and `--json` show."""
 
 import json
 import time

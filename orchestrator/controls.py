@@ -73,7 +73,7 @@ def retry(
 
 
 class RunControls:
-    """What the pages of `serve --allow-control` may do, on a connection of its own."""
+    """The changes that pages of `serve --allow-control` may make, on a connection of their own."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

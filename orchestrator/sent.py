@@ -1,4 +1,4 @@
-"""What a call sent, made again from what is stored: the ledger keeps the answers alone.
+"""The body of a call, made again from stored rows: the ledger keeps the answers alone.
 
 A body is returned only where its identity is that of the call: then it is what was sent, to the
 byte. That holds for explanations and simulations.

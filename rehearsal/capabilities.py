@@ -1,4 +1,4 @@
-"""What this server pretends not to be able to do, and how it says so."""
+"""The features that this server can pretend to lack, and how it refuses them."""
 
 from dataclasses import dataclass
 from typing import Final, Literal, get_args

@@ -25,7 +25,7 @@ def read_chat(body: bytes, options: RehearsalOptions) -> "ChatExchange":
 
 @dataclass(frozen=True, slots=True)
 class ChatExchange:
-    """A chat request, and the good answer to it, before which about so many tokens are thought."""
+    """A chat request and the good answer to it, which some tokens of reasoning come before."""
 
     request: ChatRequest
     good: AssistantMessage

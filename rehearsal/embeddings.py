@@ -38,7 +38,7 @@ class EmbeddingRequest(BaseModel):
 
     @property
     def texts(self) -> list[str]:
-        """The texts, of which one may come by itself."""
+        """The texts; a single one may come without a list."""
         return [self.input] if isinstance(self.input, str) else self.input
 
 

@@ -1,1 +1,1 @@
-"""What people look at: pages, their JSON, and metrics. Reads what is stored; imports no torch."""
+"""Pages, their JSON, and metrics. The package reads the database and imports no torch."""

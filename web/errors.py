@@ -15,7 +15,7 @@ from web.faces import answer
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a page says in place of what was asked for."""
+    """An error as a page shows it."""
 
     status: int
     sentence: str

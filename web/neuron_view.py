@@ -61,7 +61,7 @@ class ScoreLine(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What of a neuron is shown: records of a kind, in a form; all numbers of one excerpt."""
+    """The selection of a page: records of a kind, in a form; all numbers of one excerpt."""
 
     kind: str = "top"
     form: str = "snippet"
@@ -70,7 +70,7 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class NeuronView:
-    """What the template of a neuron is given.
+    """The values that the template of a neuron gets.
 
     Attributes:
         value: The neuron.
@@ -89,7 +89,7 @@ class NeuronView:
 
     @property
     def has_bars(self) -> bool:
-        """Whether tokens carry their distributions; not where something else makes a page long."""
+        """Whether tokens carry their distributions: not where the page is long already."""
         return self.shown.form != "full" and self.shown.numbers is None
 
     @cached_property
@@ -203,7 +203,7 @@ class NeuronView:
 
     @property
     def usd(self) -> float:
-        """What the calls cost together that rows of the neuron name."""
+        """The cost of all calls that rows of the neuron name."""
         return sum(call.usd + call.wasted_usd for call in self.value.calls)
 
 

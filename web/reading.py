@@ -1,4 +1,4 @@
-"""What the loaders of pages are given: a connection, and the run of the address."""
+"""Dependencies of the loaders of pages: a connection, and the run that an address names."""
 
 import asyncio
 from collections.abc import AsyncIterator

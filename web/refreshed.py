@@ -1,4 +1,4 @@
-"""Values that take longer than a page may: read again in the background, one reader for all."""
+"""Values that take too long for a page: read in the background, by one reader for all pages."""
 
 import logging
 import threading
@@ -70,7 +70,7 @@ class Refreshed(Generic[K, V]):
         entry.due_at = time.monotonic() + max(self._every_s, 4 * took_s)
 
     def close(self) -> None:
-        """Wait for no value any more."""
+        """Stop reading values, without waiting for those that are being read."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with the answer."""
+"""Access by token, and headers that limit what a browser may do with an answer."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""What a server of pages is told at its start."""
+"""The settings of a server of pages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

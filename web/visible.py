@@ -1,4 +1,4 @@
-"""Hostile text as HTML: what cannot be seen is shown, and what is endless is folded.
+"""Untrusted text as HTML: invisible characters are shown, and long text is folded.
 
 Explanations and tokens come from models and corpora. Escaping keeps them from being HTML; this
 keeps them from hiding, reversing or flooding what stands around them.

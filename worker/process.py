@@ -49,7 +49,7 @@ OUTAGE_PAUSE_S = 1.0  # before a shard goes back that a service failed: it may f
 
 
 class _Process:
-    """What the process holds; made once, by `start`."""
+    """The state of the process; made once, by `start`."""
 
     def __init__(self, env: Mapping[str, str], name: str, queue: str) -> None:
         self.settings = Settings.from_env(env)
@@ -120,7 +120,7 @@ def start(name: str, queue: str) -> None:
 
 
 def _collect_garbage_seldom() -> None:
-    """Let the garbage collector look less often, and never again at what is there by now.
+    """Let the garbage collector run less often, and leave out the objects that exist by now.
 
     Hundreds of calls at once are many objects that live for a while. By Python's defaults they are
     looked through so often that it takes a fifth of a call.

@@ -26,7 +26,7 @@ _NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
 
 class ProcessCalls:
-    """What the shards of a process need to make calls. Safe to use from several threads.
+    """The resources for the calls of a process's shards. Safe to use from several threads.
 
     Args:
         redis_url: Where limits are shared; None where no calls are made online.

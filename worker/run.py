@@ -54,7 +54,7 @@ class Run:
 
 
 def _problems(error: ValidationError) -> str:
-    """Return the invalid keys and what is wrong with them, without values, which are hostile."""
+    """Return the invalid keys and their problems, without values, which are untrusted."""
     shown = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:_SHOWN]]
     return "; ".join(shown)[:500]
 

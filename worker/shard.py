@@ -20,7 +20,7 @@ from worker.process_calls import ProcessCalls
 
 @dataclass(frozen=True, slots=True)
 class RunJob:
-    """What a task needs to do something for a run as a whole.
+    """The resources of a task that concerns a whole run.
 
     Attributes:
         stop: Set when the process is told to stop.

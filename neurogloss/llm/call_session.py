@@ -27,7 +27,7 @@ BLIND_S = 30.0  # for which calls are made while the run's state cannot be read
 
 @dataclass(frozen=True, slots=True)
 class SharedByProcess:
-    """What the sessions of all runs share in a process.
+    """The objects that the sessions of all runs in a process share.
 
     Attributes:
         client: Returns the client of a model, within the limits of an endpoint.

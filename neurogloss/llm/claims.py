@@ -10,7 +10,7 @@ MOST_CLAIMS = 1000  # in one exchange, and those of a shard more
 
 @dataclass(slots=True)
 class ClaimChanges:
-    """What an exchange with the other processes says of claims.
+    """The changes of claims that an exchange tells the other processes.
 
     Attributes:
         wanted, released: Identities of calls. Those that are released come first.

@@ -1,4 +1,4 @@
-"""Whether questions are too long one by one, or all of their kind: then the context is too small.
+"""Judging whether single questions are too long, or all of a kind: then the context is too small.
 
 In the second case every neuron would fail, one after the other, so the run pauses instead.
 """

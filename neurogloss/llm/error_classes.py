@@ -1,4 +1,4 @@
-"""What an error of an OpenAI-compatible API means for the call, the neuron and the run.
+"""The meaning of an error of an OpenAI-compatible API for the call, the neuron and the run.
 
 Status codes alone do not tell: OpenAI reports an empty account as a rate limit, Gemini a rate limit
 as an exceeded quota, OpenRouter a flagged question as a refused key. So the meaning comes from all

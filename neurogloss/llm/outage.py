@@ -104,7 +104,7 @@ def _is_not_there(cause: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return an error and all that led to it, as far as it is chained or grouped."""
+    """Return an error and the errors that caused it, in its chain or its group."""
     found: list[BaseException] = [error]
     for cause in found:
         inner = [cause.__cause__ or cause.__context__, getattr(cause, "os_error", None)]

@@ -1,4 +1,4 @@
-"""Whether a server goes on with the beginning of an answer that the request has."""
+"""Probing whether a server continues an answer whose beginning is in the request."""
 
 from neurogloss.errors import RowError, Truncated, UnsuitableModel
 from neurogloss.llm.endpoint import Endpoint

@@ -1,4 +1,4 @@
-"""What a model of an endpoint can do: found out by a few small calls before a run begins.
+"""Probing what a model of an endpoint can do, by a few small calls before a run begins.
 
 Every kind of simulator makes its real call about a short text, and its own parser reads the answer.
 `auto` then takes the first of these that works:
@@ -73,7 +73,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What was found about a model. `refused` are parameters that it does not support."""
+    """The findings about a model. `refused` are parameters that it does not support."""
 
     findings: tuple[Finding, ...]
     refused: tuple[str, ...]

@@ -33,7 +33,7 @@ _SCRIPT = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 
 @dataclass(slots=True)
 class Report:
-    """What a process has seen of a model since its last exchange.
+    """The calls of a process to a model since its last exchange.
 
     Attributes:
         answered, failed, refused: Calls that ended in an answer, a server error, a rate limit.
@@ -63,7 +63,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a process may send.
+    """The calls that a process may send.
 
     Attributes:
         calls: How many of those that wait, from the front of the queue.
@@ -82,7 +82,7 @@ class Grant:
 
 
 class SharedLimits(Protocol):
-    """What a limiter exchanges with the other processes."""
+    """The exchange of a limiter with the other processes."""
 
     async def exchange(
         self, report: Report, needs: list[int], waiting: int, in_flight: int

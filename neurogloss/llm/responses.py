@@ -222,7 +222,7 @@ def _text_of(part: Mapping[str, Any]) -> str:
 
 
 def _places(read: Callable[[], bytes | None]) -> bytes | None:
-    """Return packed log probabilities; None where they are none, for the text was paid for."""
+    """Return packed log probabilities; None where they are unusable: the text was paid for."""
     try:
         return read()
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""How long a server asks to wait: in headers, in fields of an error, or in its words.
+"""The time that a server asks to wait: in headers, in fields of an error, or in its words.
 
 Waits are seconds ("20"), spans ("6m0s", "120ms"), or moments: HTTP dates, ISO times, and seconds or
 milliseconds since 1970. Whatever a server writes, the wait is between 0.1 s and two minutes.

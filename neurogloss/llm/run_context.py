@@ -12,7 +12,7 @@ from neurogloss.llm.endpoint import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class LiveLimits:
-    """What may change of a run while it makes calls. `endpoint` has its limits and prices."""
+    """The limits that may change while a run makes calls: an endpoint's, and the budget."""
 
     endpoint: Endpoint
     budget_usd: float | None

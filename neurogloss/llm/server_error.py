@@ -1,4 +1,4 @@
-"""What a server said of an error: status, code, type, parameter and message, in whatever form.
+"""A server's description of an error: status, code, type, parameter and message, in any form.
 
 OpenAI writes `{"error": {...}}`, Gemini a list of it, FastAPI `{"detail": ...}`, Mistral and vLLM
 the fields without a frame, LM Studio `{"error": "text"}`, and proxies a page.

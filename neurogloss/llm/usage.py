@@ -28,7 +28,7 @@ def usage_of(content: bytes) -> TokenUsage | None:
 
 
 def usage_in(usage: Any) -> TokenUsage:
-    """Return the counts of a field `usage`; 0 for what is no number, for the answer is paid for.
+    """Return the counts of a field `usage`; 0 for anything but a number: it was paid for.
 
     Some gateways keep the names of Anthropic, and DeepSeek has its own for the cache. xAI and
     Gemini leave reasoning out of the tokens of the answer, and count it in the total alone, which

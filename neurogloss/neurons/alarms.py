@@ -39,7 +39,7 @@ class ScoreCounts:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is looked at: some of a run's results that models wrote.
+    """The evidence for alarms: a sample of the results of a run.
 
     Attributes:
         explanations: Texts.

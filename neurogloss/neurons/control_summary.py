@@ -1,4 +1,4 @@
-"""What the controls of a run say together."""
+"""A summary of the controls of a run."""
 
 from dataclasses import dataclass
 

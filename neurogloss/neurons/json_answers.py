@@ -114,7 +114,7 @@ def _decoded(text: str) -> Any:
 
 
 def _only_value(text: str) -> Any:
-    """Return the object or list that stands among sentences; of two, nobody knows which is meant.
+    """Return the only object or list among sentences; of several, none is taken.
 
     Raises:
         ValueError: There is none, or more than one.

@@ -70,7 +70,7 @@ def batches_for(model: GPT2Model, tokens: IntArray, first: int) -> Iterator[Mode
 
 
 def halve_batches(model: GPT2Model, size: int) -> bool:
-    """Halve the batches of a model for as long as it is loaded; return False if none is smaller."""
+    """Halve the batches of a model while it is loaded; return False if they cannot be halved."""
     before = fitting_size(model, size)
     if before == TILE:
         return False

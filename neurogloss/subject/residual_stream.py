@@ -81,7 +81,7 @@ class ResidualStream:
 
 @contextmanager
 def _beginning_at(model: GPT2Model, layer: int, file: BinaryIO) -> Iterator[None]:
-    """Have passes begin at a layer, with what is stored in place of what comes from the others."""
+    """Let passes begin at a layer, from the stored output of the layers before it."""
     if layer == 0:
         yield
         return
@@ -133,7 +133,7 @@ def _bytes_of(stream: torch.Tensor) -> "np.ndarray[tuple[int, ...], np.dtype[np.
 
 
 def _file_for(n_bytes: int) -> BinaryIO | None:
-    """Return an empty file without a name; None where it could fill half of what is free."""
+    """Return an empty file without a name; None where it could fill half of the free space."""
     if 2 * n_bytes > shutil.disk_usage(tempfile.gettempdir()).free:
         return None
     # Without a name: it is gone with the process, however that ends.

@@ -1,4 +1,4 @@
-"""What .safetensors files hold: names, types and shapes of tensors, read without torch.
+"""The headers of .safetensors files: names, types and shapes of tensors, read without torch.
 
 Such a file begins with the length of its header, in 8 bytes, and the header, an object of JSON.
 """

@@ -97,7 +97,7 @@ class _Reader:
         """Yield a string whose opening quote was taken, and take its closing quote.
 
         Raises:
-            ValueError: It does not end, or has an escape that there is not.
+            ValueError: It does not end, or has an escape that JSON does not know.
         """
         half = ""  # of a surrogate pair, the other half of which may be in the next part
         while True:

@@ -124,7 +124,7 @@ codecs.register_error(_MARK_BYTES, _mark)
 
 
 def _what_is_unfit(file: Path, encoding: str) -> str:
-    """Return what is not text in a file: the first place, and how many lines are like it."""
+    """Return where a file is not text: the first place, and the number of such lines."""
     first, character, n_lines, number, latest = 0, "", 0, 1, 0
     with file.open(encoding=encoding, errors=_MARK_BYTES) as opened:
         while piece := opened.readline(PART):

@@ -32,7 +32,7 @@ Part = ExplainerConfig | SimulatorConfig | ScorerConfig
 
 @dataclass(frozen=True, slots=True)
 class FullSizeCall:
-    """What a call of a stage took.
+    """The measurements of a call of one stage.
 
     Attributes:
         stage: For which a run makes such calls.

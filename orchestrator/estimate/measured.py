@@ -1,7 +1,7 @@
-"""Estimates by what a run has really asked and been answered, in place of assumptions.
+"""Estimates from the calls of an earlier run, in place of assumptions.
 
-That has in it what nobody can count beforehand: the tokens that a model thinks, answers that had to
-be asked for again, neurons that never fire, and what the cache of prompts kept.
+They include what cannot be counted beforehand: tokens of reasoning, answers that had to be asked
+for again, neurons that never fire, and the hits of the prompt cache.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ COUNTS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a run that asks alike has asked, by (stage, model)."""
+    """The calls of a run with the same models and prompts, by (stage, model)."""
 
     run: str
     neurons: int
@@ -32,7 +32,7 @@ class Measured:
 
 
 def find_measured(connection: Connection, config: RunConfig) -> Measured | None:
-    """Return what the latest run asked that is done, asked alike, and had enough neurons."""
+    """Return the calls of the latest such run that is done and has at least `FEWEST` neurons."""
     for stored in runs.done(connection, LOOKED_AT):
         if _what_is_asked(Run.of(stored).config) == _what_is_asked(config):
             n_neurons = runs.count_neurons(connection, stored.id)

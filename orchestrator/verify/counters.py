@@ -37,7 +37,7 @@ def check_shards(connection: Connection, run: StoredRun, n_excerpts: int) -> Ite
 
 
 def check_lists(connection: Connection, run_id: int, layers: Sequence[int]) -> Iterator[Difference]:
-    """Yield the neurons of some layers that lists show otherwise than their results are."""
+    """Yield the neurons of some layers whose rows in lists differ from their results."""
     for row in listed_neurons.differences(connection, run_id, layers):
         where = f"layer {row.layer} neuron {row.neuron}"
         yield Difference("lists", where, "lists do not show it as its results are")

@@ -1,4 +1,4 @@
-"""Whether the server can do its work, for what watches over it."""
+"""The health check of the server, for monitoring."""
 
 from fastapi import APIRouter
 from sqlalchemy import text

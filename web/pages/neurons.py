@@ -47,7 +47,7 @@ class _Query(BaseModel):
     cursor: Annotated[str, Query(max_length=500)] | None = None
 
     def chosen(self) -> NeuronFilter:
-        """Return what of it chooses neurons."""
+        """Return the part that chooses neurons."""
         bands = {
             name: Band(getattr(self, f"{name}_min"), getattr(self, f"{name}_max")) for name in BANDS
         }
@@ -61,7 +61,7 @@ class _Query(BaseModel):
         )
 
     def order(self) -> NeuronOrder:
-        """Return what of it sorts them."""
+        """Return the part that sorts them."""
         return NeuronOrder(self.sort, self.desc)
 
 

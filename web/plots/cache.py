@@ -1,4 +1,4 @@
-"""What takes long to count or to draw, kept, so that looking at it again costs nothing."""
+"""A cache of values and plots that take long to count or to draw."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -59,7 +59,7 @@ class Keeper:
     def get(
         self, name: str, about: Sequence[StoredRun], load: Load, drawings: Sequence[Drawing]
     ) -> Kept:
-        """Return what is called `name` about some runs, as it is now, or was a minute ago.
+        """Return the value `name` of some runs with its drawings, new or from the cache.
 
         Raises:
             DBAPIError: It could not be read.
@@ -87,7 +87,7 @@ class Keeper:
         return kept.result()
 
     def _renew(self, key: Key, kept: Future[Kept], count: Callable[[], Kept]) -> Future[Kept]:
-        """Return what is kept, or was counted meanwhile; have it counted again if it is old."""
+        """Return the cached value, or a newer one; begin to count it again if it is old."""
         renewed = self._renewed.get(key)
         if renewed is None:
             if monotonic() - kept.result().at > FRESH_S:

@@ -1,4 +1,4 @@
-"""The plot of calibration: what is true of tokens, by what was simulated of them."""
+"""The plot of calibration: true activations of tokens by simulated ones."""
 
 from matplotlib.figure import Figure
 

@@ -116,7 +116,7 @@ class Drawing:
 
 
 def say(figure: Figure, theme: Theme, sentence: str) -> None:
-    """Draw a sentence in place of what is not there."""
+    """Draw a sentence in place of a plot that has no values."""
     figure.text(0.02, 0.5, sentence, color=theme.quiet, va="center", wrap=True)
 
 

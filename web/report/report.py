@@ -1,4 +1,4 @@
-"""What the report of a run holds, read once."""
+"""The content of a run's report, read once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What a worker does with a shard: each stage loads rows, lets the library compute, saves rows.
+"""The stages of a shard: each loads rows, lets the library compute, and saves rows.
 
 A stage is the function of the same name in the module or package of its name.
 """

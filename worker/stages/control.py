@@ -1,4 +1,4 @@
-"""Control: what the scored records of neurons are simulated as from another's explanation."""
+"""Control: simulate the scored records of neurons from the explanations of other neurons."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -49,7 +49,7 @@ class _Task:
         return NO_PARTNER if self.partner is None else None
 
     def asked(self) -> SimulationInput | None:
-        """Return what is to be simulated; None if there is no control."""
+        """Return the simulation to ask for; None if there is no control."""
         if self.partner is None or self.undefined_reason is not None:
             return None
         excerpts, texts = list(self.texts), list(self.texts.values())

@@ -1,4 +1,4 @@
-"""What stages need for a forward pass of the subject model over the corpus."""
+"""Resources of stages that run the subject model over the corpus."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""A text that somebody asks about: which components of the model bring its next token about."""
+"""Answering a text: which components of the model bring about its next token."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""What a run's results rest on, and signs that they mean nothing."""
+"""The evidence for a run's results, and warnings that they may mean nothing."""
 
 from collections.abc import Iterator
 

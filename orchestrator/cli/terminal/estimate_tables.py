@@ -1,4 +1,4 @@
-"""What a run will cost, as tables and notes."""
+"""The estimate of a run, as tables and notes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ def _add_row(table: WholeTable, name: str, values: Stage) -> None:
 
 
 def notes(config: RunConfig, values: Mapping[str, Any]) -> list[str]:
-    """Return what has to be known to read the tables, in sentences."""
+    """Return notes that explain the tables, in sentences."""
     measured = values.get("measured_on")
     found = [
         f"Calls and tokens of a neuron are those of run {measured}, which asked alike; other "

@@ -1,4 +1,4 @@
-"""What stands beside a score: baselines, calibrations, scorers, and what the weights connect."""
+"""The evaluations of a neuron: baselines, calibrations, scorers, and connections by weight."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What full-size calls of a run took. What servers say is untrusted: no markup, no escapes."""
+"""The full-size calls of a run. Text of servers is untrusted: no markup, no escapes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the probe of an endpoint found. What servers say is untrusted: no markup, no escapes."""
+"""The findings of a probe. Text of servers is untrusted: no markup, no escapes."""
 
 from collections.abc import Mapping
 from typing import Any

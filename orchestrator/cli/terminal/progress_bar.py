@@ -14,7 +14,7 @@ LONG_S = 2.0
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], Any]]:
-    """Yield what is to be called with (done, total); it shows a bar on a terminal only, after 2 s.
+    """Yield a function of (done, total) that shows a bar, on a terminal only and after 2 s.
 
     The bar goes to stderr, so that the output of the command can be piped.
     """

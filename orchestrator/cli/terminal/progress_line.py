@@ -1,4 +1,4 @@
-"""How far a command is that goes through steps."""
+"""The progress of a command that goes through steps."""
 
 import time
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""How far a run is, as events of the log: for a service, which may follow several runs."""
+"""The progress of a run as events of the log, for a service that may follow several runs."""
 
 import logging
 import time

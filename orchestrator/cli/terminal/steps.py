@@ -1,4 +1,4 @@
-"""What a command that waits for servers is doing now: on a terminal with the seconds so far."""
+"""The current step of a command that waits for servers; on a terminal with the seconds so far."""
 
 from types import TracebackType
 from typing import Self

@@ -1,4 +1,4 @@
-"""What a run found: its scores, and the neurons that score best.
+"""The results of a run: its scores, and the neurons that score best.
 
 Explanations are untrusted: no markup, no escapes.
 """

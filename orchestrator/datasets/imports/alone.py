@@ -1,4 +1,4 @@
-"""Transactions of an import that no other command stores rows of the same run beside."""
+"""Transactions of an import, while no other command can store rows of its run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -24,7 +24,7 @@ NOWHERE = "https://unknown.invalid/v1"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What is known of a dataset before its neurons are read.
+    """The properties of a dataset that are known before its neurons are read.
 
     `shape` is (layers, neurons per layer), None if unknown; `configuration` comes from
     `dataset.json`, None for OpenAI's datasets, which have no such file.

@@ -36,7 +36,7 @@ CHUNK = 64  # neurons stored in one transaction
 
 @dataclass(frozen=True, slots=True)
 class ImportSelection:
-    """What to import.
+    """The part of a dataset to import, and the name of its run.
 
     `subject` is the subject model of a dataset that does not name it. `layers` None means all.
     `related` makes the import request the files of related neurons and tokens from a dataset

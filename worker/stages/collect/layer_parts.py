@@ -35,7 +35,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is kept of some excerpts for a layer; `nonfinite` is bool (n_neurons,)."""
+    """The interim results of some excerpts for a layer; `nonfinite` is bool (n_neurons,)."""
 
     kept: KeptExcerpts
     blocks: list[TileSums]

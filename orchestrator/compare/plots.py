@@ -46,6 +46,7 @@ def two_runs(
     both = score_a == score_a, score_b == score_b  # NaN is not equal to itself
     shown = both[0] & both[1]
     neurons.plot([-1, 1], [-1, 1], color="grey", linewidth=0.8)
+    # As counts by cell: 300,000 dots would cover each other.
     neurons.hexbin(score_a[shown], score_b[shown], gridsize=60, bins="log", mincnt=1)
     low = min([0.0, *score_a[shown], *score_b[shown]]) - 0.02
     neurons.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")

@@ -67,4 +67,5 @@ def _defined(rows: Sequence[LayerMeans] | Sequence[BaselineMeans]) -> dict[int, 
 def _mean(connection: Connection, run_id: int) -> float | None:
     means = [(row.n, row.score) for row in results.layer_means(connection, run_id)]
     n = sum(n for n, _ in means)
+    # Weighted, since layers may have different numbers of scored neurons.
     return sum(n * score for n, score in means if score is not None) / n if n else None

@@ -167,6 +167,7 @@ class Counting:
             for neuron, of_neuron in zip(self.sample.neurons, texts, strict=True)
             for request in _requests(neuron.explanation, of_neuron, simulator)
         ]
+        # Simulators that read log probabilities of the prompt, or of one token, generate one token.
         completion = 1
         if choice.kind in ("json", "chat_logprobs"):
             n_tokens = sum(len(text) for of_neuron in texts for text in of_neuron)

@@ -103,6 +103,7 @@ def _requests(
         part = config.simulator
         simulator = simulator_of(choice, part.records_per_call, part.answer_form)
         records = neuron.scored[: simulator.records_at_once]
+        # Where a call is made for each token, the last prompt is the longest.
         *_, longest = simulator.ask(neuron.explanation, records)
         yield "simulate", config.simulator, longest
     for scorer in config.scoring.also:

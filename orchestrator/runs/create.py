@@ -123,6 +123,7 @@ def _create(
     tokenizer = tokenizer_for(config.located(config.subject.model), shape.vocab_size)
     source = config.corpus
     begin = begin_of_text(tokenizer) if source.begin_of_text else None
+    # Before the corpus is cut, which may take minutes: a wrong key is told at once.
     ready = check_endpoints(config)
     cut = cut_excerpts(
         documents(

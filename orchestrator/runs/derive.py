@@ -60,6 +60,7 @@ def create_from_run(engine: Engine, config: RunConfig) -> int:
     with transaction(engine) as connection:
         base, neurons = base_of(connection, config)
     plan = make_neuron_plan(config, neurons)
+    # Between two transactions, since a probe may take minutes.
     ready = check_endpoints(config)
     with transaction(engine) as connection:
         run_id = save_run(connection, config, shape_of(base), base.corpus_id, plan, ready)

@@ -55,6 +55,8 @@ def parse_assignment(assignment: str) -> dict[str, Any]:
     if not equals or not key.strip():
         raise InputError(f"{assignment!r} is not of the form KEY=VALUE")
     is_none = value.strip() == NONE
+    # TOML has no null, so the key is read with a 0 in its place. A word is tried as it is, then in
+    # quotes.
     for text in ("0",) if is_none else (value, f"'{value.strip()}'"):
         try:
             values = tomllib.loads(f"{key} = {text}")

@@ -45,6 +45,7 @@ def create_own(engine: Engine, base: StoredRun, layer: int, neuron: int, explana
         run_id = save_run(connection, named, shape_of(base), base.corpus_id, plan, ready)
         imports.copy(connection, base.id, run_id, explanations=False)
         if neuron not in datasets.neurons_with_records(connection, run_id, layer):
+            # Within the transaction, which then takes back the run.
             raise InputError(f"run {base.name!r} has no records of neuron {layer}/{neuron}")
         row = ExplanationRow(run_id, layer, neuron, explanation.strip(), PERSON)
         results.explanations.save(connection, [row])
@@ -61,6 +62,7 @@ def _check(explanation: str) -> None:
         raise InputError("the explanation is empty")
     if len(explanation) > LONGEST_EXPLANATION:
         raise InputError(f"the explanation has more than {LONGEST_EXPLANATION:,} characters")
+    # Postgres stores neither.
     if "\0" in explanation or any("\ud800" <= c <= "\udfff" for c in explanation):
         raise InputError("the explanation has NUL, or half of a surrogate pair, in it")
 

@@ -42,6 +42,8 @@ class Plan:
 
     def totals(self) -> list[tuple[str, int, int]]:
         """Return (stage, layer, total): the final value of each progress counter; layer -1: all."""
+        # Also where nothing is collected, as in a run on the records of another: each run has this
+        # row.
         sums: dict[tuple[str, int], int] = {(COLLECT, -1): 0}
         for shard in self.shards:
             place = (shard.stage, -1 if shard.stage == COLLECT else shard.layer)
@@ -186,6 +188,7 @@ def _neuron_shards(
                 weight = len(part)
                 if stage in MARKS:
                     weight = len(set(marked[stage].get(layer, ())).intersection(part))
+                # A stage that concerns none of these neurons has no shard of them.
                 if weight:
                     ends = (part[0], part[-1] + 1)
                     yield PlannedShard(stage, "", layer, *ends, weight, "waiting")

@@ -151,6 +151,7 @@ def _rounded_up(value: float) -> float:
     if value <= 0:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))
+    # A maximum that is above a round number by an error of rounding must not make the scale longer.
     return next(unit * factor for factor in (1, 2, 4, 5, 8, 10) if unit * factor >= value * 0.999)
 
 
@@ -163,6 +164,7 @@ def _paths(
         value = scale.value(cell)
         step = None if value is None else int(STEPS * (value - low) / (high - low))
         name = "none" if step is None else f"{kind}{min(STEPS - 1, max(0, step))}"
+        # One path for all cells of a colour, since thousands of elements make a page slow.
         paths[name].append(f"M{cell.block} {places[cell.layer]}h1v1h-1z")
     return [(name, "".join(squares)) for name, squares in sorted(paths.items())]
 

@@ -109,7 +109,9 @@ def _use(
     limits = limits_of(run, model[0])
     recent = _sum(span.calls for span in minutes)
     since = this_minute - RATE_MINUTES * MINUTE
+    # The current minute is not over: its counts are too low for a rate.
     full = [span for span in minutes if since <= span.start < this_minute]
+    # From the first minute with calls, or a run that has just begun would seem slow.
     passed = (this_minute - min(span.start for span in full)) / MINUTE if full else 0.0
     rate = _sum(span.calls for span in full)
     return ModelUse(
@@ -118,6 +120,7 @@ def _use(
         tokens_per_minute=_tokens(rate) / passed if passed else None,
         requests_limit=limits.get("requests_per_minute"),
         tokens_limit=limits.get("tokens_per_minute"),
+        # Little's law: calls in flight are calls a minute times the minutes that each takes.
         in_flight=rate.latency_ms / 60_000 / passed if passed else None,
         max_in_flight=limits.get("max_in_flight"),
         latency_p50_ms=latency_quantile(recent.latency_counts, 0.5),

@@ -30,6 +30,7 @@ def money_of(run: StoredRun, stages: Sequence[StageProgress], costs: Sequence[Ru
     spent = sum(cost.usd for cost in costs)
     finished = sum(stage.done + stage.failed for stage in stages if stage.stage == "score")
     begun = {stage.stage for stage in stages if stage.done + stage.failed or not stage.total}
+    # Without the projection of a stage the sum would be too low, so there is none.
     known = all(cost.usd_projected is not None for cost in costs if cost.stage != PROBE)
     return RunMoney(
         spent,

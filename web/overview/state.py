@@ -131,6 +131,7 @@ def _running(
 
 
 def _time_left(stages: Sequence[StageProgress]) -> str:
+    # Stages overlap: the run ends with the last of them, not after the sum of all.
     left = max((stage.eta for stage in stages if stage.eta), default=None)
     if left is None:
         return ""

@@ -1,5 +1,6 @@
 """Configurations of runs as they are stored: what differs between two of them."""
 
+import json
 from typing import Any
 
 
@@ -11,5 +12,10 @@ def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -
         if isinstance(old, dict) and isinstance(new, dict):
             lines += differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            lines.append(f"{prefix}{key}: {old!r} -> {new!r}")
+            lines.append(f"{prefix}{key}: {_shown(old)} -> {_shown(new)}")
     return lines
+
+
+def _shown(value: Any) -> str:
+    """Return a value as TOML writes it; `none` for a key that is left out."""
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)

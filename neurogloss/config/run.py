@@ -12,7 +12,12 @@ from pydantic import Field, model_validator
 
 from neurogloss.config.endpoint import EndpointConfig
 from neurogloss.config.paths import SectionOfFile
-from neurogloss.config.scoring import AblationConfig, ScorerConfig, ScoringConfig
+from neurogloss.config.scoring import (
+    CONTROL_OF_NEW_RUNS,
+    AblationConfig,
+    ScorerConfig,
+    ScoringConfig,
+)
 from neurogloss.config.section import AnswerTokens, Name, NotNegative, Positive, Section, Seed, Text
 from neurogloss.neurons.simulators.answer_forms import FormName
 from neurogloss.neurons.splits import RANDOM_SPLITS, TOP_SPLITS
@@ -261,6 +266,21 @@ class RunConfig(SectionOfFile):
                     f"[endpoints.{part.endpoint}] (there: {defined})"
                 )
         return self
+
+    def with_control_of(self, stored: "RunConfig | None") -> "RunConfig":
+        """Return the configuration with a value for `scoring.control`, if its file gives none.
+
+        Args:
+            stored: The configuration of the run as it was begun; None if the run is new.
+        """
+        if "control" in self.scoring.model_fields_set:
+            return self
+        if stored is not None:
+            control = stored.scoring.control
+        else:  # a lookup table reads no explanation, so that another one changes nothing
+            control = 0.0 if self.simulator.kind == "lookup" else CONTROL_OF_NEW_RUNS
+        scoring = self.scoring.model_copy(update={"control": control})
+        return self.model_copy(update={"scoring": scoring})
 
     @property
     def calling(self) -> list[Literal["explainer", "simulator", "scorer"]]:

@@ -8,6 +8,8 @@ from neurogloss.config.section import AnswerTokens, NotNegative, Positive, Secti
 
 NeuronIndex = Annotated[list[NotNegative], Field(min_length=2, max_length=2)]  # [layer, neuron]
 
+CONTROL_OF_NEW_RUNS = 0.01  # where the file of a run leaves `control` out
+
 
 class ScoringConfig(Section):
     """Scoring: how many records of the valid split are simulated, and which scores are computed.
@@ -20,7 +22,9 @@ class ScoringConfig(Section):
 
     `control` is the share of neurons whose scored records are simulated once more, from the
     explanation of another neuron: where the simulator reads explanations, that scores much less. At
-    least 30 neurons are drawn, or all if there are fewer; with 0 there is no control.
+    least 30 neurons are drawn, or all if there are fewer; with 0 there is no control. A file that
+    leaves the key out means 0.01 for a new run, unless its simulator is the lookup table; a run
+    that began without control goes on without.
     """
 
     top: Positive = 5

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from orchestrator.estimate.measured import Measured, find_measured
 from orchestrator.estimate.sample import Sample, sample_of_run, sample_without_run
 from orchestrator.estimate.token_counts import find_counter
 from orchestrator.local.services import services_running
-from orchestrator.runs.derive import base_of, with_records_of
+from orchestrator.runs.complete import complete_config
+from orchestrator.runs.derive import base_of
 from orchestrator.runs.inputs import check_fit, check_model
 from orchestrator.runs.plan import chosen_neurons
 
@@ -66,12 +67,16 @@ def estimate(
         made = _of_derived(run, assumed)
     else:
         shape = _shape(run)
+        known = _known_of(run)
+        run = known.config
+        sample = known.sample or sample_without_run(run, shape.vocab_size)
         n_neurons = sum(map(len, chosen_neurons(run, shape).values()))
-        sample, choice, measured = _sample(run, shape)
         model = run.located(run.subject.model)
         is_here = is_at_hand(model, TOKENIZER_FILE)
         counter = find_counter(read_tokenizer(model if is_here else "demo"))
-        made = make_estimate(run, n_neurons, sample, counter, choice, *assumed, measured)
+        made = make_estimate(
+            run, n_neurons, sample, counter, known.simulator, *assumed, known.measured
+        )
     values = _values(made)
     if as_json:
         print_json(values)
@@ -95,7 +100,7 @@ def _shape(config: RunConfig) -> Shape:
 def _of_derived(config: RunConfig, assumed: Assumed) -> Estimate:
     """Estimate a run on the records of another one, whose subject model need not be there."""
     engine = open_database(find_environment())
-    run = with_records_of(engine, config)
+    run = complete_config(engine, config)
     with transaction(engine) as connection:
         base, neurons = base_of(connection, run)
         sample = sample_of_run(connection, base, run)
@@ -108,17 +113,37 @@ def _of_derived(config: RunConfig, assumed: Assumed) -> Estimate:
     return make_estimate(run, n_neurons, sample, counter, choice, *assumed, measured)
 
 
-def _sample(config: RunConfig, shape: Shape) -> tuple[Sample, SimulatorChoice, Measured | None]:
-    """Return a sample and the simulator, of the run if there is one, and what was measured."""
-    choice, sample, measured = SimulatorChoice.configured(config.simulator.kind), None, None
-    if os.environ.get("DATABASE_URL") or services_running(home_folder())["postgres"]:
-        with transaction(open_database(find_environment())) as connection:
-            measured = find_measured(connection, config)
-            run = runs.find(connection, config.name)
-            if run is not None:
-                choice = SimulatorChoice.from_json(run.simulator) if run.simulator else choice
-                sample = sample_of_run(connection, run, config)
-    return sample or sample_without_run(config, shape.vocab_size), choice, measured
+@dataclass(frozen=True)
+class _Known:
+    """What the database knows of a run that has its own records.
+
+    Attributes:
+        config: The configuration, with the control of the run.
+        simulator: The simulator that was chosen for the run, or the configured one.
+        sample: Neurons of the run; None if it has collected none.
+        measured: Calls and tokens of another run with the same models and prompts, if there is one.
+    """
+
+    config: RunConfig
+    simulator: SimulatorChoice
+    sample: Sample | None = None
+    measured: Measured | None = None
+
+
+def _known_of(config: RunConfig) -> _Known:
+    """Look a run up in the database, if there is a database."""
+    choice = SimulatorChoice.configured(config.simulator.kind)
+    if not os.environ.get("DATABASE_URL") and not services_running(home_folder())["postgres"]:
+        return _Known(config.with_control_of(None), choice)
+    engine = open_database(find_environment())
+    config = complete_config(engine, config)
+    with transaction(engine) as connection:
+        measured = find_measured(connection, config)
+        run = runs.find(connection, config.name)
+        if run is None:
+            return _Known(config, choice, measured=measured)
+        choice = SimulatorChoice.from_json(run.simulator) if run.simulator else choice
+        return _Known(config, choice, sample_of_run(connection, run, config), measured)
 
 
 def _values(made: Estimate) -> dict[str, Any]:

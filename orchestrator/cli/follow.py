@@ -31,8 +31,8 @@ from orchestrator.environment import Environment, find_environment, home_folder,
 from orchestrator.local.postgres import MOST_WORKERS
 from orchestrator.local.workers import LocalWorkers
 from orchestrator.run_loop import follow_run
+from orchestrator.runs.complete import complete_config
 from orchestrator.runs.create import HUB_DOCUMENTS_PER_EXCERPT, create_or_resume
-from orchestrator.runs.derive import with_records_of
 from orchestrator.runs.inputs import check_inputs
 from worker.app import app
 from worker.outages import retry_while_db_down
@@ -69,7 +69,7 @@ def run_to_its_end(
     engine = open_database(environment)
     # Celery's application was made on import, when the environment was not known yet.
     app.conf.broker_url = environment.settings.redis_url
-    config = with_records_of(engine, config)
+    config = complete_config(engine, config)
     try:
         run_id, seconds = _plan_and_follow(
             console, engine, environment, config, shape, counts, waits_while_paused

@@ -20,8 +20,8 @@ from orchestrator.cli.terminal.progress_log import ProgressLog
 from orchestrator.environment import Environment, find_environment, home_folder, open_database
 from orchestrator.every_run import follow_every_run
 from orchestrator.run_loop import follow_run
+from orchestrator.runs.complete import complete_config
 from orchestrator.runs.create import create_or_resume
-from orchestrator.runs.derive import with_records_of
 from orchestrator.runs.inputs import check_inputs
 from worker.app import app
 from worker.outages import retry_while_db_down
@@ -94,7 +94,7 @@ def _begin(engine: Engine, path: Path) -> str | None:
             log.info("run left alone", extra={"run": stored.name, "state": stored.state})
             return None
         shape = check_inputs(config)
-        config = with_records_of(engine, config)
+        config = complete_config(engine, config)
         create_or_resume(engine, config, shape, lambda: None, unpauses=False)
     except (InputError, RunError) as error:
         return str(error)

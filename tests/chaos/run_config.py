@@ -49,6 +49,7 @@ _EVERY_STAGE = {
     "explainer": "candidates = 2\nrevise = true\nsentences = 4",
     "more": "[ablation]\nper_layer = 2",
 }
+_NO_MORE = {"scoring": "control = 0.0", "explainer": "", "more": ""}
 _BATCHES = """
 mode = "batch"
 [endpoints.here.batches]
@@ -104,7 +105,7 @@ def config_of(
     top: int = 8,
 ) -> str:
     """Return the configuration of a run, as TOML."""
-    extra = _EVERY_STAGE if variant.has_every_stage else dict.fromkeys(_EVERY_STAGE, "")
+    extra = _EVERY_STAGE if variant.has_every_stage else _NO_MORE
     return _CONFIG.format(
         name=name,
         corpus=corpus,

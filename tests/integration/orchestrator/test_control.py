@@ -39,7 +39,7 @@ def test_limits_prices_and_budget_are_changed_together(whole, command):
         "set", "whole", "budget.usd=300", "endpoints.here.requests_per_minute=5000",
         'endpoints.here.prices."other.model"={input=1.0, output=2.0}', "endpoints.here.mode=batch",
     )  # fmt: skip
-    assert (code, "budget.usd: None -> 300.0\n" in output) == (0, True)
+    assert (code, "budget.usd: none -> 300.0\n" in output) == (0, True)
     config, budget = config_of(whole)
     assert (config.budget.usd, budget) == (300.0, 300.0)
     here = config.endpoints["here"]
@@ -53,11 +53,11 @@ def test_limits_prices_and_budget_are_changed_together(whole, command):
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("explainer.model=gpt-5", "explainer.model: 'rehearsal' -> 'gpt-5'"),
+        ("explainer.model=gpt-5", 'explainer.model: "rehearsal" -> "gpt-5"'),
         ("shards.neurons=9", "shards.neurons: 5 -> 9"),
         ("endpoints.here.base_url=http://other/v1", "endpoints.here.base_url: "),
-        ("endpoints.new.base_url=http://other/v1", "endpoints.new: None -> "),
-        ("name=other", "name: 'whole' -> 'other'"),
+        ("endpoints.new.base_url=http://other/v1", "endpoints.new: none -> "),
+        ("name=other", 'name: "whole" -> "other"'),
         ("budget.usd=-1", "budget.usd = -1: input should be greater than 0"),
         ("budget.usd=lots", "budget.usd = 'lots': input should be a valid number"),
         ("budget=5", "budget = 5: "),

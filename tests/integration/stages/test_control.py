@@ -12,9 +12,11 @@ from db.evidence import evidence_of
 from db.retry import retry_failures
 from db.run_status import status_of
 from neurogloss.config.run import RunConfig
+from neurogloss.config.toml import read_config
 from neurogloss.neurons.alarms import alarms_of
 from neurogloss.neurons.control import in_order
 from orchestrator.cli.terminal.alarm_lines import alarm_lines
+from orchestrator.runs.complete import complete_config
 from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.inputs import check_inputs
 from orchestrator.verify.verify import find_differences
@@ -89,6 +91,38 @@ def test_a_run_controls_the_scores_of_its_neurons(engine, online):
     assert 0 < cost["calls"] < named["n"]
     assert asked == rows(engine, "SELECT sum(calls) AS n FROM run_cost")[0]["n"]
     assert faults(engine, run_id) == []
+
+
+def test_a_file_without_the_key_begins_a_run_with_control_and_goes_on_with_one_without(
+    engine, online, tmp_path
+):
+    (tmp_path / "corpus.txt").write_text("The cat sat on the mat. " * 200)
+    file = tmp_path / "run.toml"
+    with RehearsalServer(RehearsalOptions()) as server:
+        body = run_file(server.base_url)
+        file.write_text(body.replace("NAME", "before") + "[scoring]\ncontrol = 0.0\n")
+        before = begin(engine, file)
+        file.write_text(body.replace("NAME", "before"))
+        assert begin(engine, file) == before
+        file.write_text(body.replace("NAME", "new"))
+        new = begin(engine, file)
+        assert begin(engine, file) == new
+    stages = rows(engine, "SELECT run, total FROM run_progress WHERE stage = 'control'")
+    assert stages == [{"run": "new", "total": 30}]
+
+
+def run_file(base_url):
+    endpoint = 'endpoint = "here"\nmodel = "rehearsal"\n'
+    return (
+        'name = "NAME"\n[corpus]\nsource = "corpus.txt"\nexcerpts = 60\nexcerpt_tokens = 16\n'
+        f"[neurons]\nper_layer = 10\n[explainer]\n{endpoint}"
+        f'[simulator]\nkind = "json"\n{endpoint}[endpoints.here]\nbase_url = "{base_url}"\n'
+    )
+
+
+def begin(engine, file):
+    config = complete_config(engine, read_config(file))
+    return create_or_resume(engine, config, check_inputs(config, {}), lambda: None)
 
 
 @pytest.fixture

@@ -134,3 +134,26 @@ def test_the_wishes_for_short_documents_change_the_hash_only_where_they_are_used
     stored = type(kept).model_validate(kept.model_dump(mode="json"))
     assert (stored.corpus.short, stored.corpus.begin_of_text) == ("keep", True)
     assert stored.digest() == kept.digest()
+
+
+def test_a_new_run_has_control_scores_unless_its_file_says_otherwise(read):
+    def control(body, stored=None):
+        return read('name = "x"\n' + body).with_control_of(stored).scoring.control
+
+    assert control(ENDPOINT) == 0.01
+    assert control("[scoring]\ncontrol = 0.0\n" + ENDPOINT) == 0
+    assert control("[scoring]\ncontrol = 0.5\n" + ENDPOINT) == 0.5
+    assert control(LOOKUP) == 0
+
+
+def test_a_run_goes_on_with_the_control_it_began_with(read):
+    began_without, began_with = (
+        read(f'name = "x"\n[scoring]\ncontrol = {control}\n{ENDPOINT}') for control in (0.0, 0.2)
+    )
+    silent = read('name = "x"\n' + ENDPOINT)
+    for stored in (began_without, began_with):
+        assert silent.with_control_of(stored).digest() == stored.digest()
+    explicit = began_with.with_control_of(began_without)
+    assert differences(began_without.frozen(), explicit.frozen()) == [
+        "scoring.control: none -> 0.2"
+    ]

@@ -50,6 +50,8 @@ class BatchRequestTable(Base):
     __tablename__ = "batch_request"
     __table_args__ = (
         Index(
+            # A batch takes the oldest pending requests of one endpoint, model and path; all others
+            # are left out of the index.
             "ix_batch_request_pending",
             "run_id",
             "endpoint",
@@ -81,6 +83,7 @@ class BatchWaitTable(Base):
     """A shard that waits for the answer to a question. It is not begun while it waits for any."""
 
     __tablename__ = "batch_wait"
+    # The key begins with the shard; an answer ends the waits of all shards for its call.
     __table_args__ = (Index("ix_batch_wait_run_id_identity", "run_id", "identity"),)
 
     shard_id: Mapped[int] = mapped_column(

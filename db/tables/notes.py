@@ -25,6 +25,7 @@ class NeuronNoteTable(Base):
             name="texts_are_bounded",
         ),
         Index("ix_neuron_note_run_id_layer_neuron_id", "run_id", "layer", "neuron", "id"),
+        # For the limit by the minute, which counts the notes of all neurons.
         Index("ix_neuron_note_created_at", "created_at"),
     )
 

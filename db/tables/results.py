@@ -75,6 +75,8 @@ class FailureTable(Base):
 
     __tablename__ = "failure"
     __table_args__ = (
+        # The key begins with the stage, but a stage asks which neurons failed in any stage before
+        # it.
         Index("ix_failure_neuron", "run_id", "layer", "neuron"),
         Index("ix_failure_class", "run_id", "stage", "failure_class", "failed_at"),
     )

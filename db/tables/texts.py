@@ -39,6 +39,7 @@ class TextRequestTable(Base):
             postgresql_where=text("state IN ('waiting', 'running')"),
         ),
         Index("ix_text_request_run_id_id", "run_id", "id"),
+        # For the limit by the minute of each requester.
         Index("ix_text_request_requested_by_created_at", "requested_by", "created_at"),
     )
 

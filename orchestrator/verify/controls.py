@@ -67,14 +67,17 @@ def control_faults(checked: CheckedNeuron, config: RunConfig, partners: Partners
     control, records = checked.stored.control, checked.stored.records
     if control is None:
         if checked.has_control and checked.is_owed_by("control"):
-            yield "its score was to be controlled, and has neither a control nor a failure"
+            yield "a control was planned, and it has neither a control nor a failure"
         return
     if not checked.has_control:
-        yield "it has a control, which it was not to have"
+        yield "it has a control, although none was planned"
     if records is None or records.undefined_reason is not None:
         return
     if not partners.is_right(control):
-        yield f"its control is by neuron {control.partner}, whose turn it was not, or has changed"
+        yield (
+            f"its control is by neuron {control.partner}, which is not its partner, or whose "
+            "explanation has changed"
+        )
     if control.partner is None:
         return
     scored = SplitRecords.of(records, config, Split.VALID)

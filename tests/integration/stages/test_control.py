@@ -136,11 +136,11 @@ def run_id(engine, online):
     [
         ("DELETE FROM control_score", "has neither a control nor a failure"),
         ("UPDATE control_score SET score = score / 2", "of its control, score is"),
-        ("UPDATE control_score SET partner = neuron", "whose turn it was not"),
-        ("UPDATE control_score SET explanation = 'x'", "whose turn it was not, or has changed"),
+        ("UPDATE control_score SET partner = neuron", "which is not its partner"),
+        ("UPDATE control_score SET explanation = 'x'", "or whose explanation has changed"),
         ("DELETE FROM control_simulation", "is not simulated on its scored records"),
         ("UPDATE control_simulation SET call = '\\x00'", "names call 00, which is not stored"),
-        ("UPDATE neuron SET has_control = false", "which it was not to have"),
+        ("UPDATE neuron SET has_control = false", "although none was planned"),
     ],
 )
 def test_verify_finds_what_is_wrong_with_a_control(engine, run_id, damage, fault):

@@ -41,6 +41,14 @@ class Unanswered:
     retried: int
     reason: str
 
+    @property
+    def advice(self) -> str | None:
+        """What may help; None where requests failed for other reasons than slow answers."""
+        if TIMEOUT not in self.requests:
+            return None
+        endpoint = f"endpoints.{self.endpoint}"
+        return f"raise {endpoint}.timeout_s, or lower its max_in_flight, if the server is slow"
+
 
 def replace_retried(
     connection: Connection, run_id: int, process: str, calls: Sequence[RetriedCalls]

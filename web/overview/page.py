@@ -12,6 +12,7 @@ from db.open_shards import OpenShards, open_shards
 from db.progress import FailureGroup, StageProgress, WorkerState
 from db.recent import ScoredNeuron
 from db.runs import StoredRun
+from db.unanswered import Unanswered, unanswered
 from neurogloss.neurons.alarms import alarms_of
 from neurogloss.neurons.control_summary import ControlSummary
 from web.overview.alarms import alarms_about_calls
@@ -61,6 +62,7 @@ class RunPage:
     stages: list[StageProgress]
     money: RunMoney
     uses: list[ModelUse]
+    unanswered: list[Unanswered]
     workers: list[WorkerState]
     shards: list[OpenShards]
     results: RunResults | None
@@ -126,6 +128,7 @@ def load_page(
         stages=stages,
         money=money_of(run, stages, progress.costs(connection, run.name)),
         uses=uses,
+        unanswered=unanswered(connection, run.name),
         workers=workers,
         shards=shards,
         results=results_of(run.id),

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from db.progress import FailureGroup, RunCost, RunProgress, StepProgress
-from db.unanswered import TIMEOUT, Unanswered
+from db.unanswered import Unanswered
 from neurogloss.stages import COLLECT
 from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.whole_table import WholeTable
@@ -76,9 +76,8 @@ def _unanswered_line(calls: Unanswered) -> Text:
     if calls.retried:
         reason = plain(calls.reason)[:EXAMPLE_CHARACTERS]
         line += f"; {calls.retried:,} tried again now, e.g. {reason}"
-    if TIMEOUT in calls.requests:
-        limits = f"endpoints.{calls.endpoint}.timeout_s, or lower its max_in_flight"
-        line += f" (raise {limits}, if the server is slow)"
+    if calls.advice:
+        line += f" ({calls.advice})"
     return Text(line)
 
 

@@ -9,7 +9,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event, text
 
 from db import progress, runs
+from db.run_status import status_of
 from db.session import transaction
+from db.unanswered import RetriedCalls, replace_retried
 from web.app import make_app
 from web.overview.heat import SCALES
 from web.overview.watched import PARTS, RunTopic
@@ -141,3 +143,26 @@ def test_hostile_words_of_a_pause_are_text(whole, client):
     assert "<script>" not in page
     assert "\u202e" not in page
     assert client.get("/runs/whole.json").json()["state"]["reason"] == hostile
+
+
+ONE_MINUTE_OF_TIMEOUTS = """
+    UPDATE call_minute SET outcome = 'timeout', calls = 1234, minute = date_trunc('minute', now())
+    WHERE ctid = (SELECT ctid FROM call_minute WHERE stage = 'simulate' LIMIT 1)
+"""
+
+
+def test_requests_without_an_answer_stand_on_the_page_as_status_says_them(whole, client):
+    assert client.get("/runs/whole.json").json()["unanswered"] == []
+    assert "Requests without an answer" not in client.get("/runs/whole").text
+    reason = "it is not complete after 0.5 s <b>"
+    with transaction(whole) as connection:
+        calls = [RetriedCalls("simulate", "here", "rehearsal", 3, reason)]
+        replace_retried(connection, 1, "a", calls)
+        connection.execute(text(ONE_MINUTE_OF_TIMEOUTS))
+        status = status_of(connection, runs.get(connection, 1))
+    (value,) = client.get("/runs/whole.json").json()["unanswered"]
+    assert [value] == status["unanswered"]
+    assert (value["requests"], value["retried"]) == ({"timeout": 1234}, 3)
+    page = client.get("/runs/whole").text
+    for shown in ("1,234 timeout", "&lt;b&gt;", "raise endpoints.here.timeout_s, or lower"):
+        assert shown in page

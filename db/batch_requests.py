@@ -119,6 +119,17 @@ def answered(connection: Connection, run_id: int, identities: Sequence[bytes]) -
     _wait_no_longer(connection, values)
 
 
+def drop_answered(connection: Connection, run_id: int) -> None:
+    """Drop requests in no batch whose answers another run has stored meanwhile."""
+    query = text("""
+        SELECT identity FROM batch_request AS request
+        WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL
+          AND EXISTS (SELECT FROM call WHERE call.identity = request.identity)
+    """).columns(**BYTES)
+    if identities := list(connection.scalars(query, {"run": run_id})):
+        answered(connection, run_id, identities)
+
+
 class Unanswerable(NamedTuple):
     """A call that will not be answered, and why."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, LargeBinary, text
 
 # As long as a batch may take: whatever was enqueued at a refusal is through by then.
-REFUSALS_COUNT_FOR = "24 hours"
+LONGEST_BATCH = "24 hours"
 BYTES = {"identity": LargeBinary(), "body": LargeBinary()}  # else psycopg2 gives memory views
 # A refusal does not tell the limit, which is found in steps from above.
 SHRINKING = 0.8
@@ -56,6 +56,16 @@ def take_turn(connection: Connection, run_id: int, pause_s: float) -> bool:
     return connection.execute(statement, {"run": run_id, "pause": pause_s}).rowcount == 1
 
 
+def lock_building(connection: Connection, base_url: str) -> None:
+    """Let no other process build batches for a server until the commit.
+
+    Runs share its room, and must not put one call into two batches.
+    """
+    # Of the transaction, which no pooler can leave with another client; see `db.run_locks`.
+    name = {"name": f"batches of {base_url}"}
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), name)
+
+
 class Group(NamedTuple):
     """Calls that may be in one batch. `oldest_s`: how long the oldest has waited."""
 
@@ -90,14 +100,25 @@ class PendingRequest(NamedTuple):
 def candidates(
     connection: Connection, run_id: int, group: Group, limit: int
 ) -> list[PendingRequest]:
-    """Return the calls of a group that are in no batch, the oldest first."""
-    query = text("""
+    """Return the calls of a group that are in no batch, the oldest first.
+
+    Calls that are in the batch of another run are left out: its answer is theirs. The batches of a
+    paused run are not collected, and those of a cancelled one for as long as somebody waits for
+    their end, which is a day at most; so nothing waits for the former, nor longer for the latter.
+    """
+    query = text(f"""
         SELECT identity, octet_length(body) AS size, prompt_tokens, max_completion_tokens
-        FROM batch_request
+        FROM batch_request AS waiting
         WHERE run_id = :run AND batch IS NULL AND failure_class IS NULL
           AND endpoint = :endpoint AND model = :model AND path = :path
+          AND NOT EXISTS (
+              SELECT FROM batch_request AS sent
+              JOIN batch ON batch.id = sent.batch JOIN run ON run.id = sent.run_id
+              WHERE sent.identity = waiting.identity AND sent.run_id <> :run
+                AND run.state IN ('running', 'cancelled')
+                AND batch.created_at > now() - interval '{LONGEST_BATCH}')
         ORDER BY created_at, identity LIMIT :limit
-    """).columns(**BYTES)
+    """).columns(**BYTES)  # noqa: S608  (a constant)
     values = {**group._asdict(), "run": run_id, "limit": limit}
     return [PendingRequest(*row) for row in connection.execute(query, values)]
 
@@ -120,7 +141,7 @@ def room(connection: Connection, endpoint: str, model: str) -> Room:
                coalesce(sum(prompt_tokens) FILTER (WHERE state <> 'ended'), 0),
                min(enqueued_tokens) FILTER (
                    WHERE outcome = :refused
-                     AND created_at > now() - interval '{REFUSALS_COUNT_FOR}')
+                     AND created_at > now() - interval '{LONGEST_BATCH}')
         FROM batch WHERE endpoint = :endpoint AND model = :model
     """)  # noqa: S608  (a constant)
     values = {"endpoint": endpoint, "model": model, "refused": TOO_MANY_TOKENS}

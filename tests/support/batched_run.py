@@ -22,11 +22,11 @@ LEASE_S = 60
 class Batched:
     """A run of one shard whose questions go into the batches of a rehearsal server."""
 
-    def __init__(self, engine, server, limits, budget):
-        self.engine, self.server = engine, server
+    def __init__(self, engine, server, limits, budget, name="batched"):
+        self.engine, self.server, self.name = engine, server, name
         self.config = RunConfig.model_validate(
             {
-                "name": "batched",
+                "name": name,
                 "explainer": {"endpoint": "here", "model": "rehearsal"},
                 "simulator": {"kind": "lookup"},
                 "endpoints": {
@@ -57,7 +57,7 @@ class Batched:
                 "n_windows": 1,
             }
             run = {
-                "name": "batched",
+                "name": self.name,
                 "config": self.config.model_dump(mode="json"),
                 "config_hash": "h",
                 "corpus_id": corpora.save_corpus(
@@ -82,7 +82,8 @@ class Batched:
 
     def claim(self, number=0):
         with transaction(self.engine) as connection:
-            ids = connection.scalars(text("SELECT id FROM shard ORDER BY id")).all()
+            query = text("SELECT id FROM shard WHERE run_id = :run ORDER BY id")
+            ids = connection.scalars(query, {"run": self.run_id}).all()
             claim = shards.claim(connection, ids[number], "w", LEASE_S)
             assert claim is not None
             run = runs.get(connection, self.run_id)
@@ -106,7 +107,8 @@ class Batched:
     def is_ready(self, number=0):
         with transaction(self.engine) as connection:
             shard_readiness.open_ready(connection, self.run_id)
-            states = connection.scalars(text("SELECT state FROM shard ORDER BY id")).all()
+            query = text("SELECT state FROM shard WHERE run_id = :run ORDER BY id")
+            states = connection.scalars(query, {"run": self.run_id}).all()
         return states[number] == "ready"
 
     def answers(self, calls):
@@ -129,6 +131,10 @@ class Batched:
     def scalar(self, query):
         with transaction(self.engine) as connection:
             return connection.scalar(text(query))
+
+    def execute(self, statement):
+        with transaction(self.engine) as connection:
+            connection.execute(text(statement))
 
     def leaves_nothing(self):
         return self.scalar("SELECT count(*) FROM batch_request") == 0 and (

@@ -14,6 +14,7 @@ from neurogloss.llm.batch_client import BatchClient
 from neurogloss.llm.calls import Answer
 from rehearsal.capabilities import Capabilities
 from rehearsal.faults import FaultRates
+from tests.support.batched_run import Batched
 from tests.support.calls import questions
 
 
@@ -50,6 +51,52 @@ def _after_waiting(run, calls):
         run.advance()
         time.sleep(0.05)
     return run.ask(calls)
+
+
+@pytest.fixture
+def two_runs(start):
+    """Two runs with calls in common, which are in a batch of the first, and of no other."""
+    first = start(seconds=1.0)
+    second = Batched(first.engine, first.server, {}, None, name="second")
+    calls = questions(6)
+    assert first.ask(calls[:4]) is None
+    first.advance()
+    assert second.ask(calls) is None
+    second.advance()
+    assert sizes(first) == [4, 2]
+    return first, second, calls
+
+
+def sizes(run):
+    return [n_requests for _, _, n_requests, _ in run.rows()]
+
+
+def test_answers_in_a_batch_of_another_run_are_waited_for(two_runs):
+    first, second, calls = two_runs
+    assert None not in _after_waiting(first, calls[:4])
+    assert None not in _after_waiting(second, calls)
+    stats = first.server.stats()
+    assert (stats["answered"], stats["repeated_questions"]) == (6, 0)
+    assert first.leaves_nothing()
+
+
+def test_a_paused_run_whose_batch_nobody_collects_is_not_waited_for(two_runs):
+    first, second, _ = two_runs
+    first.execute("UPDATE run SET state = 'paused' WHERE name = 'batched'")
+    second.advance()
+    assert sizes(first) == [4, 2, 4]
+
+
+def test_calls_of_a_cancelled_run_are_asked_once_its_batch_has_ended(two_runs):
+    first, second, _ = two_runs
+    first.execute("UPDATE run SET state = 'cancelled' WHERE name = 'batched'")
+    second.advance()
+    assert sizes(first) == [4, 2]
+    with transaction(first.engine) as connection:
+        (batch,) = batches.under_way(connection, first.run_id)
+        batches.end(connection, batch, "cancelled", attempts=0)
+    second.advance()
+    assert sizes(first) == [4, 2, 4]
 
 
 def texts_one_by_one(run, calls):

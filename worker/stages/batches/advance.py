@@ -144,12 +144,14 @@ class _Batcher:
             BudgetReached: The budget may not cover the next call, and nothing is under way.
         """
         with transaction(self._job.engine) as connection:
+            batch_requests.drop_answered(connection, self._job.run_id)
             batch_requests.give_up(connection, self._job.run_id, ATTEMPTS)
         while self._may_create() and (batch := self._build()) is not None:
             self.bring_on(batch, is_fresh=True)
 
     def _build(self) -> StoredBatch | None:
         with transaction(self._job.engine) as connection:
+            batches.lock_building(connection, self._endpoint.base_url)
             for group in batches.groups(connection, self._job.run_id):
                 is_full = group.n >= self._limits.max_lines
                 if group.endpoint != self._endpoint.name:

@@ -12,8 +12,11 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
+    stop_after_delay,
+    stop_all,
     wait_random_exponential,
 )
+from tenacity.stop import StopBaseT
 
 from neurogloss.errors import (
     EndpointUnreachable,
@@ -42,6 +45,8 @@ from neurogloss.neurons.simulation import Simulation
 from neurogloss.neurons.simulators.base import CHAT, ModelReply, Simulator
 
 ATTEMPTS = 4  # fewer than a run makes: somebody waits for the outcome
+# A proxy whose server restarts takes connections and drops them; that is over in some seconds.
+_FIRST_RESPONSE_S = 20.0
 
 
 class SingleCalls:
@@ -108,7 +113,7 @@ class SingleCalls:
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
             wait=wait_random_exponential(multiplier=0.5, max=4.0),
-            stop=stop_after_attempt(ATTEMPTS),
+            stop=self._stop(),
             reraise=True,
         )
         started = time.monotonic()
@@ -133,6 +138,13 @@ class SingleCalls:
         if isinstance(outcome, RowError):
             raise outcome
         return outcome
+
+    def _stop(self) -> StopBaseT:
+        """Return when to give a call up: not soon, before the server has said anything at all."""
+        enough = stop_after_attempt(ATTEMPTS)
+        return (
+            enough if self._has_responded else stop_all(enough, stop_after_delay(_FIRST_RESPONSE_S))
+        )
 
     def _send_when_there(self, call: Call) -> tuple[Completion, str | None]:
         """Send; a server that is away, or has no capacity left, is waited for."""

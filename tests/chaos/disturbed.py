@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from rehearsal.server import RehearsalServer
-from tests.chaos.faults import KINDS
+from tests.chaos.faults import KINDS, OF_CREATED_RUNS
 from tests.chaos.outcome import Injected
 from tests.chaos.stand_still import StandStill
 from tests.chaos.strike import Strike
@@ -82,8 +82,10 @@ class Disturbed:
         return "the database is away"
 
     def _strike(self) -> None:
+        kind = self._next_kind()
+        if kind is None:
+            return
         self._attribute_repeats()
-        kind = self._left.pop(0)
         strike = KINDS[kind](self._world, self._dice)
         risks = self._in_flight(strike, strike.repeats), self._in_flight(strike, strike.loses)
         found = Injected(kind, strike.to, self.seconds, *risks)
@@ -92,6 +94,13 @@ class Disturbed:
         until = strike.after_s if strike.stops_all else 0.0
         self._explained_until.append(self.seconds + max(until, strike.delays_s))
         self._next_at = self.seconds + self._dice.uniform(0.3, 3.0)
+
+    def _next_kind(self) -> str | None:
+        """Take the next kind of fault; those of a run that is there wait until it is."""
+        for place, kind in enumerate(self._left):
+            if kind not in OF_CREATED_RUNS or self._is_created():
+                return self._left.pop(place)
+        return None
 
     def _in_flight(self, strike: Strike, workers: int) -> int:
         """Return how many calls a fault may have taken the answers of, at most.

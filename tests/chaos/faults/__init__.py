@@ -53,6 +53,8 @@ KINDS: dict[str, Callable[[World, random.Random], Strike]] = {
     "second run begun and cancelled": commands.second_run_cancelled,
     "another configuration": commands.other_configuration,
 }
+# Where there is no run yet, this one would begin the run.
+OF_CREATED_RUNS = ("another configuration",)
 
 
 def usable(world: World) -> list[str]:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import math
 import re
 
@@ -19,6 +20,7 @@ from rehearsal.faults import FaultRates
 from rehearsal.options import RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.support.planted_subject import Oracle, serving
+from tests.support.raw_server import head, raw_server
 
 KEY = "sk-test-0123456789"
 
@@ -181,3 +183,19 @@ def test_an_endpoint_that_refuses_is_told_from_a_kind_that_does_not_work(
     with pytest.raises(error, match=message) as caught:
         ask(endpoint, "rehearsal")
     assert "sk-wrong" not in str(caught.value)
+
+
+def test_a_proxy_that_drops_connections_while_its_server_restarts_is_tried_for_longer():
+    reply = {
+        "choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 1},
+    }
+    body = json.dumps(reply).encode()
+    dropped = iter(range(6))  # more than the attempts of a call whose server has responded before
+
+    def answer(send):
+        if next(dropped, None) is None:
+            send(head(f"Content-Length: {len(body)}") + body)
+
+    with raw_server(answer) as url:
+        assert probe_chat(Endpoint(name="here", base_url=url), "m").answers[0].text == "hello"

@@ -22,21 +22,52 @@ ACCEPTED = {"Accept-Encoding": "gzip, deflate"}
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _COMPRESSIONS = ("gzip", "deflate", "identity")  # a byte of theirs becomes 1,032 at most
 
+_FROZEN_S = 1.0  # by which a timer is late only where the process did not run
+_READS_S = 2.0  # in which what lies in the buffers of the system is read
+
 
 class UnreadableBody(ServiceUnavailable):
     """The body of a response is too large, or is compressed in a way that is not read."""
+
+
+class _Alarm:
+    """Ends a block on time; once more later, if it was late itself: then the process was frozen."""
+
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self._limit, self._loop = limit, asyncio.get_running_loop()
+
+    def set(self, seconds: float) -> None:
+        self._due = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self._due, self._ring)
+
+    def clear(self) -> None:
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        now = self._loop.time()
+        if now > self._due + _FROZEN_S:
+            self.set(_READS_S)
+        else:
+            self._limit.reschedule(now)
 
 
 @asynccontextmanager
 async def within(seconds: float) -> AsyncIterator[None]:
     """End the block after so many seconds.
 
+    A process that was frozen meanwhile first reads what has come, which may be a paid answer.
+
     Raises:
         AnswerTimeout: They have passed.
     """
     try:
-        async with asyncio.timeout(seconds) as limit:
-            yield
+        async with asyncio.timeout(None) as limit:
+            alarm = _Alarm(limit)
+            alarm.set(seconds)
+            try:
+                yield
+            finally:
+                alarm.clear()
     except TimeoutError as error:
         # A TimeoutError of something within the block, and not of this deadline.
         if not limit.expired():

@@ -158,7 +158,11 @@ def test_a_budget_holds_within_a_hundredth_while_a_worker_is_frozen(engine, work
         (paused,) = run.rows("SELECT pause_cause FROM run")
         # What was in flight in the frozen worker is stored after the pause.
         spent = "SELECT sum(usd) + sum(usd_wasted_on_retries) FROM run_cost"
-        wait_until(lambda: run.value("SELECT count(*) FROM call") == server.stats()["answered"])
+        stored = "SELECT count(*) FROM call"
+        wait_until(
+            lambda: run.value(stored) == server.stats()["answered"],
+            lambda: f"{run.value(stored)} of {server.stats()} are stored: {workers.logs()}",
+        )
         assert paused["pause_cause"] == "budget"
         assert 0.99 <= run.value(spent) <= 1.01
 

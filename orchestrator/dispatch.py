@@ -14,10 +14,20 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 
-from db import batch_requests, batches, heartbeats, progress, runs, shard_readiness, shards
+from db import (
+    batch_requests,
+    batches,
+    heartbeats,
+    parked_shards,
+    progress,
+    runs,
+    shard_readiness,
+    shards,
+)
+from db.parked_shards import ExhaustedShard
 from db.runs import StoredRun
 from db.session import Patience, transaction, with_patience
-from db.shards import ExhaustedShard, QueuedShard
+from db.shards import QueuedShard
 from neurogloss.config.endpoint import BatchesConfig
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import OtherVersion
@@ -125,14 +135,14 @@ def _park(connection: Connection, run_id: int) -> list[ExhaustedShard]:
     pauses the run, after the other shards have ended.
     """
     given_up = []
-    for shard in shards.exhausted(connection, run_id):
+    for shard in parked_shards.exhausted(connection, run_id):
         if shard.stage == "collect":
             # Others may still finish their work, which need not be done again after the pause.
-            if not shards.open_others(connection, run_id):
+            if not parked_shards.open_others(connection, run_id):
                 reason = f"collecting failed {shard.attempts} times: {shard.error}"
                 runs.pause(connection, run_id, "collect", reason)
         else:
-            shards.give_up(connection, shard.id)
+            parked_shards.give_up(connection, shard.id)
             progress.count_shard(connection, shard.id)
             given_up.append(shard)
     return given_up

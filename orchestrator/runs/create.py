@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from db import corpora, runs, shards
+from db import corpora, parked_shards, runs
 from db.configurations import differences
 from db.corpora import NewCorpus
 from db.runs import StoredRun
@@ -101,7 +101,7 @@ def _go_on(engine: Engine, run: StoredRun, config: RunConfig, unpauses: bool) ->
             runs.set_folder(connection, run.id, str(config.folder))
         if current.state == "paused" and unpauses:
             runs.resume(connection, run.id)
-            shards.forgive(connection, run.id)
+            parked_shards.forgive(connection, run.id)
 
 
 def refuse_cancelled(run: StoredRun) -> None:

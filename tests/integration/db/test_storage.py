@@ -2,7 +2,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from db import corpora, progress, results, retry, runs, shard_readiness, shards
+from db import corpora, parked_shards, progress, results, retry, runs, shard_readiness, shards
 from db.bulk import fetch_bytes
 from db.results import ExplanationRow, FailureRow
 from db.tables import Base
@@ -118,8 +118,8 @@ def test_neurons_of_an_exhausted_shard_fail_with_its_error(engine, run_id):
         with engine.begin() as connection:
             shards.fail(connection, held, "KeyError: 3")
     with engine.begin() as connection:
-        (shard,) = shards.exhausted(connection, run_id)
-        shards.give_up(connection, shard.id)
+        (shard,) = parked_shards.exhausted(connection, run_id)
+        parked_shards.give_up(connection, shard.id)
         progress.count_shard(connection, shard.id)
         (failure,) = progress.failures(connection, "r")
     assert (failure.n, failure.failure_class, failure.example) == (2, "error", "KeyError: 3")

@@ -14,11 +14,11 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from db import runs
 from db.tables import RunTable, TextRequestTable
 from db.tables.base import table_of
+from db.text_baselines import BASELINES
 from db.text_result_rows import load_result
 from db.text_results import TextResult
 from neurogloss.errors import InputError
 
-BASELINES = ("mean", "zero")
 MAX_TOKENS = 1024  # what every GPT-2 reads at once
 MAX_CHARACTERS = 20_000  # some five times what 1,024 tokens of English have
 MAX_TARGET = 200  # characters of a token

@@ -1,25 +1,17 @@
-"""The command `backup`: the whole database in one file."""
+"""How the command `backup` is called."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from orchestrator.backup import back_up
+from orchestrator.cli.actions import action
 from orchestrator.cli.options import json_option
-from orchestrator.cli.terminal.json_output import print_json
-from orchestrator.environment import find_environment, open_database
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-def backup(file: Path, as_json: bool) -> None:
+def backup(**given: Any) -> None:
     """Write the whole database to FILE with pg_dump. Runs may continue meanwhile."""
-    environment = find_environment()
-    open_database(environment).dispose()
-    back_up(environment, file)
-    size = file.stat().st_size
-    if as_json:
-        print_json({"file": str(file), "bytes": size})
-    else:
-        click.echo(f"{file}: {size:,} bytes")
+    action("backup")(**given)

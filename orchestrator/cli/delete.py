@@ -1,66 +1,22 @@
-"""The command `delete`: a run with its results."""
+"""How the command `delete` is called."""
 
-import logging
-import sys
-from dataclasses import asdict
+from typing import Any
 
 import click
 
-from db import runs
-from db.deletion import delete_run
-from db.run_locks import RunLock
-from db.session import transaction
-from neurogloss.errors import InputError
+from orchestrator.cli.actions import action
 from orchestrator.cli.options import json_option
-from orchestrator.cli.run_lookup import open_engine
-from orchestrator.cli.terminal.json_output import print_json
-from orchestrator.cli.terminal.plain import plain
-from orchestrator.cli.terminal.progress_line import ProgressLine
-
-log = logging.getLogger(__name__)
 
 
 @click.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask whether it is meant.")
 @json_option
-def delete(name: str, yes: bool, as_json: bool) -> None:
+def delete(**given: Any) -> None:
     """Delete run NAME with its results and the answers that it paid for.
 
     The run must have ended: `cancel` ends one. Nothing is deleted if another run uses its answers
     or its records, or if the command is interrupted. Postgres uses the space again for other rows;
     VACUUM FULL gives it back to the disk.
     """
-    engine = open_engine()
-    with transaction(engine) as connection:
-        run = runs.find(connection, name)
-    if run is None:
-        raise InputError(f"there is no run {name!r}")
-    if not yes:
-        _ask(name)
-    with RunLock(engine, "import") as lock, ProgressLine("deleting") as progress:
-        if not lock.acquire(run.id):
-            raise InputError(f"run {name!r} is being imported by another process")
-        with transaction(engine) as connection:
-            deleted = delete_run(connection, run.id, progress.step)
-    log.info("run deleted", extra={"run": name, "rows": deleted.rows})
-    if as_json:
-        print_json(asdict(deleted))
-        return
-    with_corpus = ", its corpus with it" if deleted.corpus else ""
-    click.echo(
-        f"run {plain(name)} is deleted: {deleted.rows:,} rows, "
-        f"{deleted.answers:,} answers for {deleted.usd:,.2f} USD among them{with_corpus}"
-    )
-
-
-def _ask(name: str) -> None:
-    """Let a person at a terminal confirm it.
-
-    Raises:
-        InputError: Nobody can be asked.
-        Abort: It is not meant.
-    """
-    if not sys.stdin.isatty():
-        raise InputError("--yes is needed where nobody can be asked")
-    click.confirm(f"Delete run {plain(name)} with all results and answers?", abort=True)
+    action("delete")(**given)

@@ -1,28 +1,11 @@
-"""The command `embed`: make explanations searchable by meaning."""
+"""How the command `embed` is called."""
 
-import os
-from dataclasses import asdict
+from typing import Any
 
 import click
-from sqlalchemy import Engine
 
-from db import embeddings
-from db.runs import StoredRun
-from db.session import transaction
-from neurogloss.errors import InputError, RowError
-from neurogloss.llm.error_classes import UnsupportedParameter
+from orchestrator.cli.actions import action
 from orchestrator.cli.options import json_option
-from orchestrator.cli.run_lookup import find_run, open_engine
-from orchestrator.cli.terminal.json_output import print_json
-from orchestrator.cli.terminal.plain import plain
-from orchestrator.cli.terminal.progress_line import ProgressLine
-from orchestrator.embedding import (
-    CHARACTERS_PER_TOKEN,
-    Embedding,
-    EmbeddingModel,
-    embed_run,
-    model_of,
-)
 
 
 @click.command()
@@ -34,58 +17,10 @@ from orchestrator.embedding import (
 @click.option("--restart", is_flag=True, help="First delete the embeddings that there are.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would cost.")
 @json_option
-def embed(
-    name: str | None,
-    base_url: str | None,
-    api_key_env: str | None,
-    model: str | None,
-    dimensions: int | None,
-    restart: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def embed(**given: Any) -> None:
     """Embed the explanations of run RUN, or of the latest one, for searches by meaning.
 
     Only those that are new or have changed are sent. Interrupted, it goes on where it was. The
     database needs the extension pgvector, which the embedded one has.
     """
-    engine = open_engine()
-    run = find_run(engine, name)
-    by = model_of(
-        run,
-        os.environ,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        model=model,
-        dimensions=dimensions,
-    )
-    if restart and not dry_run:
-        with transaction(engine) as connection:
-            embeddings.drop(connection, run.id)
-    done = _foreseen(engine, run, by) if dry_run else _embed(engine, run, by)
-    if as_json:
-        print_json(asdict(done))
-        return
-    verb = "would be" if dry_run else "are"
-    click.echo(
-        f"run {plain(run.name)}: {done.explanations:,} explanations {verb} embedded by "
-        f"{plain(by.name)}, {'about ' if dry_run else ''}{done.tokens:,} tokens, {done.usd:.4f} USD"
-    )
-
-
-def _embed(engine: Engine, run: StoredRun, model: EmbeddingModel) -> Embedding:
-    try:
-        with ProgressLine("embedding") as progress:
-            return embed_run(
-                engine, run, model, lambda done, total: progress.step("explanations", done, total)
-            )
-    except (RowError, UnsupportedParameter) as error:
-        raise InputError(f"{model.endpoint.name}, {model.name}: {error}") from error
-
-
-def _foreseen(engine: Engine, run: StoredRun, model: EmbeddingModel) -> Embedding:
-    with transaction(engine) as connection:
-        count = embeddings.count_unembedded(connection, run.id)
-    tokens = count.characters // CHARACTERS_PER_TOKEN
-    usd = model.endpoint.price(model.name).cost(tokens, 0, 0)
-    return Embedding(run.name, model.name, count.explanations, tokens, usd)
+    action("embed")(**given)

@@ -1,15 +1,12 @@
-"""The command `import`: make a run of a published dataset."""
+"""How the command `import` is called."""
 
 import re
-from dataclasses import asdict
 from typing import Any
 
 import click
 
+from orchestrator.cli.actions import action
 from orchestrator.cli.options import json_option
-from orchestrator.cli.run_lookup import open_engine
-from orchestrator.cli.terminal.json_output import print_json
-from orchestrator.cli.terminal.progress_bar import progress_bar
 
 
 class _Layers(click.ParamType[frozenset[int]]):
@@ -49,34 +46,11 @@ class _Layers(click.ParamType[frozenset[int]]):
     "--restart", is_flag=True, help="Delete an unfinished import of this name and start again."
 )
 @json_option
-def import_(
-    source: str,
-    format_name: str,
-    name: str,
-    subject: str | None,
-    layers: frozenset[int] | None,
-    related: bool,
-    concurrency: int,
-    restart: bool,
-    as_json: bool,
-) -> None:
+def import_(**given: Any) -> None:
     """Import the dataset in SOURCE, a folder or an https:// URL, as a run.
 
     For the datasets of OpenAI, SOURCE is the URL that their repository names; add --subject
     gpt2-xl or gpt2. The run is visible once it is complete; the same command continues an import
     that was interrupted.
     """
-    from orchestrator.datasets.imports.importer import ImportSelection, import_dataset
-    from orchestrator.datasets.imports.source import open_source
-
-    dataset = open_source(source, concurrency)
-    selection = ImportSelection(name, subject, layers, related, restart)
-    engine = open_engine()
-    with progress_bar("neurons") as on_progress:
-        done = import_dataset(engine, dataset, selection, concurrency, on_progress)
-    if as_json:
-        print_json(asdict(done))
-        return
-    click.echo(f"run {done.run}: {done.neurons:,} neurons, {done.resumed:,} of them were there")
-    if done.other_explanations:
-        click.echo(f"{done.other_explanations:,} further explanations were not taken: one a neuron")
+    action("import_")(**given)

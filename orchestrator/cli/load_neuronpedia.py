@@ -1,40 +1,20 @@
-"""The command `load-neuronpedia`: load an export into a Neuronpedia of one's own."""
+"""How the command `load-neuronpedia` is called."""
 
-import os
 from pathlib import Path
+from typing import Any
 
 import click
-from sqlalchemy.exc import ArgumentError
 
-from db.session import make_engine
-from neurogloss.config.settings import with_driver
-from neurogloss.errors import InputError
+from orchestrator.cli.actions import action
 from orchestrator.cli.options import json_option
-from orchestrator.cli.terminal.json_output import print_json
-from orchestrator.cli.terminal.progress_bar import progress_bar
 
 
 @click.command(name="load-neuronpedia")
 @click.argument("folder", type=click.Path(path_type=Path))
 @json_option
-def load_neuronpedia(folder: Path, as_json: bool) -> None:
+def load_neuronpedia(**given: Any) -> None:
     """Load an export of --format neuronpedia into a Neuronpedia of your own, with its scores.
 
     NEURONPEDIA_DATABASE_URL names its Postgres database. Existing rows stay unchanged.
     """
-    from orchestrator.datasets.neuronpedia.loader import load
-
-    url = os.environ.get("NEURONPEDIA_DATABASE_URL")
-    if not url:
-        raise InputError("NEURONPEDIA_DATABASE_URL is not set: the Postgres of your Neuronpedia")
-    try:
-        engine = make_engine(with_driver(url))
-    except ArgumentError:
-        raise InputError("NEURONPEDIA_DATABASE_URL is no database URL") from None
-    with progress_bar("layers") as on_progress:
-        stored = load(engine, folder, on_progress)
-    if as_json:
-        print_json(stored)
-        return
-    for table, count in stored.items():
-        click.echo(f"{table}: {count:,} new rows")
+    action("load_neuronpedia")(**given)

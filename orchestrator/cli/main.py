@@ -1,7 +1,6 @@
 """The command `neurogloss`."""
 
 import errno
-import gc
 import logging
 import os
 import re
@@ -64,7 +63,7 @@ COMMANDS = {
 
 
 class _Commands(DYMGroup):  # type: ignore[misc]  # without types
-    """A group that imports a command when it is used: importing all of them takes two seconds."""
+    """A group that imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which a person meets them."""
@@ -75,11 +74,7 @@ class _Commands(DYMGroup):  # type: ignore[misc]  # without types
         if cmd_name not in COMMANDS:
             return None
         name = MODULES.get(cmd_name, cmd_name.replace("-", "_"))
-        gc.disable()  # a seventh of the time of importing would go into looking for garbage
-        try:
-            command: click.Command = getattr(import_module(f"orchestrator.cli.{name}"), name)
-        finally:
-            gc.enable()
+        command: click.Command = getattr(import_module(f"orchestrator.cli.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,21 +1,12 @@
-"""The command `neuron`: everything that is stored of one neuron."""
+"""How the command `neuron` is called."""
 
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from db.neuron_value import neuron_value
-from db.session import transaction
-from neurogloss.errors import InputError
+from orchestrator.cli.actions import action
 from orchestrator.cli.options import json_option
-from orchestrator.cli.run_lookup import find_run, open_engine
-from orchestrator.cli.terminal.candidates import candidate_lines
-from orchestrator.cli.terminal.evaluations import evaluation_lines
-from orchestrator.cli.terminal.json_output import print_json
-from orchestrator.cli.terminal.neuron import neuron_page
-from orchestrator.cli.terminal.whole_table import output_console
-from web.neuron_file import neuron_file
 
 
 @click.command()
@@ -37,37 +28,9 @@ from web.neuron_file import neuron_file
     help="Write one HTML file that needs no server.",
 )
 @json_option
-def neuron(
-    layer: int, neuron: int, name: str | None, n_records: int, html: Path | None, as_json: bool
-) -> None:
+def neuron(**given: Any) -> None:
     """Show neuron LAYER NEURON: explanation, scores, records, baselines, connections.
 
     A terminal shows activations as colours; elsewhere they stand after the tokens, from 0 to 10.
     """
-    engine = open_engine()
-    run = find_run(engine, name)
-    shown = {"top": n_records, "random": n_records}
-    with transaction(engine) as connection:
-        value = neuron_value(connection, run, layer, neuron, shown)
-    if value is None:
-        raise InputError(f"run {run.name!r} has no neuron {neuron} in layer {layer}")
-    if html is not None:
-        _write(html, neuron_file(value))
-        return
-    if as_json:
-        print_json(value)
-        return
-    console = output_console()
-    console.print(neuron_page(value, has_colours=console.color_system is not None))
-    values = asdict(value)
-    if value.candidates:
-        console.print(candidate_lines(values))
-    console.print(evaluation_lines(values))
-
-
-def _write(path: Path, content: str) -> None:
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--html {path}: {error.strerror}") from error
-    click.echo(f"{path}: {len(content.encode()):,} bytes")
+    action("neuron")(**given)

@@ -1,22 +1,16 @@
-"""The command `pause`: let no further shard begin."""
+"""How the command `pause` is called."""
+
+from typing import Any
 
 import click
 
-from orchestrator import controls
+from orchestrator.cli.actions import action
 from orchestrator.cli.options import json_option
-from orchestrator.cli.run_lookup import find_run, open_engine
-from orchestrator.cli.terminal.json_output import print_json
 
 
 @click.command()
 @click.argument("name", required=False)
 @json_option
-def pause(name: str | None, as_json: bool) -> None:
+def pause(**given: Any) -> None:
     """Pause run NAME, or the latest one: start no further shards, finish those in progress."""
-    engine = open_engine()
-    run = find_run(engine, name)
-    controls.pause(engine, run, "`neurogloss pause`")
-    if as_json:
-        print_json({"run": run.name, "state": "paused"})
-    else:
-        click.echo(f"run {run.name} is paused")
+    action("pause")(**given)

@@ -1,16 +1,14 @@
-"""The command `neurogloss rehearsal-server`."""
+"""How the command `rehearsal-server` is called."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from neurogloss.errors import InputError
-from rehearsal.capabilities import FEATURES, MOST_LOGPROBS, Capabilities
+from orchestrator.cli.actions import action
+from rehearsal.capabilities import FEATURES, MOST_LOGPROBS
 from rehearsal.faults import FaultRates
 from rehearsal.options import BatchOptions, RehearsalOptions
-from rehearsal.server import serve
 
 _DEFAULTS = RehearsalOptions()
 
@@ -79,44 +77,4 @@ def rehearsal_server(**given: Any) -> None:
     and slow; then answers of no use: malformed, truncated, refusal, empty, position_missing and
     position_added.
     """
-    try:
-        options = _options(**given)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    serve(options)
-
-
-def _options(
-    *,
-    model: tuple[str, ...],
-    any_model: bool,
-    faults: tuple[tuple[str, float], ...],
-    without: tuple[Any, ...],
-    reasoning: bool,
-    max_logprobs: int,
-    batch_seconds: float,
-    batch_expiries: int,
-    batch_line_failures: float,
-    batch_enqueued_tokens: int | None,
-    **plain: Any,
-) -> RehearsalOptions:
-    """Return the options that the command line names.
-
-    Raises:
-        ValueError: If one is impossible.
-    """
-    return RehearsalOptions(
-        models=() if any_model else model,
-        faults=FaultRates.named(faults),
-        capabilities=Capabilities(
-            without=frozenset(without), reasoning=reasoning, max_logprobs=max_logprobs
-        ),
-        batches=BatchOptions(
-            seconds=batch_seconds,
-            expiries=batch_expiries,
-            line_failures=batch_line_failures,
-            max_enqueued_tokens=batch_enqueued_tokens,
-        ),
-        api_key=os.environ.get("REHEARSAL_API_KEY") or None,
-        **plain,
-    )
+    action("rehearsal_server")(**given)

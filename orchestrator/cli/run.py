@@ -1,13 +1,11 @@
-"""The command `run`: start the run of a configuration file, or resume it, and follow it."""
+"""How the command `run` is called."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from neurogloss.config.toml import read_config
-from orchestrator.cli.follow import run_to_its_end
+from orchestrator.cli.actions import action
 from orchestrator.cli.logs import level_beside_a_display, log_options
 from orchestrator.cli.options import json_option
 
@@ -42,15 +40,10 @@ class _LocalWorkers(click.ParamType[dict[str, int]]):
 )
 @json_option
 @log_options(level_beside_a_display)
-def run(
-    config: Path, local_workers: dict[str, int] | None, wait_while_paused: bool, as_json: bool
-) -> None:
+def run(**given: Any) -> None:
     """Start the run that CONFIG describes, or resume it, and follow it to its end.
 
     Exit code 0: every neuron has a score or a reason for none. 2: the input is wrong. 3: the run
     ended with failed neurons. 4: it is paused or cancelled, or the probe of an endpoint failed.
     """
-    read = read_config(config)
-    sys.exit(
-        run_to_its_end(read, local_workers, waits_while_paused=wait_while_paused, as_json=as_json)
-    )
+    action("run")(**given)

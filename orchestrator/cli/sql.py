@@ -1,25 +1,19 @@
-"""The command `sql`: a read-only query."""
+"""How the command `sql` is called."""
+
+from typing import Any
 
 import click
 
-from db.read_only import read_only_rows, shown
+from orchestrator.cli.actions import action
 from orchestrator.cli.options import json_option
-from orchestrator.cli.run_lookup import open_engine
-from orchestrator.cli.terminal.json_output import print_json
-from orchestrator.cli.terminal.plain import plain
 
 
 @click.command()
 @click.argument("query")
 @json_option
-def sql(query: str, as_json: bool) -> None:
+def sql(**given: Any) -> None:
     """Run a read-only QUERY, for example on the views run_progress and neuron_summary.
 
     A value of more than 1 MiB is cut, and says so.
     """
-    found = read_only_rows(open_engine(), query)
-    if as_json:
-        print_json([dict(zip(found.columns, row, strict=True)) for row in found.rows])
-        return
-    for line in (found.columns, *found.rows):
-        click.echo("\t".join(plain(shown(value)) for value in line))
+    action("sql")(**given)

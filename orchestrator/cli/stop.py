@@ -1,19 +1,15 @@
-"""The command `stop`: stop the embedded services."""
+"""How the command `stop` is called."""
+
+from typing import Any
 
 import click
 
+from orchestrator.cli.actions import action
 from orchestrator.cli.options import json_option
-from orchestrator.cli.terminal.json_output import print_json
-from orchestrator.environment import home_folder
-from orchestrator.local.services import services_running, stop_services
 
 
 @click.command()
 @json_option
-def stop(as_json: bool) -> None:
+def stop(**given: Any) -> None:
     """Stop the embedded Postgres and Redis."""
-    stopped = stop_services(home_folder()) if any(services_running(home_folder()).values()) else []
-    if as_json:
-        print_json({"stopped": list(stopped)})
-    else:
-        click.echo(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
+    action("stop")(**given)

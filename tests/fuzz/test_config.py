@@ -13,7 +13,7 @@ from db.configurations import differences
 from neurogloss.config.run import RunConfig
 from neurogloss.config.toml import read_config
 from neurogloss.errors import InputError
-from orchestrator.cli.demo import DEMO
+from orchestrator.cli.actions.demo import DEMO
 from orchestrator.runs.limits import parse_assignment
 
 RUNS = Path(__file__).parents[2] / "deploy" / "runs"

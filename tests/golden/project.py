@@ -12,7 +12,7 @@ from neurogloss.neurons.records import ActivationRecord
 from neurogloss.neurons.revision import ObservedSentence as Observed
 from neurogloss.neurons.revision import revision_body
 from neurogloss.neurons.token_space import token_space_body
-from orchestrator.cli.demo import DEMO
+from orchestrator.cli.actions.demo import DEMO
 from orchestrator.cli.main import cli, main
 from orchestrator.local.services import start_services
 from rehearsal.capabilities import Capabilities

@@ -9,7 +9,7 @@ from sqlalchemy import text as sql
 
 from db import heartbeats
 from db.session import transaction
-from orchestrator.cli import text as text_command
+from orchestrator.cli.actions import text as text_command
 from worker.stages.text import text as answer
 from worker.text_queue import TextQueue
 

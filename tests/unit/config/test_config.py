@@ -3,7 +3,7 @@ import pytest
 from db.configurations import differences
 from neurogloss.config.toml import read_config
 from neurogloss.errors import InputError
-from orchestrator.cli.demo import DEMO
+from orchestrator.cli.actions.demo import DEMO
 
 ENDPOINT = '[endpoints.openai]\nbase_url = "https://api.test/v1"\n'
 LOOKUP = '[explainer]\nkind = "lookup"\n[simulator]\nkind = "lookup"\n'

@@ -1,18 +1,14 @@
 """Controls: another neuron's explanation, from the plan to the view, on a real run."""
 
 import json
-from collections import defaultdict
 from dataclasses import asdict
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
 from db import runs
 from db.control_summary import control_summary
 from db.evidence import evidence_of
-from db.neuron import load_neurons
 from db.retry import retry_failures
 from db.run_status import status_of
 from neurogloss.config.run import RunConfig
@@ -20,7 +16,6 @@ from neurogloss.config.toml import read_config
 from neurogloss.neurons.alarms import alarms_of
 from neurogloss.neurons.control import in_order
 from orchestrator.cli.terminal.alarm_lines import alarm_lines
-from orchestrator.datasets.export import export
 from orchestrator.runs.complete import complete_config
 from orchestrator.runs.create import create_or_resume
 from orchestrator.runs.inputs import check_inputs
@@ -33,7 +28,6 @@ from tests.support.small_run import finish, run_config
 from web.overview.page import read_results
 
 NEURONS = 24
-SCORED_TOKENS = 4 * 16  # of the scored records of a neuron
 
 
 def controlled(base_url, **changes):
@@ -213,45 +207,6 @@ def test_a_run_without_control_has_no_such_stage(engine, online):
     assert rows(engine, "SELECT FROM shard WHERE stage = 'control'") == []
     with engine.begin() as connection:
         assert control_summary(connection, 1) is None
-
-
-SCORES = "score, score_top, score_random, rsquared, absolute_dev_explained"
-
-
-def test_controls_are_exported_as_they_are_stored(engine, run_id, tmp_path):
-    export(engine, run_id, "parquet", tmp_path, processes=1)
-    tables = {
-        name: pq.read_table(tmp_path / name).to_pylist()
-        for name in ("controls", "control_simulations", "records")
-    }
-    columns = f"layer, neuron, partner, explanation, {SCORES}, undefined_reason"
-    query = f"SELECT {columns} FROM control_score ORDER BY layer, neuron"  # noqa: S608
-    assert tables["controls"] == rows(engine, query)
-
-    def controlled_in(layer):
-        return [row["neuron"] for row in tables["controls"] if row["layer"] == layer]
-
-    with engine.begin() as connection:
-        stored = [
-            (neuron.layer, neuron.neuron, excerpt, row.expected_activations.tolist())
-            for layer in (0, 3)
-            for neuron in load_neurons(connection, run_id, layer, controlled_in(layer))
-            for excerpt, row in neuron.control_simulations.items()
-        ]
-    assert [tuple(row.values()) for row in tables["control_simulations"]] == stored
-    true = {(row["layer"], row["neuron"], row["excerpt"]): row for row in tables["records"]}
-    pairs = defaultdict(list)
-    for row in tables["control_simulations"]:
-        of_neuron = row["layer"], row["neuron"]
-        activations = true[*of_neuron, row["excerpt"]]["activations"]
-        pairs[of_neuron] += zip(activations, row["expected_activations"], strict=True)
-    checked = 0
-    for row in tables["controls"]:
-        found = pairs[row["layer"], row["neuron"]]
-        if row["score"] is not None and len(found) == SCORED_TOKENS:  # no record is drawn twice
-            assert np.corrcoef(*zip(*found, strict=True))[0, 1] == pytest.approx(row["score"])
-            checked += 1
-    assert checked > NEURONS / 2
 
 
 class ListeningOracle(Oracle):

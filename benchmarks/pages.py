@@ -128,7 +128,7 @@ async def _read(
     failed: dict[str, int] = {}
     async with httpx.AsyncClient(base_url=base_url, timeout=30) as client:
 
-        async def visit(name: str) -> None:
+        async def visit(name: str, address: str) -> None:
             block = 100 * drawn.randrange(max(1, size[1] // 100))
             values = {
                 "run": options.run,
@@ -139,7 +139,7 @@ async def _read(
                 "call": drawn.choice(calls),
             }
             started = time.perf_counter()
-            response = await client.get(drawn.choice(chosen[name]).format(**values))
+            response = await client.get(address.format(**values))
             if response.status_code == 200:
                 times[name].append(1000 * (time.perf_counter() - started))
             else:
@@ -150,11 +150,13 @@ async def _read(
             at = time.monotonic() + number / READERS
             while at < until:
                 await asyncio.sleep(max(0.0, at - time.monotonic()))
-                await visit(drawn.choice(list(chosen)))
+                name = drawn.choice(list(chosen))
+                await visit(name, drawn.choice(chosen[name]))
                 at = max(at + 1, time.monotonic())
 
-        for name in chosen:
-            await visit(name)  # what a first visit loads is not counted
+        for name, addresses in chosen.items():
+            for address in addresses:
+                await visit(name, address)  # what a first visit loads is not counted
         times.clear()
         await asyncio.gather(*(reader(number) for number in range(READERS)))
     return times, failed

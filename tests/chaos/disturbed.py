@@ -12,10 +12,9 @@ from rehearsal.server import RehearsalServer
 from tests.chaos.faults import KINDS, OF_CREATED_RUNS
 from tests.chaos.outcome import Injected
 from tests.chaos.stand_still import StandStill
-from tests.chaos.strike import Strike
+from tests.chaos.strike import PROBE_CALLS, Strike
 from tests.chaos.world import MAIN, World
 
-PROBE_CALLS = 2  # of explainer and simulator, before a run is created
 ENDS_DISPATCHERS = ("dispatcher", "postgres", "redis", "pooler")  # or may, if it is struck
 TEND_EVERY_S = 0.2
 LOOK_EVERY_S = 0.5
@@ -87,7 +86,8 @@ class Disturbed:
             return
         self._attribute_repeats()
         strike = KINDS[kind](self._world, self._dice)
-        risks = self._in_flight(strike, strike.repeats), self._in_flight(strike, strike.loses)
+        may_repeat = self._in_flight(strike, strike.repeats) + strike.asks_again
+        risks = may_repeat, self._in_flight(strike, strike.loses)
         found = Injected(kind, strike.to, self.seconds, *risks)
         self.injected.append(found)
         self._healing.append((self.seconds + strike.after_s, strike, found))

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+PROBE_CALLS = 2  # of explainer and simulator, before a run is created
+
 
 @dataclass(frozen=True)
 class Strike:
@@ -17,6 +19,7 @@ class Strike:
         after_s: When to heal.
         stops_all: Whether nothing can go on until it is healed.
         delays_s: For how long nothing may happen after it.
+        asks_again: How many calls it makes itself that were made before.
     """
 
     to: str
@@ -26,3 +29,4 @@ class Strike:
     after_s: float = 0.0
     stops_all: bool = False
     delays_s: float = 0.0
+    asks_again: int = 0

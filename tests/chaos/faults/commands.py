@@ -3,7 +3,7 @@
 import random
 import subprocess
 
-from tests.chaos.strike import Strike
+from tests.chaos.strike import PROBE_CALLS, Strike
 from tests.chaos.world import World
 
 LIMITS = (
@@ -47,7 +47,11 @@ def second_run_cancelled(world: World, dice: random.Random) -> Strike:
     """Begin a second run on other neurons, with a dispatcher of its own, and cancel it later."""
     world.begin_run(world.folder / "second.toml", f"{world.SECOND} dispatcher")
     cancel = lambda: world.operator.enter("cancel", world.SECOND)  # noqa: E731
-    return Strike("dispatcher of a second run", 0, 0, cancel, dice.uniform(3.0, 9.0))
+    after_s = dice.uniform(3.0, 9.0)
+    # The probe of a new run is never answered from the ledger: it sees whether the server is there.
+    return Strike(
+        "dispatcher of a second run", asks_again=PROBE_CALLS, heal=cancel, after_s=after_s
+    )
 
 
 def other_configuration(world: World, dice: random.Random) -> Strike:

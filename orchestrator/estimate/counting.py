@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from neurogloss.config.endpoint import EndpointConfig
-from neurogloss.config.run import ExplainerConfig, RunConfig, SimulatorConfig
+from neurogloss.config.language_models import ExplainerConfig, SimulatorConfig
+from neurogloss.config.run import RunConfig
 from neurogloss.config.scoring import ScorerConfig
 from neurogloss.llm.calls import Call
 from neurogloss.llm.endpoint import BATCH_PRICE_FACTOR, Price

@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from neurogloss.config.run import ExplainerConfig, RunConfig, SimulatorConfig
+from neurogloss.config.language_models import ExplainerConfig, SimulatorConfig
+from neurogloss.config.run import RunConfig
 from neurogloss.config.scoring import ScorerConfig
 from neurogloss.errors import RowError, RunError
 from neurogloss.llm.calls import Call

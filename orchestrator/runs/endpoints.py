@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from neurogloss.config.run import ExplainerConfig, RunConfig, SimulatorConfig
+from neurogloss.config.language_models import ExplainerConfig, SimulatorConfig
+from neurogloss.config.run import RunConfig
 from neurogloss.config.scoring import ScorerConfig
 from neurogloss.llm.calls import Answer
 from neurogloss.llm.endpoint import Endpoint

@@ -35,8 +35,8 @@ images: ## Build the images for docker compose, with the commit that they say
 	COMMIT=$$(git describe --always --dirty --exclude='*') docker compose --profile gpu build
 
 wheels: ## Download what images contain to deploy/wheels; TORCH=torch==2.13.0+cpu for another build
-	$(PYTHON) -m pip download --constraint constraints.txt --dest deploy/wheels \
-		'.[models,hub,mcp,parquet,web,gpu]' 'setuptools>=77' wheel $(TORCH)
+	docker build --file deploy/Dockerfile --target wheels $(if $(TORCH),--build-arg TORCH=$(TORCH)) \
+		$(DOCKER_BUILD_FLAGS) --output deploy/wheels .
 
 test-compose: ## Go through docker-compose.yml as an operator does, on the engine of DOCKER_HOST
 	tests/compose/run

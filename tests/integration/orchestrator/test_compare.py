@@ -114,7 +114,7 @@ def test_two_runs_neuron_by_neuron(stored):
     apart = [(row["layer"], row["neuron"]) for row in report["furthest_apart"]]
     assert apart == [(1, 0), (0, 0)]
     assert report["furthest_apart"][0]["usd_a"] == pytest.approx(0.75)
-    assert report["configuration"] == ["explainer.model: 'one' -> 'other$'"]
+    assert report["configuration"] == ['explainer.model: "one" -> "other$"']
     assert (report["a"]["neurons"], report["a"]["scored"], report["b"]["scored"]) == (5, 4, 4)
 
 

@@ -45,15 +45,17 @@ class Stage:
 
     def rehearse(self) -> Outcome:
         """Run undisturbed, with and without every stage, to know what other runs must leave."""
-        self.world.wait_for_workers()
-        outcomes = []
-        for has_every_stage in (True, False):
-            variant = Variant(has_every_stage, is_batched=False, is_pooled=False)
-            outcomes.append(self.run(-1, kinds=(), n_faults=0, variant=variant))
-            self.undisturbed[has_every_stage] = read_dataset(self.world)
-        whole, plain = outcomes
+        whole, plain = (self.rehearse_one(has_every_stage=which) for which in (True, False))
         self.undisturbed_s = plain.seconds
         return replace(plain, wrong=whole.wrong + plain.wrong)
+
+    def rehearse_one(self, *, has_every_stage: bool) -> Outcome:
+        """Run undisturbed in one of the two ways."""
+        self.world.wait_for_workers()
+        variant = Variant(has_every_stage, is_batched=False, is_pooled=False)
+        outcome = self.run(-1, kinds=(), n_faults=0, variant=variant)
+        self.undisturbed[has_every_stage] = read_dataset(self.world)
+        return outcome
 
     def run(
         self, seed: int, kinds: Sequence[str], n_faults: int, variant: Variant | None = None

@@ -12,5 +12,6 @@ if offset := float(os.environ.get("CHAOS_CLOCK_OFFSET", "0")):
 
 if name := os.environ.get("CHAOS_MUTATION"):
     import mutations
+    import tested
 
-    mutations.MUTATIONS[name].apply()
+    (mutations.MUTATIONS | tested.TESTED)[name].apply()

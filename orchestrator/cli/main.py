@@ -133,6 +133,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _complain(advice(error.name, extra))
         sys.exit(2)
+    except Exception as error:
+        if not _is_of_database(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        _complain(f"the database does not answer any more: {reason}")
+        sys.exit(2)
+
+
+def _is_of_database(error: Exception) -> bool:
+    """Return whether the database went away, or gives way to something else, during a command."""
+    from db.session import is_away  # late: it imports SQLAlchemy, which takes long
+
+    return is_away(error)
 
 
 def _complain_of_bytes(arguments: Sequence[str], error: UnicodeEncodeError) -> None:

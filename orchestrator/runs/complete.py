@@ -3,9 +3,11 @@
 from sqlalchemy import Engine
 
 from db import runs
+from db.runs import StoredRun
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from orchestrator.runs.derive import with_records_of
+from worker.outages import retry_while_db_down
 from worker.run import Run
 
 
@@ -15,7 +17,11 @@ def complete_config(engine: Engine, config: RunConfig) -> RunConfig:
     Raises:
         InputError: The run `records.run` does not exist, is not done, or keeps too few records.
     """
+    stored = retry_while_db_down(lambda: _find(engine, config.name))
+    known = config.with_control_of(Run.of(stored).config if stored is not None else None)
+    return retry_while_db_down(lambda: with_records_of(engine, known))
+
+
+def _find(engine: Engine, name: str) -> StoredRun | None:
     with transaction(engine) as connection:
-        stored = runs.find(connection, config.name)
-    config = config.with_control_of(Run.of(stored).config if stored is not None else None)
-    return with_records_of(engine, config)
+        return runs.find(connection, name)

@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import text
 
 from orchestrator.cli.main import main
 from tests.support.databases import copied
@@ -234,6 +235,15 @@ class FullDisk(io.StringIO):
 
     def write(self, text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_database_that_goes_away_during_a_command_is_told_in_one_message(said, monkeypatch):
+    monkeypatch.setattr("orchestrator.cli.actions.runs.overviews", connection_lost)
+    check(*said("runs"), "the database does not answer any more")
+
+
+def connection_lost(connection, *_):
+    connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
 
 def test_a_full_disk_is_told_in_one_message(said, monkeypatch):

@@ -111,6 +111,19 @@ def test_a_file_without_the_key_begins_a_run_with_control_and_goes_on_with_one_w
     assert stages == [{"run": "new", "total": 30}]
 
 
+def test_a_database_that_is_away_while_a_file_is_completed_is_waited_for(engine, monkeypatch):
+    find, failing = runs.find, iter([True])
+
+    def found(connection, name):
+        if next(failing, False):
+            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return find(connection, name)
+
+    monkeypatch.setattr(runs, "find", found)
+    completed = complete_config(engine, run_config("http://127.0.0.1:9/v1"))
+    assert completed.scoring.control == 0.01
+
+
 def run_file(base_url):
     endpoint = 'endpoint = "here"\nmodel = "rehearsal"\n'
     return (

@@ -51,6 +51,7 @@ model = "{name} simulator"
 [scoring]
 top = 2
 random = 2
+control = 0.0
 {tables.get("scoring", "")}
 [scorer]
 endpoint = "e"

@@ -1,5 +1,6 @@
 """The ledger of calls in Postgres: answers, and what they cost."""
 
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from db.session import is_away, transaction
 from neurogloss.llm.calls import Answer
 from worker.call_counts import UnansweredCalls, counts_of
 from worker.outages import retry_while_db_down
+
+log = logging.getLogger(__name__)
 
 _ANSWER_FIELDS = {field.name for field in fields(Answer)} - {"reused"}
 _SUMMED = tuple(column for column in SPEND_SUMS if column != "calls")
@@ -97,7 +100,18 @@ class PostgresLedger:
         except SQLAlchemyError as error:
             if self._keep is None or not is_away(error):
                 raise
+            self._keep_until(error, answers)
+
+    def _keep_until(self, away: SQLAlchemyError, answers: Sequence[Answer]) -> None:
+        """Keep answers until the database is back."""
+        assert self._keep is not None
+        try:
             self._keep(answers)
+        except OSError as error:
+            fields = {"run_id": self._run_id, "answers": len(answers), "reason": str(error)}
+            log.error("paid answers not kept", extra=fields)
+            # The outage, so that the shard is given back without counting an attempt against it.
+            raise away from error
 
     def _save_new(self, answers: Sequence[Answer]) -> bool:
         """Store answers in one statement, if none of their calls has one; return whether it did.

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from db import migrate
 from db.tables import Base
 from orchestrator.local.account import make_private_folder, server_account
+from orchestrator.local.errors import ServiceError
 from orchestrator.local.services import Services, socket_folder, start_services, stop_services
 from tests.chaos import small_disk
 from tests.chaos.child import Child
@@ -170,7 +171,8 @@ class World:
     def tend(self) -> None:
         """Start again what has ended."""
         if "postgres" not in self.held_down and not self.services.postgres.is_running():
-            with self.clock.preloaded():
+            # With its disk full it cannot start: it is tried again until that is mended.
+            with self.clock.preloaded(), suppress(ServiceError):
                 self.services.postgres.start()
         if "redis" not in self.held_down and not self.services.redis.is_running():
             self.services.redis.start()

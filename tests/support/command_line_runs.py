@@ -14,6 +14,7 @@ random = 6
 [scoring]
 top = 2
 random = 2
+control = 0.0
 [neurons]
 layers = [0, 3]
 per_layer = 96

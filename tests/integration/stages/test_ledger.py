@@ -5,10 +5,11 @@ import time
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from db import calls, progress
-from db.session import transaction
+from db.session import is_away, transaction
 from tests.support.calls import ANSWER, call_row
 from worker.ledger import PostgresLedger, spend_of
 
@@ -40,6 +41,23 @@ def test_a_second_answer_is_paid_in_vain_and_the_first_stands(whole, ledger):
         ledger.save([LATER])
     assert spent(whole) == (2, 20, 0.5, 0.25 + 0.125 + 0.25)
     assert ledger.find([ANSWER.identity])[ANSWER.identity].text == "words"
+
+
+def test_answers_that_neither_database_nor_disk_take_end_as_the_outage_that_it_is(caplog):
+    """So the shard is given back, in place of failing as by a defect."""
+
+    def no_room(answers):
+        raise OSError("the spool is full")
+
+    nobody = create_engine("postgresql+psycopg2://nobody@127.0.0.1:9/none")
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(OperationalError) as raised:
+        PostgresLedger(nobody, 1, stop, no_room).save([ANSWER])
+    assert is_away(raised.value)
+    assert [(r.msg, r.answers, r.reason) for r in caplog.records if r.levelname == "ERROR"] == [
+        ("paid answers not kept", 1, "the spool is full")
+    ]
 
 
 def test_who_asks_what_another_run_has_asked_pays_for_it(whole, ledger):

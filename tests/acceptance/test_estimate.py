@@ -24,7 +24,7 @@ def of_layers(server, name, layers, per_layer):
         ('name = "tiny"', f'name = "{name}"'),
         ("layers = [0, 3]", f"layers = {layers}"),
         ("per_layer = 96", f"per_layer = {per_layer}"),
-        ("random = 2\n[neurons]", 'random = 2\ncontrol = 0.01\nalso = ["detection"]\n[neurons]'),
+        ("control = 0.0\n", 'control = 0.01\nalso = ["detection"]\n'),
     ):
         assert old in text
         text = text.replace(old, new)

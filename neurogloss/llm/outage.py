@@ -9,6 +9,8 @@ import socket
 import time
 from collections.abc import Callable
 
+import httpx
+
 from neurogloss.errors import EndpointAway, EndpointUnreachable, RateLimited, TransientError
 
 log = logging.getLogger(__name__)
@@ -96,6 +98,12 @@ def is_away(error: BaseException) -> bool:
 def is_unknown_host(error: BaseException) -> bool:
     """Return whether the name of the host is not known, as after a slip of the pen."""
     return any(isinstance(cause, socket.gaierror) for cause in _causes(error))
+
+
+def is_dropped(error: BaseException) -> bool:
+    """Return whether a connection was made and broke before a response, or within it."""
+    kinds = (httpx.NetworkError, httpx.RemoteProtocolError)
+    return any(isinstance(cause, kinds) for cause in _causes(error))
 
 
 def _is_not_there(cause: BaseException) -> bool:

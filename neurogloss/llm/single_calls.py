@@ -8,15 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import httpx
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    stop_all,
-    wait_random_exponential,
-)
-from tenacity.stop import StopBaseT
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from neurogloss.errors import (
     EndpointUnreachable,
@@ -30,7 +22,7 @@ from neurogloss.errors import (
 from neurogloss.llm.bounded_http import BlockingHttp
 from neurogloss.llm.calls import Answer, Call
 from neurogloss.llm.endpoint import Endpoint
-from neurogloss.llm.outage import Outage, is_unknown_host
+from neurogloss.llm.outage import Outage, is_dropped, is_unknown_host
 from neurogloss.llm.parameter_support import ParameterSupport
 from neurogloss.llm.responses import (
     Completion,
@@ -113,7 +105,7 @@ class SingleCalls:
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
             wait=wait_random_exponential(multiplier=0.5, max=4.0),
-            stop=self._stop(),
+            stop=self._is_enough,
             reraise=True,
         )
         started = time.monotonic()
@@ -139,12 +131,13 @@ class SingleCalls:
             raise outcome
         return outcome
 
-    def _stop(self) -> StopBaseT:
-        """Return when to give a call up: not soon, before the server has said anything at all."""
-        enough = stop_after_attempt(ATTEMPTS)
-        return (
-            enough if self._has_responded else stop_all(enough, stop_after_delay(_FIRST_RESPONSE_S))
-        )
+    def _is_enough(self, state: RetryCallState) -> bool:
+        """Return whether to give a call up: not soon, where a server drops all connections."""
+        error = state.outcome.exception() if state.outcome else None
+        if self._has_responded or error is None or not is_dropped(error):
+            return state.attempt_number >= ATTEMPTS
+        patience_s = min(_FIRST_RESPONSE_S, self._endpoint.wait_s)
+        return state.attempt_number >= ATTEMPTS and (state.seconds_since_start or 0) >= patience_s
 
     def _send_when_there(self, call: Call) -> tuple[Completion, str | None]:
         """Send; a server that is away, or has no capacity left, is waited for."""

@@ -5,16 +5,23 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, case, func, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from db import listed_neurons
 from db.bulk import upsert
-from db.tables import (
-    NeuronTable,
-    ProgressTable,
-    RunTable,
-    ShardTable,
-)
+from db.tables import NeuronTable, ProgressTable, RunTable, ShardTable
 from db.tables.base import table_of
 
 
@@ -114,9 +121,14 @@ def done(connection: Connection, limit: int) -> list[StoredRun]:
     return [StoredRun(*row) for row in connection.execute(query)]
 
 
-def running(connection: Connection) -> list[StoredRun]:
-    """Return the runs that go on, the oldest first."""
-    query = _runs().where(RunTable.state == "running").order_by(RunTable.id)
+def attended(connection: Connection) -> list[StoredRun]:
+    """Return the runs that go on, and paused ones of which workers have shards; oldest first.
+
+    Somebody has to take back the shards of a worker that died as its run was paused.
+    """
+    at_work = exists().where(ShardTable.run_id == RunTable.id, ShardTable.state == "leased")
+    is_paused = and_(RunTable.state == "paused", at_work)
+    query = _runs().where(or_(RunTable.state == "running", is_paused)).order_by(RunTable.id)
     return [StoredRun(*row) for row in connection.execute(query)]
 
 

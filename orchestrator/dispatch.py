@@ -66,7 +66,8 @@ def tick(
 ) -> str:
     """Advance a run by one step; return its state: running, paused, cancelled or done.
 
-    A paused run counts as running while workers still store the answers that were in flight.
+    A paused run counts as running while workers still store the answers that were in flight; those
+    of workers that died are taken back.
     `on_queued` is called with the stage of each message sent.
 
     Raises:
@@ -76,9 +77,8 @@ def tick(
     # shard.
     with transaction(with_patience(engine, Patience.of_lease(lease_s))) as connection:
         run = _readable(connection, runs.get(connection, run_id))
-        is_running = run.state == "running"
-        settled = _settle(connection, run_id) if is_running else _Settled()
-        is_going_on = is_running and not settled.is_done
+        settled = _settle(connection, run)
+        is_going_on = run.state == "running" and not settled.is_done
         messages = _messages(connection, Run.of(run), lease_s) if is_going_on else []
         at_work = run.state == "paused" and shards.leased(connection, run_id) > 0
     _log(run.name, settled)
@@ -100,12 +100,19 @@ def _readable(connection: Connection, run: StoredRun) -> StoredRun:
     return run
 
 
-def _settle(connection: Connection, run_id: int) -> _Settled:
-    """Take back shards whose worker or message is lost, park exhausted ones, open others."""
-    n_taken_back = shards.sweep(connection, run_id)
-    shard_readiness.open_ready(connection, run_id)
-    parked = _park(connection, run_id)
-    is_done = shards.unfinished(connection, run_id) == 0 and runs.finish(connection, run_id)
+def _settle(connection: Connection, run: StoredRun) -> _Settled:
+    """Take back shards whose worker or message is lost, park exhausted ones, open others.
+
+    Of a paused run shards are taken back only: nothing of it begins or ends.
+    """
+    if run.state not in ("running", "paused"):
+        return _Settled()
+    n_taken_back = shards.sweep(connection, run.id)
+    if run.state == "paused":
+        return _Settled(n_taken_back)
+    shard_readiness.open_ready(connection, run.id)
+    parked = _park(connection, run.id)
+    is_done = shards.unfinished(connection, run.id) == 0 and runs.finish(connection, run.id)
     return _Settled(n_taken_back, parked, is_done)
 
 

@@ -20,12 +20,13 @@ LOOK_EVERY_S = 1.0  # for runs that have begun or go on
 def follow_every_run(engine: Engine, follow: Callable[[StoredRun], None]) -> NoReturn:
     """Call `follow` with each run that is running, each in a thread of its own.
 
-    A run that was paused and goes on is followed anew. What `follow` raises is raised here, so that
+    So is a paused one until its workers have given their shards back. A run that was paused and
+    goes on is followed anew. What `follow` raises is raised here, so that
     a fault ends the process, except for errors that concern one run: they pause it.
     """
     followers: dict[int, _Follower] = {}
     while True:
-        for run in retry_while_db_down(lambda: _running(engine)):
+        for run in retry_while_db_down(lambda: _attended(engine)):
             if run.id not in followers:
                 followers[run.id] = _Follower(engine, run, follow)
                 followers[run.id].start()
@@ -33,9 +34,9 @@ def follow_every_run(engine: Engine, follow: Callable[[StoredRun], None]) -> NoR
         followers = {id_: one for id_, one in followers.items() if one.is_at_it()}
 
 
-def _running(engine: Engine) -> list[StoredRun]:
+def _attended(engine: Engine) -> list[StoredRun]:
     with transaction(engine) as connection:
-        return runs.running(connection)
+        return runs.attended(connection)
 
 
 class _Follower(threading.Thread):

@@ -200,6 +200,24 @@ def make_poisonous(engine, shard_id):
         connection.execute(query, {"n": shards.MAX_ATTEMPTS, "i": shard_id})
 
 
+def test_shards_of_a_worker_that_died_are_taken_back_though_the_run_is_paused(engine, run_id, sent):
+    set_config(engine)
+    lease = (
+        "UPDATE shard SET state = 'leased', worker = 'w', lease_until = now() + :s * interval '1 s'"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(lease), {"s": 60})
+        runs.pause(connection, run_id, "person", "")
+        assert [run.id for run in runs.attended(connection)] == [run_id]
+    assert tick(engine, run_id, LEASE_S) == "running"  # they may have answers to store
+    with engine.begin() as connection:
+        connection.execute(text(lease), {"s": -1})
+    assert tick(engine, run_id, LEASE_S) == "paused"
+    with engine.begin() as connection:
+        states = connection.scalars(text("SELECT DISTINCT state FROM shard")).all()
+        assert (states, runs.attended(connection), sent) == (["ready"], [], [])
+
+
 def test_a_poisonous_shard_is_parked_and_the_others_go_on(engine, run_id, sent):
     set_config(engine)
     make_poisonous(engine, first_shard(engine))

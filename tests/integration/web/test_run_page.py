@@ -44,7 +44,21 @@ def whole_value(client):
     raise AssertionError("results were not read")
 
 
+def make_recent(engine):
+    """Let the calls of a run be of this minute: those of a page are of the last 15."""
+    with engine.begin() as connection:
+        # By way of the next century, since two minutes must not meet on the way.
+        for since in ("'2100-01-01'", "date_trunc('minute', now())"):
+            connection.execute(
+                text(f"""
+                    UPDATE call_minute SET minute = minute + ({since}::timestamptz
+                        - (SELECT max(minute) FROM call_minute))
+                """)  # noqa: S608  (constants)
+            )
+
+
 def test_numbers_are_those_of_the_views(whole, client):
+    make_recent(whole)
     value = whole_value(client)
     with transaction(whole) as connection:
         stored = progress.of_run(connection, "whole")

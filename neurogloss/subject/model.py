@@ -21,7 +21,7 @@ from neurogloss.subject.checkpoint import (
     is_head_alone,
 )
 from neurogloss.subject.device import find_device, name_of
-from neurogloss.subject.files import local_folder
+from neurogloss.subject.files import cached_folder, local_folder
 from neurogloss.subject.kernels import pinned_kernels
 from neurogloss.subject.onednn import use_onednn
 from neurogloss.subject.shape import read_shape
@@ -68,6 +68,9 @@ def load_subject(model: str, dtype: Dtype = "float32", matmul: Matmul = "float32
 def _read(model: str, dtype: Dtype) -> GPT2Model:
     shape = read_shape(model)
     check_weights(model, shape)
+    if local_folder(model) is None and cached_folder(model) is None:
+        # Its rate and the time left are on standard error, by the hub's own library.
+        log.info("subject downloading", extra={"model": model})
     name = str(local_folder(model) or model)
     config = AutoConfig.from_pretrained(name)
     config.activation_function = _FUSED.get(config.activation_function, config.activation_function)

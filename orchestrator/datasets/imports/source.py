@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from neurogloss.errors import InputError, ServiceUnavailable
 from neurogloss.llm.bounded_http import BlockingHttp, UnreadableBody
@@ -17,11 +18,14 @@ from orchestrator.datasets.export import CHECKSUMS
 from orchestrator.datasets.files import read_checksums, read_file
 from orchestrator.datasets.openai.writer import RECORDS
 
+log = logging.getLogger(__name__)
+
 MOST_BYTES = 64 << 20  # of a file about one neuron; OpenAI's files have about a hundredth of this
 CHECKSUMS_BYTES = 1 << 30  # a dataset of GPT-2 XL has more than a million files
 ANSWER_S = 120.0  # for a file about one neuron
 CHECKSUMS_S = 1800.0  # for the list of all files: 307,200 lines and more
 ATTEMPTS = 8  # with the waits below, a server may be away for about two minutes
+FIRST_ATTEMPTS = 4  # as long as it has never answered: its address may be wrong
 LONGEST_WAIT_S = 60.0
 _RECORDS_PATH = re.compile(RECORDS.replace(".", r"\.").format(r"(\d{1,5})", r"(\d{1,10})"))
 
@@ -111,7 +115,7 @@ class _TryAgain(Exception):
     """A request failed and may be repeated, after `after_s` seconds if the server says so."""
 
     def __init__(self, reason: str, after_s: float | None = None) -> None:
-        super().__init__(reason, after_s)
+        super().__init__(reason)
         self.reason = reason
         self.after_s = after_s
 
@@ -124,10 +128,12 @@ class HttpSource:
         self.name = url.rstrip("/")
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
         self._http = BlockingHttp(self.name, limits=limits)
+        self._has_answered = False
         self._retrying = Retrying(
             retry=retry_if_exception_type(_TryAgain),
-            stop=stop_after_attempt(ATTEMPTS),
+            stop=lambda state: state.attempt_number >= self._n_attempts,
             wait=_wait,
+            before_sleep=_tell,
             reraise=True,
         )
         self.listed: dict[str, str] = {}
@@ -142,12 +148,16 @@ class HttpSource:
         """Return the neurons in the list of checksums, by layer."""
         return _in_order(self.listed)
 
+    @property
+    def _n_attempts(self) -> int:
+        return ATTEMPTS if self._has_answered else min(ATTEMPTS, FIRST_ATTEMPTS)
+
     def _get(self, path: str, most: int, seconds: float) -> bytes | None:
         try:
             return self._retrying(self._get_once, path, most, seconds)
         except _TryAgain as error:
             raise InputError(
-                f"{self.name}/{path}: {error.reason}, in {ATTEMPTS} attempts"
+                f"{self.name}/{path}: {error.reason}, in {self._n_attempts} attempts"
             ) from error
 
     def _get_once(self, path: str, most: int, seconds: float) -> bytes | None:
@@ -158,6 +168,7 @@ class HttpSource:
             raise InputError(f"{url}: {error}") from error
         except ServiceUnavailable as error:
             raise _TryAgain(str(error)) from error
+        self._has_answered = True
         return self._content(response, url)
 
     def _content(self, response: httpx.Response, url: str) -> bytes | None:
@@ -176,6 +187,12 @@ def _seconds(headers: httpx.Headers) -> float | None:
         return float(headers["Retry-After"])
     except (KeyError, ValueError):
         return None
+
+
+def _tell(state: RetryCallState) -> None:
+    reason = str(state.outcome.exception()) if state.outcome else ""
+    seconds = round(state.upcoming_sleep, 1)
+    log.warning("source asked again", extra={"seconds": seconds, "reason": reason})
 
 
 def _wait(state: RetryCallState) -> float:

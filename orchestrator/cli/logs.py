@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO, TypeVar
 
@@ -23,6 +23,7 @@ FORMAT_VARIABLE = "NEUROGLOSS_LOG_FORMAT"
 LEVEL_VARIABLE = "NEUROGLOSS_LOG_LEVEL"
 LEVELS = ("debug", "info", "warning", "error")
 PACKAGES = ("neurogloss", "db", "worker", "orchestrator", "rehearsal")
+PRINT_THEMSELVES = ("huggingface_hub", "transformers")  # packages, as soon as they are imported
 FIRST_FIELDS = ("run", "stage", "shard", "worker", "attempt")
 MAX_CHARACTERS = 500  # of a message or a value: servers may send pages
 # What every record has: the rest was given as `extra`.
@@ -134,11 +135,28 @@ class _Handler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
+class _Forwarding(logging.Logger):
+    """The logger of a package that would print its events itself: it leaves them to ours."""
+
+    def addHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802  (of the standard library)
+        """Take none."""
+
+    @property
+    def propagate(self) -> bool:
+        return True
+
+    @propagate.setter
+    def propagate(self, value: bool) -> None:
+        pass
+
+
 _handler = _Handler()
 
 
 def set_up(env: Mapping[str, str] = os.environ) -> None:
     """Log warnings as text, or what the environment says.
+
+    It comes before packages are imported that print what they log, or that is printed twice.
 
     Raises:
         InputError: A variable has none of its values.
@@ -146,8 +164,17 @@ def set_up(env: Mapping[str, str] = os.environ) -> None:
     root = logging.getLogger()
     if _handler not in root.handlers:
         root.addHandler(_handler)
+        _forward(PRINT_THEMSELVES)
     set_format(_read(env, FORMAT_VARIABLE, tuple(FORMATS), "text"))
     set_level(_read(env, LEVEL_VARIABLE, LEVELS, "warning"))
+
+
+def _forward(packages: Iterable[str]) -> None:
+    usual = logging.getLoggerClass()
+    logging.setLoggerClass(_Forwarding)
+    for package in packages:
+        logging.getLogger(package)
+    logging.setLoggerClass(usual)
 
 
 def _read(env: Mapping[str, str], name: str, values: tuple[str, ...], default: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -148,3 +149,19 @@ def test_the_environment_sets_format_and_level_and_constant_fields_are_in_every_
 def test_an_unknown_level_is_refused_with_its_name(quiet):
     with pytest.raises(InputError, match="NEUROGLOSS_LOG_LEVEL = 'loud'"):
         logs.set_up({"NEUROGLOSS_LOG_LEVEL": "loud"})
+
+
+def test_packages_that_print_themselves_leave_that_to_our_handler():
+    program = """
+from orchestrator.cli import logs
+logs.set_up({"NEUROGLOSS_LOG_FORMAT": "json"})
+from huggingface_hub.utils import logging as hub
+from transformers.utils import logging as models
+hub.get_logger("huggingface_hub.utils").warning("of the hub")
+models.get_logger("transformers.models").warning("of a model")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [event["message"] for event in events] == ["of the hub", "of a model"]

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fill_rows
 import httpx
@@ -72,6 +72,15 @@ PAGES = {
 }
 
 
+class Visit(NamedTuple):
+    """A page that came: of which kind, from where, how long it took, and when it was asked for."""
+
+    page: str
+    address: str
+    ms: float
+    after_s: float
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--run", default="xl")
@@ -79,14 +88,17 @@ def main() -> None:
     parser.add_argument("--calls", type=float, default=350, help="stored each second; 0 for none")
     parser.add_argument("--only", action="append", choices=PAGES)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--slowest", type=int, default=0, help="visits that are named in the end")
     options = parser.parse_args()
     url = find_environment().settings.database_url
     size, calls = _run_of(url, options.run)
     with serving() as base_url, writing(url, options.calls) as written:
         chosen = {name: PAGES[name] for name in options.only or PAGES}
-        times, failed = asyncio.run(_read(base_url, options, chosen, size, calls))
+        visits, failed = asyncio.run(_read(base_url, options, chosen, size, calls))
         print(f"{written.value / options.seconds:.0f} calls a second were stored meanwhile\n")
-    _print(times, failed)
+    _print(visits, failed)
+    for visit in sorted(visits, key=lambda visit: -visit.ms)[: options.slowest]:
+        print(f"{visit.ms:.0f} ms after {visit.after_s:.1f} s: {visit.address}")
 
 
 def _run_of(url: str, name: str) -> tuple[tuple[int, int], list[str]]:
@@ -121,10 +133,10 @@ async def _read(
     chosen: dict[str, list[str]],
     size: tuple[int, int],
     calls: list[str],
-) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Return how long each page took, in ms, and the statuses of those that did not come."""
+) -> tuple[list[Visit], dict[str, int]]:
+    """Return the visits of pages, and the statuses of those that did not come."""
     drawn = random.Random(options.seed)
-    times: dict[str, list[float]] = defaultdict(list)
+    visits: list[Visit] = []
     failed: dict[str, int] = {}
     async with httpx.AsyncClient(base_url=base_url, timeout=30) as client:
 
@@ -138,10 +150,12 @@ async def _read(
                 "neuron": drawn.randrange(size[1]),
                 "call": drawn.choice(calls),
             }
+            address = address.format(**values)
             started = time.perf_counter()
-            response = await client.get(address.format(**values))
+            response = await client.get(address)
+            ms = 1000 * (time.perf_counter() - started)
             if response.status_code == 200:
-                times[name].append(1000 * (time.perf_counter() - started))
+                visits.append(Visit(name, address, ms, started - began))
             else:
                 failed[name] = response.status_code
 
@@ -154,15 +168,20 @@ async def _read(
                 await visit(name, drawn.choice(chosen[name]))
                 at = max(at + 1, time.monotonic())
 
+        began = time.perf_counter()
         for name, addresses in chosen.items():
             for address in addresses:
                 await visit(name, address)  # what a first visit loads is not counted
-        times.clear()
+        visits.clear()
+        began = time.perf_counter()
         await asyncio.gather(*(reader(number) for number in range(READERS)))
-    return times, failed
+    return visits, failed
 
 
-def _print(times: dict[str, list[float]], failed: dict[str, int]) -> None:
+def _print(visits: list[Visit], failed: dict[str, int]) -> None:
+    times: dict[str, list[float]] = defaultdict(list)
+    for visit in visits:
+        times[visit.page].append(visit.ms)
     print("| page | visits | fastest ms | median | 99th percentile |\n|---|--:|--:|--:|--:|")
     for name in PAGES:
         if found := sorted(times.get(name, [])):

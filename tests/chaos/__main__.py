@@ -4,18 +4,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from tests.chaos import pooler
 from tests.chaos.faults import KINDS
 from tests.chaos.injected.mutations import MUTATIONS
-from tests.chaos.outcome import Outcome, read_outcomes
-from tests.chaos.schedule import Stage
-from tests.chaos.table import line, table, verdict
-from tests.chaos.world import World
+from tests.chaos.outcome import read_outcomes
+from tests.chaos.table import line, table
+from tests.chaos.worlds import Schedule, Worlds
 
 NEURONS = 12  # of each of two layers
 
@@ -26,6 +23,7 @@ NEURONS = 12  # of each of two layers
 @click.option("--faults", default=10, show_default=True, help="In each schedule.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only these.")
 @click.option("--neurons", default=NEURONS, show_default=True, help="Of each of two layers.")
+@click.option("--worlds", "n_worlds", default=2, show_default=True, help="Beside each other.")
 @click.option("--mutation", type=click.Choice(list(MUTATIONS)), help="Take a protection out.")
 @click.option("--keep", type=click.Path(path_type=Path), help="A new folder, which is left.")
 @click.option(
@@ -39,60 +37,35 @@ def main(
     faults: int,
     kinds: tuple[str, ...],
     neurons: int,
+    n_worlds: int,
     mutation: str | None,
     keep: Path | None,
     results: Path | None,
 ) -> None:
     """Disturb small runs with faults, and compare what they leave with an undisturbed one."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the world outlives it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the worlds outlive it
     outcomes = read_outcomes(results) if results else []
     done = {outcome.seed for outcome in outcomes}
     seeds = [number for number in range(seed, seed + schedules) if number not in done]
+    to_do = [Schedule(number, kinds or tuple(KINDS), faults) for number in seeds]
     with tempfile.TemporaryDirectory(prefix="neurogloss-chaos-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(exist_ok=True)
-        for outcome in _run(folder, mutation or "", neurons, seeds, kinds or tuple(KINDS), faults):
-            outcomes.append(outcome)
-            if results:
-                outcome.append_to(results)
+        folder.chmod(0o755)  # as root, the servers run under another account
+        with Worlds(folder, neurons, to_do, min(n_worlds, len(to_do)), mutation or "") as worlds:
+            for left_out in worlds.rehearsed.left_out:
+                click.echo(left_out)
+            click.echo(f"undisturbed: {worlds.rehearsed.seconds:.0f} s as it should be")
+            for outcome in worlds.outcomes():
+                click.echo(line(outcome, worlds.rehearsed.seconds))
+                outcomes.append(outcome)
+                if results:
+                    outcome.append_to(results)
     click.echo(table(outcomes))
     wrong = [outcome.seed for outcome in outcomes if outcome.wrong]
     for number in wrong:
         click.echo(f"once more: python -m tests.chaos --seed {number} --faults {faults}")
     sys.exit(1 if wrong else 0)
-
-
-def _run(
-    folder: Path,
-    mutation: str,
-    neurons: int,
-    seeds: list[int],
-    kinds: tuple[str, ...],
-    faults: int,
-) -> Iterator[Outcome]:
-    """Yield the outcome of each schedule, which is printed."""
-    with World(folder, mutation) as world:
-        for left_out in _left_out(world):
-            click.echo(left_out)
-        stage = Stage(world, neurons)
-        rehearsed = stage.rehearse()
-        click.echo(f"undisturbed: {rehearsed.seconds:.0f} s {verdict(rehearsed)}")
-        if rehearsed.wrong:
-            sys.exit(1)
-        for number in seeds:
-            outcome = stage.run(number, kinds, faults)
-            click.echo(line(outcome, stage.undisturbed_s))
-            yield outcome
-
-
-def _left_out(world: World) -> Iterator[str]:
-    """Yield which faults this machine cannot make."""
-    if not world.has_small_disk:
-        yield "no small disk can be mounted here: no disk is filled"
-    if not world.clock.can_jump:
-        yield "libfaketime is not installed: the database's clock does not jump"
-    if pooler.program() is None:
-        yield "pgbouncer is not installed: no run goes by way of a pooler"
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ TABLES = {
     "ablations": "ablation",
     "controls": "control_score",
     "control simulations": "control_simulation",
+    "scorers": "scorer_result",
+    "neurons": "neuron",
+    "lists": "listed_neuron",
 }
 COLUMNS = {
     "usage": "identity, prompt_tokens, completion_tokens",
@@ -65,6 +68,7 @@ _LEFT = f"""
     SELECT (SELECT count(*) FROM collect_part {_OF_RUN}) AS parts,
            (SELECT count(*) FROM collect_bound {_OF_RUN}) AS bounds,
            (SELECT count(*) FROM batch_request {_OF_RUN}) AS batch_requests,
+           (SELECT count(*) FROM batch_wait {_OF_RUN}) AS batch_waits,
            (SELECT count(*) FROM batch {_OF_RUN} AND state <> 'ended') AS batches,
            (SELECT count(*) FROM budget_hold {_OF_RUN} AND expires_at = 'infinity') AS holds
 """  # noqa: S608  (a constant)
@@ -73,6 +77,7 @@ _IMPOSSIBLE = """
     WHERE prompt_tokens < 0 OR completion_tokens < 0 OR usd < 0 OR wasted_usd < 0
        OR cached_tokens NOT BETWEEN 0 AND prompt_tokens
 """
+_HOLDERS = f"SELECT process FROM budget_hold {_OF_RUN}"  # noqa: S608  (a constant)
 _STORED = "SELECT (SELECT count(*) FROM call) + (SELECT count(*) FROM repeated_call) AS n"
 
 
@@ -124,6 +129,11 @@ def loose_ends(world: World) -> list[str]:
         lines.append(f"{impossible['n']} calls have an impossible usage or price")
     (left,) = world.rows(_LEFT, run=World.RUN)
     return lines + [f"{n} rows of {name} are left" for name, n in left.items() if n]
+
+
+def holders(world: World) -> list[str]:
+    """Return which processes hold a part of the run's budget: by host, number and a mark."""
+    return [row["process"] for row in world.rows(_HOLDERS, run=World.RUN)]
 
 
 def stored_answers(world: World) -> int:

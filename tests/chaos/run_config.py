@@ -33,6 +33,8 @@ model = "rehearsal"
 kind = "json"
 endpoint = "here"
 model = "rehearsal"
+[budget]
+usd = 1000.0
 [endpoints.here]
 base_url = "{base_url}"
 max_in_flight = {in_flight}
@@ -45,9 +47,9 @@ output = 0.6
 {more}
 """
 _EVERY_STAGE = {
-    "scoring": 'calibration = ["linear", "percentile"]\ncontrol = 0.5',
+    "scoring": 'calibration = ["linear", "percentile"]\ncontrol = 0.5\nalso = ["detection"]',
     "explainer": "candidates = 2\nrevise = true\nsentences = 4",
-    "more": "[ablation]\nper_layer = 2",
+    "more": '[scorer]\nendpoint = "here"\nmodel = "rehearsal"\n[ablation]\nper_layer = 2',
 }
 _NO_MORE = {"scoring": "control = 0.0", "explainer": "", "more": ""}
 _BATCHES = """

@@ -1,5 +1,6 @@
 """A run that is disturbed by a seeded schedule of faults, and what has to be true after it."""
 
+import re
 import subprocess
 import sys
 import time
@@ -13,14 +14,21 @@ from sqlalchemy.exc import DBAPIError
 from rehearsal.options import BatchOptions, RehearsalOptions
 from rehearsal.server import RehearsalServer
 from tests.chaos import pooler, said
-from tests.chaos.dataset import Dataset, differences, loose_ends, read_dataset, stored_answers
+from tests.chaos.dataset import (
+    Dataset,
+    differences,
+    holders,
+    loose_ends,
+    read_dataset,
+    stored_answers,
+)
 from tests.chaos.disturbed import Disturbed
 from tests.chaos.faults import usable
 from tests.chaos.mischief import Mischief
 from tests.chaos.outcome import Outcome
 from tests.chaos.run_config import Variant, config_of, corpus_of
 from tests.chaos.stand_still import longest_allowed_s
-from tests.chaos.world import MAIN, ROOT, World
+from tests.chaos.world import MAIN, ONE_DATABASE_AWAY, ROOT, World
 
 LATENCY_MS = 250.0
 BATCH_S = 1.5
@@ -28,6 +36,9 @@ DEADLINE_S = 400.0  # of a schedule: what makes progress may take long on a busy
 SETTLES_S = 20.0  # in which the answers of other runs are stored, once the run is done
 MOST_TAKEN = 48 << 20  # of an answer without an end: 32 MiB, and what is on the way
 LEAVES_LEASES = "commit longer than a lease"  # of the other shards of the worker
+ANSWERS_S = 30.0  # in which services answer again once a run is done
+GIVES_BACK_S = 5.0  # in which a worker gives back what it held of a run that is done
+_KEEPS_FROM_DATABASE = re.compile("database|postgres|pooler|commit|bulk|disk|spool")
 SECOND = ((1,), 2, 2)  # layers, neurons of each, neurons of a shard, of a second run
 
 
@@ -137,16 +148,41 @@ class Stage:
             wrong.append(f"{lapsed} leases ended beside a commit of the same worker")
         if (taken := world.mischief.most_taken) > MOST_TAKEN:
             wrong.append(f"{taken:,} bytes of an answer without an end were taken")
+        if not any(_KEEPS_FROM_DATABASE.search(kind) for kind in kinds):
+            wrong += self._kept_holds()
         with suppress(DBAPIError):
             if undisturbed := self.undisturbed.get(variant.has_every_stage):
                 wrong += differences(read_dataset(world), undisturbed, world.mischief.lies)
             wrong += loose_ends(world)
         return wrong + verified(world)
 
+    def _kept_holds(self) -> list[str]:
+        """Return the processes that live and have not given back what they held of the budget.
+
+        What a process held that died, or could not reach Postgres, expires.
+        """
+        alive = {str(c.process.pid) for c in self.world.children.values() if c.process}
+        deadline = time.monotonic() + GIVES_BACK_S
+        while True:
+            kept = [holder for holder in holders(self.world) if holder.split(":")[1] in alive]
+            if not kept or time.monotonic() > deadline:
+                return [f"{holder} holds a part of the budget" for holder in kept]
+            time.sleep(0.2)
+
 
 def verified(world: World) -> list[str]:
-    """Return what `neurogloss verify` finds wrong."""
-    done = subprocess.run(
+    """Return what `neurogloss verify` finds wrong.
+
+    A fault may have ended with the run, and what it struck may not answer yet.
+    """
+    deadline = time.monotonic() + ANSWERS_S
+    while ONE_DATABASE_AWAY in (done := _verify(world)).stderr and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return [] if done.returncode == 0 else [f"verify: {done.stdout[-1500:]}{done.stderr[-500:]}"]
+
+
+def _verify(world: World) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "orchestrator", "verify", World.RUN],
         env=world.environment(world.children[MAIN]),
         cwd=ROOT,
@@ -154,4 +190,3 @@ def verified(world: World) -> list[str]:
         capture_output=True,
         text=True,
     )
-    return [] if done.returncode == 0 else [f"verify: {done.stdout[-1500:]}{done.stderr[-500:]}"]

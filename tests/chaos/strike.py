@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-PROBE_CALLS = 2  # of explainer and simulator, before a run is created
+PROBE_CALLS = 3  # of explainer, simulator and scorer, before a run is created
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from tests.chaos.child import Child
 from tests.chaos.database_clock import DatabaseClock
 from tests.chaos.mischief import Mischief
 from tests.chaos.operator import ROOT, Operator
-from tests.chaos.pooler import Pooler
+from tests.chaos.pooler import Pooler, program
 from tests.chaos.proxy import Network
 from tests.chaos.small_disk import mount
 
@@ -97,6 +97,18 @@ class World:
             self.services.postgres.start()
         self.urls = start_services(home)
         self.pooler = Pooler(sockets / "pooler", sockets, account)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Which faults this machine cannot make, in words."""
+        cannot = {
+            "no small disk can be mounted here: no disk is filled": not self.has_small_disk,
+            "libfaketime is not installed: the database's clock does not jump": (
+                not self.clock.can_jump
+            ),
+            "pgbouncer is not installed: no run goes by way of a pooler": program() is None,
+        }
+        return [words for words, is_so in cannot.items() if is_so]
 
     @property
     def spool(self) -> Path:

@@ -59,6 +59,15 @@ class NeuronFilter:
         """Whether nothing is asked for but words."""
         return bool(self.words) and replace(self, words="", n_explained=None) == NeuronFilter()
 
+    def among_first_explained(self) -> "NeuronFilter | None":
+        """Return the same for the first explanations alone that have words that MANY have.
+
+        None if fewer have them, or it is not known how many have.
+        """
+        if self.n_explained is None or self.n_explained < MANY:
+            return None
+        return replace(self, n_explained=MANY - 1)
+
 
 class Selection(NamedTuple):
     """The part after FROM of a query of the table `listed_neuron`, named listed; and its values."""

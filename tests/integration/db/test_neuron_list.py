@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from db import listed_neurons
+from db import listed_neurons, neuron_filter, neuron_list
 from db.cursors import Cursor
 from db.neuron_filter import BANDS, Band, NeuronFilter, with_words_counted
 from db.neuron_list import (
@@ -93,6 +93,30 @@ def test_a_list_has_what_the_views_say(filled, name):
         assert count_neurons(connection, 1, counted, at_most=3) == min(3, len(everyone))
         assert list(all_neurons(connection, 1, counted)) == everyone
     assert everyone or condition == "false"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({}, id="any"),
+        pytest.param({"bands": {"score": Band()}}, id="of those that have a score"),
+        pytest.param({"layers": (1,)}, id="of a layer that the first ones are not of"),
+        pytest.param({"states": ("failed",)}, id="none"),
+    ],
+)
+def test_the_neurons_of_common_words_are_counted_from_the_first_explanations(
+    filled, monkeypatch, more
+):
+    for module in (neuron_filter, neuron_list):
+        monkeypatch.setattr(module, "MANY", 50)
+    monkeypatch.setattr(neuron_filter, "MORE", 0)
+    chosen = NeuronFilter(words="words", **more)
+    with filled.connect() as connection:
+        counted = with_words_counted(connection, 1, chosen)
+        right = len(list(all_neurons(connection, 1, chosen)))
+        assert counted.n_explained == 50
+        for at_most in (3, 40, 3000):
+            assert count_neurons(connection, 1, counted, at_most) == min(at_most, right)
 
 
 @pytest.mark.parametrize("descending", [False, True])

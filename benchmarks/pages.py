@@ -92,6 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     url = find_environment().settings.database_url
     size, calls = _run_of(url, options.run)
+    _settle(url)
     with serving() as base_url, writing(url, options.calls) as written:
         chosen = {name: PAGES[name] for name in options.only or PAGES}
         visits, failed = asyncio.run(_read(base_url, options, chosen, size, calls))
@@ -112,6 +113,19 @@ def _run_of(url: str, name: str) -> tuple[tuple[int, int], list[str]]:
         calls = [bytes(call).hex() for call in connection.scalars(query, {"run": run.id})]
     engine.dispose()
     return (run.n_layers, run.neurons_per_layer), calls
+
+
+def _settle(url: str) -> None:
+    """Clean up after what the last measurement deleted, which autovacuum would do beside this one.
+
+    That reads tables, which are then in memory as those of a server in use are.
+    """
+    print("cleaning up after the last measurement", file=sys.stderr)
+    engine = make_engine(url).execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("VACUUM (ANALYZE)"))
+        connection.execute(text("CHECKPOINT"))
+    engine.dispose()
 
 
 @contextmanager

@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import (
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from neurogloss.errors import InputError
 
+ANSWER_S = 10.0  # that the hub gets to answer at all
 DEMO_FOLDER = Path(__file__).parent / "demo"
 
 
@@ -17,15 +24,24 @@ def local_folder(model: str) -> Path | None:
 
 def cached_folder(model: str) -> Path | None:
     """Return the folder of the local cache with the weights of a model of the hub, if any."""
-    cached = try_to_load_from_cache(model, "model.safetensors")
-    return Path(cached).parent if isinstance(cached, str) else None
+    cached = _cached(model, "model.safetensors")
+    return cached.parent if cached else None
 
 
 def is_at_hand(model: str, name: str) -> bool:
     """Return whether a file of a subject model is on this machine, so that no hub is asked."""
     if (folder := local_folder(model)) is not None:
         return (folder / name).is_file()
-    return isinstance(try_to_load_from_cache(model, name), str)
+    return _cached(model, name) is not None
+
+
+def _cached(model: str, name: str) -> Path | None:
+    """Return the path of a file of the hub in the local cache, if any."""
+    try:
+        cached = try_to_load_from_cache(model, name)
+    except HFValidationError:  # the hub has no such names
+        return None
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def model_file(model: str, name: str) -> Path:
@@ -44,10 +60,33 @@ def model_file(model: str, name: str) -> Path:
         raise InputError(f"subject.model = {model!r}: there is no {name} in this folder")
     if Path(model).is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise InputError(f"subject.model = {model!r}: there is no such folder")
+    if not is_at_hand(model, name):
+        _reach_hub(model, name)
     try:
         return Path(hf_hub_download(model, name))
     except Exception as error:  # hub, network and name errors have no common base
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"subject.model = {model!r} is neither a folder nor a model of the hub: {reason}"
+            f"subject.model = {model!r} is neither a folder nor a model of the hub: "
+            f"{_first_line(error)}"
         ) from error
+
+
+def _reach_hub(model: str, name: str) -> None:
+    """Ask once for a file: to download it is tried for half a minute where there is no network.
+
+    Raises:
+        InputError: The hub does not answer.
+    """
+    try:
+        get_hf_file_metadata(hf_hub_url(model, name), timeout=ANSWER_S)
+    except (HfHubHTTPError, HFValidationError):
+        pass  # it answered, or the name is wrong: the download says what is the matter
+    except Exception as error:  # those of the network have no common base
+        raise InputError(
+            f"subject.model = {model!r} is no folder, and the hub cannot be reached: "
+            f"{_first_line(error).rstrip('.')}. A folder with the model's files needs no hub."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,55 @@
+"""Files of models that the hub has, or would have if it could be reached."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from neurogloss.errors import InputError
+from neurogloss.subject.files import is_at_hand, model_file
+
+READ = """
+import sys
+from neurogloss.errors import InputError
+from neurogloss.subject.files import model_file
+try:
+    model_file(sys.argv[1], "config.json")
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def read_without_hub(tmp_path):
+    """Read a model in a process whose hub is an address at which nobody listens."""
+
+    def read(model, **variables):
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        env = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path)}
+        command = [sys.executable, "-c", READ, model]
+        env |= {"HF_HUB_OFFLINE": "0"} | variables
+        # The hub's own package would try for 24 s, and say so in as many lines.
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=15)
+
+    return read
+
+
+def test_a_hub_that_cannot_be_reached_is_told_at_once_with_what_needs_none(read_without_hub):
+    done = read_without_hub("someone/model")
+    assert "'someone/model' is no folder, and the hub cannot be reached: " in done.stdout
+    assert "Connection refused. A folder with the model's files needs no hub." in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_hub_that_may_not_be_asked_is_told(read_without_hub):
+    done = read_without_hub("someone/model", HF_HUB_OFFLINE="1")
+    assert "offline mode is enabled" in done.stdout
+
+
+def test_a_name_that_the_hub_cannot_have_is_told():
+    assert not is_at_hand("some one/model", "config.json")
+    with pytest.raises(InputError, match="is neither a folder nor a model of the hub: Repo id"):
+        model_file("some one/model", "config.json")

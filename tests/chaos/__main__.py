@@ -4,13 +4,14 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from tests.chaos.faults import KINDS
 from tests.chaos.injected.mutations import MUTATIONS
-from tests.chaos.outcome import read_outcomes
+from tests.chaos.outcome import Outcome, read_outcomes
 from tests.chaos.table import line, table
 from tests.chaos.worlds import Schedule, Worlds
 
@@ -51,21 +52,27 @@ def main(
     with tempfile.TemporaryDirectory(prefix="neurogloss-chaos-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)  # as root, the servers run under another account
-        with Worlds(folder, neurons, to_do, min(n_worlds, len(to_do)), mutation or "") as worlds:
-            for left_out in worlds.rehearsed.left_out:
-                click.echo(left_out)
-            click.echo(f"undisturbed: {worlds.rehearsed.seconds:.0f} s as it should be")
-            for outcome in worlds.outcomes():
-                click.echo(line(outcome, worlds.rehearsed.seconds))
-                outcomes.append(outcome)
-                if results:
-                    outcome.append_to(results)
+        worlds = Worlds(folder, neurons, to_do, min(n_worlds, len(to_do)), mutation or "")
+        for outcome in _printed(worlds) if to_do else ():
+            outcomes.append(outcome)
+            if results:
+                outcome.append_to(results)
     click.echo(table(outcomes))
     wrong = [outcome.seed for outcome in outcomes if outcome.wrong]
     for number in wrong:
         click.echo(f"once more: python -m tests.chaos --seed {number} --faults {faults}")
     sys.exit(1 if wrong else 0)
+
+
+def _printed(worlds: Worlds) -> Iterator[Outcome]:
+    """Yield the outcome of each schedule as it ends, and print it."""
+    with worlds:
+        for left_out in worlds.rehearsed.left_out:
+            click.echo(left_out)
+        click.echo(f"undisturbed: {worlds.rehearsed.seconds:.0f} s as it should be")
+        for outcome in worlds.outcomes():
+            click.echo(line(outcome, worlds.rehearsed.seconds))
+            yield outcome
 
 
 if __name__ == "__main__":

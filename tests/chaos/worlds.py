@@ -55,7 +55,7 @@ class Worlds:
     ) -> None:
         self._to_do: Queue[Schedule | None] = _spawn.Queue()
         self._said: Queue[Rehearsed | Outcome | str] = _spawn.Queue()
-        self._schedules = schedules
+        self._folder, self._schedules = folder, schedules
         self._processes: list[BaseProcess] = [
             _spawn.Process(
                 target=_live,
@@ -65,6 +65,7 @@ class Worlds:
         ]
 
     def __enter__(self) -> Self:
+        self._folder.chmod(0o755)  # as root, the servers run under another account
         for schedule in (*self._schedules, *[None] * len(self._processes)):
             self._to_do.put(schedule)
         for process in self._processes:

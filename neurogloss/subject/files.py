@@ -2,17 +2,12 @@
 
 from pathlib import Path
 
-from huggingface_hub import (
-    get_hf_file_metadata,
-    hf_hub_download,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 
 from neurogloss.errors import InputError
+from neurogloss.hub import HubUnreachable, reach
 
-ANSWER_S = 10.0  # that the hub gets to answer at all
 DEMO_FOLDER = Path(__file__).parent / "demo"
 
 
@@ -60,33 +55,17 @@ def model_file(model: str, name: str) -> Path:
         raise InputError(f"subject.model = {model!r}: there is no {name} in this folder")
     if Path(model).is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise InputError(f"subject.model = {model!r}: there is no such folder")
-    if not is_at_hand(model, name):
-        _reach_hub(model, name)
     try:
+        if not is_at_hand(model, name):
+            reach(model, name)
         return Path(hf_hub_download(model, name))
+    except HubUnreachable as error:
+        raise InputError(
+            f"subject.model = {model!r} is no folder, and the hub cannot be reached: {error}. "
+            "A folder with the model's files needs no hub."
+        ) from error
     except Exception as error:  # hub, network and name errors have no common base
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"subject.model = {model!r} is neither a folder nor a model of the hub: "
-            f"{_first_line(error)}"
+            f"subject.model = {model!r} is neither a folder nor a model of the hub: {reason}"
         ) from error
-
-
-def _reach_hub(model: str, name: str) -> None:
-    """Ask once for a file: to download it is tried for half a minute where there is no network.
-
-    Raises:
-        InputError: The hub does not answer.
-    """
-    try:
-        get_hf_file_metadata(hf_hub_url(model, name), timeout=ANSWER_S)
-    except (HfHubHTTPError, HFValidationError):
-        pass  # it answered, or the name is wrong: the download says what is the matter
-    except Exception as error:  # those of the network have no common base
-        raise InputError(
-            f"subject.model = {model!r} is no folder, and the hub cannot be reached: "
-            f"{_first_line(error).rstrip('.')}. A folder with the model's files needs no hub."
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -182,6 +182,15 @@ def _hub(source: str) -> Documents:
             f"corpus.source = {source!r} is not a file; hub datasets need the package datasets: "
             "pip install 'neurogloss[hub]'"
         ) from error
+    from neurogloss.hub import HubUnreachable, reach  # late: only hub datasets need it
+
+    try:
+        reach(source, "README.md", "dataset")
+    except HubUnreachable as error:
+        raise InputError(
+            f"corpus.source = {source!r} is no file or folder, and the hub cannot be reached: "
+            f"{error}. A {_KINDS} file needs no hub."
+        ) from error
     try:
         # Streamed, so that only the documents that are read are downloaded.
         rows = load_dataset(source, split="train", streaming=True)

@@ -34,7 +34,7 @@ kind = "json"
 endpoint = "here"
 model = "rehearsal"
 [budget]
-usd = 1000.0
+usd = 1000000000.0
 [endpoints.here]
 base_url = "{base_url}"
 max_in_flight = {in_flight}

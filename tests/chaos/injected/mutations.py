@@ -61,12 +61,12 @@ def _no_size() -> None:
 def _believe_usage() -> None:
     from neurogloss.llm import responses, usage
 
-    def believed(said: Any) -> usage.Usage:
+    def believed(said: Any) -> usage.TokenUsage:
         said = said if isinstance(said, dict) else {}
         details = said.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, dict) else 0
         counts = said.get("prompt_tokens"), cached, said.get("completion_tokens")
-        return usage.Usage(*(count or 0 for count in counts))
+        return usage.TokenUsage(*(count or 0 for count in counts))
 
     responses.usage_in = believed
 

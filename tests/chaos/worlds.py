@@ -74,6 +74,7 @@ class Worlds:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._to_do.cancel_join_thread()  # schedules that nobody takes any more would be waited for
         for process in self._processes:
             process.terminate()
         for process in self._processes:

@@ -53,8 +53,8 @@ KINDS: dict[str, Callable[[World, random.Random], Strike]] = {
     "second run begun and cancelled": commands.second_run_cancelled,
     "another configuration": commands.other_configuration,
 }
-# Where there is no run yet, this one would begin the run.
-OF_CREATED_RUNS = ("another configuration",)
+# Where there is no run yet, one of these would begin it; for the other, the endpoint is refused.
+OF_CREATED_RUNS = ("another configuration", "endpoint never ends")
 
 
 def usable(world: World) -> list[str]:

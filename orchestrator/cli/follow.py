@@ -198,6 +198,8 @@ def progress_unless_away(engine: Engine, name: str) -> RunProgress | None:
 
 def log_end(run: StoredRun, seconds: float) -> None:
     """Log how a run ended that was followed: finished, paused (and why) or cancelled."""
+    if run.state == "running":  # another command resumed it, and follows it
+        return
     state = "finished" if run.state == "done" else run.state
     why = {"cause": run.pause_cause, "reason": run.pause_reason} if state == "paused" else {}
     fields = {"run": run.name, "run_id": run.id, **why, "seconds": round(seconds, 1)}
@@ -208,7 +210,7 @@ def outcome(engine: Engine, run_id: int, name: str) -> tuple[int, str]:
     """Return the exit code of a run that ended, and the reason in a line.
 
     0: every neuron has a score or a reason why none is defined. 3: some failed. 4: it is paused or
-    cancelled.
+    cancelled, or was paused and goes on by another command.
     """
     with transaction(engine) as connection:
         run = runs.get(connection, run_id)
@@ -217,6 +219,8 @@ def outcome(engine: Engine, run_id: int, name: str) -> tuple[int, str]:
         return 4, "cancelled"
     if run.state == "paused":
         return 4, plain(f"paused ({run.pause_cause}): {run.pause_reason}")
+    if run.state == "running":
+        return 4, f"was paused, and another command resumed it: see `neurogloss status {name}`"
     if n_failed:
         return 3, f"done, {n_failed} neurons failed: see `neurogloss status {name}`"
     return 0, "done"

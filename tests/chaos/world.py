@@ -38,6 +38,7 @@ ENDS_S = 15.0  # in which workers put down what is cancelled
 ONE_DATABASE_AWAY = (
     "database cannot be reached"  # how a dispatcher begins in an outage: exit code 2
 )
+PAUSED_BY_A_PERSON = ("paused (person)", "was paused, and another command resumed it")
 PAUSED = 4  # exit code of a dispatcher whose run is paused or cancelled
 
 
@@ -217,7 +218,7 @@ class World:
             child.is_done = True
         elif self.operator.n_pauses:
             child.waits = True
-        elif child.waits or "paused (person)" in said:
+        elif child.waits or any(words in said for words in PAUSED_BY_A_PERSON):
             self._start(child)
         else:
             self.complaints.append(f"{child.name} ended with {PAUSED}: {said[-4000:]}")

@@ -14,6 +14,7 @@ from db import runs, shards
 from db.session import transaction
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
+from orchestrator.cli.follow import outcome
 from orchestrator.cli.main import cli
 from orchestrator.dispatch import tick
 from orchestrator.runs.create import create_or_resume
@@ -292,3 +293,11 @@ def test_a_retry_leaves_a_paused_run_paused(whole, command, before, after):
         run = runs.latest(connection)
         assert connection.scalar(text("SELECT count(*) FROM failure")) == 0
     assert (run.state, run.pause_cause) == (after, "credit" if before == "paused" else None)
+
+
+def test_a_run_that_another_command_resumed_is_not_said_to_be_done(whole):
+    state(whole, "running")
+    with transaction(whole) as connection:
+        run = runs.latest(connection)
+    code, reason = outcome(whole, run.id, run.name)
+    assert (code, "another command resumed it" in reason) == (4, True)

@@ -30,7 +30,7 @@ def _is_missing(value: Number) -> bool:
 
 def number(value: Number, digits: int = 2) -> str:
     """Return a number with so many digits after the point, and groups of three before it."""
-    return NOTHING if value is None or _is_missing(value) else f"{value:,.{digits}f}"
+    return NOTHING if value is None or _is_missing(value) else f"{value:z,.{digits}f}"
 
 
 def count(value: Number) -> str:
@@ -40,7 +40,7 @@ def count(value: Number) -> str:
 
 def percent(value: Number, digits: int = 0) -> str:
     """Return a share from 0 to 1 in percent."""
-    return NOTHING if value is None or _is_missing(value) else f"{100 * value:.{digits}f} %"
+    return NOTHING if value is None or _is_missing(value) else f"{100 * value:z.{digits}f} %"
 
 
 def usd(value: Number) -> str:

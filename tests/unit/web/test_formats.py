@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -12,6 +13,11 @@ from web.formats import NOTHING, ago, count, duration, number, percent, usd
 @pytest.mark.parametrize("missing", [None, math.nan, math.inf])
 def test_what_is_not_known_is_no_number(show, missing):
     assert show(missing) == NOTHING
+
+
+@pytest.mark.parametrize("value", [-0.0, -0.0004, Decimal("-0.0004"), 0])
+def test_what_is_rounded_to_nothing_has_no_sign(value):
+    assert (number(value), percent(value)) == ("0.00", "0 %")
 
 
 @pytest.mark.parametrize(

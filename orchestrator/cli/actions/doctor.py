@@ -1,5 +1,6 @@
 """What the command `doctor` does: check the services and endpoints that a run needs."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,10 @@ from worker.outages import first_line_of
 
 def doctor(config: Path | None, as_json: bool) -> None:
     _warn_of_open_keys(Path(".env"))
-    values = _services()
+    values = services = _services()
     if config is not None:
         run = read_config(config)
-        values |= _endpoints(run, check_inputs(run))
+        values = services | _endpoints(run, check_inputs(run))
     if as_json:
         print_json(values)
         return
@@ -48,8 +49,15 @@ def doctor(config: Path | None, as_json: bool) -> None:
         console.print(full_size_table(calls))
     for sentence in values.pop("advice", []):
         console.print(plain(sentence), markup=False, highlight=False)
-    for key, value in values.items():
-        click.echo(f"{key}: {value}")
+    for line in _service_lines(services):
+        click.echo(line)
+
+
+def _service_lines(services: dict[str, Any]) -> Iterator[str]:
+    where = "embedded" if services["embedded"] else "of DATABASE_URL"
+    yield f"Postgres {services['postgres']} ({where}), schema {services['schema']}"
+    yield "Redis answers"
+    yield f"workers alive: {services['workers']}"
 
 
 def _warn_of_open_keys(path: Path) -> None:

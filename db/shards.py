@@ -161,24 +161,28 @@ def _leave(connection: Connection, held: Claim, change: str, **values: str) -> b
 
 
 def sweep(connection: Connection, run_id: int) -> int:
-    """Make shards ready again whose message or worker is gone. Return how many.
+    """Make shards ready again whose message or worker is gone. Return how many had a worker.
 
     Rows that somebody holds are left for the next time: a worker may be frozen while it commits.
     """
     # An array is computed once, before any row is changed, and its rows are found by their key. A
     # join with the subquery might evaluate it again, and lock other rows each time.
-    return connection.execute(
+    n_leased = connection.scalar(
         text("""
-            UPDATE shard SET state = 'ready', worker = NULL, lease_until = NULL,
-                   error = CASE state WHEN 'leased' THEN worker || ' was not heard of any more'
-                           ELSE error END
-            WHERE id = ANY (ARRAY(
-                SELECT id FROM shard
+            WITH lapsed AS MATERIALIZED (
+                SELECT id, state FROM shard
                 WHERE run_id = :run AND state IN ('queued', 'leased') AND lease_until < now()
-                FOR UPDATE SKIP LOCKED))
+                FOR UPDATE SKIP LOCKED),
+            swept AS (
+                UPDATE shard SET state = 'ready', worker = NULL, lease_until = NULL,
+                       error = CASE state WHEN 'leased' THEN worker || ' was not heard of any more'
+                               ELSE error END
+                WHERE id = ANY (ARRAY(SELECT id FROM lapsed)))
+            SELECT count(*) FROM lapsed WHERE state = 'leased'
         """),
         {"run": run_id},
-    ).rowcount
+    )
+    return int(n_leased or 0)
 
 
 def queue(

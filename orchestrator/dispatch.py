@@ -51,7 +51,7 @@ class BrokerAway(Exception):
 
 
 class _Settled(NamedTuple):
-    """Result of settling shards: how many were taken back, which were parked, is the run done."""
+    """How many shards were taken from workers, which ones were parked, and is the run done."""
 
     n_taken_back: int = 0
     parked: Sequence[ExhaustedShard] = ()
@@ -118,7 +118,6 @@ def _settle(connection: Connection, run: StoredRun) -> _Settled:
 
 def _log(run: str, settled: _Settled) -> None:
     if settled.n_taken_back:
-        # No warning: messages lie longer than a lease where workers are slow to start.
         log.info("shards taken back", extra={"run": run, "shards": settled.n_taken_back})
     for shard in settled.parked:
         fields = {"run": run, "stage": shard.stage, "shard": shard.id, "attempt": shard.attempts}

@@ -61,11 +61,13 @@ def test_a_paused_run_gives_no_shards(engine, run_id):
     assert claim(engine) is None
 
 
-def test_the_sweep_takes_back_what_nobody_works_on(engine, run_id):
+def test_the_sweep_takes_back_what_nobody_works_on_and_counts_what_had_a_worker(engine, run_id):
     claim(engine, lease_s=-1)
     with engine.begin() as connection:
-        shards.queue(connection, run_id, ["explain"], 1, -1)
-        assert shards.sweep(connection, run_id) == 2
+        assert len(shards.queue(connection, run_id, ["explain"], 1, -1)) == 1
+        assert shards.sweep(connection, run_id) == 1
+        left = "SELECT count(*) FROM shard WHERE state IN ('queued', 'leased')"
+        assert connection.scalar(text(left)) == 0
 
 
 def test_a_released_shard_has_spent_no_attempt(engine, run_id):

@@ -53,19 +53,37 @@ def model_file(model: str, name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
         raise InputError(f"subject.model = {model!r}: there is no {name} in this folder")
-    if Path(model).is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+    if _is_path(model):
         raise InputError(f"subject.model = {model!r}: there is no such folder")
     try:
-        if not is_at_hand(model, name):
-            reach(model, name)
         return Path(hf_hub_download(model, name))
-    except HubUnreachable as error:
-        raise InputError(
-            f"subject.model = {model!r} is no folder, and the hub cannot be reached: {error}. "
-            "A folder with the model's files needs no hub."
-        ) from error
     except Exception as error:  # hub, network and name errors have no common base
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"subject.model = {model!r} is neither a folder nor a model of the hub: {reason}"
         ) from error
+
+
+def check_hub(model: str) -> None:
+    """Check that the hub can be reached, if files of a subject model have to come from it.
+
+    Commands ask for it once; to download a file is tried for half a minute, which suits workers.
+
+    Raises:
+        InputError: The hub does not answer.
+    """
+    is_here = all(is_at_hand(model, name) for name in ("config.json", "tokenizer.json"))
+    if is_here or local_folder(model) is not None or _is_path(model):
+        return
+    try:
+        reach(model, "config.json")
+    except HubUnreachable as error:
+        raise InputError(
+            f"subject.model = {model!r} is no folder, and the hub cannot be reached: {error}. "
+            "A folder with the model's files needs no hub."
+        ) from error
+
+
+def _is_path(model: str) -> bool:
+    """Return whether a name can be that of a folder only, and of no model of the hub."""
+    return Path(model).is_absolute() or model.startswith((".", "~")) or model.count("/") > 1

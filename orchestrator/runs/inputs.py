@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from neurogloss.config.run import RunConfig
 from neurogloss.errors import InputError
 from neurogloss.subject.checkpoint import check_weights
+from neurogloss.subject.files import check_hub
 from neurogloss.subject.shape import Shape, read_shape
 
 
@@ -29,9 +30,11 @@ def check_model(config: RunConfig) -> Shape:
     Raises:
         InputError: The model is missing or does not fit.
     """
-    shape = read_shape(config.located(config.subject.model))
+    model = config.located(config.subject.model)
+    check_hub(model)
+    shape = read_shape(model)
     check_fit(config, shape)
-    check_weights(config.located(config.subject.model), shape)
+    check_weights(model, shape)
     return shape
 
 

@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from neurogloss.errors import InputError
-from neurogloss.subject.files import is_at_hand, model_file
+from neurogloss.subject.files import check_hub, is_at_hand, model_file
 
 READ = """
 import sys
 from neurogloss.errors import InputError
-from neurogloss.subject.files import model_file
+from neurogloss.subject.files import check_hub
 try:
-    model_file(sys.argv[1], "config.json")
+    check_hub(sys.argv[1])
 except InputError as error:
     print(error)
 """
@@ -47,6 +47,15 @@ def test_a_hub_that_cannot_be_reached_is_told_at_once_with_what_needs_none(witho
 def test_a_hub_that_may_not_be_asked_is_told(without_hub):
     done = without_hub(READ, "someone/model", HF_HUB_OFFLINE="1")
     assert "offline mode is enabled" in done.stdout
+
+
+@pytest.mark.parametrize("model", ["demo", "/no/folder", "./none", "a/b/c", "some one/model"])
+def test_a_model_that_cannot_be_of_the_hub_needs_none(model, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the hub is asked")
+
+    monkeypatch.setattr("neurogloss.hub.get_hf_file_metadata", refuse)
+    check_hub(model)
 
 
 def test_a_name_that_the_hub_cannot_have_is_told():

@@ -114,7 +114,7 @@ def _live(
     said: "Queue[Rehearsed | Outcome | str]",
 ) -> None:
     """Be a world, in a process of its own, until nothing is to do."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or its services outlive it
+    signal.signal(signal.SIGTERM, _end)
     try:
         folder.mkdir()
         with World(folder, mutation) as world:
@@ -125,5 +125,12 @@ def _live(
             said.put(Rehearsed(stage.undisturbed_s, world.left_out))
             for schedule in iter(to_do.get, None):
                 said.put(stage.run(schedule.seed, schedule.kinds, schedule.n_faults))
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except Exception:
         said.put(traceback.format_exc())
+
+
+def _end(*_: object) -> None:
+    """End the processes of the world; nothing interrupts that, or some of them would outlive it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)

@@ -11,8 +11,9 @@ rate_of_6=$(rate_of long)
 "${compose[@]}" up -d --no-build --scale api-worker=3 >/dev/null 2>&1
 within 30 holds "SELECT count(*) = 3 FROM worker WHERE queue = 'api'"
 sleep 60
-rate_of_3=$(rate_of long)
+# The rate of the last minute is counted by whole minutes: a part of the one before may be in it.
+is_slower() { rate_of_3=$(rate_of long); ((4 * rate_of_3 < 3 * rate_of_6)); }
+within 45 is_slower
 note "neurons a minute with 2, 6 and 3 workers: $rate_of_2, $rate_of_6, $rate_of_3"
 ((rate_of_6 > 2 * rate_of_2)) || fail "six workers are not twice as fast as two"
-((4 * rate_of_3 < 3 * rate_of_6)) || fail "three workers are as fast as six"
 holds "SELECT count(*) = 0 FROM failure" || fail "scaling failed neurons"

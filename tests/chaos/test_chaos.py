@@ -7,7 +7,7 @@ from tests.chaos.faults import KINDS
 from tests.chaos.run_config import Variant
 from tests.chaos.worlds import Schedule, Worlds
 
-NEURONS = 8
+NEURONS, N_WORLDS = 8, 3
 SEEDS = (104, 110, 108, 120, 116, 112, 114, 124, 101, 103)
 """Online and in batches, past a pooler and by way of it; two that have every stage.
 
@@ -21,14 +21,14 @@ SCHEDULES = {
 
 @pytest.fixture(scope="module")
 def outcome_of(request, tmp_path_factory):
-    """Return what came of a schedule; two worlds run those that were asked for."""
+    """Return what came of a schedule; worlds beside each other run those that were asked for."""
     folder = tmp_path_factory.mktemp("chaos")
     for parent in (folder.parent, folder.parent.parent):
         parent.chmod(0o755)  # as root, the servers run under another account
     here = [item for item in request.session.items if item.path == request.path]
     asked = [SCHEDULES[item.callspec.params["seed"]] for item in here]
     found = {}
-    with Worlds(folder, NEURONS, asked) as worlds:
+    with Worlds(folder, NEURONS, asked, N_WORLDS) as worlds:
         outcomes = worlds.outcomes()
 
         def wait_for(seed):

@@ -48,7 +48,7 @@ def test_the_numbers_on_the_page_are_those_of_the_database(page, served, finishe
             tokens = shown.locator(f"#excerpt-{excerpt} .tok")
             says = tokens.evaluate_all("all => all.map(each => each.dataset.says)")
             found = [_NUMBERS.search(each).groups() for each in says]
-            expected = [(f"{a:.2f}", f"{s:.2f}") for a, s in zip(real, simulated, strict=True)]
+            expected = [(f"{a:z.2f}", f"{s:z.2f}") for a, s in zip(real, simulated, strict=True)]
             assert found == expected, (layer, neuron, excerpt)
 
 

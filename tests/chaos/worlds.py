@@ -70,7 +70,11 @@ class Worlds:
             self._to_do.put(schedule)
         for process in self._processes:
             process.start()
-        self.rehearsed = self._next()
+        try:
+            self.rehearsed = self._next()
+        except BaseException:
+            self.__exit__()  # or the other worlds go on
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

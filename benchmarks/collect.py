@@ -151,8 +151,10 @@ def ours(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     from db import migrate
     from db.session import make_engine
     from neurogloss.config.settings import with_driver
+    from neurogloss.subject.host_memory import keep_freed_memory
     from orchestrator.local.services import start_services, stop_services
 
+    keep_freed_memory()  # as a GPU worker does
     home = Path(tempfile.mkdtemp(prefix="home-", dir=folder))
     home.chmod(0o755)
     try:

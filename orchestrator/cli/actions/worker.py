@@ -35,6 +35,7 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
     node = f"{name or f'{kind}-{os.getpid()}'}@{socket.gethostname()}"
     _log_as(node)
     if kind == "gpu":  # imported late, as API workers have no torch
+        import_module("neurogloss.subject.host_memory").keep_freed_memory()
         import_module("worker.stages.forward_pass").check_device()
     _wait_for_database(environment)
     # One shard at a time on a GPU, in the process that holds the model; threads wait for answers.

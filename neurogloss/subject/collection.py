@@ -15,6 +15,7 @@ from neurogloss.neurons.selection import RecordCounts
 from neurogloss.subject.batches import ModelBatch, batch_size, batches, fitting_size, halve_batches
 from neurogloss.subject.layer_collector import LayerCollector, LayerPart, LayerPlan
 from neurogloss.subject.model import forward, on_activations
+from neurogloss.subject.onednn import packed_weights
 
 
 def collect(
@@ -81,7 +82,7 @@ def _read(
     def keep(layer: int, activations: torch.Tensor) -> None:
         collectors[layer].read(activations[batch.rows], batch.first, padding)
 
-    with on_activations(model, sorted(collectors), keep):
+    with on_activations(model, sorted(collectors), keep), packed_weights(model):
         for batch in cut:
             on_batch()
             if lengths is not None:

@@ -10,6 +10,7 @@ from neurogloss.neurons.records import IntArray
 from neurogloss.subject.batches import batches_for
 from neurogloss.subject.device import exact_device
 from neurogloss.subject.model import forward, on_activations
+from neurogloss.subject.onednn import packed_weights
 
 # Added at a time on the CPU: fresh memory for intermediate results of a whole tile, in float64,
 # costs more than the additions.
@@ -58,7 +59,10 @@ class TokenSums:
             first: The number of the first excerpt.
             on_batch: Called before each batch; an exception that it raises ends the pass.
         """
-        with on_activations(self._model, self._layers, self._keep):
+        with (
+            on_activations(self._model, self._layers, self._keep),
+            packed_weights(self._model),
+        ):
             for batch in batches_for(self._model, tokens, first):
                 on_batch()
                 own = None if lengths is None else batch.part_of(lengths)

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 from transformers import GPT2Model
+from transformers.activations import GELUTanh
+from transformers.pytorch_utils import Conv1D
 
 from neurogloss.config.settings import GPU_INDEX
+from neurogloss.subject import onednn
 from neurogloss.subject.device import find_device
 from neurogloss.subject.files import DEMO_FOLDER
 from neurogloss.subject.model import forward, load_subject, on_activations
-from neurogloss.subject.onednn import OneDnnConv1D
+from neurogloss.subject.onednn import OneDnnConv1D, packed_weights, without_onednn
 from tests.support.tiny_subject import TOKENS, VOCABULARY, activations_of, make_tokens
 
 
@@ -28,9 +31,16 @@ def test_activations_are_those_after_gelu(model):
 def test_the_fused_gelu_is_the_formula_of_the_stock_model():
     stock = GPT2Model.from_pretrained(DEMO_FOLDER, dtype=torch.float32).eval()
     assert stock.config.activation_function == "gelu_new"
-    values = torch.linspace(-20, 20, 100_001)
-    fused = load_subject("demo").h[0].mlp.act
-    assert torch.allclose(fused(values), stock.h[0].mlp.act(values), rtol=2e-6, atol=2e-6)
+    gelu = stock.h[0].mlp.act
+    product = Conv1D(64, 64)
+    product.weight.data = torch.eye(64)
+    values = torch.linspace(-20, 20, 100_032).reshape(-1, 64)
+    fused = OneDnnConv1D(product, gelu=True)
+    assert torch.allclose(fused(values), gelu(values), rtol=2e-6, atol=2e-6)
+    ends = torch.tensor([torch.inf, -torch.inf, torch.nan, 1e30, -1e30, *[0.0] * 59])
+    product.weight.data, product.bias.data = torch.zeros(64, 64), ends
+    found = OneDnnConv1D(product, gelu=True)(torch.zeros(1, 64))[0]
+    assert torch.allclose(found, gelu(ends), equal_nan=True)
     tokens = make_tokens(32, 2000, 64, 0)
     found = [
         activations_of(model, tokens).astype(np.float32) for model in (stock, load_subject("demo"))
@@ -46,7 +56,36 @@ def test_onednn_computes_the_products_of_the_stock_model():
         theirs, mine = (model.h[1].get_submodule(name) for model in (stock, ours))
         assert isinstance(mine, OneDnnConv1D)
         x = torch.randn(32, 64, theirs.nx, generator=torch.Generator().manual_seed(0))
-        assert torch.allclose(mine(x), theirs(x), rtol=1e-5, atol=1e-5)
+        expected = stock.h[1].mlp.act(theirs(x)) if name == "mlp.c_fc" else theirs(x)
+        assert torch.allclose(mine(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_modules_of_the_stock_model_are_back_where_derivatives_are_asked_for():
+    stock = GPT2Model.from_pretrained(DEMO_FOLDER, dtype=torch.float32).eval()
+    model = load_subject("demo")
+    mine = dict(model.named_modules())
+    with without_onednn(model):
+        assert {type(m) for m in model.modules()} - {type(m) for m in stock.modules()} == {GELUTanh}
+        assert model(torch.arange(9)[None])[0].isfinite().all()
+    assert dict(model.named_modules()) == mine
+
+
+def test_packed_weights_give_the_same_bits_and_are_gone_afterwards():
+    model = load_subject("demo")
+    tokens = make_tokens(64, 2000, 64, 0)
+    before = activations_of(model, tokens)
+    with packed_weights(model):
+        assert any(m.packed is not None for m in model.modules() if isinstance(m, OneDnnConv1D))
+        packed = activations_of(model, tokens)
+    assert (before == packed).all()
+    assert all(m.packed is None for m in model.modules() if isinstance(m, OneDnnConv1D))
+
+
+def test_models_too_large_to_be_copied_are_read_as_they_are(monkeypatch):
+    monkeypatch.setattr(onednn, "_MOST_COPIED", 1)
+    model = load_subject("demo")
+    with packed_weights(model):
+        assert all(m.packed is None for m in model.modules() if isinstance(m, OneDnnConv1D))
 
 
 def test_models_that_are_not_float32_keep_their_own_products():

@@ -12,11 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 from transformers import GPT2Model
 
 from neurogloss.neurons.records import FloatArray, IntArray
 
 BLOCK = 4096  # candidates multiplied at a time, which bounds the memory of the products
+_CHUNK = 64  # candidates of a row that are looked at again if one of them may be kept
+_MOST_CHUNKS = 8  # of a row on average, above which `topk` of all is the quicker way
 
 
 def n_blocks_of(n_candidates: int) -> int:
@@ -136,14 +139,41 @@ class _HighestWeights:
 
     def offer(self, products: torch.Tensor, first: int) -> None:
         """Keep those products, (n_rows, n_candidates), that are among the highest so far."""
-        # After the first blocks most rows find nothing, and maxima are much quicker than `topk`.
         # Not `>`: NaN counts as the highest, as it does for `topk`.
-        rows = (products.amax(1) <= self._weights[:, -1]).logical_not_().nonzero().flatten()
-        highest = products[rows].topk(min(self._n, products.shape[1]), dim=1)
-        weights = torch.cat([self._weights[rows], highest.values], dim=1)
-        candidates = torch.cat([self._candidates[rows], highest.indices + first], dim=1)
-        self._weights[rows], places = weights.topk(self._n, dim=1)
-        self._candidates[rows] = candidates.gather(1, places)
+        bars = self._weights[:, -1:]
+        row, chunk = (_chunk_maxima(products) <= bars).logical_not_().nonzero(as_tuple=True)
+        if len(row) > _MOST_CHUNKS * len(products):  # in the first blocks
+            self._keep_highest(products, first)
+            return
+        # After them few chunks hold anything to keep, and only these are read again.
+        column = chunk[:, None] * _CHUNK + torch.arange(_CHUNK, device=row.device)
+        values = products[row[:, None], column.clamp(max=products.shape[1] - 1)]
+        is_kept = (values <= bars[row]).logical_not_() & (column < products.shape[1])
+        self._merge(
+            row[:, None].expand_as(column)[is_kept], values[is_kept], first + column[is_kept]
+        )
+
+    def _keep_highest(self, products: torch.Tensor, first: int) -> None:
+        highest = products.topk(min(self._n, products.shape[1]), dim=1)
+        weights = torch.cat([self._weights, highest.values], dim=1)
+        candidates = torch.cat([self._candidates, highest.indices + first], dim=1)
+        self._weights, places = weights.topk(self._n, dim=1)
+        self._candidates = candidates.gather(1, places)
+
+    def _merge(self, row: torch.Tensor, weight: torch.Tensor, candidate: torch.Tensor) -> None:
+        """Merge candidates (n,) of rows, in the order of the rows, with those that are kept."""
+        rows, counts = row.unique_consecutive(return_counts=True)
+        if not len(rows):
+            return
+        of_row = torch.arange(len(rows), device=row.device).repeat_interleave(counts)
+        firsts = counts.cumsum(0) - counts
+        places = self._n + torch.arange(len(row), device=row.device) - firsts[of_row]
+        room = (0, int(counts.max()))
+        weights = pad(self._weights[rows], room)
+        candidates = pad(self._candidates[rows], room, value=-1)
+        weights[of_row, places], candidates[of_row, places] = weight, candidate
+        self._weights[rows], best = weights.topk(self._n, dim=1)
+        self._candidates[rows] = candidates.gather(1, best)
 
     def sorted(self) -> StrongestConnections:
         weights, candidates = self._weights.cpu().numpy(), self._candidates.cpu().numpy()
@@ -151,3 +181,11 @@ class _HighestWeights:
         return StrongestConnections(
             np.take_along_axis(candidates, order, 1), np.take_along_axis(weights, order, 1)
         )
+
+
+def _chunk_maxima(products: torch.Tensor) -> torch.Tensor:
+    """Return the maxima of each `_CHUNK` columns, (n_rows, n_chunks); the last may be fewer."""
+    n_whole = products.shape[1] // _CHUNK
+    whole, rest = products[:, : n_whole * _CHUNK], products[:, n_whole * _CHUNK :]
+    maxima = [whole.unflatten(1, (n_whole, _CHUNK)).amax(2)] if n_whole else []
+    return torch.cat([*maxima, rest.amax(1, keepdim=True)] if rest.shape[1] else maxima, dim=1)

@@ -104,6 +104,24 @@ def test_ties_and_zeros_are_settled(n):
     assert not found.weights[1].any()
 
 
+@pytest.mark.parametrize("rising", [False, True], ids=["by chance", "ever higher"])
+def test_candidates_are_found_in_whatever_block_they_are(rising):
+    drawn = torch.Generator().manual_seed(0)
+    rows = torch.randint(-9, 10, (50, 4), generator=drawn).to(torch.float32)
+    sizes = (63, 64, 500, 5000, 1)  # fewer than are read again together, as many, and more
+    blocks = [torch.randint(-999, 1000, (n, 4), generator=drawn).to(torch.float32) for n in sizes]
+    if rising:  # each block replaces what the one before left
+        blocks = [block * 10**place for place, block in enumerate(blocks)]
+    firsts = [7, *(7 + np.cumsum(sizes)[:-1]).tolist()]
+    found = strongest_connections(rows, zip(firsts, blocks, strict=True), 5)
+    products = (rows @ torch.cat(blocks).T).numpy()
+    ordered = np.sort(products, axis=1)
+    assert (found.weights[:, :5] == np.maximum(ordered[:, :-6:-1], 0)).all()
+    assert (found.weights[:, 5:] == np.minimum(ordered[:, 4::-1], 0)).all()
+    named = np.take_along_axis(products, np.maximum(found.candidates - 7, 0), axis=1)
+    assert ((named == found.weights) | (found.weights == 0)).all()
+
+
 def test_connections_wait_for_nothing_and_no_explanation_waits_for_them(engine):
     config = configured("beside", "demo", neurons=1, tokens=1)
     run_id = make_run(engine, config, read_shape("demo"), make_tokens(60, 2000, 64, 1))

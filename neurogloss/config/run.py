@@ -107,8 +107,16 @@ class BudgetConfig(Section):
     usd: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
 
 
+# In the shard of a new run that calls no model: what a shard costs by itself, claims and commits,
+# is then half of the work on 64 neurons.
+UNCALLED_NEURONS = 256
+
+
 class ShardsConfig(Section):
     """The size of shards: of excerpts to read, and of neurons of a layer.
+
+    A file that leaves `neurons` out gives a new run that calls no model, such as one of `lookup`,
+    256 in a shard, and any other 64; a run that was begun keeps its number.
 
     Token lookup tables take 8 bytes for each neuron and token of the vocabulary while they are
     made. `lookup_mib` is how many MiB of that a shard may take: it has as many layers as fit, and
@@ -188,20 +196,29 @@ class RunConfig(SectionOfFile):
                 )
         return self
 
-    def with_control_of(self, stored: "RunConfig | None") -> "RunConfig":
-        """Return the configuration with a value for `scoring.control`, if its file gives none.
+    def completed_from(self, stored: "RunConfig | None") -> "RunConfig":
+        """Return the configuration with a value for each key whose default depends on the run.
+
+        These are `scoring.control` and `shards.neurons`, where the run's file gives none.
 
         Args:
             stored: The configuration of the run as it was begun; None if the run is new.
         """
-        if "control" in self.scoring.model_fields_set:
-            return self
-        if stored is not None:
-            control = stored.scoring.control
-        else:  # a lookup table reads no explanation, so that another one changes nothing
-            control = 0.0 if self.simulator.kind == "lookup" else CONTROL_OF_NEW_RUNS
-        scoring = self.scoring.model_copy(update={"control": control})
-        return self.model_copy(update={"scoring": scoring})
+        scoring, shards = self.scoring, self.shards
+        if "control" not in scoring.model_fields_set:
+            control = self._control_when_new() if stored is None else stored.scoring.control
+            scoring = scoring.model_copy(update={"control": control})
+        if "neurons" not in shards.model_fields_set:
+            n = self._per_shard_when_new() if stored is None else stored.shards.neurons
+            shards = shards.model_copy(update={"neurons": n})
+        return self.model_copy(update={"scoring": scoring, "shards": shards})
+
+    def _control_when_new(self) -> float:
+        # A lookup table reads no explanation, so that another one changes nothing.
+        return 0.0 if self.simulator.kind == "lookup" else CONTROL_OF_NEW_RUNS
+
+    def _per_shard_when_new(self) -> int:
+        return self.shards.neurons if self.calling else UNCALLED_NEURONS
 
     @property
     def calling(self) -> list[Literal["explainer", "simulator", "scorer"]]:

@@ -12,13 +12,13 @@ from worker.run import Run
 
 
 def complete_config(engine: Engine, config: RunConfig) -> RunConfig:
-    """Return a configuration with the control of its run, and the records of `records.run`.
+    """Return a configuration with the defaults of its run, and the records of `records.run`.
 
     Raises:
         InputError: The run `records.run` does not exist, is not done, or keeps too few records.
     """
     stored = retry_while_db_down(lambda: _find(engine, config.name))
-    known = config.with_control_of(Run.of(stored).config if stored is not None else None)
+    known = config.completed_from(Run.of(stored).config if stored is not None else None)
     return retry_while_db_down(lambda: with_records_of(engine, known))
 
 

@@ -111,7 +111,7 @@ def _known_of(config: RunConfig) -> _Known:
     """Look a run up in the database, if there is a database."""
     choice = SimulatorChoice.configured(config.simulator.kind)
     if not os.environ.get("DATABASE_URL") and not services_running(home_folder())["postgres"]:
-        return _Known(config.with_control_of(None), choice)
+        return _Known(config.completed_from(None), choice)
     engine = open_database(find_environment())
     config = complete_config(engine, config)
     with transaction(engine) as connection:

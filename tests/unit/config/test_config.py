@@ -138,12 +138,23 @@ def test_the_wishes_for_short_documents_change_the_hash_only_where_they_are_used
 
 def test_a_new_run_has_control_scores_unless_its_file_says_otherwise(read):
     def control(body, stored=None):
-        return read('name = "x"\n' + body).with_control_of(stored).scoring.control
+        return read('name = "x"\n' + body).completed_from(stored).scoring.control
 
     assert control(ENDPOINT) == 0.01
     assert control("[scoring]\ncontrol = 0.0\n" + ENDPOINT) == 0
     assert control("[scoring]\ncontrol = 0.5\n" + ENDPOINT) == 0.5
     assert control(LOOKUP) == 0
+
+
+def test_a_new_run_without_calls_has_large_shards_unless_its_file_says_otherwise(read):
+    def per_shard(body, stored=None):
+        return read('name = "x"\n' + body).completed_from(stored).shards.neurons
+
+    assert per_shard(ENDPOINT) == 64
+    assert per_shard(LOOKUP) == 256
+    assert per_shard("[shards]\nneurons = 64\n" + LOOKUP) == 64
+    begun_before = read('name = "x"\n' + LOOKUP)
+    assert per_shard(LOOKUP, begun_before) == 64
 
 
 def test_a_run_goes_on_with_the_control_it_began_with(read):
@@ -152,8 +163,8 @@ def test_a_run_goes_on_with_the_control_it_began_with(read):
     )
     silent = read('name = "x"\n' + ENDPOINT)
     for stored in (began_without, began_with):
-        assert silent.with_control_of(stored).digest() == stored.digest()
-    explicit = began_with.with_control_of(began_without)
+        assert silent.completed_from(stored).digest() == stored.digest()
+    explicit = began_with.completed_from(began_without)
     assert differences(began_without.frozen(), explicit.frozen()) == [
         "scoring.control: none -> 0.2"
     ]

@@ -57,6 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--neurons", type=int, default=6400, help="of each layer")
     parser.add_argument("--width", type=int, default=64, help="of the residual stream")
     parser.add_argument("--excerpts", type=int, default=2000)
+    parser.add_argument("--per-shard", type=int, help="neurons, in place of the default")
     parser.add_argument("--workers", default="gpu=1,api=1")
     parser.add_argument("--kill-at", type=float, help="per cent of scores; all is killed once")
     parser.add_argument("--no-exports", action="store_true")
@@ -217,14 +218,16 @@ class _Job:
         end = self._database_bytes()
         return {
             "neurons": n_neurons,
-            "CPU, s": round(seen.cpu_between(began, time.time())),
+            "CPU, s": seen.cpu_between(began, time.time()),
             "planned after, s": round(min(s["from"] for s in steps.values()) - began, 1),
             "steps": {
                 step: {
                     "s": round(spent["to"] - spent["from"], 1),
                     "in shards, s": round(spent["busy"], 1),
                     "shards": spent["shards"],
-                    "CPU of all, s": round(seen.cpu_between(spent["from"], spent["to"]), 1),
+                    "CPU of all, s": round(
+                        sum(seen.cpu_between(spent["from"], spent["to"]).values()), 1
+                    ),
                 }
                 for step, spent in steps.items()
             },
@@ -298,6 +301,7 @@ excerpts = {options.excerpts}
 kind = "lookup"
 [simulator]
 kind = "lookup"
+{f"[shards]{chr(10)}neurons = {options.per_shard}" if options.per_shard else ""}
 """
 
 
@@ -321,7 +325,8 @@ def _steps(logs: Path, steps: dict[int, str]) -> dict[str, dict[str, Any]]:
 
 def _progress_of(lines: list[tuple[float, str]]) -> dict[str, Any]:
     """Return what the progress lines of the command were like to a person."""
-    shown = [(at, line) for at, line in lines if line.startswith("collect ")]
+    # Each line begins with its time.
+    shown = [(at, line.split(" ", 1)[1]) for at, line in lines if line[20:].startswith(" collect ")]
     moved = [shown[0]] if shown else []
     for at, line in shown:
         if line != moved[-1][1]:

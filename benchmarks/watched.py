@@ -29,10 +29,10 @@ class WatchedProcesses:
     sizes: list[tuple[float, int, int]] = field(default_factory=list)
     longest_silence_s: float = 0.0
 
-    def cpu_between(self, began: float, ended: float) -> float:
-        """Return the CPU seconds that all kinds took together between two moments."""
+    def cpu_between(self, began: float, ended: float) -> dict[str, float]:
+        """Return the CPU seconds that each kind took between two moments."""
         before, after = (self._cpu_at(moment) for moment in (began, ended))
-        return sum(after.values()) - sum(before.values())
+        return {kind: round(after[kind] - before.get(kind, 0), 1) for kind in sorted(after)}
 
     def _cpu_at(self, moment: float) -> dict[str, float]:
         return min(self.cpu, key=lambda seen: abs(seen[0] - moment))[1]

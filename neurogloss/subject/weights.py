@@ -162,7 +162,7 @@ class _HighestWeights:
 
     def _merge(self, row: torch.Tensor, weight: torch.Tensor, candidate: torch.Tensor) -> None:
         """Merge candidates (n,) of rows, in the order of the rows, with those that are kept."""
-        rows, counts = row.unique_consecutive(return_counts=True)
+        rows, counts = torch.unique_consecutive(row, return_counts=True)
         if not len(rows):
             return
         of_row = torch.arange(len(rows), device=row.device).repeat_interleave(counts)
@@ -187,5 +187,5 @@ def _chunk_maxima(products: torch.Tensor) -> torch.Tensor:
     """Return the maxima of each `_CHUNK` columns, (n_rows, n_chunks); the last may be fewer."""
     n_whole = products.shape[1] // _CHUNK
     whole, rest = products[:, : n_whole * _CHUNK], products[:, n_whole * _CHUNK :]
-    maxima = [whole.unflatten(1, (n_whole, _CHUNK)).amax(2)] if n_whole else []
+    maxima = [whole.reshape(-1, n_whole, _CHUNK).amax(2)] if n_whole else []
     return torch.cat([*maxima, rest.amax(1, keepdim=True)] if rest.shape[1] else maxima, dim=1)

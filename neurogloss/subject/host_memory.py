@@ -7,17 +7,18 @@ pages the system clears and maps one by one. A tile's activations in a layer of 
 
 import ctypes
 
-# Of malloc.h, and what is set: smaller blocks come from the heap, and up to as much stays there.
+# Of malloc.h. Smaller blocks than the one come from the heap, up to the other stays at its end:
+# more than the activations of a tile, and less than what is kept over many.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 1 << 30
+_FROM_HEAP, _KEPT_BYTES = 128 << 20, 512 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Keep what this process frees for itself, up to 1 GiB at the end of its heap.
+    """Keep what this process frees for itself, up to 512 MiB at the end of its heap.
 
     Return whether the C library can do so: glibc can, others may not.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _KEPT_BYTES) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))
+    return bool(mallopt(_MMAP_THRESHOLD, _FROM_HEAP) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))

@@ -80,7 +80,8 @@ def sums_of_powers(
     rounded: torch.Tensor, shift: torch.Tensor, padding: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Return sums of the first to fourth powers over tokens, float32 (4, excerpt, neuron)."""
-    distance = rounded - shift
+    # In place, which is nearly twice as fast as a difference of two types.
+    distance = rounded.to(torch.float32, copy=True).sub_(shift)
     if padding is not None:
         distance.masked_fill_(padding, 0)
     square = distance * distance

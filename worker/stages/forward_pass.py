@@ -82,16 +82,17 @@ def n_batches(model: GPT2Model, n_excerpts: int, n_tokens: int) -> int:
     return -(-n_excerpts // fitting_size(model, batch_size(model.device, n_tokens)))
 
 
-def interruption_check(shard: ClaimedShard, n_calls: int | None = None) -> Callable[[], None]:
+def interruption_check(shard: ClaimedShard, n_calls: int | None = None) -> Callable[..., None]:
     """Return a function to call between batches, which raises Interrupted once the lease ended.
 
-    If it is known how often it will be called, it notes how much of the shard is done.
+    If it is known how often it will be called, it notes how much of the shard is done. A call may
+    count as several, by its argument, where parts of the work take different times.
     """
     calls = 0
 
-    def check() -> None:
+    def check(n: int = 1) -> None:
         nonlocal calls
-        calls += 1
+        calls += n
         if n_calls is not None:
             shard.lease.fraction = min(1.0, calls / n_calls)
         if shard.lease.has_ended():

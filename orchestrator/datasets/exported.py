@@ -1,8 +1,8 @@
 """A run and its neurons as all export formats read them: in order, in bounded memory."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
@@ -21,7 +21,9 @@ from worker.run import load_run
 Rendered = TypeVar("Rendered")
 
 NEURONS_AT_ONCE = 128  # neurons in memory at the same time, about 40 KB each
-MAX_CACHED = 16_384  # excerpts whose tokens a process keeps, about 20 MB
+# Excerpts whose tokens a process keeps, about 80 MB: all of a run over 50,000 excerpts, each of
+# which is a record of many neurons in every layer.
+MAX_CACHED = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +86,24 @@ class ExportedNeuron:
 
 
 def exported_neurons(
-    connection: Connection, run: ExportedRun, layer: int
+    connection: Connection,
+    run: ExportedRun,
+    layer: int,
+    excerpts: "ExcerptTexts[Any] | None" = None,
 ) -> Iterator[ExportedNeuron]:
-    """Yield the neurons of a layer that have records, in order."""
+    """Yield the neurons of a layer that have records, in order; `excerpts` has theirs by then."""
     run_id = run.row.id
     neurons = datasets.neurons_with_records(connection, run_id, layer)
     for first in range(0, len(neurons), NEURONS_AT_ONCE):
         group = neurons[first : first + NEURONS_AT_ONCE]
-        for stored in load_neurons(connection, run_id, layer, group):
-            if stored.records is not None:
-                yield ExportedNeuron(run, stored, stored.records)
+        found = [
+            ExportedNeuron(run, stored, stored.records)
+            for stored in load_neurons(connection, run_id, layer, group)
+            if stored.records is not None
+        ]
+        if excerpts is not None:  # in one query, where each neuron would ask for its own
+            excerpts.load(number for neuron in found for number in neuron.records.excerpts)
+        yield from found
 
 
 class ExcerptTexts(Generic[Rendered]):
@@ -117,14 +127,20 @@ class ExcerptTexts(Generic[Rendered]):
 
     def of(self, excerpts: Sequence[int]) -> list[Rendered]:
         """Return the excerpts, rendered."""
-        missing = [excerpt for excerpt in excerpts if excerpt not in self._cached]
-        if missing:
-            if len(self._cached) + len(missing) > MAX_CACHED:
-                # The whole cache is dropped: that is rare, and needs no order of use.
-                self._cached.clear()
-                missing = list(excerpts)
-            stored = corpora.excerpts_named(self._connection, self._corpus_id, missing)
-            for excerpt, tokens in stored.items():
-                texts = [self.texts[token] for token in tokens.tolist()]
-                self._cached[excerpt] = self._render(texts)
+        if any(excerpt not in self._cached for excerpt in excerpts):
+            self.load(excerpts)
         return [self._cached[excerpt] for excerpt in excerpts]
+
+    def load(self, excerpts: Iterable[int]) -> None:
+        """Render the excerpts that are not cached."""
+        wanted = set(excerpts)
+        if len(wanted | self._cached.keys()) > MAX_CACHED:
+            # The whole cache is dropped: that is rare, and needs no order of use.
+            self._cached.clear()
+        missing = sorted(wanted - self._cached.keys())
+        if not missing:
+            return
+        stored = corpora.excerpts_named(self._connection, self._corpus_id, missing)
+        for excerpt, tokens in stored.items():
+            texts = [self.texts[token] for token in tokens.tolist()]
+            self._cached[excerpt] = self._render(texts)

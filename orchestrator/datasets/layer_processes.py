@@ -5,6 +5,7 @@ and awaits each process itself, since a process pool hangs if a process cannot s
 Ctrl-C only after it has emptied its queue.
 """
 
+import gc
 import multiprocessing
 import pickle
 import signal
@@ -103,6 +104,11 @@ def _run(write: WriteLayer, layer: int, written: Any, errors: connection.Connect
     # Ctrl-C reaches the whole process group. The parent terminates its processes; without this,
     # each would print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    # A neuron's JSON is thousands of lists, for which the collector would run again and again
+    # through all that the process keeps: a fifth of the time.
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
 
     def on_neuron() -> None:
         written.value += 1

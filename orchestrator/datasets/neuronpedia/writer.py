@@ -15,7 +15,7 @@ from orchestrator.datasets.neuronpedia.source import Line, metadata, model_id, s
 from orchestrator.datasets.openai.writer import tokens_json
 
 BATCH = 1024  # neurons per file, as in Neuronpedia's own datasets
-_COMPRESSION = 5  # of gzip's 1 to 9: higher levels take longer and save little
+_COMPRESSION = 4  # of gzip's 1 to 9: 5 takes a quarter longer and saves 4 %
 
 
 def write_layer(
@@ -31,15 +31,14 @@ def write_layer(
         folder.write(f"{place}/{name}.jsonl", _json(value))
     excerpts = ExcerptTexts(connection, run, tokens_json)
     with ExitStack() as files:
-        for number, neuron in enumerate(exported_neurons(connection, run, layer)):
+        for number, neuron in enumerate(exported_neurons(connection, run, layer, excerpts)):
             if number % BATCH == 0:
                 # Completes the files of the last batch; an ExitStack may be used again afterwards.
                 files.close()
                 path = f"{place}/{{}}/batch-{number // BATCH}.jsonl.gz"
                 writers = {k: files.enter_context(_gzipped(folder, path.format(k))) for k in KINDS}
             for kind, lines in lines_of(neuron, excerpts).items():
-                for line in lines:
-                    writers[kind].write(_json(line))
+                writers[kind].write(b"".join(map(_json, lines)))
             on_neuron()
 
 

@@ -7,7 +7,8 @@ as in OpenAI's files; numbers of probability 0 are left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def write_layer(
     """Write all files of a layer's neurons."""
     # JSON can hold the NUL for which the database has a substitute, so it is written as it was.
     excerpts = ExcerptTexts(connection, run, tokens_json, nul="\0")
-    for neuron in exported_neurons(connection, run, layer):
+    for neuron in exported_neurons(connection, run, layer, excerpts):
         for path, value in files_of(neuron, excerpts):
             content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
             folder.write(path.format(layer, neuron.neuron), content)
@@ -82,9 +83,10 @@ def files_of(
 def neuron_record(neuron: ExportedNeuron, tokens: Sequence[orjson.Fragment]) -> Json:
     """Return the NeuronRecord of a neuron; `tokens` has one entry for each of its records."""
     row = neuron.records
+    activations = replace(row, activations=shortest(row.activations)).on_all()
     written = [
         {"tokens": t, "activations": a, "dataclass_name": "ActivationRecord"}
-        for t, a in zip(tokens, map(shortest, row.on_all()), strict=True)
+        for t, a in zip(tokens, activations, strict=True)
     ]
     buckets: list[list[Json]] = [[] for _ in range(N_BUCKETS)]
     for place, bucket in zip(row.bucket_records, row.buckets, strict=True):
@@ -167,13 +169,14 @@ def _sequences(
     scores: Sequence[Json],
 ) -> Iterator[Json]:
     true, expected = neuron.records.on(places), neuron.expected(places)
+    stored = [neuron.simulation(place) for place in places]
+    distributions = _distributions([s.distribution for s in stored], neuron.run.is_imported)
     for row, place in enumerate(places):
-        stored = neuron.simulation(place)
-        values, probabilities = _distributions(stored.distribution, neuron.run.is_imported)
+        values, probabilities = distributions[row]
         simulation = {
             "tokens": tokens[place],
             "expected_activations": shortest(expected[row]),
-            "activation_scale": stored.activation_scale,
+            "activation_scale": stored[row].activation_scale,
             "distribution_values": values,
             "distribution_probabilities": probabilities,
             "uncalibrated_simulation": None,
@@ -187,28 +190,37 @@ def _sequences(
         }
 
 
-def _distributions(
-    stored: FloatArray | None, is_normalized: bool
-) -> tuple[list[list[int]], list[FloatArray]]:
-    """Return, for each token, the numbers of positive probability and their probabilities.
+Distribution = tuple[list[list[int]], list[list[float]]]
+"""For each token, the numbers of positive probability and their probabilities."""
+
+
+def _distributions(stored: Sequence[FloatArray | None], is_normalized: bool) -> list[Distribution]:
+    """Return the distributions of a neuron's simulations.
 
     Args:
-        stored: float16 (n_tokens, 11), or None if the simulator gives no distribution.
+        stored: float16 (n_tokens, 11) each, or None where the simulator gives no distribution.
         is_normalized: Whether each row sums to 1, so that imported bits are kept.
     """
-    if stored is None:
-        return [], []
-    distribution = stored
+    # All tokens at once: each array of its own would cost more than what is computed.
+    there = [one for one in stored if one is not None]
+    values, probabilities = _of_tokens(np.concatenate(there), is_normalized) if there else ([], [])
+    ends = pairwise([0, *accumulate(0 if one is None else len(one) for one in stored)])
+    return [(values[first:stop], probabilities[first:stop]) for first, stop in ends]
+
+
+def _of_tokens(distribution: FloatArray, is_normalized: bool) -> Distribution:
     # float64, since float16 sums of 11 probabilities lose digits.
     if not is_normalized:
-        sums = stored.astype(np.float64).sum(axis=1, keepdims=True)
-        normalized = np.divide(stored, sums, out=np.zeros(stored.shape), where=sums > 0)
+        sums = distribution.astype(np.float64).sum(axis=1, keepdims=True)
+        normalized = np.divide(distribution, sums, out=np.zeros(distribution.shape), where=sums > 0)
         distribution = normalized.astype(np.float16)
-    positive = np.flatnonzero(distribution > 0)
+    is_positive = distribution > 0
+    positive = np.flatnonzero(is_positive)
     values = (positive % distribution.shape[1]).tolist()
-    probabilities = shortest(distribution.ravel()[positive])
-    ends = [0, *np.cumsum((distribution > 0).sum(axis=1)).tolist()]
-    places = [slice(*pair) for pair in pairwise(ends)]
+    # As lists: JSON of hundreds of small arrays takes several times as long.
+    probabilities = shortest(distribution.ravel()[positive]).tolist()
+    ends = pairwise([0, *np.cumsum(is_positive.sum(axis=1)).tolist()])
+    places = [slice(*pair) for pair in ends]
     return [values[place] for place in places], [probabilities[place] for place in places]
 
 

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from db import results
 from db.results import ExplanationRow
+from db.session import snapshot
 from neurogloss.errors import InputError
+from orchestrator.datasets import exported
 from orchestrator.datasets.export import export
+from orchestrator.datasets.files import Folder
+from orchestrator.datasets.openai.writer import write_layer
 from tests.support.dataset_run import (
     CONSTANT,
     FAILED,
@@ -137,3 +141,27 @@ def test_two_runs_with_the_same_rows_export_the_same(engine, run_id, exported_on
     other = make_run(engine, "other")
     assert other != run_id
     assert export_openai(engine, other, tmp_path) == files_of(exported_once)
+
+
+@pytest.mark.parametrize(("at_once", "most_cached", "n_read"), [(128, 65_536, 1), (2, 3, None)])
+def test_excerpts_are_read_for_many_neurons_at_once_and_forgotten_if_they_are_too_many(
+    engine, run_id, exported_once, tmp_path, monkeypatch, at_once, most_cached, n_read
+):
+    monkeypatch.setattr(exported, "NEURONS_AT_ONCE", at_once)
+    monkeypatch.setattr(exported, "MAX_CACHED", most_cached)
+    read: list[str] = []
+
+    def note(_connection, _cursor, statement, *_):
+        if "FROM excerpt" in statement:
+            read.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        with snapshot(engine) as connection:
+            run = exported.ExportedRun.load(connection, run_id)
+            write_layer(connection, run, 0, Folder(tmp_path), lambda: None)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert n_read is None or len(read) == n_read
+    of_layer = {path: content for path, content in files_of(exported_once).items() if "/0/" in path}
+    assert files_of(tmp_path) == of_layer

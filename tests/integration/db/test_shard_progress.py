@@ -11,6 +11,7 @@ from db import progress
 from tests.support.shards import LEASE_S, claim
 from worker.held_shards import HeldShards
 from worker.shard import ClaimedShard, Lease
+from worker.stages.forward_pass import interruption_check
 
 
 @pytest.fixture
@@ -60,6 +61,15 @@ def test_a_heartbeat_tells_how_far_a_shard_is(engine, shard):
         assert float(stage.under_way) == pytest.approx(500 * fraction, abs=0.1)
         assert float(stage.percent) == pytest.approx(100 * 500 * fraction / 900, abs=0.01)
         assert (step.done, step.under_way) == (0, fraction)
+
+
+def test_calls_between_batches_count_for_as_much_as_they_say(shard):
+    check = interruption_check(shard, 2 * 40 + 20)
+    check(40)
+    assert shard.lease.fraction == 0.4
+    for _ in range(10):
+        check()
+    assert shard.lease.fraction == 0.5
 
 
 def test_the_time_left_is_told_before_a_shard_is_finished(engine, shard):

@@ -107,8 +107,8 @@ class BudgetConfig(Section):
     usd: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
 
 
-# In the shard of a new run that calls no model: what a shard costs by itself, claims and commits,
-# is then half of the work on 64 neurons.
+# In the shard of a new run that calls no model: claims and commits of shards of 64 would be a third
+# of its work.
 UNCALLED_NEURONS = 256
 
 

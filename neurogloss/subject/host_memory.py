@@ -22,3 +22,13 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_MMAP_THRESHOLD, _FROM_HEAP) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))
+
+
+def give_memory_back() -> None:
+    """Give all of the heap that is free back to the system, where the C library can.
+
+    After a pass it is in pieces between what stays, and would be there beside what comes next.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

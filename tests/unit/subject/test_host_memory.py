@@ -35,3 +35,33 @@ def test_a_tile_takes_the_memory_that_the_last_one_freed():
         return int(done.stdout)
 
     assert faults("kept") < 100 < 1000 < faults("given back")
+
+
+PIECES = """
+from pathlib import Path
+import torch
+from neurogloss.subject.host_memory import give_memory_back, keep_freed_memory
+
+def resident_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) >> 8
+
+keep_freed_memory()
+blocks = [torch.ones(4 << 20) for _ in range(40)]  # 16 MiB each, with small ones that stay
+stay = [bytes(2000) for _ in range(2000)]
+last = torch.ones(4 << 20)
+before = resident_mib()
+del blocks
+held = resident_mib()
+give_memory_back()
+print(before - held, before - resident_mib())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
+def test_what_lies_between_what_stays_is_given_back_after_a_pass():
+    done = subprocess.run(
+        [sys.executable, "-c", PIECES], check=True, capture_output=True, text=True
+    )
+    at_once, after_all = map(int, done.stdout.split())
+    assert at_once < 100
+    assert after_all > 550

@@ -20,6 +20,7 @@ from neurogloss.neurons.moments import Moments, moments_of
 from neurogloss.neurons.selection import SelectedRecords, quantile_boundaries, select_records
 from neurogloss.neurons.tiles import tiles_of
 from neurogloss.subject.collection import collect as read_excerpts
+from neurogloss.subject.host_memory import give_memory_back
 from neurogloss.subject.layer_collector import LayerPlan
 from worker.shard import ClaimedShard
 from worker.stages.collect import layer_parts
@@ -31,7 +32,11 @@ from worker.stages.forward_pass import excerpts, interruption_check, n_batches, 
 
 def collect(shard: ClaimedShard) -> None:
     """Do a shard of any of the steps."""
-    _STEPS[shard.claim.step](shard)
+    try:
+        _STEPS[shard.claim.step](shard)
+    finally:
+        if shard.claim.step in _PASSES:
+            give_memory_back()
 
 
 def read(shard: ClaimedShard) -> None:
@@ -102,6 +107,7 @@ def select(shard: ClaimedShard) -> None:
         collection.drop_layer(connection, run_id, number)
 
 
+_PASSES = ("reference", "read", "lookup", "baselines")  # over the corpus, which hold most memory
 _STEPS = {
     "reference": read,
     "boundaries": measure_boundaries,

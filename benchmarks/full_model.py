@@ -19,14 +19,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from contextlib import suppress
-from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
+from job_report import print_table, progress_of, steps_of
 from watched import WatchedProcesses, Watcher, processes_of
 
 NEUROGLOSS = [sys.executable, "-m", "orchestrator"]
@@ -42,7 +40,7 @@ def main() -> None:
     try:
         report = _Job(options, folder).measure()
         print(json.dumps(report, indent=1))
-        _print_table(report)
+        print_table(report)
     finally:
         subprocess.run([*NEUROGLOSS, "stop"], env=_env(folder), check=False, capture_output=True)
         if options.keep:
@@ -91,7 +89,7 @@ class _Job:
         report["seconds"] = round(time.time() - began, 1)
         watcher.stop()
         report |= self._of_run(watcher.seen, began)
-        report["progress"] = _progress_of(self._lines)
+        report["progress"] = progress_of(self._lines)
         report["collect"] = self._course_of_collect(began)
         report["status"] = self._status()
         if not self._options.no_verify:
@@ -212,7 +210,7 @@ class _Job:
         return {"process, ms": round(1000 * min(processes)), "queries, ms": queries}
 
     def _of_run(self, seen: WatchedProcesses, began: float) -> dict[str, Any]:
-        steps = _steps(self._home / "logs", self._steps_of_shards())
+        steps = steps_of(self._home / "logs", self._steps_of_shards())
         rows = self._rows()
         n_neurons = self._options.layers * self._options.neurons
         end = self._database_bytes()
@@ -303,51 +301,6 @@ kind = "lookup"
 kind = "lookup"
 {f"[shards]{chr(10)}neurons = {options.per_shard}" if options.per_shard else ""}
 """
-
-
-def _steps(logs: Path, steps: dict[int, str]) -> dict[str, dict[str, Any]]:
-    """Return when each step began and ended, and the seconds that its shards took together."""
-    found: dict[str, dict[str, Any]] = defaultdict(
-        lambda: {"from": float("inf"), "to": 0.0, "busy": 0.0, "shards": 0}
-    )
-    for path in sorted(logs.glob("*.log")):
-        for line in path.read_text().splitlines():
-            event = json.loads(line) if line.startswith("{") else {}
-            if event.get("message") == "shard finished" and event["shard"] in steps:
-                step = found[steps[event["shard"]]]
-                ended = datetime.fromisoformat(event["timestamp"]).timestamp()
-                step["from"] = min(step["from"], ended - event["seconds"])
-                step["to"] = max(step["to"], ended)
-                step["busy"] += event["seconds"]
-                step["shards"] += 1
-    return dict(sorted(found.items(), key=lambda item: item[1]["from"]))
-
-
-def _progress_of(lines: list[tuple[float, str]]) -> dict[str, Any]:
-    """Return what the progress lines of the command were like to a person."""
-    # Each line begins with its time.
-    shown = [(at, line.split(" ", 1)[1]) for at, line in lines if line[20:].startswith(" collect ")]
-    moved = [shown[0]] if shown else []
-    for at, line in shown:
-        if line != moved[-1][1]:
-            moved.append((at, line))
-    pauses = [b[0] - a[0] for a, b in pairwise(moved)]
-    n_repeated = len(shown) - len(moved)
-    return {
-        "lines": len(shown),
-        "repeated lines": n_repeated,
-        "longest without a change, s": round(max(pauses, default=0), 1),
-    }
-
-
-def _print_table(report: dict[str, Any]) -> None:
-    print("\n| step | s | in shards, s | CPU, s | shards |\n|---|--:|--:|--:|--:|")
-    for step, spent in report["steps"].items():
-        values = (spent["s"], spent["in shards, s"], spent["CPU of all, s"], spent["shards"])
-        print(f"| {step} | " + " | ".join(map(str, values)) + " |")
-    print("\n| after, s | % of collect | told to be left, s | left, s |\n|--:|--:|--:|--:|")
-    for told in report["collect"]:
-        print("| " + " | ".join("-" if v is None else str(v) for v in told.values()) + " |")
 
 
 if __name__ == "__main__":

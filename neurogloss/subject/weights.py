@@ -8,6 +8,7 @@ Attention, biases, and the centring and scaling of layer norms are left out.
 """
 
 from collections.abc import Callable, Iterable
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +18,9 @@ from transformers import GPT2Model
 
 from neurogloss.neurons.records import FloatArray, IntArray
 
-BLOCK = 4096  # candidates multiplied at a time, which bounds the memory of the products
+BLOCK = 8192  # candidates multiplied at a time, which bounds the memory of the products
 _CHUNK = 64  # candidates of a row that are looked at again if one of them may be kept
-_MOST_CHUNKS = 8  # of a row on average, above which `topk` of all is the quicker way
+_CPU_ROWS = 512  # at a time: their products with a block are 17 MB, which a cache may hold
 
 
 def n_blocks_of(n_candidates: int) -> int:
@@ -108,57 +109,90 @@ def strongest_connections(
         n: How many candidates to keep of each sign.
         on_block: Called before each block; an exception that it raises ends the search.
     """
-    highest, lowest = (
-        _HighestWeights(len(rows), n, rows.device),
-        _HighestWeights(len(rows), n, rows.device),
-    )
+    # On the CPU few rows at a time: products that have left its cache take longer to be read again
+    # than to be computed.
+    size = _CPU_ROWS if rows.device.type == "cpu" else max(1, len(rows))
+    groups = [_RowGroup(group, n) for group in torch.split(rows, size)]
     # One buffer for all blocks: fresh memory costs as much as the products themselves.
-    buffer = rows.new_empty(len(rows) * BLOCK)
+    buffer = rows.new_empty(min(size, len(rows)) * _n_chunks(BLOCK) * _CHUNK)
     for first, matrix in candidates:
         for start in range(0, len(matrix), BLOCK):
             on_block()
-            block = matrix[start : start + BLOCK].T
-            products = buffer[: len(rows) * block.shape[1]].view(len(rows), -1)
-            torch.mm(rows, block, out=products)
-            highest.offer(products, first + start)
-            lowest.offer(products.neg_(), first + start)
-    up, down = highest.sorted(), lowest.sorted()
-    return StrongestConnections(
-        np.concatenate([up.candidates, down.candidates[:, ::-1]], axis=1),
-        np.concatenate([up.weights, -down.weights[:, ::-1]], axis=1),
-    )
+            for group in groups:
+                group.offer(matrix[start : start + BLOCK], first + start, buffer)
+    found = [group.found() for group in groups]
+    return StrongestConnections(*map(np.concatenate, zip(*found, strict=True)))
 
 
-class _HighestWeights:
-    """The `n` candidates with the highest positive weights for each row, so far."""
+def _n_chunks(n_candidates: int) -> int:
+    return -(-n_candidates // _CHUNK)
 
-    def __init__(self, n_rows: int, n: int, device: torch.device) -> None:
-        self._n = n
+
+class _RowGroup:
+    """The candidates with the highest and the lowest products with each of some rows, so far."""
+
+    def __init__(self, rows: torch.Tensor, n: int) -> None:
+        self._rows = rows
+        self._highest, self._lowest = (
+            _Highest(len(rows), n, sign, rows.device) for sign in (1, -1)
+        )
+
+    def offer(self, block: torch.Tensor, first: int, buffer: torch.Tensor) -> None:
+        """Multiply the rows with a block of candidates, and keep the strongest."""
+        shape = (len(self._rows), _n_chunks(len(block)), _CHUNK)
+        chunks = buffer[: prod(shape)].view(shape)
+        products = chunks.flatten(1)
+        products[:, len(block) :] = 0  # which is never kept
+        torch.mm(self._rows, block.T, out=products[:, : len(block)])
+        self._highest.offer(chunks, first)
+        self._lowest.offer(chunks, first)
+
+    def found(self) -> StrongestConnections:
+        up, down = self._highest.sorted(), self._lowest.sorted()
+        return StrongestConnections(
+            np.concatenate([up.candidates, down.candidates[:, ::-1]], axis=1),
+            np.concatenate([up.weights, -down.weights[:, ::-1]], axis=1),
+        )
+
+
+class _Highest:
+    """The `n` candidates with the highest positive weights for each row, so far.
+
+    Weights are products times a sign, 1 or -1.
+    """
+
+    def __init__(self, n_rows: int, n: int, sign: int, device: torch.device) -> None:
+        self._n, self._sign = n, sign
         self._weights = torch.zeros((n_rows, n), device=device)
         self._candidates = torch.full((n_rows, n), -1, dtype=torch.int64, device=device)
 
-    def offer(self, products: torch.Tensor, first: int) -> None:
-        """Keep those products, (n_rows, n_candidates), that are among the highest so far."""
-        # Not `>`: NaN counts as the highest, as it does for `topk`.
-        bars = self._weights[:, -1:]
-        row, chunk = (_chunk_maxima(products) <= bars).logical_not_().nonzero(as_tuple=True)
-        if len(row) > _MOST_CHUNKS * len(products):  # in the first blocks
-            self._keep_highest(products, first)
-            return
-        # After them few chunks hold anything to keep, and only these are read again.
-        column = chunk[:, None] * _CHUNK + torch.arange(_CHUNK, device=row.device)
-        values = products[row[:, None], column.clamp(max=products.shape[1] - 1)]
-        is_kept = (values <= bars[row]).logical_not_() & (column < products.shape[1])
-        self._merge(
-            row[:, None].expand_as(column)[is_kept], values[is_kept], first + column[is_kept]
-        )
+    def offer(self, chunks: torch.Tensor, first: int) -> None:
+        """Keep what is among the highest so far.
 
-    def _keep_highest(self, products: torch.Tensor, first: int) -> None:
-        highest = products.topk(min(self._n, products.shape[1]), dim=1)
-        weights = torch.cat([self._weights, highest.values], dim=1)
-        candidates = torch.cat([self._candidates, highest.indices + first], dim=1)
-        self._weights, places = weights.topk(self._n, dim=1)
-        self._candidates = candidates.gather(1, places)
+        Args:
+            chunks: Products, (n_rows, n_chunks, _CHUNK).
+            first: The number of the first candidate.
+        """
+        row, chunk = self._to_look_at(chunks).nonzero(as_tuple=True)
+        # Few chunks hold anything to keep, and only these are read again.
+        weights = self._sign * chunks[row, chunk]
+        which, place = self._may_stay(weights, row).nonzero(as_tuple=True)
+        candidates = first + chunk[which] * _CHUNK + place
+        self._merge(row[which], weights[which, place], candidates)
+
+    def _to_look_at(self, chunks: torch.Tensor) -> torch.Tensor:
+        """Return which chunks may hold one of the highest, bool (n_rows, n_chunks)."""
+        maxima = chunks.amax(2) if self._sign > 0 else chunks.amin(2).neg_()
+        may_stay = self._may_stay(maxima, slice(None))
+        if maxima.shape[1] > self._n and may_stay.sum() > self._n * len(maxima):  # at first
+            # The n chunks with the highest maxima hold at least n that are as high as these.
+            may_stay &= (maxima < maxima.topk(self._n, dim=1).values[:, -1:]).logical_not_()
+        return may_stay
+
+    def _may_stay(self, weights: torch.Tensor, row: torch.Tensor | slice) -> torch.Tensor:
+        """Return which weights of rows, (n_rows, any), are above the lowest that is kept."""
+        # Not `>`: NaN counts as the highest, as it does for `topk`.
+        return (weights <= self._weights[row, -1:]).logical_not_()
 
     def _merge(self, row: torch.Tensor, weight: torch.Tensor, candidate: torch.Tensor) -> None:
         """Merge candidates (n,) of rows, in the order of the rows, with those that are kept."""
@@ -181,11 +215,3 @@ class _HighestWeights:
         return StrongestConnections(
             np.take_along_axis(candidates, order, 1), np.take_along_axis(weights, order, 1)
         )
-
-
-def _chunk_maxima(products: torch.Tensor) -> torch.Tensor:
-    """Return the maxima of each `_CHUNK` columns, (n_rows, n_chunks); the last may be fewer."""
-    n_whole = products.shape[1] // _CHUNK
-    whole, rest = products[:, : n_whole * _CHUNK], products[:, n_whole * _CHUNK :]
-    maxima = [whole.reshape(-1, n_whole, _CHUNK).amax(2)] if n_whole else []
-    return torch.cat([*maxima, rest.amax(1, keepdim=True)] if rest.shape[1] else maxima, dim=1)

@@ -107,7 +107,7 @@ def test_ties_and_zeros_are_settled(n):
 @pytest.mark.parametrize("rising", [False, True], ids=["by chance", "ever higher"])
 def test_candidates_are_found_in_whatever_block_they_are(rising):
     drawn = torch.Generator().manual_seed(0)
-    rows = torch.randint(-9, 10, (50, 4), generator=drawn).to(torch.float32)
+    rows = torch.randint(-9, 10, (600, 4), generator=drawn).to(torch.float32)
     sizes = (63, 64, 500, 5000, 1)  # fewer than are read again together, as many, and more
     blocks = [torch.randint(-999, 1000, (n, 4), generator=drawn).to(torch.float32) for n in sizes]
     if rising:  # each block replaces what the one before left

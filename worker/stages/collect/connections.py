@@ -5,7 +5,6 @@ It reads weights only, so it waits for no other step, and no other step waits fo
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
 import torch
 
 from db import runs
@@ -16,7 +15,6 @@ from db.connections import (
     related_tokens,
 )
 from db.session import transaction
-from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.subject.model import mlp_width
 from neurogloss.subject.weights import (
     ResidualWeights,
@@ -71,9 +69,9 @@ class _Search:
         self, direction: str, own: torch.Tensor, candidates: Candidates, n: int
     ) -> Iterator[RelatedNeuronsRow]:
         for key, places, weights in self._strongest(direction, own, candidates, n):
-            layers, neurons = np.divmod(places, self._per_layer)
-            columns = (layers.tolist(), neurons.tolist(), weights.tolist())
-            yield RelatedNeuronsRow(*key, *columns)
+            layers = [place // self._per_layer for place in places]
+            neurons = [place % self._per_layer for place in places]
+            yield RelatedNeuronsRow(*key, layers, neurons, weights)
 
     def related_tokens(self) -> list[RelatedTokensRow]:
         """Return the tokens that drive the layer's neurons, and those that they drive."""
@@ -81,19 +79,23 @@ class _Search:
         inputs = self._strongest("input", self._reads, [(0, weights.embedding())], n)
         outputs = self._strongest("output", self._writes, [(0, weights.unembedding())], n)
         return [
-            RelatedTokensRow(*key, tokens.tolist(), of_tokens.tolist())
+            RelatedTokensRow(*key, tokens, of_tokens)
             for direction in (inputs, outputs)
             for key, tokens, of_tokens in direction
         ]
 
     def _strongest(
         self, direction: str, own: torch.Tensor, candidates: Candidates, n: int
-    ) -> Iterator[tuple[Key, IntArray, FloatArray]]:
-        """Yield the key, the candidates (n_kept,) and their weights for each neuron."""
+    ) -> Iterator[tuple[Key, list[int], list[float]]]:
+        """Yield the key, the candidates and their weights for each neuron."""
         if n == 0:
             return
-        kept: StrongestConnections = strongest_connections(own, candidates, n, self._check)
-        for neuron, places, weights in zip(self._neurons, *kept, strict=True):
+        found: StrongestConnections = strongest_connections(own, candidates, n, self._check)
+        # As lists: hundreds of thousands of small arrays would take longer than the search.
+        of_neurons = zip(self._neurons, *(column.tolist() for column in found), strict=True)
+        for neuron, places, weights in of_neurons:
             key = (self._shard.claim.run_id, self._layer, neuron, direction)
-            # Where there are fewer candidates than places, the rest has weight 0 and names nothing.
-            yield key, places[weights != 0], weights[weights != 0]
+            if 0 in weights:  # fewer candidates than places: the rest names nothing
+                places = [place for place, weight in zip(places, weights, strict=True) if weight]
+                weights = [weight for weight in weights if weight]
+            yield key, places, weights

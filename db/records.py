@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sqlalchemy import Connection, select
 
 from db.codec import FLOAT16, FLOAT32, INT32
 from db.rows import NeuronRows
@@ -74,6 +75,19 @@ def stored_lengths(lengths: list[int]) -> list[int] | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPlacesRow:
+    """The excerpts of a neuron's records without its activations, which are most of the bytes."""
+
+    run_id: int
+    layer: int
+    neuron: int
+    excerpts: list[int]
+    top_records: list[int]
+    random_records: list[int]
+    undefined_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenMeansRow:
     """A neuron's token lookup table: see `TokenMeansTable`.
 
@@ -96,6 +110,19 @@ class TokenMeansRow:
 
 
 neuron_records = NeuronRows(NeuronRecordsTable, NeuronRecordsRow, {"activations": FLOAT16})
+record_places = NeuronRows(NeuronRecordsTable, RecordPlacesRow)
 token_means = NeuronRows(
     TokenMeansTable, TokenMeansRow, {"tokens": INT32, "means": FLOAT32, "counts": INT32}
 )
+
+
+def firing_neurons(
+    connection: Connection, run_id: int, layer: int, start: int, stop: int
+) -> list[int]:
+    """Return which neurons of a range can be explained, in order."""
+    table = NeuronRecordsTable
+    query = select(table.neuron).where(
+        table.run_id == run_id, table.layer == layer, table.neuron >= start, table.neuron < stop
+    )
+    of_range = query.where(table.undefined_reason.is_(None)).order_by(table.neuron)
+    return list(connection.scalars(of_range))

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from db import results
 from db.candidates import CandidateRow, candidates
-from db.records import NeuronRecordsRow, neuron_records, token_means
+from db.records import NeuronRecordsRow, firing_neurons, neuron_records, token_means
 from db.results import FailureRow
 from db.session import transaction
 from neurogloss.errors import RowError
@@ -50,12 +50,13 @@ Bodies = Callable[[Connection, ClaimedShard, Sequence[NeuronRecordsRow]], list[d
 
 def _find_missing(shard: ClaimedShard) -> tuple[Drafts, Failures]:
     """Fail the neurons that have no explanation in the run that the records are from."""
+    run_id, layer, _, _ = shard.neuron_range
     with transaction(shard.engine) as connection:
-        rows = _unexplained(shard, connection)
+        neurons = _unexplained(shard, connection)
     reason = f"run {shard.config.records.run} has no explanation"
     return [], [
-        FailureRow(row.run_id, "explain", row.layer, row.neuron, "not_explained", reason, 0, None)
-        for row in rows
+        FailureRow(run_id, "explain", layer, neuron, "not_explained", reason, 0, None)
+        for neuron in neurons
     ]
 
 
@@ -63,7 +64,7 @@ def _explain_by_lookup(shard: ClaimedShard) -> tuple[Drafts, Failures]:
     with transaction(shard.engine) as connection:
         texts = texts_of(connection, shard)
         tables = token_means.load(connection, *shard.neuron_range)
-        unexplained = {row.neuron for row in _unexplained(shard, connection)}
+        unexplained = set(_unexplained(shard, connection))
     drafts = []
     for table in tables:
         if table.neuron in unexplained:
@@ -81,7 +82,9 @@ def _explain_by_calls(shard: ClaimedShard, bodies: Bodies) -> tuple[Drafts, Fail
     explainer = shard.config.explainer
     with transaction(shard.engine) as connection:
         retries = results.retries(connection, run_id, "explain", layer, start, stop)
-        rows = _unexplained(shard, connection)
+        unexplained = set(_unexplained(shard, connection))
+        loaded = neuron_records.load(connection, *shard.neuron_range) if unexplained else []
+        rows = [row for row in loaded if row.neuron in unexplained]
         body_of = {
             row.neuron: body
             for row, body in zip(rows, bodies(connection, shard, rows), strict=True)
@@ -116,17 +119,14 @@ def calls_of(connection: Connection, shard: ClaimedShard) -> list[Call]:
     ]
 
 
-def _unexplained(shard: ClaimedShard, connection: Connection) -> list[NeuronRecordsRow]:
-    """Return the records of the neurons that fire, and have neither explanation nor failure."""
+def _unexplained(shard: ClaimedShard, connection: Connection) -> list[int]:
+    """Return the neurons that fire, and have neither explanation nor failure."""
     run_id, layer, start, stop = shard.neuron_range
     settled = {row.neuron for row in results.explanations.load(connection, *shard.neuron_range)}
     settled |= drafts_of(connection, shard).keys()
     settled |= results.failed(connection, run_id, ("explain",), layer, start, stop)
-    return [
-        row
-        for row in neuron_records.load(connection, *shard.neuron_range)
-        if row.neuron not in settled and row.undefined_reason is None
-    ]
+    firing = firing_neurons(connection, run_id, layer, start, stop)
+    return [neuron for neuron in firing if neuron not in settled]
 
 
 def _about_records(

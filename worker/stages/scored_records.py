@@ -2,28 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from db import corpora
-from db.records import neuron_records
+from db.records import NeuronRecordsRow, RecordPlacesRow, neuron_records, record_places
 from neurogloss.neurons.records import FloatArray, IntArray
 from neurogloss.neurons.splits import Split, split_places
 from worker.shard import ClaimedShard
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredRecords:
-    """One split of a neuron's records, top records first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredExcerpts:
+    """What one split of a neuron's records is on, top records first.
 
     A top record that is also a random record is listed twice.
 
     Attributes:
         excerpts: int64 (n_records,).
         tokens: Of each record, int32 (n_tokens,).
-        true: The activations on each record, float16 (n_tokens,).
         n_top: How many of the records are top records.
         undefined_reason: Why the neuron cannot be explained; None if it can.
     """
@@ -31,9 +31,19 @@ class ScoredRecords:
     neuron: int
     excerpts: IntArray
     tokens: list[IntArray]
-    true: list[FloatArray]
     n_top: int
     undefined_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredRecords(ScoredExcerpts):
+    """One split of a neuron's records.
+
+    Attributes:
+        true: The activations on each record, float16 (n_tokens,).
+    """
+
+    true: list[FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +90,46 @@ def scored_records(
 ) -> Iterator[ScoredRecords]:
     """Yield the records of a split for the neurons `start` to `stop` of a layer, in order."""
     rows = neuron_records.load(connection, shard.claim.run_id, layer, start, stop)
+    for row, (places, fields) in zip(rows, _of_split(connection, shard, rows, split), strict=True):
+        yield ScoredRecords(**fields, true=row.on(places))
+
+
+def scored_excerpts(
+    connection: Connection, shard: ClaimedShard, split: Split
+) -> Iterator[ScoredExcerpts]:
+    """Yield what the records of a split are on for the neurons of a shard, in order."""
+    rows = record_places.load(connection, *shard.neuron_range)
+    for _, fields in _of_split(connection, shard, rows, split):
+        yield ScoredExcerpts(**fields)
+
+
+def _of_split(
+    connection: Connection,
+    shard: ClaimedShard,
+    rows: Sequence[NeuronRecordsRow | RecordPlacesRow],
+    split: Split,
+) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    """Yield the places of a split's records, and the fields of `ScoredExcerpts`, of each neuron."""
     scoring = shard.config.scoring
-    places = [
+    chosen = [
         split_places(row.top_records, row.random_records, split, scoring.top, scoring.random)
         for row in rows
     ]
     excerpts = [
-        [row.excerpts[place] for place in of_split]
-        for row, (of_split, _) in zip(rows, places, strict=True)
+        [row.excerpts[place] for place in places]
+        for row, (places, _) in zip(rows, chosen, strict=True)
     ]
     tokens = tokens_of(connection, shard, excerpts)
-    for row, (of_split, n_top), numbers, read in zip(rows, places, excerpts, tokens, strict=True):
-        yield ScoredRecords(
-            neuron=row.neuron,
-            excerpts=np.array(numbers, dtype=np.int64),
-            tokens=read,
-            true=row.on(of_split),
-            n_top=n_top,
-            undefined_reason=row.undefined_reason,
+    for row, (places, n_top), numbers, read in zip(rows, chosen, excerpts, tokens, strict=True):
+        yield (
+            places,
+            {
+                "neuron": row.neuron,
+                "excerpts": np.array(numbers, dtype=np.int64),
+                "tokens": read,
+                "n_top": n_top,
+                "undefined_reason": row.undefined_reason,
+            },
         )
 
 

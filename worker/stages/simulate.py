@@ -3,11 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+import numpy as np
+
 from db import results
 from db.records import TokenMeansRow, token_means
 from db.results import FailureRow, SimulationRow
 from db.session import transaction
 from neurogloss.errors import RowError
+from neurogloss.neurons.codec import split_array
 from neurogloss.neurons.lookup import LookupTable, simulate_by_lookup
 from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.simulation import Simulation
@@ -15,7 +18,7 @@ from neurogloss.neurons.splits import Split
 from neurogloss.stages import up_to
 from worker.shard import ClaimedShard
 from worker.stages.model_calls import failure_row
-from worker.stages.scored_records import scored_records
+from worker.stages.scored_records import scored_excerpts
 from worker.stages.simulations import SimulationInput, simulate_all
 from worker.stages.vocabulary import texts_of
 
@@ -45,7 +48,7 @@ def _wanted(shard: ClaimedShard) -> dict[int, dict[int, IntArray]]:
     with transaction(shard.engine) as connection:
         failed = results.failed(connection, run_id, up_to("simulate"), layer, start, stop)
         for split in splits:
-            for scored in scored_records(connection, shard, layer, start, stop, split):
+            for scored in scored_excerpts(connection, shard, split):
                 if scored.undefined_reason is None and scored.neuron not in failed:
                     pairs = zip(scored.excerpts.tolist(), scored.tokens, strict=True)
                     wanted[scored.neuron].update(pairs)
@@ -58,10 +61,13 @@ def _by_lookup(shard: ClaimedShard) -> Results:
     tables = {row.neuron: _lookup_table(row) for row in rows}
     simulations: list[SimulationRow] = []
     for neuron, excerpts in _wanted(shard).items():
-        for excerpt, tokens in excerpts.items():
-            simulation = Simulation(simulate_by_lookup(tables[neuron], tokens))
-            scale = "neuron_activations"
-            simulations.append(_row(shard, neuron, excerpt, simulation, scale, "lookup"))
+        # All records at once, because the steps of a lookup take as long for one as for all.
+        expected = simulate_by_lookup(tables[neuron], np.concatenate(list(excerpts.values())))
+        of_each = split_array(expected, list(map(len, excerpts.values())))
+        simulations += (
+            _row(shard, neuron, excerpt, Simulation(part), "neuron_activations", "lookup")
+            for excerpt, part in zip(excerpts, of_each, strict=True)
+        )
     return simulations, []
 
 

@@ -31,7 +31,8 @@ class LocalWorkers:
 
     They are in sessions of their own, so that Ctrl-C reaches only the command, which then ends
     them. If the command is killed, they end too, since they call
-    `worker.parent_watch.exit_with_parent`. Each of several GPU workers uses a GPU of its own.
+    `worker.parent_watch.exit_with_parent`. Each of several GPU workers uses a GPU of its own, or a
+    share of the processor's cores.
 
     Args:
         gpu: The number of workers of the queue `gpu`.
@@ -54,7 +55,7 @@ class LocalWorkers:
     ) -> None:
         counts = {"gpu": gpu, "api": api}
         self._kinds = {f"{kind}-{i + 1}": kind for kind in counts for i in range(counts[kind])}
-        self._env = env
+        self._env = {**_threads_of_each(gpu), **os.environ, **env}
         self._log_folder = log_folder
         self._command = command
         self._grace = grace
@@ -96,7 +97,6 @@ class LocalWorkers:
             self._children[name] = subprocess.Popen(
                 self._command(self._kinds[name], name),
                 env={
-                    **os.environ,
                     **self._env,
                     PARENT_FD: str(self._parent_end),
                     GPU_INDEX: str(int(name.rpartition("-")[2]) - 1),
@@ -136,6 +136,14 @@ class LocalWorkers:
 
     def _log(self, name: str) -> Path:
         return self._log_folder / f"{name}.log"
+
+
+def _threads_of_each(n_workers: int) -> dict[str, str]:
+    """Return the variable by which torch shares the cores among workers; nothing for one."""
+    # By itself each worker has as many threads as there are cores, which then wait for each other.
+    # The number of threads changes no bit of what a model computes.
+    shared = max(1, (os.cpu_count() or 1) // max(1, n_workers))
+    return {"OMP_NUM_THREADS": str(shared)} if n_workers > 1 else {}
 
 
 def _has_ended(child: subprocess.Popen[bytes]) -> bool:

@@ -173,26 +173,29 @@ class _Highest:
             chunks: Products, (n_rows, n_chunks, _CHUNK).
             first: The number of the first candidate.
         """
-        row, chunk = self._to_look_at(chunks).nonzero(as_tuple=True)
+        maxima = chunks.amax(2) if self._sign > 0 else chunks.amin(2).neg_()
+        floor = self._floor(maxima)
+        row, chunk = self._may_stay(maxima, floor, slice(None)).nonzero(as_tuple=True)
         # Few chunks hold anything to keep, and only these are read again.
         weights = self._sign * chunks[row, chunk]
-        which, place = self._may_stay(weights, row).nonzero(as_tuple=True)
+        which, place = self._may_stay(weights, floor, row).nonzero(as_tuple=True)
         candidates = first + chunk[which] * _CHUNK + place
         self._merge(row[which], weights[which, place], candidates)
 
-    def _to_look_at(self, chunks: torch.Tensor) -> torch.Tensor:
-        """Return which chunks may hold one of the highest, bool (n_rows, n_chunks)."""
-        maxima = chunks.amax(2) if self._sign > 0 else chunks.amin(2).neg_()
-        may_stay = self._may_stay(maxima, slice(None))
-        if maxima.shape[1] > self._n and may_stay.sum() > self._n * len(maxima):  # at first
-            # The n chunks with the highest maxima hold at least n that are as high as these.
-            may_stay &= (maxima < maxima.topk(self._n, dim=1).values[:, -1:]).logical_not_()
-        return may_stay
+    def _floor(self, maxima: torch.Tensor) -> torch.Tensor:
+        """Return a weight for each row, (n_rows, 1), that none of the highest is below."""
+        if maxima.shape[1] < self._n or self._weights[:, -1].any():
+            return self._weights[:, -1:]
+        # At first nothing is known yet: n of the weights are as high as the maxima of n chunks.
+        return maxima.topk(self._n, dim=1).values[:, -1:]
 
-    def _may_stay(self, weights: torch.Tensor, row: torch.Tensor | slice) -> torch.Tensor:
-        """Return which weights of rows, (n_rows, any), are above the lowest that is kept."""
-        # Not `>`: NaN counts as the highest, as it does for `topk`.
-        return (weights <= self._weights[row, -1:]).logical_not_()
+    def _may_stay(
+        self, weights: torch.Tensor, floor: torch.Tensor, row: torch.Tensor | slice
+    ) -> torch.Tensor:
+        """Return which weights of rows, (n_rows, any), may be among the highest, bool."""
+        # Not `>` and `>=`: NaN counts as the highest, as it does for `topk`.
+        is_low = (weights <= self._weights[row, -1:]) | (weights < floor[row])
+        return is_low.logical_not_()
 
     def _merge(self, row: torch.Tensor, weight: torch.Tensor, candidate: torch.Tensor) -> None:
         """Merge candidates (n,) of rows, in the order of the rows, with those that are kept."""

@@ -105,8 +105,8 @@ class TokenMeansRow:
 
     def top_means(self) -> list[tuple[int, float]]:
         """Return (token, mean activation) of the tokens of the highest means, in order."""
-        means = dict(zip(self.tokens.tolist(), self.means.tolist(), strict=True))
-        return [(token, means[token]) for token in self.top_tokens]
+        means = self.means[np.searchsorted(self.tokens, self.top_tokens)]
+        return list(zip(self.top_tokens, means.tolist(), strict=True))
 
 
 neuron_records = NeuronRows(NeuronRecordsTable, NeuronRecordsRow, {"activations": FLOAT16})

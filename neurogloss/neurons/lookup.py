@@ -32,7 +32,7 @@ def simulate_by_lookup(table: LookupTable, token_ids: IntArray) -> FloatArray:
     """Return each token's mean activation, in the shape of `token_ids`."""
     if not len(table.tokens):
         return np.full(token_ids.shape, table.default_mean)
-    place = np.searchsorted(table.tokens, token_ids).clip(max=len(table.tokens) - 1)
+    place = np.minimum(np.searchsorted(table.tokens, token_ids), len(table.tokens) - 1)
     is_in_table = table.tokens[place] == token_ids
     return np.where(is_in_table, table.means[place], table.default_mean)
 

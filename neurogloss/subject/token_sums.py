@@ -27,8 +27,10 @@ class TokenSums:
         vocabulary, device = model.config.vocab_size, exact_device(model.device)
         self._device = device
         self._model, self._layers = model, list(neurons)
+        self._indices = {layer: np.array(indices) for layer, indices in neurons.items()}
         self._neurons = {
-            layer: torch.tensor(indices, device=model.device) for layer, indices in neurons.items()
+            layer: torch.from_numpy(indices).to(model.device)
+            for layer, indices in self._indices.items()
         }
         # Float64 adds float16 exactly: they are multiples of 2^-24, and sums stay below 2^29. So
         # the order of the additions, which a GPU does not fix, does not matter.
@@ -99,7 +101,10 @@ class TokenSums:
 
         Counts are int64 (vocabulary,). The neurons must be among those of the layer.
         """
-        indices = torch.from_numpy(neurons.astype(np.int64)).to(self._model.device)
-        columns = torch.searchsorted(self._neurons[layer], indices).to(self._device)
         counts = torch.from_numpy(self._counts).to(self._device)
-        return self._sums[layer].index_select(1, columns), counts
+        columns = np.searchsorted(self._indices[layer], neurons)
+        first, stop = int(columns[0]), int(columns[-1]) + 1
+        if stop - first == len(columns):  # side by side, as they are asked for: no copy
+            return self._sums[layer][:, first:stop], counts
+        chosen = torch.from_numpy(columns).to(self._device)
+        return self._sums[layer].index_select(1, chosen), counts

@@ -78,15 +78,13 @@ class ResidualWeights:
         Args:
             layer: The neurons' layer.
             neurons: int (n_neurons,).
-            tokens: Token ids, int (n_neurons, n_records, n_tokens).
+            tokens: Token ids, int (n_neurons, n).
         """
-        reads, embedding = self.input_directions(layer, neurons), self.embedding()
-        on_device = torch.from_numpy(tokens.astype(np.int64)).to(embedding.device)
-        # Record by record: the embeddings of all records at once would be large.
-        weights = [
-            torch.einsum("ntd,nd->nt", embedding[record], reads) for record in on_device.unbind(1)
-        ]
-        return torch.stack(weights, dim=1).cpu().numpy()
+        # Of the whole vocabulary: the same product whatever the records are, so that its bits are
+        # the same too. Gathering the embeddings of all tokens would take longer.
+        of_tokens = self.input_directions(layer, neurons) @ self.embedding().T  # (neuron, token)
+        on_device = torch.from_numpy(tokens.astype(np.int64)).to(of_tokens.device)
+        return of_tokens.gather(1, on_device).cpu().numpy()
 
     def _parameter(self, name: str) -> torch.Tensor:
         return self._model.get_parameter(name).detach().to(torch.float32)

@@ -42,12 +42,12 @@ def baseline_rows(
     tokens = torch.from_numpy(flat.astype(np.int64)).to(tables.means.device)
     listed = pad_sequence([torch.from_numpy(b) for b in best], batch_first=True, padding_value=-1)
     expected = {
-        "lookup": _rounded(predictions(tables, tokens), group),
-        "token_list": _rounded(predictions(tables, tokens, listed.to(tokens.device)), group),
-        "weights": _token_weights(shard, layer, group, weights),
+        "lookup": _rounded(predictions(tables, tokens)),
+        "token_list": _rounded(predictions(tables, tokens, listed.to(tokens.device))),
+        "weights": weights.token_input_weights(layer, group.neurons, flat),
     }
     for baseline, simulated in expected.items():
-        scores = score_neurons(group.true, simulated, group.n_top)
+        scores = score_neurons(group.true, _by_record(simulated, group), group.n_top)
         for neuron, reason, defined in zip(
             group.neurons.tolist(), group.undefined_reasons, scores, strict=True
         ):
@@ -55,25 +55,16 @@ def baseline_rows(
             yield BaselineScoreRow(shard.claim.run_id, layer, neuron, baseline, *_values(score))
 
 
-def _token_weights(
-    shard: ClaimedShard, layer: int, group: StackedRecords, weights: ResidualWeights
-) -> list[list[FloatArray]]:
-    """Return the input weight of each token, by record."""
-    # Always as wide, because floating-point results may depend on a batch's shape.
-    width = shard.config.corpus.excerpt_tokens
-    tokens = np.stack([padded(records, 0, width) for records in group.tokens])
-    found = weights.token_input_weights(layer, group.neurons, tokens)
-    return [
-        [row[: len(record)] for row, record in zip(rows, records, strict=True)]
-        for rows, records in zip(found, group.true, strict=True)
-    ]
-
-
-def _rounded(expected: torch.Tensor, group: StackedRecords) -> list[list[FloatArray]]:
-    """Round predictions, (n_neurons, n), as `lookup` stores them, and part them by record."""
+def _rounded(expected: torch.Tensor) -> FloatArray:
+    """Return predictions, (n_neurons, n), as `lookup` stores them."""
     rounded: FloatArray = expected.to(torch.float32).to(torch.float16).cpu().numpy()
+    return rounded
+
+
+def _by_record(expected: FloatArray, group: StackedRecords) -> list[list[FloatArray]]:
+    """Part what is expected of each neuron, (n_neurons, n), by record."""
     lengths = [[len(record) for record in records] for records in group.true]
     return [
         split_array(row[: sum(of_neuron)], of_neuron)  # after it is padding
-        for row, of_neuron in zip(rounded, lengths, strict=True)
+        for row, of_neuron in zip(expected, lengths, strict=True)
     ]

@@ -96,8 +96,8 @@ def _sums(
 def _tables(sums: TokenSums, layer: int, group: StackedRecords) -> LookupTables:
     of_neurons, counts = sums.of_neurons(layer, group.neurons)
     true = [
-        np.concatenate([np.where(is_repeated, np.nan, record) for is_repeated, record in pairs])
-        for pairs in map(zip, group.is_repeated, group.true)
+        np.concatenate([record * np.nan if again else record for again, record in pairs])
+        for pairs in map(zip, group.is_repeated.tolist(), group.true)
     ]
     # What is NaN is left in: repeated records, and the padding.
     left_out = torch.from_numpy(padded(true, np.nan).astype(np.float64)).to(counts.device)

@@ -98,6 +98,26 @@ def test_workers_run_while_the_context_is_open_and_log_to_a_file_each(make_worke
     assert (tmp_path / "api-2.log").read_text() == "api api-2 red\n"
 
 
+@pytest.mark.parametrize(
+    ("gpu", "given", "expected"),
+    [(1, None, None), (2, None, "4"), (3, None, "2"), (9, None, "1"), (2, "5", "5")],
+    ids=["one has all", "halves", "thirds", "at least one each", "the user's"],
+)
+def test_gpu_workers_share_the_cores(gpu, given, expected, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    told = "import os, time; print(os.environ.get('OMP_NUM_THREADS'), flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", told]
+    with LocalWorkers(
+        gpu=gpu, api=0, env={}, log_folder=tmp_path, command=lambda kind, name: command, grace=0
+    ):
+        logs = [tmp_path / f"gpu-{number + 1}.log" for number in range(gpu)]
+        assert eventually(lambda: all(log.exists() and log.read_text() for log in logs))
+        assert {log.read_text() for log in logs} == {f"{expected}\n"}
+
+
 def test_a_killed_worker_is_started_again_and_its_log_goes_on(make_workers, tmp_path):
     with make_workers(gpu=0, api=2) as workers:
         pid = wait_for_pid(tmp_path, "api-2")

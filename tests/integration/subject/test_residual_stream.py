@@ -112,3 +112,15 @@ def test_without_room_on_the_disk_every_pass_begins_at_layer_0(model, tokens, st
     expected = whole(model, tokens)
     for layers in GROUPS:
         check_equal(sums_of(model, tokens, layers, stream), expected)
+
+
+@pytest.mark.parametrize("asked", [[3, 4, 5], [3], [4, 9], [3, 17]], ids=str)
+def test_sums_are_those_of_the_neurons_that_are_asked_for(model, tokens, asked):
+    every, some = (TokenSums(model, {1: n}) for n in (list(range(24)), [3, 4, 5, 9, 17]))
+    for sums in (every, some):
+        sums.add(tokens)
+    found, counts = some.of_neurons(1, np.array(asked))
+    expected, of_all = every.of_neurons(1, np.arange(24))
+    assert torch.equal(found, expected[:, asked])
+    assert torch.equal(counts, of_all)
+    assert counts.sum() == tokens.size

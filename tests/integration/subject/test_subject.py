@@ -81,6 +81,20 @@ def test_packed_weights_give_the_same_bits_and_are_gone_afterwards():
     assert all(m.packed is None for m in model.modules() if isinstance(m, OneDnnConv1D))
 
 
+def test_the_number_of_threads_changes_no_bit():
+    model = load_subject("demo")
+    tokens = make_tokens(64, 2000, 64, 0)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3, 8):
+            torch.set_num_threads(threads)
+            found.append(activations_of(model, tokens))
+    finally:
+        torch.set_num_threads(before)
+    assert all((found[0] == other).all() for other in found[1:])
+
+
 def test_models_too_large_to_be_copied_are_read_as_they_are(monkeypatch):
     monkeypatch.setattr(onednn, "_MOST_COPIED", 1)
     model = load_subject("demo")

@@ -59,16 +59,28 @@ def score_neurons(
         simulated: Expected activations on the same records.
         n_top: How many of the records of each neuron are top records.
     """
+    n_first = [sum(map(len, records[:n_top])) for records in true]
+    return score_pooled(list(map(pooled, true)), list(map(pooled, simulated)), n_first)
+
+
+def score_pooled(
+    true: Sequence[FloatArray], simulated: Sequence[FloatArray], n_first: Sequence[int]
+) -> list[NeuronScore]:
+    """Score several neurons by their activations on all tokens.
+
+    Args:
+        true: The activations of each neuron, (n,).
+        simulated: Expected activations on the same tokens.
+        n_first: How many tokens of each neuron, from the first, are those of top records.
+    """
     # Neurons with as many tokens are scored together, which is much faster than one by one.
     alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for place, records in enumerate(true):
-        alike[sum(map(len, records[:n_top])), sum(map(len, records))].append(place)
+    for place, of_neuron in enumerate(true):
+        alike[n_first[place], len(of_neuron)].append(place)
     scores: dict[int, NeuronScore] = {}
-    for (n_first, _), places in alike.items():
-        one, other = (
-            np.stack([pooled(side[place]) for place in places]) for side in (true, simulated)
-        )
-        scores |= zip(places, _scores(one, other, n_first), strict=True)
+    for (n_top_tokens, _), places in alike.items():
+        one, other = (np.stack([side[place] for place in places]) for side in (true, simulated))
+        scores |= zip(places, _scores(one, other, n_top_tokens), strict=True)
     return [scores[place] for place in range(len(true))]
 
 

@@ -8,6 +8,7 @@ Attention, biases, and the centring and scaling of layer norms are left out.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import prod
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from torch.nn.functional import pad
 from transformers import GPT2Model
 
 from neurogloss.neurons.records import FloatArray, IntArray
+from neurogloss.subject.core_threads import core_threads, n_threads
 
 BLOCK = 8192  # candidates multiplied at a time, which bounds the memory of the products
 _CHUNK = 64  # candidates of a row that are looked at again if one of them may be kept
@@ -107,19 +109,37 @@ def strongest_connections(
         n: How many candidates to keep of each sign.
         on_block: Called before each block; an exception that it raises ends the search.
     """
-    # On the CPU few rows at a time: products that have left its cache take longer to be read again
-    # than to be computed.
-    size = _CPU_ROWS if rows.device.type == "cpu" else max(1, len(rows))
-    groups = [_RowGroup(group, n) for group in torch.split(rows, size)]
-    # One buffer for all blocks: fresh memory costs as much as the products themselves.
-    buffer = rows.new_empty(min(size, len(rows)) * _n_chunks(BLOCK) * _CHUNK)
-    for first, matrix in candidates:
-        for start in range(0, len(matrix), BLOCK):
-            on_block()
-            for group in groups:
-                group.offer(matrix[start : start + BLOCK], first + start, buffer)
-    found = [group.found() for group in groups]
+    with core_threads(rows.device) as threads:
+        shares = [_Share(part, n) for part in torch.tensor_split(rows, n_threads(rows.device))]
+        for first, matrix in candidates:
+            for start in range(0, len(matrix), BLOCK):
+                on_block()
+                offer = partial(
+                    _Share.offer, block=matrix[start : start + BLOCK], first=first + start
+                )
+                list(threads.map(offer, shares))
+    found = [found for share in shares for found in share.found()]
     return StrongestConnections(*map(np.concatenate, zip(*found, strict=True)))
+
+
+class _Share:
+    """The rows of one thread."""
+
+    def __init__(self, rows: torch.Tensor, n: int) -> None:
+        # On the CPU few rows at a time: products that have left its cache take longer to be read
+        # again than to be computed.
+        size = _CPU_ROWS if rows.device.type == "cpu" else max(1, len(rows))
+        self._groups = [_RowGroup(group, n) for group in torch.split(rows, size)]
+        # One buffer for all blocks: fresh memory costs as much as the products themselves.
+        self._buffer = rows.new_empty(min(size, len(rows)) * _n_chunks(BLOCK) * _CHUNK)
+
+    @torch.inference_mode()  # which holds for the thread that enters it
+    def offer(self, block: torch.Tensor, first: int) -> None:
+        for group in self._groups:
+            group.offer(block, first, self._buffer)
+
+    def found(self) -> list[StrongestConnections]:
+        return [group.found() for group in self._groups]
 
 
 def _n_chunks(n_candidates: int) -> int:

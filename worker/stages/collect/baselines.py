@@ -9,9 +9,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from db.evaluations import BaselineScoreRow
-from neurogloss.neurons.codec import padded, split_array
+from neurogloss.neurons.codec import padded
 from neurogloss.neurons.records import FloatArray, IntArray
-from neurogloss.neurons.scoring import NeuronScore, score_neurons, unscored
+from neurogloss.neurons.scoring import NeuronScore, score_pooled, unscored
 from neurogloss.subject.lookup_tables import LookupTables, predictions
 from neurogloss.subject.weights import ResidualWeights
 from worker.shard import ClaimedShard
@@ -46,8 +46,12 @@ def baseline_rows(
         "token_list": _rounded(predictions(tables, tokens, listed.to(tokens.device))),
         "weights": weights.token_input_weights(layer, group.neurons, flat),
     }
+    true = list(map(np.concatenate, group.true))
+    n_first = [sum(map(len, records[: group.n_top])) for records in group.true]
     for baseline, simulated in expected.items():
-        scores = score_neurons(group.true, _by_record(simulated, group), group.n_top)
+        # What follows the tokens of a neuron is padding.
+        of_each = [row[: len(own)] for row, own in zip(simulated, true, strict=True)]
+        scores = score_pooled(true, of_each, n_first)
         for neuron, reason, defined in zip(
             group.neurons.tolist(), group.undefined_reasons, scores, strict=True
         ):
@@ -59,12 +63,3 @@ def _rounded(expected: torch.Tensor) -> FloatArray:
     """Return predictions, (n_neurons, n), as `lookup` stores them."""
     rounded: FloatArray = expected.to(torch.float32).to(torch.float16).cpu().numpy()
     return rounded
-
-
-def _by_record(expected: FloatArray, group: StackedRecords) -> list[list[FloatArray]]:
-    """Part what is expected of each neuron, (n_neurons, n), by record."""
-    lengths = [[len(record) for record in records] for records in group.true]
-    return [
-        split_array(row[: sum(of_neuron)], of_neuron)  # after it is padding
-        for row, of_neuron in zip(expected, lengths, strict=True)
-    ]

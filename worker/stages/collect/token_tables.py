@@ -20,6 +20,7 @@ from neurogloss.neurons.codec import padded
 from neurogloss.neurons.lookup import TOP_TOKENS
 from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.tiles import TILE
+from neurogloss.subject.core_threads import core_threads
 from neurogloss.subject.lookup_tables import LookupTables, tables_without, top_of_tables
 from neurogloss.subject.residual_stream import ResidualStream
 from neurogloss.subject.token_sums import TokenSums
@@ -51,20 +52,17 @@ def look_up(shard: ClaimedShard) -> None:
     check = interruption_check(shard, of_batch * n_read + n_groups)
     on_batch = partial(check, of_batch)
     sums = _sums(shard, n_excerpts, neurons, on_batch, is_last=max(layers) in neurons)
-    weights = ResidualWeights(subject_of(shard))
+    model = subject_of(shard)
+    rows_of = partial(_rows_of, shard, sums, ResidualWeights(model))
     tables: list[TokenMeansRow] = []
     scores: list[BaselineScoreRow] = []
-    for layer in neurons:
-        with transaction(shard.engine) as connection:
-            scored = list(scored_records(connection, shard, layer))
-        for first in range(0, len(scored), NEURONS_AT_ONCE):
-            check()
-            group = stacked(scored[first : first + NEURONS_AT_ONCE])
-            lookup = _tables(sums, layer, group)
-            best = top_of_tables(lookup, TOP_TOKENS)
-            tables += _table_rows(shard, layer, group, lookup, best)
-            if shard.config.scoring.baselines:
-                scores += baseline_rows(shard, layer, group, lookup, best, weights)
+    with core_threads(model.device) as threads:
+        for layer in neurons:
+            groups = _groups(shard, layer)
+            for of_tables, of_scores in threads.map(partial(rows_of, layer), groups):
+                check()
+                tables += of_tables
+                scores += of_scores
     with shard.committing() as connection:
         token_means.save(connection, tables)
         baseline_scores.save(connection, scores)
@@ -91,6 +89,30 @@ def _sums(
                 tokens, lengths = excerpts(connection, shard, start, start + _AT_ONCE)
             sums.add(tokens, lengths, first=start, on_batch=on_batch)
     return sums
+
+
+def _groups(shard: ClaimedShard, layer: int) -> Iterator[StackedRecords]:
+    """Yield the scored records of a layer's neurons, `NEURONS_AT_ONCE` at a time."""
+    with transaction(shard.engine) as connection:
+        scored = list(scored_records(connection, shard, layer))
+    for first in range(0, len(scored), NEURONS_AT_ONCE):
+        yield stacked(scored[first : first + NEURONS_AT_ONCE])
+
+
+def _rows_of(
+    shard: ClaimedShard,
+    sums: TokenSums,
+    weights: ResidualWeights,
+    layer: int,
+    group: StackedRecords,
+) -> tuple[list[TokenMeansRow], list[BaselineScoreRow]]:
+    """Return the tables of some neurons of a layer, and the scores of their baselines."""
+    lookup = _tables(sums, layer, group)
+    best = top_of_tables(lookup, TOP_TOKENS)
+    tables = list(_table_rows(shard, layer, group, lookup, best))
+    if not shard.config.scoring.baselines:
+        return tables, []
+    return tables, list(baseline_rows(shard, layer, group, lookup, best, weights))
 
 
 def _tables(sums: TokenSums, layer: int, group: StackedRecords) -> LookupTables:

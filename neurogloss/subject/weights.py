@@ -7,7 +7,7 @@
 Attention, biases, and the centring and scaling of layer norms are left out.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import prod
 from typing import NamedTuple
@@ -109,37 +109,35 @@ def strongest_connections(
         n: How many candidates to keep of each sign.
         on_block: Called before each block; an exception that it raises ends the search.
     """
+    # On the CPU few rows at a time: products that have left its cache take longer to be read again
+    # than to be computed. The groups are the same for any number of threads, as are the bits.
+    size = _CPU_ROWS if rows.device.type == "cpu" else max(1, len(rows))
+    groups = [_RowGroup(group, n) for group in torch.split(rows, size)]
+    n_shares = n_threads(rows.device)
+    shares = [_Share(groups[place::n_shares]) for place in range(min(n_shares, len(groups)))]
     with core_threads(rows.device) as threads:
-        shares = [_Share(part, n) for part in torch.tensor_split(rows, n_threads(rows.device))]
         for first, matrix in candidates:
             for start in range(0, len(matrix), BLOCK):
                 on_block()
-                offer = partial(
-                    _Share.offer, block=matrix[start : start + BLOCK], first=first + start
-                )
-                list(threads.map(offer, shares))
-    found = [found for share in shares for found in share.found()]
+                block = matrix[start : start + BLOCK]
+                list(threads.map(partial(_Share.offer, block=block, first=first + start), shares))
+    found = [group.found() for group in groups]
     return StrongestConnections(*map(np.concatenate, zip(*found, strict=True)))
 
 
 class _Share:
-    """The rows of one thread."""
+    """The rows of one thread, in groups."""
 
-    def __init__(self, rows: torch.Tensor, n: int) -> None:
-        # On the CPU few rows at a time: products that have left its cache take longer to be read
-        # again than to be computed.
-        size = _CPU_ROWS if rows.device.type == "cpu" else max(1, len(rows))
-        self._groups = [_RowGroup(group, n) for group in torch.split(rows, size)]
-        # One buffer for all blocks: fresh memory costs as much as the products themselves.
-        self._buffer = rows.new_empty(min(size, len(rows)) * _n_chunks(BLOCK) * _CHUNK)
+    def __init__(self, groups: Sequence["_RowGroup"]) -> None:
+        self._groups = groups
+        rows = groups[0].rows
+        # One buffer for all products: fresh memory costs as much as they do.
+        self._buffer = rows.new_empty(len(rows) * _n_chunks(BLOCK) * _CHUNK)
 
     @torch.inference_mode()  # which holds for the thread that enters it
     def offer(self, block: torch.Tensor, first: int) -> None:
         for group in self._groups:
             group.offer(block, first, self._buffer)
-
-    def found(self) -> list[StrongestConnections]:
-        return [group.found() for group in self._groups]
 
 
 def _n_chunks(n_candidates: int) -> int:
@@ -150,18 +148,18 @@ class _RowGroup:
     """The candidates with the highest and the lowest products with each of some rows, so far."""
 
     def __init__(self, rows: torch.Tensor, n: int) -> None:
-        self._rows = rows
+        self.rows = rows
         self._highest, self._lowest = (
             _Highest(len(rows), n, sign, rows.device) for sign in (1, -1)
         )
 
     def offer(self, block: torch.Tensor, first: int, buffer: torch.Tensor) -> None:
         """Multiply the rows with a block of candidates, and keep the strongest."""
-        shape = (len(self._rows), _n_chunks(len(block)), _CHUNK)
+        shape = (len(self.rows), _n_chunks(len(block)), _CHUNK)
         chunks = buffer[: prod(shape)].view(shape)
         products = chunks.flatten(1)
         products[:, len(block) :] = 0  # which is never kept
-        torch.mm(self._rows, block.T, out=products[:, : len(block)])
+        torch.mm(self.rows, block.T, out=products[:, : len(block)])
         self._highest.offer(chunks, first)
         self._lowest.offer(chunks, first)
 

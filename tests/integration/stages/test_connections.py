@@ -122,6 +122,22 @@ def test_candidates_are_found_in_whatever_block_they_are(rising):
     assert ((named == found.weights) | (found.weights == 0)).all()
 
 
+def test_the_number_of_threads_changes_no_bit():
+    drawn = torch.Generator().manual_seed(0)
+    rows, candidates = (torch.randn(n, 48, generator=drawn) for n in (1100, 3000))
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(strongest_connections(rows, [(0, candidates)], 10))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert (other.weights == found[0].weights).all()
+        assert (other.candidates == found[0].candidates).all()
+
+
 def test_connections_wait_for_nothing_and_no_explanation_waits_for_them(engine):
     config = configured("beside", "demo", neurons=1, tokens=1)
     run_id = make_run(engine, config, read_shape("demo"), make_tokens(60, 2000, 64, 1))

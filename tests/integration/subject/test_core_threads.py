@@ -1,0 +1,70 @@
+"""Threads of one core each: as many as torch has, and torch as it was afterwards."""
+
+import threading
+
+import pytest
+import torch
+
+from neurogloss.subject.core_threads import MOST, core_threads, n_threads
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cores():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(1, 1), (3, 3), (64, MOST)])
+def test_every_thread_computes_on_one_core(given, expected, cores):
+    cores(given)
+    together = threading.Barrier(expected, timeout=20)
+
+    def look(_):
+        together.wait()  # so that no thread does the work of two
+        return threading.get_ident(), torch.get_num_threads()
+
+    with core_threads(CPU) as threads:
+        seen = list(threads.map(look, range(expected)))
+    assert n_threads(CPU) == expected
+    assert len({thread for thread, _ in seen}) == expected
+    assert {number for _, number in seen} == {1}
+    assert torch.get_num_threads() == given
+
+
+def test_threads_of_others_begin_with_all_cores_afterwards(cores):
+    cores(3)
+    with core_threads(CPU) as threads:
+        list(threads.map(torch.sqrt, torch.ones(3)))
+    found = []
+    other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert found == [3]
+
+
+def test_work_that_waits_is_dropped_on_an_error(cores):
+    cores(2)
+    begun, go_on = [], threading.Event()
+
+    def work(number):
+        begun.append(number)
+        go_on.wait(20)
+
+    def stop():
+        with core_threads(CPU) as threads:
+            for number in range(50):
+                threads.submit(work, number)
+            threading.Timer(0.2, go_on.set).start()
+            raise KeyError("ended")
+
+    with pytest.raises(KeyError, match="ended"):
+        stop()
+    assert len(begun) <= 4
+    assert torch.get_num_threads() == 2
+
+
+def test_one_thread_gives_a_gpu_its_work():
+    assert n_threads(torch.device("cuda")) == 1

@@ -40,7 +40,7 @@ def main() -> None:
             seconds = time.time() - began
             cost = _json(options.folder, "sql", MEASURED)
         finally:
-            subprocess.run([*NEUROGLOSS, "stop"], env=_env(options.folder), check=False)
+            subprocess.run([*NEUROGLOSS, "stop"], env=_env(options.folder), capture_output=True)
     print(json.dumps({"estimate": estimate, "run": ended, "s": round(seconds, 1), "cost": cost}))
 
 

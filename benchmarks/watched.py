@@ -18,7 +18,8 @@ class WatchedProcesses:
     """What was seen of a command, its children, and the servers of a home folder.
 
     Attributes:
-        peaks: Most memory by kind of process, in MB: resident of ours, private of Postgres.
+        peaks: Most memory by kind of process, in MB: resident of the largest of ours, private of
+            all of Postgres.
         cpu: Moments with CPU seconds by kind of process so far.
         sizes: Moments with the bytes of the database and of its WAL.
         longest_silence_s: Most seconds since the last heartbeat of a worker.
@@ -49,6 +50,7 @@ class Watcher:
     def __init__(self, home: Path, look: Callable[[], tuple[int, float]]) -> None:
         self.seen = WatchedProcesses()
         self._home, self._ask = home, look
+        self._kinds: dict[psutil.Process, str] = {}
         self._ended_cpu: dict[str, float] = {}
         self._last: dict[int, tuple[str, float]] = {}
         self._stopped = threading.Event()
@@ -63,7 +65,8 @@ class Watcher:
     def _watch(self) -> None:
         turn = 0
         while not self._stopped.wait(EVERY_S):
-            self._look()
+            # Seldom, because to look takes the cores some of what is measured.
+            self._look(with_memory=turn % 5 == 0)
             if turn % 5 == 0:
                 with suppress(Exception):  # the database may be down, or not there yet
                     wal = self._home / "postgres" / "data" / "pg_wal"
@@ -73,14 +76,16 @@ class Watcher:
                     self.seen.longest_silence_s = max(self.seen.longest_silence_s, silence)
             turn += 1
 
-    def _look(self) -> None:
+    def _look(self, *, with_memory: bool) -> None:
         now: dict[int, tuple[str, float]] = {}
         memory: dict[str, float] = {}
-        for kind, process in processes_of(self._home):
+        for kind, process in processes_of(self._home, self._kinds):
             with suppress(psutil.Error):
                 times = process.cpu_times()
                 now[process.pid] = (kind, times.user + times.system)
-                memory[kind] = memory.get(kind, 0) + _megabytes(kind, process)
+                if with_memory or kind == "gpu worker":
+                    own, others = _megabytes(kind, process), memory.get(kind, 0)
+                    memory[kind] = own + others if kind == "postgres" else max(own, others)
         for pid in self._last.keys() - now.keys():
             kind, seconds = self._last[pid]
             self._ended_cpu[kind] = self._ended_cpu.get(kind, 0) + seconds
@@ -93,12 +98,16 @@ class Watcher:
             self.seen.peaks[kind] = max(self.seen.peaks.get(kind, 0), megabytes)
 
 
-def processes_of(home: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """Yield each process that serves a home folder, with its kind."""
+def processes_of(
+    home: Path, known: dict[psutil.Process, str] | None = None
+) -> Iterator[tuple[str, psutil.Process]]:
+    """Yield each process that serves a home folder, with its kind, which is kept in `known`."""
+    known = {} if known is None else known
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            kind = _kind(process, home)
+            kind = known.get(process) or _kind(process, home)
             if kind:
+                known[process] = kind
                 yield kind, process
 
 

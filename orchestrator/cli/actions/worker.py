@@ -15,9 +15,9 @@ from orchestrator.environment import Environment, check_schema, find_environment
 from worker.app import app
 from worker.outages import retry_while_db_down
 
-# OpenMP reads them when torch is loaded. Its threads would spin while they wait for each other, which
-# on a machine that does anything else takes up to ten times the work. A spin of microseconds costs
-# little there, and spares many waits on quiet cores; see benchmarks/README.md.
+# OpenMP reads them when torch is loaded. Its threads would spin while they wait for each other,
+# which on a machine that does anything else takes up to ten times the work. A spin of microseconds
+# costs little there, and spares many waits on quiet cores; see benchmarks/README.md.
 QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 
 

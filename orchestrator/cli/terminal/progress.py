@@ -18,7 +18,9 @@ from orchestrator.cli.terminal.plain import plain
 from orchestrator.cli.terminal.whole_table import WholeTable
 
 LIVE_EVERY_S = 0.5
-PLAIN_EVERY_S = 10.0  # between lines where the output is no terminal: it may be a log file
+# Between lines where the output is no terminal: it may be a log file. With the time that it takes
+# to look, a line comes at least every ten seconds.
+PLAIN_EVERY_S = 9.0
 SAME_EVERY_S = 300.0  # between equal lines, which show that the command lives
 EXAMPLE_CHARACTERS = 90  # of the message of a failure: it may quote a whole answer
 

@@ -101,10 +101,16 @@ def pooled(records: Records) -> FloatArray:
 def _scores(true: FloatArray, simulated: FloatArray, n_first: int) -> list[NeuronScore]:
     """Score the rows of (n_neurons, n), whose first `n_first` tokens are those of top records."""
     whole = _flat(true), _flat(simulated)
+    of_whole = _correlations(*whole)
+    if n_first < true.shape[1]:
+        of_top = _correlations(_flat(true[:, :n_first]), _flat(simulated[:, :n_first]))
+        of_random = _correlations(_flat(true[:, n_first:]), _flat(simulated[:, n_first:]))
+    else:  # as with each record by itself
+        of_top, of_random = of_whole, np.full(len(true), np.nan)
     scores = (
-        _correlations(*whole),
-        _correlations(_flat(true[:, :n_first]), _flat(simulated[:, :n_first])),
-        _correlations(_flat(true[:, n_first:]), _flat(simulated[:, n_first:])),
+        of_whole,
+        of_top,
+        of_random,
         _rsquared(*whole),
         _absolute_dev_explained(*whole),
     )

@@ -1,6 +1,6 @@
 """A run and its neurons as all export formats read them: in order, in bounded memory."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from db import corpora, datasets
 from db.corpora import StoredCorpus
 from db.datasets import RunOrigin
-from db.neuron import StoredNeuron, load_neurons
+from db.neuron import ALL_PARTS, NeuronPart, StoredNeuron, load_neurons
 from db.records import NeuronRecordsRow
 from db.results import SimulationRow
 from db.runs import StoredRun
@@ -90,15 +90,19 @@ def exported_neurons(
     run: ExportedRun,
     layer: int,
     excerpts: "ExcerptTexts[Any] | None" = None,
+    parts: Collection[NeuronPart] = ALL_PARTS,
 ) -> Iterator[ExportedNeuron]:
-    """Yield the neurons of a layer that have records, in order; `excerpts` has theirs by then."""
+    """Yield the neurons of a layer that have records, in order; `excerpts` has theirs by then.
+
+    `parts` are those that the format has, records and what was imported among them.
+    """
     run_id = run.row.id
     neurons = datasets.neurons_with_records(connection, run_id, layer)
     for first in range(0, len(neurons), NEURONS_AT_ONCE):
         group = neurons[first : first + NEURONS_AT_ONCE]
         found = [
             ExportedNeuron(run, stored, stored.records)
-            for stored in load_neurons(connection, run_id, layer, group)
+            for stored in load_neurons(connection, run_id, layer, group, parts)
             if stored.records is not None
         ]
         if excerpts is not None:  # in one query, where each neuron would ask for its own

@@ -22,12 +22,17 @@ class Folder:
         self.root = root
         self.sums: dict[str, str] = {}
         # Folders that exist, so that each of 300,000 files does not ask for its folder again.
-        self._made: set[Path] = set()
+        self._made: set[str] = set()
 
     def write(self, path: str, content: bytes) -> None:
         """Write a small file."""
-        with self._renamed(path) as partial:
+        target, partial = self._paths(path)
+        try:
             partial.write_bytes(content)
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
         self.sums[path] = hashlib.sha256(content).hexdigest()
 
     @contextmanager
@@ -45,13 +50,8 @@ class Folder:
 
     @contextmanager
     def _renamed(self, path: str) -> Iterator[Path]:
-        target = self.root / path
-        if target.parent not in self._made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(target.parent)
-        # In the same folder, since only a rename within one file system is atomic; with the process
-        # id, since two exports may meet in one folder.
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+        named, partial = self._paths(path)
+        target = Path(named)
         try:
             yield partial
             if partial.exists():
@@ -62,6 +62,17 @@ class Folder:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+    def _paths(self, path: str) -> tuple[str, Path]:
+        """Return a file's path and its temporary one; their folder exists then."""
+        # As text, since `pathlib` takes its time to join and to split.
+        folder, _, name = f"{self.root}/{path}".rpartition("/")
+        if folder not in self._made:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self._made.add(folder)
+        # In the same folder, since only a rename within one file system is atomic; with the process
+        # id, since two exports may meet in one folder.
+        return f"{folder}/{name}", Path(f"{folder}/.{name}.{os.getpid()}.part")
 
 
 def read_file(path: Path, most_bytes: int) -> bytes:

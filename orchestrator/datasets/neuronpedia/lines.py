@@ -8,11 +8,15 @@ loader reads.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import isfinite
 
 import numpy as np
 import orjson
 
+from db.neuron import NeuronPart
+from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import pooled, score_records
 from neurogloss.neurons.selection import QUANTILES
 from orchestrator.datasets.digits import shortest
@@ -21,6 +25,15 @@ from orchestrator.datasets.neuronpedia.source import BOT, Line, model_id, set_na
 
 Lines = dict[str, Iterator[Line]]
 
+PARTS = (
+    NeuronPart.RECORDS,
+    NeuronPart.EXPLANATION,
+    NeuronPart.SIMULATIONS,
+    NeuronPart.SCORE,
+    NeuronPart.RELATED_TOKENS,
+    NeuronPart.IMPORTED,
+)
+"""What the lines say of a neuron, of all that is stored of it."""
 KINDS = ("features", "activations", "explanations", "explanation-scores", "explanation-activations")
 SCORE_TYPE = "neurogloss_simulation"
 EXPLANATION_TYPE = "oai_token-act-pair"
@@ -54,21 +67,33 @@ def lines_of(neuron: ExportedNeuron, excerpts: ExcerptTexts[orjson.Fragment]) ->
         "layer": source_id(run, neuron.layer),
         "index": str(neuron.neuron),
     }
+    ids = _Ids(neuron)
     return {
         "features": iter([{**key, **_feature(neuron, excerpts.texts)}]),
-        "activations": _activations(neuron, key, excerpts),
-        "explanations": _explanation(neuron, key),
-        "explanation-scores": _score(neuron),
-        "explanation-activations": _simulations(neuron),
+        "activations": _activations(neuron, key, excerpts, ids),
+        "explanations": _explanation(neuron, key, ids),
+        "explanation-scores": _score(neuron, ids),
+        "explanation-activations": _simulations(neuron, ids),
     }
 
 
-def _id(neuron: ExportedNeuron, *parts: object) -> str:
-    """Return an id that is the same in every export of the run, so that loading can be repeated."""
-    named = (neuron.run.row.name, neuron.run.row.config_hash, neuron.layer, neuron.neuron)
-    text = orjson.dumps([*named, *map(str, parts)])
-    # Neuronpedia's ids are cuids: "c" and 24 characters.
-    return "c" + hashlib.blake2b(text, digest_size=12).hexdigest()
+class _Ids:
+    """The ids of what is written about a neuron, the same in every export of the run.
+
+    So loading can be repeated.
+    """
+
+    def __init__(self, neuron: ExportedNeuron) -> None:
+        named = (neuron.run.row.name, neuron.run.row.config_hash, neuron.layer, neuron.neuron)
+        # What all ids of the neuron are hashes of is hashed once.
+        self._hash = hashlib.blake2b(orjson.dumps(named)[:-1], digest_size=12)
+
+    def of(self, kind: str, *place: int) -> str:
+        """Return the id of the only thing of a kind, or of that at a place."""
+        whole = self._hash.copy()
+        whole.update("".join(f',"{part}"' for part in (kind, *place)).encode() + b"]")
+        # Neuronpedia's ids are cuids: "c" and 24 characters.
+        return "c" + whole.hexdigest()
 
 
 def _feature(neuron: ExportedNeuron, texts: list[str]) -> Line:
@@ -129,30 +154,31 @@ def _bins(neuron: ExportedNeuron) -> Mapping[int, tuple[str, float, float, float
 
 
 def _activations(
-    neuron: ExportedNeuron, key: Line, excerpts: ExcerptTexts[orjson.Fragment]
+    neuron: ExportedNeuron, key: Line, excerpts: ExcerptTexts[orjson.Fragment], ids: _Ids
 ) -> Iterator[Line]:
-    tokens = excerpts.of(neuron.records.excerpts)
-    activations = neuron.records.on_all()
+    row = neuron.records
+    tokens = excerpts.of(row.excerpts)
+    activations = replace(row, activations=shortest(row.activations)).on_all()
+    extremes = _extremes(activations)
     for place, (source, lowest, highest, contains) in _bins(neuron).items():
-        values = shortest(activations[place])
-        if not np.isfinite(values).all():
+        values, (at, most, least) = activations[place], extremes[place]
+        if not (isfinite(most) and isfinite(least)):  # both are NaN where any value is
             continue  # the columns are NOT NULL, and JSON has no infinity
-        at = int(values.argmax())
         yield {
-            "id": _id(neuron, "record", place),
+            "id": ids.of("record", place),
             **key,
             "creatorId": BOT,
             "tokens": tokens[place],
             "values": values,
-            "maxValue": values[at],
+            "maxValue": most,
             "maxValueTokenIndex": at,
-            "minValue": values.min(),
+            "minValue": least,
             "binMin": lowest,
             "binMax": highest,
             "binContains": contains,
             "qualifyingTokenIndex": None,
             "dataSource": source,
-            "dataIndex": str(neuron.records.excerpts[place]),
+            "dataIndex": str(row.excerpts[place]),
             "dfaValues": [],
             "dfaTargetIndex": None,
             "dfaMaxValue": None,
@@ -161,13 +187,22 @@ def _activations(
         }
 
 
-def _explanation(neuron: ExportedNeuron, key: Line) -> Iterator[Line]:
+def _extremes(records: Sequence[FloatArray]) -> list[tuple[int, float, float]]:
+    """Return the place of each record's highest activation, that one, and the lowest."""
+    if len(set(map(len, records))) != 1:
+        return [extreme for record in records for extreme in _extremes([record])]
+    block = np.stack(records)  # of all records at once: numpy is slow for one of 64 tokens
+    columns = (block.argmax(axis=1), block.max(axis=1), block.min(axis=1))
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _explanation(neuron: ExportedNeuron, key: Line, ids: _Ids) -> Iterator[Line]:
     explanation, score = neuron.stored.explanation, neuron.stored.score
     if explanation is None:
         return
     by_calls = "explainer" in neuron.run.config.calling
     yield {
-        "id": _id(neuron, "explanation"),
+        "id": ids.of("explanation"),
         **key,
         "authorId": BOT,
         "description": explanation.text,
@@ -188,16 +223,16 @@ def _defined(neuron: ExportedNeuron) -> str:
     return f"simulator {neuron.run.config.simulator.kind}"
 
 
-def _score(neuron: ExportedNeuron) -> Iterator[Line]:
+def _score(neuron: ExportedNeuron, ids: _Ids) -> Iterator[Line]:
     score = neuron.stored.score
     if neuron.stored.explanation is None or score is None or score.score is None:
         return
     names = ("score_top", "score_random", "rsquared", "absolute_dev_explained")
     yield {
-        "id": _id(neuron, "score"),
+        "id": ids.of("score"),
         "initiatedByUserId": BOT,
         "value": score.score,
-        "explanationId": _id(neuron, "explanation"),
+        "explanationId": ids.of("explanation"),
         "explanationScoreTypeName": SCORE_TYPE,
         "explanationScoreModelName": simulator_name(neuron.run),
         "jsonDetails": orjson.dumps({name: getattr(score, name) for name in names}).decode(),
@@ -210,7 +245,7 @@ def simulator_name(run: ExportedRun) -> str:
     return "lookup" if simulator.kind == "lookup" else simulator.model
 
 
-def _simulations(neuron: ExportedNeuron) -> Iterator[Line]:
+def _simulations(neuron: ExportedNeuron, ids: _Ids) -> Iterator[Line]:
     """Yield the simulations whose own score is defined: the column of scores is NOT NULL."""
     if neuron.stored.explanation is None:
         return
@@ -221,9 +256,9 @@ def _simulations(neuron: ExportedNeuron) -> Iterator[Line]:
         if scores[row].score is None or not np.isfinite(true[row]).all():
             continue
         yield {
-            "id": _id(neuron, "simulation", place),
-            "explanationId": _id(neuron, "explanation"),
-            "activationId": _id(neuron, "record", place),
+            "id": ids.of("simulation", place),
+            "explanationId": ids.of("explanation"),
+            "activationId": ids.of("record", place),
             "expectedValues": shortest(expected[row]),
             "score": scores[row].score,
             "scorerAutoInterpModel": simulator_name(neuron.run),

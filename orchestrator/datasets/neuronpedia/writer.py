@@ -1,21 +1,22 @@
 """Write a run as files for Neuronpedia's bulk import, with scores and simulations beside them."""
 
-import gzip
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import orjson
+from isal import igzip
 from sqlalchemy import Connection
 
 from orchestrator.datasets.exported import ExcerptTexts, ExportedRun, exported_neurons
 from orchestrator.datasets.files import Folder
-from orchestrator.datasets.neuronpedia.lines import KINDS, lines_of
+from orchestrator.datasets.neuronpedia.lines import KINDS, PARTS, lines_of
 from orchestrator.datasets.neuronpedia.source import Line, metadata, model_id, source_id
 from orchestrator.datasets.openai.writer import tokens_json
 
 BATCH = 1024  # neurons per file, as in Neuronpedia's own datasets
-_COMPRESSION = 4  # of gzip's 1 to 9: 5 takes a quarter longer and saves 4 %
+# Of ISA-L's 0 to 3: files as small as those of gzip's level 4, in a fifth of the time.
+_COMPRESSION = 3
 
 
 def write_layer(
@@ -31,7 +32,8 @@ def write_layer(
         folder.write(f"{place}/{name}.jsonl", _json(value))
     excerpts = ExcerptTexts(connection, run, tokens_json)
     with ExitStack() as files:
-        for number, neuron in enumerate(exported_neurons(connection, run, layer, excerpts)):
+        neurons = exported_neurons(connection, run, layer, excerpts, PARTS)
+        for number, neuron in enumerate(neurons):
             if number % BATCH == 0:
                 # Completes the files of the last batch; an ExitStack may be used again afterwards.
                 files.close()
@@ -52,7 +54,7 @@ def _gzipped(folder: Folder, path: str) -> Iterator[Any]:
         folder.new_file(path) as partial,
         partial.open("wb") as raw,
         # No name and no time in the header: the same run gives the same bytes.
-        gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as stream,
+        igzip.IGzipFile("", "wb", _COMPRESSION, raw, mtime=0) as stream,  # type: ignore[no-untyped-call]
     ):
         yield stream
 

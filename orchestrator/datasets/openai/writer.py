@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import Connection
 
 from db.connections import RelatedNeuronsRow, RelatedTokensRow
+from db.neuron import NeuronPart
 from db.records import TokenMeansRow
 from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.scoring import score_records
@@ -36,6 +37,16 @@ EXPLANATIONS = "explanations/{}/{}.jsonl"
 NEURONS_BY_WEIGHT = "related-neurons/weight-based/{}/{}.json"
 TOKENS_BY_ACTIVATION = "related-tokens/activation-based/{}/{}.json"
 TOKENS_BY_WEIGHT = "related-tokens/weight-based/{}/{}.json"
+_PARTS = (
+    NeuronPart.RECORDS,
+    NeuronPart.EXPLANATION,
+    NeuronPart.SIMULATIONS,
+    NeuronPart.SCORE,
+    NeuronPart.TOKEN_MEANS,
+    NeuronPart.RELATED_NEURONS,
+    NeuronPart.RELATED_TOKENS,
+    NeuronPart.IMPORTED,
+)
 
 
 def write_layer(
@@ -48,7 +59,7 @@ def write_layer(
     """Write all files of a layer's neurons."""
     # JSON can hold the NUL for which the database has a substitute, so it is written as it was.
     excerpts = ExcerptTexts(connection, run, tokens_json, nul="\0")
-    for neuron in exported_neurons(connection, run, layer, excerpts):
+    for neuron in exported_neurons(connection, run, layer, excerpts, _PARTS):
         for path, value in files_of(neuron, excerpts):
             content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
             folder.write(path.format(layer, neuron.neuron), content)

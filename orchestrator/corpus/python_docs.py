@@ -6,6 +6,7 @@ It needs no network. Source files are parsed, never imported, so none of their c
 import ast
 import builtins
 import inspect
+import os
 import re
 import sys
 import sysconfig
@@ -29,14 +30,19 @@ def documents() -> Iterator[tuple[str, str]]:
     for name in sorted(topics):
         yield f"topics:{name}", topics[name].strip()
     root = Path(sysconfig.get_paths()["stdlib"])
-    for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root)
-        if not _LEFT_OUT.intersection(relative.parts):
-            yield from _source_document(path, ".".join(relative.with_suffix("").parts))
+    for path in sorted(_source_files(root)):
+        yield from _source_document(path, ".".join(path.relative_to(root).with_suffix("").parts))
     for name in sorted({*sys.builtin_module_names, "builtins"}):
         text = "\n\n".join(_builtin_docstrings(name))
         if text:
             yield f"builtin:{name}", _ADDRESS.sub("", text)
+
+
+def _source_files(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        # Not looked into: packages that are installed have many times more files than Python.
+        folders[:] = [name for name in folders if name not in _LEFT_OUT]
+        yield from (Path(folder, name) for name in files if name.endswith(".py"))
 
 
 def _source_document(path: Path, module: str) -> Iterator[tuple[str, str]]:

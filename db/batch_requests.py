@@ -7,12 +7,11 @@ from sqlalchemy import Connection, text
 
 from db.batches import BYTES
 from db.bulk import upsert
-from db.tables import BatchRequestTable, BatchWaitTable
-from db.tables.base import table_of
+from db.tables.batches import batch_request_table, batch_wait_table
 
 
 class NewRequest(NamedTuple):
-    """A call that is to be made in a batch; see `db.tables.BatchRequestTable`."""
+    """A call that is to be made in a batch; see `db.tables.batches.BatchRequestColumns`."""
 
     run_id: int
     identity: bytes
@@ -34,9 +33,9 @@ def request(
 ) -> None:
     """Let a shard wait for the answers to calls, and store those that are not requested yet."""
     waits = ((shard_id, identity, run_id) for identity in identities)
-    upsert(connection, table_of(BatchWaitTable), ("shard_id", "identity", "run_id"), waits)
+    upsert(connection, batch_wait_table, ("shard_id", "identity", "run_id"), waits)
     # Several shards may wait for the same call, which is requested once.
-    upsert(connection, table_of(BatchRequestTable), NewRequest._fields, requests)
+    upsert(connection, batch_request_table, NewRequest._fields, requests)
 
 
 class RequestFailure(NamedTuple):

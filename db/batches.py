@@ -20,7 +20,7 @@ TOO_MANY_TOKENS = "too_many_tokens"
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """A batch as it is stored; see `db.tables.BatchTable`."""
+    """A batch as it is stored; see `db.tables.batches.BatchColumns`."""
 
     id: int
     run_id: int

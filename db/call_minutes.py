@@ -23,7 +23,7 @@ LATENCY_BOUNDS_MS = (250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
 
 @dataclass(frozen=True, slots=True)
 class CallCount:
-    """Calls that ended with one outcome; see `db.tables.CallMinuteTable`."""
+    """Calls that ended with one outcome; see `db.tables.calls.CallMinuteColumns`."""
 
     stage: str
     endpoint: str

@@ -13,13 +13,12 @@ from db import call_minutes, progress
 from db.bulk import insert_new, storable
 from db.call_minutes import CallCount
 from db.progress import Spend
-from db.tables import CallTable, RepeatedCallTable
-from db.tables.base import table_of
+from db.tables.calls import call_table, repeated_call_table
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """An answer that was paid for; see `db.tables.CallTable`."""
+    """An answer that was paid for; see `db.tables.calls.CallColumns`."""
 
     identity: bytes
     run_id: int
@@ -41,9 +40,7 @@ class StoredCall:
 
 
 CALL_COLUMNS = tuple(field.name for field in fields(StoredCall))
-REPEATED_COLUMNS = tuple(
-    c.name for c in RepeatedCallTable.__table__.columns if c.name != "created_at"
-)
+REPEATED_COLUMNS = tuple(c.name for c in repeated_call_table.columns if c.name != "created_at")
 _values = attrgetter(*CALL_COLUMNS)  # `astuple` would copy every text
 # What tells two answers to one call apart. The same answer may be stored twice, where the word of
 # its commit was lost.
@@ -52,8 +49,8 @@ _of_attempt = attrgetter("run_id", "request_id", "attempts", "latency_ms")
 
 def find(connection: Connection, identities: Sequence[bytes]) -> list[StoredCall]:
     """Return the calls of these identities that were answered, by any run."""
-    columns = (table_of(CallTable).c[name] for name in CALL_COLUMNS)
-    query = select(*columns).where(CallTable.identity == func.any(list(identities)))
+    columns = (call_table.c[name] for name in CALL_COLUMNS)
+    query = select(*columns).where(call_table.c.identity == func.any(list(identities)))
     return [StoredCall(*row) for row in connection.execute(query)]
 
 
@@ -111,7 +108,7 @@ class Saved(NamedTuple):
 def save(connection: Connection, rows: Sequence[StoredCall]) -> Saved:
     """Store answers; the first answer to a call stands."""
     values = map(_values, rows)
-    new = insert_new(connection, table_of(CallTable), CALL_COLUMNS, values, "identity")
+    new = insert_new(connection, call_table, CALL_COLUMNS, values, "identity")
     first = {bytes(identity) for identity in new}
     others = [row for row in rows if row.identity not in first]
     repeated = _save_repeated(connection, others) if others else []
@@ -126,7 +123,7 @@ def _save_repeated(connection: Connection, rows: Sequence[StoredCall]) -> list[b
         for row in rows
         if _of_attempt(stored[row.identity]) != _of_attempt(row)
     ]
-    return insert_new(connection, table_of(RepeatedCallTable), REPEATED_COLUMNS, others, "identity")
+    return insert_new(connection, repeated_call_table, REPEATED_COLUMNS, others, "identity")
 
 
 def _repeated_value(call: StoredCall, column: str) -> Any:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from db.codec import FLOAT16, INT32
 from db.rows import NeuronRows
-from db.tables import CandidateScoreTable, CandidateTable, SentenceTable
+from db.tables.candidates import candidate_score_table, candidate_table, sentence_table
 from neurogloss.neurons.records import FloatArray, IntArray
 
 
@@ -66,9 +66,9 @@ class Observation:
     activations: FloatArray
 
 
-candidates = NeuronRows(CandidateTable, CandidateRow)
-candidate_scores = NeuronRows(CandidateScoreTable, CandidateScoreRow)
-sentences = NeuronRows(SentenceTable, SentenceRow, {"tokens": INT32, "activations": FLOAT16})
+candidates = NeuronRows(candidate_table, CandidateRow)
+candidate_scores = NeuronRows(candidate_score_table, CandidateScoreRow)
+sentences = NeuronRows(sentence_table, SentenceRow, {"tokens": INT32, "activations": FLOAT16})
 
 
 def save_observations(

@@ -9,8 +9,7 @@ from sqlalchemy import Connection, Row, delete, func, select, text
 
 from db.bulk import fetch_bytes, upsert
 from db.codec import FLOAT16, FLOAT32, INT32, PackedArray
-from db.tables import CollectBoundTable, CollectMaximaTable, CollectPartTable
-from db.tables.base import table_of
+from db.tables.collection import collect_bound_table, collect_maxima_table, collect_part_table
 from neurogloss.neurons.records import FloatArray, IntArray
 
 _ARRAYS = {
@@ -26,7 +25,7 @@ _INT64 = PackedArray(np.int64)
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A part of a layer: see `CollectPartTable`.
+    """A part of a layer: see `CollectPartColumns`.
 
     Attributes:
         kept_columns: int32 (n_kept,).
@@ -51,7 +50,7 @@ def save_part(
     """Store a part of a layer under its first excerpt."""
     packed = [array.pack(getattr(part, name)) for name, array in _ARRAYS.items()]
     columns = ("run_id", "layer", "start", *_ARRAYS)
-    upsert(connection, table_of(CollectPartTable), columns, [(run_id, layer, start, *packed)])
+    upsert(connection, collect_part_table, columns, [(run_id, layer, start, *packed)])
 
 
 def lock_layer(connection: Connection, run_id: int, layer: int, *, wait: bool) -> bool:
@@ -89,10 +88,10 @@ def part(connection: Connection, run_id: int, layer: int, start: int) -> StoredP
 def drop_parts(connection: Connection, run_id: int, layer: int, starts: Sequence[int]) -> None:
     """Delete some parts of a layer."""
     connection.execute(
-        delete(CollectPartTable).where(
-            CollectPartTable.run_id == run_id,
-            CollectPartTable.layer == layer,
-            CollectPartTable.start == func.any(list(starts)),
+        delete(collect_part_table).where(
+            collect_part_table.c.run_id == run_id,
+            collect_part_table.c.layer == layer,
+            collect_part_table.c.start == func.any(list(starts)),
         )
     )
 
@@ -113,15 +112,15 @@ def save_maxima(
     """Store the maxima of a shard of reference excerpts, float16 (n_excerpts, n_neurons)."""
     columns = ("run_id", "layer", "start", "maxima")
     row = (run_id, layer, start, FLOAT16.pack(maxima))
-    upsert(connection, table_of(CollectMaximaTable), columns, [row])
+    upsert(connection, collect_maxima_table, columns, [row])
 
 
 def maxima(connection: Connection, run_id: int, layer: int, n_neurons: int) -> FloatArray:
     """Return the maxima of a layer's reference excerpts, float16 (n_excerpts, n_neurons)."""
     query = (
-        select(CollectMaximaTable.maxima)
-        .where(CollectMaximaTable.run_id == run_id, CollectMaximaTable.layer == layer)
-        .order_by(CollectMaximaTable.start)
+        select(collect_maxima_table.c.maxima)
+        .where(collect_maxima_table.c.run_id == run_id, collect_maxima_table.c.layer == layer)
+        .order_by(collect_maxima_table.c.start)
     )
     stored = b"".join(connection.scalars(query))
     return FLOAT16.unpack(stored).reshape(-1, n_neurons)
@@ -129,7 +128,7 @@ def maxima(connection: Connection, run_id: int, layer: int, n_neurons: int) -> F
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds of a layer while it is read; see `CollectBoundTable`.
+    """The bounds of a layer while it is read; see `CollectBoundColumns`.
 
     `boundaries` is float32 (n_neurons, n_quantiles), `bars` int64 (n_kinds, n_neurons). Both are
     copies, as torch takes writable arrays only.
@@ -141,8 +140,8 @@ class Bounds:
 
 def bounds(connection: Connection, run_id: int, layer: int, n_neurons: int) -> Bounds | None:
     """Return the bounds of a layer; None before they are known."""
-    query = select(CollectBoundTable.boundaries, CollectBoundTable.bars).where(
-        CollectBoundTable.run_id == run_id, CollectBoundTable.layer == layer
+    query = select(collect_bound_table.c.boundaries, collect_bound_table.c.bars).where(
+        collect_bound_table.c.run_id == run_id, collect_bound_table.c.layer == layer
     )
     row = connection.execute(query).first()
     if row is None:
@@ -155,19 +154,20 @@ def save_bounds(connection: Connection, run_id: int, layer: int, bounds: Bounds)
     """Store the bounds of a layer in place of earlier ones."""
     columns = ("run_id", "layer", "boundaries", "bars")
     row = (run_id, layer, FLOAT32.pack(bounds.boundaries), _INT64.pack(bounds.bars))
-    upsert(connection, table_of(CollectBoundTable), columns, [row], update=True)
+    upsert(connection, collect_bound_table, columns, [row], update=True)
 
 
 def drop_maxima(connection: Connection, run_id: int, layer: int) -> None:
     """Delete a layer's maxima, once its boundaries are measured."""
-    statement = delete(CollectMaximaTable)
+    statement = delete(collect_maxima_table)
     statement = statement.where(
-        CollectMaximaTable.run_id == run_id, CollectMaximaTable.layer == layer
+        collect_maxima_table.c.run_id == run_id, collect_maxima_table.c.layer == layer
     )
     connection.execute(statement)
 
 
 def drop_layer(connection: Connection, run_id: int, layer: int) -> None:
     """Delete a layer's parts and bounds, once its records are stored."""
-    for model in (CollectPartTable, CollectBoundTable):
-        connection.execute(delete(model).where(model.run_id == run_id, model.layer == layer))
+    for table in (collect_part_table, collect_bound_table):
+        of_layer = (table.c.run_id == run_id, table.c.layer == layer)
+        connection.execute(delete(table).where(*of_layer))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from db.rows import NeuronRows
-from db.tables import RelatedNeuronsTable, RelatedTokensTable
+from db.tables.connections import related_neurons_table, related_tokens_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +31,5 @@ class RelatedTokensRow:
     weights: list[float]
 
 
-related_neurons = NeuronRows(RelatedNeuronsTable, RelatedNeuronsRow)
-related_tokens = NeuronRows(RelatedTokensTable, RelatedTokensRow)
+related_neurons = NeuronRows(related_neurons_table, RelatedNeuronsRow)
+related_tokens = NeuronRows(related_tokens_table, RelatedTokensRow)

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from db.codec import FLOAT16
 from db.rows import NeuronRows
-from db.tables import ControlScoreTable, ControlSimulationTable
+from db.tables.controls import control_score_table, control_simulation_table
 from neurogloss.neurons.records import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class ControlScoreRow:
-    """The scores of a neuron with another one's explanation; see `ControlScoreTable`."""
+    """The scores of a neuron with another one's explanation; see `ControlScoreColumns`."""
 
     run_id: int
     layer: int
@@ -40,7 +40,7 @@ class ControlSimulationRow:
     call: bytes
 
 
-control_scores = NeuronRows(ControlScoreTable, ControlScoreRow)
+control_scores = NeuronRows(control_score_table, ControlScoreRow)
 control_simulations = NeuronRows(
-    ControlSimulationTable, ControlSimulationRow, {"expected_activations": FLOAT16}
+    control_simulation_table, ControlSimulationRow, {"expected_activations": FLOAT16}
 )

@@ -16,8 +16,9 @@ from db.notes import notes
 from db.records import neuron_records, token_means
 from db.results import explanations, scores, simulations
 from db.rows import NeuronRows
-from db.tables import ExcerptTable, NeuronRecordsTable, RunOriginTable
-from db.tables.base import table_of
+from db.tables.corpus import excerpt_table
+from db.tables.origins import run_origin_table
+from db.tables.records import neuron_records_table
 from neurogloss.neurons.records import IntArray
 
 EXCERPTS_AT_ONCE = 1024  # that a cursor fetches
@@ -57,11 +58,11 @@ class StoredExcerpt:
 
 def stream_excerpts(connection: Connection, corpus_id: int) -> Iterator[StoredExcerpt]:
     """Yield the excerpts of a corpus, in order, from a cursor that the server keeps."""
-    table = ExcerptTable
+    columns = excerpt_table.c
     query = (
-        select(table.excerpt, table.document, table.position, table.tokens)
-        .where(table.corpus_id == corpus_id)
-        .order_by(table.excerpt)
+        select(columns.excerpt, columns.document, columns.position, columns.tokens)
+        .where(columns.corpus_id == corpus_id)
+        .order_by(columns.excerpt)
     )
     options = {"yield_per": EXCERPTS_AT_ONCE}
     for number, document, position, tokens in connection.execute(query, execution_options=options):
@@ -79,21 +80,21 @@ def counts(connection: Connection, run_id: int) -> dict[str, int]:
 
 def neurons_by_layer(connection: Connection, run_id: int) -> dict[int, int]:
     """Return how many neurons with records each layer has."""
-    layer = NeuronRecordsTable.layer
-    query = select(layer, func.count()).where(NeuronRecordsTable.run_id == run_id)
+    layer = neuron_records_table.c.layer
+    query = select(layer, func.count()).where(neuron_records_table.c.run_id == run_id)
     return {number: n for number, n in connection.execute(query.group_by(layer).order_by(layer))}
 
 
 def neurons_with_records(connection: Connection, run_id: int, layer: int) -> list[int]:
     """Return the neurons of a layer that have records, in order."""
-    table = NeuronRecordsTable
-    query = select(table.neuron).where(table.run_id == run_id, table.layer == layer)
-    return list(connection.scalars(query.order_by(table.neuron)))
+    columns = neuron_records_table.c
+    query = select(columns.neuron).where(columns.run_id == run_id, columns.layer == layer)
+    return list(connection.scalars(query.order_by(columns.neuron)))
 
 
 @dataclass(frozen=True, slots=True)
 class RunOrigin:
-    """The origin of a run's records; see `db.tables.RunOriginTable`."""
+    """The origin of a run's records; see `db.tables.origins.RunOriginColumns`."""
 
     source: str
     from_run: int | None
@@ -102,8 +103,8 @@ class RunOrigin:
 
 def origin(connection: Connection, run_id: int) -> RunOrigin | None:
     """Return the origin of a run's records; None where it collected them itself."""
-    columns = (table_of(RunOriginTable).c[field.name] for field in fields(RunOrigin))
-    row = connection.execute(select(*columns).where(RunOriginTable.run_id == run_id)).first()
+    columns = (run_origin_table.c[field.name] for field in fields(RunOrigin))
+    row = connection.execute(select(*columns).where(run_origin_table.c.run_id == run_id)).first()
     return None if row is None else RunOrigin(*row)
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Table, delete, func, select
 
 from db import corpora, runs
-from db.tables import CallTable, RunOriginTable, RunTable
-from db.tables.base import Base, table_of
+from db.tables.calls import call_table
+from db.tables.origins import run_origin_table
+from db.tables.runs import run_table
+from db.tables.schema import METADATA
 from neurogloss.errors import InputError
 
 ENDED = ("done", "cancelled", "importing")
@@ -45,8 +47,8 @@ def delete_run(connection: Connection, run_id: int, say: Say) -> DeletedRun:
         )
     answers, usd = connection.execute(
         select(
-            func.count(), func.coalesce(func.sum(CallTable.usd + CallTable.wasted_usd), 0.0)
-        ).where(CallTable.run_id == run_id)
+            func.count(), func.coalesce(func.sum(call_table.c.usd + call_table.c.wasted_usd), 0.0)
+        ).where(call_table.c.run_id == run_id)
     ).one()
     rows = _delete_rows(connection, run_id, say)
     has_corpus = corpora.delete_unused(connection, run.corpus_id)
@@ -55,22 +57,24 @@ def delete_run(connection: Connection, run_id: int, say: Say) -> DeletedRun:
 
 def _users(connection: Connection, run_id: int) -> Sequence[str]:
     """Return the names of other runs with answers or records of this one."""
-    others = list(connection.scalars(select(RunTable.id).where(RunTable.id != run_id)))
+    others = list(connection.scalars(select(run_table.c.id).where(run_table.c.id != run_id)))
     if not others:
         return []
     found = set(
-        connection.scalars(select(RunOriginTable.run_id).where(RunOriginTable.from_run == run_id))
+        connection.scalars(
+            select(run_origin_table.c.run_id).where(run_origin_table.c.from_run == run_id)
+        )
     )
-    calls = table_of(CallTable).c
+    calls = call_table.c
     for table in _tables_with("run_id", "call"):
         users = (
             select(table.c.run_id)
             .distinct()
-            .join(table_of(CallTable), calls.identity == table.c.call)
+            .join(call_table, calls.identity == table.c.call)
             .where(calls.run_id == run_id, table.c.run_id.in_(others))
         )
         found |= set(connection.scalars(users))
-    named = select(RunTable.name).where(RunTable.id.in_(found)).order_by(RunTable.name)
+    named = select(run_table.c.name).where(run_table.c.id.in_(found)).order_by(run_table.c.name)
     return list(connection.scalars(named))
 
 
@@ -78,7 +82,7 @@ def _tables_with(*columns: str) -> list[Table]:
     """Return the tables that have these columns, those first that refer to others."""
     return [
         table
-        for table in reversed(Base.metadata.sorted_tables)
+        for table in reversed(METADATA.sorted_tables)
         if all(column in table.c for column in columns)
     ]
 
@@ -89,5 +93,5 @@ def _delete_rows(connection: Connection, run_id: int, say: Say) -> int:
     for number, table in enumerate(tables):
         say(f"rows of {table.name}", number, len(tables))
         rows += connection.execute(delete(table).where(table.c.run_id == run_id)).rowcount
-    connection.execute(delete(RunTable).where(RunTable.id == run_id))
+    connection.execute(delete(run_table).where(run_table.c.id == run_id))
     return rows

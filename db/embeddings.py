@@ -15,8 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 from db.roles import PREFIX, ROLES
-from db.tables.base import table_of
-from db.tables.embeddings import RunEmbeddingTable
+from db.tables.embeddings import run_embedding_table
 from neurogloss.errors import InputError
 
 TABLE = "explanation_embedding"
@@ -25,7 +24,7 @@ CANDIDATES = 200  # of the index in a search: more are nearer to what is truly n
 
 @dataclass(frozen=True, slots=True)
 class RunEmbedding:
-    """The model that embeds a run's explanations; see `RunEmbeddingTable`."""
+    """The model that embeds a run's explanations; see `RunEmbeddingColumns`."""
 
     run_id: int
     base_url: str
@@ -163,15 +162,14 @@ def save(
         "vectors": [_as_text(vector) for vector in vectors],
     }
     connection.execute(_SAVE, values)
-    table = table_of(RunEmbeddingTable)
     row = {field.name: getattr(by, field.name) for field in fields(by)}
-    statement = insert(table).values(**row, tokens=tokens, usd=usd)
+    statement = insert(run_embedding_table).values(**row, tokens=tokens, usd=usd)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["run_id"],
             set_={
-                "tokens": table.c.tokens + tokens,
-                "usd": table.c.usd + usd,
+                "tokens": run_embedding_table.c.tokens + tokens,
+                "usd": run_embedding_table.c.usd + usd,
                 "updated_at": text("now()"),
             },
         )

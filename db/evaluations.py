@@ -5,7 +5,12 @@ from dataclasses import dataclass, fields
 from sqlalchemy import Connection, text
 
 from db.rows import NeuronRows
-from db.tables import AblationTable, BaselineScoreTable, CalibratedScoreTable, ScorerResultTable
+from db.tables.evaluations import (
+    ablation_table,
+    baseline_score_table,
+    calibrated_score_table,
+    scorer_result_table,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,10 @@ class AblationRow:
     undefined_reason: str | None
 
 
-baseline_scores = NeuronRows(BaselineScoreTable, BaselineScoreRow)
-calibrated_scores = NeuronRows(CalibratedScoreTable, CalibratedScoreRow)
-scorer_results = NeuronRows(ScorerResultTable, ScorerResultRow)
-ablations = NeuronRows(AblationTable, AblationRow)
+baseline_scores = NeuronRows(baseline_score_table, BaselineScoreRow)
+calibrated_scores = NeuronRows(calibrated_score_table, CalibratedScoreRow)
+scorer_results = NeuronRows(scorer_result_table, ScorerResultRow)
+ablations = NeuronRows(ablation_table, AblationRow)
 
 
 @dataclass(frozen=True, slots=True)

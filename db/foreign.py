@@ -5,7 +5,7 @@ from sqlalchemy import Connection, text
 from db.embeddings import TABLE as VECTORS
 from db.migrate import knows
 from db.runs import schema_version
-from db.tables import Base
+from db.tables.schema import METADATA
 
 VIEWS = (
     "run_progress", "layer_progress", "run_cost", "failure_summary", "neuron_summary",
@@ -75,4 +75,4 @@ def _own_names(connection: Connection) -> tuple[list[str], list[str]]:
         return ["alembic_version"], []  # as downgrading to the base leaves it: empty
     if not knows(version):
         return [], []
-    return sorted({*Base.metadata.tables, VECTORS, "alembic_version"}), sorted(VIEWS)
+    return sorted({*METADATA.tables, VECTORS, "alembic_version"}), sorted(VIEWS)

@@ -6,7 +6,7 @@ import numpy as np
 
 from db.codec import PackedArray
 from db.rows import NeuronRows
-from db.tables import ImportedNeuronTable
+from db.tables.origins import imported_neuron_table
 from neurogloss.neurons.records import FloatArray
 
 
@@ -30,5 +30,5 @@ class ImportedNeuronRow:
 
 
 imported_neurons = NeuronRows(
-    ImportedNeuronTable, ImportedNeuronRow, {"published_scores": PackedArray(np.float64, width=3)}
+    imported_neuron_table, ImportedNeuronRow, {"published_scores": PackedArray(np.float64, width=3)}
 )

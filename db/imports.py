@@ -8,10 +8,8 @@ from sqlalchemy import Connection, delete, func, insert, text, update
 from db import corpora, listed_neurons, runs
 from db.corpora import NewCorpus
 from db.datasets import STORED
-from db.tables import (
-    RunOriginTable,
-    RunTable,
-)
+from db.tables.origins import run_origin_table
+from db.tables.runs import run_table
 
 
 def create_corpus(connection: Connection, digest: str, source: str, excerpt_tokens: int) -> int:
@@ -44,7 +42,9 @@ def finish(connection: Connection, run_id: int) -> None:
     connection.execute(_CORPUS, values)
     connection.execute(_VOCABULARY, values)
     connection.execute(
-        update(RunTable).where(RunTable.id == run_id).values(state="done", finished_at=func.now())
+        update(run_table)
+        .where(run_table.c.id == run_id)
+        .values(state="done", finished_at=func.now())
     )
 
 
@@ -83,7 +83,7 @@ def save_origin(
 ) -> None:
     """Store where a run has its records from: a dataset, or the run `from_run`."""
     values = {"source": source, "activation_function": activation_function, "from_run": from_run}
-    connection.execute(insert(RunOriginTable).values(run_id=run_id, **values))
+    connection.execute(insert(run_origin_table).values(run_id=run_id, **values))
 
 
 def copy(connection: Connection, base: int, run_id: int, *, explanations: bool) -> None:
@@ -119,5 +119,7 @@ def discard(connection: Connection, run_id: int) -> None:
     """Delete a run that is being imported, with its corpus and vocabulary."""
     corpus_id = runs.get(connection, run_id).corpus_id
     # The state is part of the condition: a run that was finished meanwhile stays.
-    connection.execute(delete(RunTable).where(RunTable.id == run_id, RunTable.state == "importing"))
+    connection.execute(
+        delete(run_table).where(run_table.c.id == run_id, run_table.c.state == "importing")
+    )
     corpora.delete_unused(connection, corpus_id)

@@ -8,13 +8,12 @@ from typing import Protocol
 from sqlalchemy import Connection, func, select
 
 from db.neuron import StoredNeuron
-from db.tables import CallTable
-from db.tables.base import table_of
+from db.tables.calls import call_table
 
 
 @dataclass(frozen=True, slots=True)
 class NeuronCall:
-    """A call without its text; see `db.tables.CallTable`."""
+    """A call without its text; see `db.tables.calls.CallColumns`."""
 
     identity: bytes
     run_id: int
@@ -55,10 +54,10 @@ class _Called(Protocol):
 
 def calls_of(connection: Connection, identities: Sequence[bytes]) -> list[NeuronCall]:
     """Return the calls of these identities that are in the ledger, the earliest first."""
-    columns = (table_of(CallTable).c[field.name] for field in fields(NeuronCall))
+    columns = (call_table.c[field.name] for field in fields(NeuronCall))
     query = (
         select(*columns)
-        .where(CallTable.identity == func.any(sorted(set(identities))))
-        .order_by(CallTable.created_at, CallTable.identity)
+        .where(call_table.c.identity == func.any(sorted(set(identities))))
+        .order_by(call_table.c.created_at, call_table.c.identity)
     )
     return [NeuronCall(bytes(identity), *rest) for identity, *rest in connection.execute(query)]

@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy import Connection, func, insert, select, text
 
 from db.rows import NeuronRows
-from db.tables import NeuronNoteTable, NeuronTable
+from db.tables.notes import neuron_note_table
+from db.tables.runs import neuron_table
 
 FLAGS = ("right", "wrong", "unclear", "interesting")
 LONGEST_NOTE = 2000  # characters
@@ -22,7 +23,7 @@ class NoteRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NeuronNoteRow:
-    """A flag on a neuron, a note about it, or both; see `NeuronNoteTable`."""
+    """A flag on a neuron, a note about it, or both; see `NeuronNoteColumns`."""
 
     run_id: int
     layer: int
@@ -33,7 +34,7 @@ class NeuronNoteRow:
     created_at: datetime
 
 
-notes = NeuronRows(NeuronNoteTable, NeuronNoteRow)
+notes = NeuronRows(neuron_note_table, NeuronNoteRow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def add(connection: Connection, note: NewNote) -> None:
     _check_neuron(connection, note)
     _check_room(connection, note)
     values = {name: getattr(note, name) for name in NewNote.__slots__}
-    connection.execute(insert(NeuronNoteTable).values(values))
+    connection.execute(insert(neuron_note_table).values(values))
 
 
 def _check(note: NewNote) -> None:
@@ -77,22 +78,24 @@ def _check(note: NewNote) -> None:
 
 
 def _check_neuron(connection: Connection, note: NewNote) -> None:
-    found = select(NeuronTable.neuron).where(
-        NeuronTable.run_id == note.run_id,
-        NeuronTable.layer == note.layer,
-        NeuronTable.neuron == note.neuron,
+    found = select(neuron_table.c.neuron).where(
+        neuron_table.c.run_id == note.run_id,
+        neuron_table.c.layer == note.layer,
+        neuron_table.c.neuron == note.neuron,
     )
     if connection.scalar(found) is None:
         raise NoteRefused("The run has no such neuron.")
 
 
 def _check_room(connection: Connection, note: NewNote) -> None:
-    table = NeuronNoteTable
+    columns = neuron_note_table.c
     of_neuron = select(func.count()).where(
-        table.run_id == note.run_id, table.layer == note.layer, table.neuron == note.neuron
+        columns.run_id == note.run_id, columns.layer == note.layer, columns.neuron == note.neuron
     )
     if int(connection.scalar(of_neuron) or 0) >= MOST_NOTES:
         raise NoteRefused(f"There are {MOST_NOTES} notes on this neuron already.")
-    lately = select(func.count()).where(table.created_at > func.now() - text("interval '1 minute'"))
+    lately = select(func.count()).where(
+        columns.created_at > func.now() - text("interval '1 minute'")
+    )
     if int(connection.scalar(lately) or 0) >= MOST_PER_MINUTE:
         raise NoteRefused(f"More than {MOST_PER_MINUTE} notes in a minute: wait a minute.")

@@ -66,7 +66,7 @@ _COUNT_MINUTE = text("""
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """The cost of a stage at a model, or an amount to add to it; see `db.tables.SpendTable`."""
+    """What a stage paid a model, or an amount to add to it; see `db.tables.calls.SpendColumns`."""
 
     stage: str
     model: str

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from db.codec import FLOAT16, FLOAT32, INT32
 from db.rows import NeuronRows
-from db.tables import NeuronRecordsTable, TokenMeansTable
+from db.tables.records import neuron_records_table, token_means_table
 from neurogloss.neurons.codec import split_array
 from neurogloss.neurons.records import FloatArray, IntArray
 
@@ -21,7 +21,7 @@ class NeuronRecordsRow:
     Record i is on excerpt `excerpts[i]`. `activations` is float16 (n_records, n_tokens) where all
     records have as many tokens, and `record_tokens` is None. Otherwise it is (n,), one record after
     the other, and `record_tokens` has their lengths; it is (n,) too where its size does not fit its
-    records. `on` reads both. The lists index into the records: see `NeuronRecordsTable`.
+    records. `on` reads both. The lists index into the records: see `NeuronRecordsColumns`.
     """
 
     run_id: int
@@ -89,7 +89,7 @@ class RecordPlacesRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenMeansRow:
-    """A neuron's token lookup table: see `TokenMeansTable`.
+    """A neuron's token lookup table: see `TokenMeansColumns`.
 
     `tokens` int32, `means` float32 and `counts` int32 are (n_tokens,), sorted by token.
     """
@@ -109,10 +109,10 @@ class TokenMeansRow:
         return list(zip(self.top_tokens, means.tolist(), strict=True))
 
 
-neuron_records = NeuronRows(NeuronRecordsTable, NeuronRecordsRow, {"activations": FLOAT16})
-record_places = NeuronRows(NeuronRecordsTable, RecordPlacesRow)
+neuron_records = NeuronRows(neuron_records_table, NeuronRecordsRow, {"activations": FLOAT16})
+record_places = NeuronRows(neuron_records_table, RecordPlacesRow)
 token_means = NeuronRows(
-    TokenMeansTable, TokenMeansRow, {"tokens": INT32, "means": FLOAT32, "counts": INT32}
+    token_means_table, TokenMeansRow, {"tokens": INT32, "means": FLOAT32, "counts": INT32}
 )
 
 
@@ -120,9 +120,12 @@ def firing_neurons(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> list[int]:
     """Return which neurons of a range can be explained, in order."""
-    table = NeuronRecordsTable
-    query = select(table.neuron).where(
-        table.run_id == run_id, table.layer == layer, table.neuron >= start, table.neuron < stop
+    columns = neuron_records_table.c
+    query = select(columns.neuron).where(
+        columns.run_id == run_id,
+        columns.layer == layer,
+        columns.neuron >= start,
+        columns.neuron < stop,
     )
-    of_range = query.where(table.undefined_reason.is_(None)).order_by(table.neuron)
+    of_range = query.where(columns.undefined_reason.is_(None)).order_by(columns.neuron)
     return list(connection.scalars(of_range))

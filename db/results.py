@@ -7,12 +7,12 @@ from sqlalchemy import Connection, select, text
 
 from db.codec import DISTRIBUTION, FLOAT16
 from db.rows import NeuronRows
-from db.tables import (
-    ExplanationTable,
-    FailureTable,
-    RetryTable,
-    ScoreTable,
-    SimulationTable,
+from db.tables.results import (
+    explanation_table,
+    failure_table,
+    retry_table,
+    score_table,
+    simulation_table,
 )
 from neurogloss.neurons.records import FloatArray
 
@@ -34,7 +34,7 @@ class SimulationRow:
     """What the simulator expects of a neuron on one excerpt.
 
     `expected_activations` is float16 (n_tokens,), `distribution` float16 (n_tokens, 11), `covered`
-    the probability of all numbers together: see `SimulationTable`.
+    the probability of all numbers together: see `SimulationColumns`.
     """
 
     run_id: int
@@ -78,14 +78,14 @@ class FailureRow:
     request_id: str | None
 
 
-explanations = NeuronRows(ExplanationTable, ExplanationRow)
+explanations = NeuronRows(explanation_table, ExplanationRow)
 simulations = NeuronRows(
-    SimulationTable,
+    simulation_table,
     SimulationRow,
     {"expected_activations": FLOAT16, "distribution": DISTRIBUTION},
 )
-scores = NeuronRows(ScoreTable, ScoreRow)
-failures = NeuronRows(FailureTable, FailureRow)
+scores = NeuronRows(score_table, ScoreRow)
+failures = NeuronRows(failure_table, FailureRow)
 
 
 def explanation_texts(
@@ -103,9 +103,12 @@ def expected_activations(
 
     Distributions, which are eleven times as large, are not read.
     """
-    table = SimulationTable
-    query = select(table.neuron, table.excerpt, table.expected_activations).where(
-        table.run_id == run_id, table.layer == layer, table.neuron >= start, table.neuron < stop
+    columns = simulation_table.c
+    query = select(columns.neuron, columns.excerpt, columns.expected_activations).where(
+        columns.run_id == run_id,
+        columns.layer == layer,
+        columns.neuron >= start,
+        columns.neuron < stop,
     )
     simulated: dict[int, dict[int, FloatArray]] = {}
     for neuron, excerpt, stored in connection.execute(query):
@@ -117,21 +120,24 @@ def failed(
     connection: Connection, run_id: int, stages: Sequence[str], layer: int, start: int, stop: int
 ) -> set[int]:
     """Return the neurons of a range that failed in one of these stages."""
-    query = select(FailureTable.neuron).where(
-        FailureTable.run_id == run_id,
-        FailureTable.stage.in_(stages),
-        FailureTable.layer == layer,
-        FailureTable.neuron >= start,
-        FailureTable.neuron < stop,
+    query = select(failure_table.c.neuron).where(
+        failure_table.c.run_id == run_id,
+        failure_table.c.stage.in_(stages),
+        failure_table.c.layer == layer,
+        failure_table.c.neuron >= start,
+        failure_table.c.neuron < stop,
     )
     return set(connection.scalars(query))
 
 
 def scored(connection: Connection, run_id: int, layer: int, start: int, stop: int) -> set[int]:
     """Return the neurons of a range that have a score, or a reason for none."""
-    table = ScoreTable
-    query = select(table.neuron).where(
-        table.run_id == run_id, table.layer == layer, table.neuron >= start, table.neuron < stop
+    columns = score_table.c
+    query = select(columns.neuron).where(
+        columns.run_id == run_id,
+        columns.layer == layer,
+        columns.neuron >= start,
+        columns.neuron < stop,
     )
     return set(connection.scalars(query))
 
@@ -140,12 +146,12 @@ def retries(
     connection: Connection, run_id: int, stage: str, layer: int, start: int, stop: int
 ) -> dict[int, int]:
     """Return how often a person asked to try these neurons again."""
-    query = select(RetryTable.neuron, RetryTable.times).where(
-        RetryTable.run_id == run_id,
-        RetryTable.stage == stage,
-        RetryTable.layer == layer,
-        RetryTable.neuron >= start,
-        RetryTable.neuron < stop,
+    query = select(retry_table.c.neuron, retry_table.c.times).where(
+        retry_table.c.run_id == run_id,
+        retry_table.c.stage == stage,
+        retry_table.c.layer == layer,
+        retry_table.c.neuron >= start,
+        retry_table.c.neuron < stop,
     )
     return {neuron: times for neuron, times in connection.execute(query)}
 

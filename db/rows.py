@@ -12,8 +12,6 @@ from sqlalchemy import Connection, Row, Table, select
 
 from db.bulk import upsert
 from db.codec import PackedArray
-from db.tables import Base
-from db.tables.base import table_of
 
 
 class NeuronRow(Protocol):
@@ -55,9 +53,9 @@ class NeuronRows(Generic[R]):
     """
 
     def __init__(
-        self, table: type[Base], row: type[R], packed: Mapping[str, PackedArray] | None = None
+        self, table: Table, row: type[R], packed: Mapping[str, PackedArray] | None = None
     ) -> None:
-        self.table: Table = table_of(table)
+        self.table = table
         self.columns = tuple(field.name for field in fields(row))  # type: ignore[arg-type]
         self._row: Callable[..., R] = row
         self._packed = packed or {}
@@ -84,7 +82,8 @@ class NeuronRows(Generic[R]):
             .where(columns.neuron >= start, columns.neuron < stop)
             .order_by(*self.table.primary_key)
         )
-        return [self._decoded(row) for row in connection.execute(query)]
+        # All at once: to fetch each row by itself takes half as long again.
+        return [self._decoded(row) for row in connection.execute(query).all()]
 
     def _encoded(self, row: R) -> Sequence[Any]:
         values = list(self._values(row))

@@ -21,13 +21,12 @@ from sqlalchemy import (
 
 from db import listed_neurons
 from db.bulk import upsert
-from db.tables import NeuronTable, ProgressTable, RunTable, ShardTable
-from db.tables.base import table_of
+from db.tables.runs import neuron_table, progress_table, run_table, shard_table
 
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run that is to be stored; see `db.tables.RunTable`."""
+    """A run that is to be stored; see `db.tables.runs.RunColumns`."""
 
     name: str
     config: Mapping[str, Any]
@@ -43,7 +42,7 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as it is stored; see `db.tables.RunTable`."""
+    """A run as it is stored; see `db.tables.runs.RunColumns`."""
 
     id: int
     name: str
@@ -65,7 +64,7 @@ class StoredRun:
 
 
 class PlannedNeuron(NamedTuple):
-    """A neuron of a plan; see `db.tables.NeuronTable`."""
+    """A neuron of a plan; see `db.tables.runs.NeuronColumns`."""
 
     layer: int
     neuron: int
@@ -74,7 +73,7 @@ class PlannedNeuron(NamedTuple):
 
 
 class PlannedShard(NamedTuple):
-    """A shard of a plan; see `db.tables.ShardTable`."""
+    """A shard of a plan; see `db.tables.runs.ShardColumns`."""
 
     stage: str
     step: str
@@ -88,7 +87,7 @@ class PlannedShard(NamedTuple):
 
 def find(connection: Connection, name: str) -> StoredRun | None:
     """Return the run of this name, if there is one."""
-    return _first(connection, _runs().where(RunTable.name == name))
+    return _first(connection, _runs().where(run_table.c.name == name))
 
 
 def get(connection: Connection, run_id: int) -> StoredRun:
@@ -97,7 +96,7 @@ def get(connection: Connection, run_id: int) -> StoredRun:
     Raises:
         LookupError: There is none with this id.
     """
-    return _only(connection, _runs().where(RunTable.id == run_id), run_id)
+    return _only(connection, _runs().where(run_table.c.id == run_id), run_id)
 
 
 def get_for_update(connection: Connection, run_id: int) -> StoredRun:
@@ -106,18 +105,18 @@ def get_for_update(connection: Connection, run_id: int) -> StoredRun:
     Raises:
         LookupError: There is none with this id.
     """
-    return _only(connection, _runs().where(RunTable.id == run_id).with_for_update(), run_id)
+    return _only(connection, _runs().where(run_table.c.id == run_id).with_for_update(), run_id)
 
 
 def latest(connection: Connection) -> StoredRun | None:
     """Return the run that was created last, without those that are still being imported."""
-    query = _runs().where(RunTable.state != "importing").order_by(RunTable.id.desc()).limit(1)
+    query = _runs().where(run_table.c.state != "importing").order_by(run_table.c.id.desc()).limit(1)
     return _first(connection, query)
 
 
 def done(connection: Connection, limit: int) -> list[StoredRun]:
     """Return runs that are done, the latest first."""
-    query = _runs().where(RunTable.state == "done").order_by(RunTable.id.desc()).limit(limit)
+    query = _runs().where(run_table.c.state == "done").order_by(run_table.c.id.desc()).limit(limit)
     return [StoredRun(*row) for row in connection.execute(query)]
 
 
@@ -126,14 +125,16 @@ def attended(connection: Connection) -> list[StoredRun]:
 
     Somebody has to take back the shards of a worker that died as its run was paused.
     """
-    at_work = exists().where(ShardTable.run_id == RunTable.id, ShardTable.state == "leased")
-    is_paused = and_(RunTable.state == "paused", at_work)
-    query = _runs().where(or_(RunTable.state == "running", is_paused)).order_by(RunTable.id)
+    at_work = exists().where(
+        shard_table.c.run_id == run_table.c.id, shard_table.c.state == "leased"
+    )
+    is_paused = and_(run_table.c.state == "paused", at_work)
+    query = _runs().where(or_(run_table.c.state == "running", is_paused)).order_by(run_table.c.id)
     return [StoredRun(*row) for row in connection.execute(query)]
 
 
 def _runs() -> Select[Any]:
-    return select(*(table_of(RunTable).c[field.name] for field in fields(StoredRun)))
+    return select(*(run_table.c[field.name] for field in fields(StoredRun)))
 
 
 def _first(connection: Connection, query: Select[Any]) -> StoredRun | None:
@@ -150,7 +151,7 @@ def _only(connection: Connection, query: Select[Any], run_id: int) -> StoredRun:
 
 def create(connection: Connection, run: NewRun) -> int:
     """Store a run and return its id."""
-    statement = insert(RunTable).values(**asdict(run)).returning(RunTable.id)
+    statement = insert(run_table).values(**asdict(run)).returning(run_table.c.id)
     return int(connection.execute(statement).scalar_one())
 
 
@@ -167,13 +168,13 @@ def save_plan(
     Totals are (stage, layer, total).
     """
     columns = ("run_id", *PlannedNeuron._fields)
-    upsert(connection, table_of(NeuronTable), columns, ((run_id, *neuron) for neuron in neurons))
+    upsert(connection, neuron_table, columns, ((run_id, *neuron) for neuron in neurons))
     listed_neurons.list_planned(connection, run_id)
     of_shard = ("run_id", *PlannedShard._fields)
-    upsert(connection, table_of(ShardTable), of_shard, ((run_id, *shard) for shard in shards))
+    upsert(connection, shard_table, of_shard, ((run_id, *shard) for shard in shards))
     upsert(
         connection,
-        table_of(ProgressTable),
+        progress_table,
         ("run_id", "stage", "layer", "total"),
         ((run_id, *total) for total in totals),
     )
@@ -181,7 +182,7 @@ def save_plan(
 
 def set_folder(connection: Connection, run_id: int, folder: str) -> None:
     """Store the folder of a run's file, from which its relative paths start."""
-    connection.execute(update(RunTable).where(RunTable.id == run_id).values(folder=folder))
+    connection.execute(update(run_table).where(run_table.c.id == run_id).values(folder=folder))
 
 
 _NOT_PAUSED = {"pause_cause": None, "pause_reason": None, "paused_at": None}
@@ -190,8 +191,8 @@ _NOT_PAUSED = {"pause_cause": None, "pause_reason": None, "paused_at": None}
 def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
     """Pause a running run; return whether it was running. One that is paused keeps its reason."""
     statement = (
-        update(RunTable)
-        .where(RunTable.id == run_id, RunTable.state == "running")
+        update(run_table)
+        .where(run_table.c.id == run_id, run_table.c.state == "running")
         .values(state="paused", pause_cause=cause, pause_reason=reason, paused_at=func.now())
     )
     return connection.execute(statement).rowcount == 1
@@ -200,8 +201,8 @@ def pause(connection: Connection, run_id: int, cause: str, reason: str) -> bool:
 def cancel(connection: Connection, run_id: int) -> bool:
     """Cancel a run that is running or paused; return whether it was."""
     statement = (
-        update(RunTable)
-        .where(RunTable.id == run_id, RunTable.state.in_(("running", "paused")))
+        update(run_table)
+        .where(run_table.c.id == run_id, run_table.c.state.in_(("running", "paused")))
         .values(state="cancelled", **_NOT_PAUSED, finished_at=func.now())
     )
     return connection.execute(statement).rowcount == 1
@@ -209,21 +210,21 @@ def cancel(connection: Connection, run_id: int) -> bool:
 
 def has(connection: Connection, run_id: int, name: str) -> bool:
     """Return whether there is a run of this id and name."""
-    query = select(RunTable.id).where(RunTable.id == run_id, RunTable.name == name)
+    query = select(run_table.c.id).where(run_table.c.id == run_id, run_table.c.name == name)
     return connection.scalar(query) is not None
 
 
 def is_running(connection: Connection, run_id: int) -> bool:
     """Return whether a run is there and not paused or done."""
-    return connection.scalar(select(RunTable.state).where(RunTable.id == run_id)) == "running"
+    return connection.scalar(select(run_table.c.state).where(run_table.c.id == run_id)) == "running"
 
 
 def resume(connection: Connection, run_id: int) -> bool:
     """Mark a run as running, unless it is cancelled or being imported; return whether it is."""
     statement = (
-        update(RunTable)
+        update(run_table)
         # Checked here too: a run may be cancelled after a command has read its state.
-        .where(RunTable.id == run_id, RunTable.state.in_(("running", "paused", "done")))
+        .where(run_table.c.id == run_id, run_table.c.state.in_(("running", "paused", "done")))
         .values(state="running", **_NOT_PAUSED, finished_at=None)
     )
     return connection.execute(statement).rowcount == 1
@@ -235,10 +236,10 @@ def reopen(connection: Connection, run_id: int) -> bool:
     One that is paused stays so: what it was paused for has not changed.
     """
     statement = (
-        update(RunTable)
-        .where(RunTable.id == run_id, RunTable.state.in_(("running", "paused", "done")))
+        update(run_table)
+        .where(run_table.c.id == run_id, run_table.c.state.in_(("running", "paused", "done")))
         .values(
-            state=case((RunTable.state == "done", "running"), else_=RunTable.state),
+            state=case((run_table.c.state == "done", "running"), else_=run_table.c.state),
             finished_at=None,
         )
     )
@@ -248,10 +249,10 @@ def reopen(connection: Connection, run_id: int) -> bool:
 def finish(connection: Connection, run_id: int) -> bool:
     """Mark a running run as done; return whether it is. One that somebody holds is not, yet."""
     # A row that a frozen process or a command holds is not waited for: the next tick tries again.
-    free = select(RunTable.id).where(RunTable.id == run_id, RunTable.state == "running")
+    free = select(run_table.c.id).where(run_table.c.id == run_id, run_table.c.state == "running")
     statement = (
-        update(RunTable)
-        .where(RunTable.id == free.with_for_update(skip_locked=True).scalar_subquery())
+        update(run_table)
+        .where(run_table.c.id == free.with_for_update(skip_locked=True).scalar_subquery())
         .values(state="done", finished_at=func.now())
     )
     return connection.execute(statement).rowcount == 1
@@ -259,12 +260,12 @@ def finish(connection: Connection, run_id: int) -> bool:
 
 def update_limits(connection: Connection, run_id: int, config: Mapping[str, Any]) -> None:
     """Replace the configuration by one that differs only in limits, prices or timeouts."""
-    connection.execute(update(RunTable).where(RunTable.id == run_id).values(config=config))
+    connection.execute(update(run_table).where(run_table.c.id == run_id).values(config=config))
 
 
 def set_budget(connection: Connection, run_id: int, usd: float | None) -> None:
     """Change what a run may spend, in USD; None is no limit."""
-    connection.execute(update(RunTable).where(RunTable.id == run_id).values(budget_usd=usd))
+    connection.execute(update(run_table).where(run_table.c.id == run_id).values(budget_usd=usd))
 
 
 def neurons_in(
@@ -276,16 +277,16 @@ def neurons_in(
 
 def _in_range(run_id: int, layer: int, start: int, stop: int) -> Select[Any]:
     return (
-        select(NeuronTable.neuron)
-        .where(NeuronTable.run_id == run_id, NeuronTable.layer == layer)
-        .where(NeuronTable.neuron >= start, NeuronTable.neuron < stop)
-        .order_by(NeuronTable.neuron)
+        select(neuron_table.c.neuron)
+        .where(neuron_table.c.run_id == run_id, neuron_table.c.layer == layer)
+        .where(neuron_table.c.neuron >= start, neuron_table.c.neuron < stop)
+        .order_by(neuron_table.c.neuron)
     )
 
 
 def ablated_in(connection: Connection, run_id: int, layer: int, start: int, stop: int) -> list[int]:
     """Return those neurons of a range that are to be ablated, in order."""
-    query = _in_range(run_id, layer, start, stop).where(NeuronTable.is_ablated)
+    query = _in_range(run_id, layer, start, stop).where(neuron_table.c.is_ablated)
     return list(connection.scalars(query))
 
 
@@ -293,23 +294,23 @@ def controlled_in(
     connection: Connection, run_id: int, layer: int, start: int, stop: int
 ) -> list[int]:
     """Return those neurons of a range whose scores are controlled, in order."""
-    query = _in_range(run_id, layer, start, stop).where(NeuronTable.has_control)
+    query = _in_range(run_id, layer, start, stop).where(neuron_table.c.has_control)
     return list(connection.scalars(query))
 
 
 def count_neurons(connection: Connection, run_id: int) -> int:
     """Return how many neurons the run is about."""
-    query = select(func.count()).where(NeuronTable.run_id == run_id)
+    query = select(func.count()).where(neuron_table.c.run_id == run_id)
     return int(connection.execute(query).scalar_one())
 
 
 def layers_of(connection: Connection, run_id: int) -> list[int]:
     """Return the layers that the run is about, in order."""
     query = (
-        select(NeuronTable.layer)
-        .where(NeuronTable.run_id == run_id)
+        select(neuron_table.c.layer)
+        .where(neuron_table.c.run_id == run_id)
         .distinct()
-        .order_by(NeuronTable.layer)
+        .order_by(neuron_table.c.layer)
     )
     return list(connection.scalars(query))
 

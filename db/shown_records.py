@@ -13,7 +13,7 @@ from db.neuron import StoredNeuron
 from db.records import NeuronRecordsRow
 from db.results import SimulationRow
 from db.runs import StoredRun
-from db.tables import CorpusTable, ExcerptTable, TokenTable
+from db.tables.corpus import corpus_table, excerpt_table, token_table
 from neurogloss.neurons.records import MAX_NORMALIZED, FloatArray, IntArray
 from neurogloss.neurons.scoring import score_records
 from neurogloss.neurons.splits import Split, split_places
@@ -97,9 +97,9 @@ class Texts:
 
 
 def _excerpts(connection: Connection, corpus_id: int, numbers: set[int]) -> dict[int, _Excerpt]:
-    table = ExcerptTable
-    query = select(table.excerpt, table.document, table.position, table.tokens).where(
-        table.corpus_id == corpus_id, table.excerpt == func.any(sorted(numbers))
+    columns = excerpt_table.c
+    query = select(columns.excerpt, columns.document, columns.position, columns.tokens).where(
+        columns.corpus_id == corpus_id, columns.excerpt == func.any(sorted(numbers))
     )
     return {
         number: _Excerpt(document, position, INT32.unpack(tokens))
@@ -109,10 +109,10 @@ def _excerpts(connection: Connection, corpus_id: int, numbers: set[int]) -> dict
 
 def _texts(connection: Connection, corpus_id: int, tokens: set[int]) -> dict[int, str]:
     # Not the whole vocabulary: it takes longer to read than all else that is known of a neuron.
-    vocabulary = select(CorpusTable.vocabulary_id).where(CorpusTable.id == corpus_id)
-    query = select(TokenTable.token, TokenTable.text).where(
-        TokenTable.vocabulary_id == vocabulary.scalar_subquery(),
-        TokenTable.token == func.any(sorted(tokens)),
+    vocabulary = select(corpus_table.c.vocabulary_id).where(corpus_table.c.id == corpus_id)
+    query = select(token_table.c.token, token_table.c.text).where(
+        token_table.c.vocabulary_id == vocabulary.scalar_subquery(),
+        token_table.c.token == func.any(sorted(tokens)),
     )
     return {token: text.replace(NUL, "\ufffd") for token, text in connection.execute(query)}
 

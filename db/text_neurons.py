@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
 from db.runs import StoredRun
-from db.tables import ExplanationTable, NeuronRecordsTable
+from db.tables.records import neuron_records_table
+from db.tables.results import explanation_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,12 @@ def load_text_neurons(connection: Connection, run: StoredRun) -> TextNeurons:
     """Return which neurons are explained, and their means."""
     shape = (run.n_layers, run.neurons_per_layer)
     explained, means = np.zeros(shape, np.bool_), np.full(shape, np.nan)
-    table = ExplanationTable
-    places = select(table.layer, table.neuron).where(table.run_id == run.id)
+    written = explanation_table.c
+    places = select(written.layer, written.neuron).where(written.run_id == run.id)
     for layer, neuron in connection.execute(places):
         explained[layer, neuron] = True
-    rows = NeuronRecordsTable
-    columns = (rows.layer, rows.neuron, rows.mean)
-    for layer, neuron, mean in connection.execute(select(*columns).where(rows.run_id == run.id)):
+    rows = neuron_records_table.c
+    query = select(rows.layer, rows.neuron, rows.mean).where(rows.run_id == run.id)
+    for layer, neuron, mean in connection.execute(query):
         means[layer, neuron] = np.nan if mean is None else mean
     return TextNeurons(explained, means)

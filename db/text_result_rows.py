@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy import Connection, insert, select, text
 
 from db.codec import FLOAT16
-from db.tables import TextResultTable
+from db.tables.texts import text_result_table
 from db.text_results import (
     Component,
     GroupSum,
@@ -48,7 +48,7 @@ def save_result(connection: Connection, request_id: int, result: TextResult) -> 
     rows = [neuron.activations for neuron in result.neurons]
     activations = FLOAT16.pack(np.concatenate(rows)) if rows else b""
     values = {"request_id": request_id, "result": packed, "activations": activations}
-    connection.execute(insert(TextResultTable).values(values))
+    connection.execute(insert(text_result_table).values(values))
 
 
 def _storable(token: str) -> str:
@@ -68,8 +68,8 @@ def _values(row: object, names: Iterable[str]) -> list[Any]:
 
 def load_result(connection: Connection, run_id: int, request_id: int) -> TextResult | None:
     """Return a stored result, with what the run knows of its neurons by now; None if none is."""
-    table = TextResultTable
-    query = select(table.result, table.activations).where(table.request_id == request_id)
+    columns = text_result_table.c
+    query = select(columns.result, columns.activations).where(columns.request_id == request_id)
     row = connection.execute(query).first()
     return None if row is None else _joined(connection, run_id, _unpacked(*row))
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from db import runs
-from db.tables import RunTable, TextRequestTable
-from db.tables.base import table_of
+from db.tables.runs import run_table
+from db.tables.texts import text_request_table
 from db.text_baselines import BASELINES
 from db.text_result_rows import load_result
 from db.text_results import TextResult
@@ -68,7 +68,7 @@ def ablated_from(named: str) -> list[Ablated]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTextRequest:
-    """A text that is to be explained; see `db.tables.TextRequestTable`."""
+    """A text that is to be explained; see `db.tables.texts.TextRequestColumns`."""
 
     run_id: int
     text: str
@@ -133,7 +133,7 @@ def submit(connection: Connection, request: NewTextRequest) -> int:
     _check_ablated(request.ablate, run.n_layers, run.neurons_per_layer)
     _check_room(connection, request.requested_by)
     values = {**asdict(request), "ablate": [list(place) for place in request.ablate]}
-    statement = insert(TextRequestTable).values(values).returning(TextRequestTable.id)
+    statement = insert(text_request_table).values(values).returning(text_request_table.c.id)
     return int(connection.execute(statement).scalar_one())
 
 
@@ -184,10 +184,10 @@ def _check_ablated(ablated: Sequence[Ablated], n_layers: int, neurons_per_layer:
 def _check_room(connection: Connection, requested_by: str) -> None:
     if waiting(connection) >= MAX_WAITING:
         raise TextRefused("queue", f"{MAX_WAITING} texts are waiting: try again later")
-    table = TextRequestTable
+    columns = text_request_table.c
     lately = select(func.count()).where(
-        table.requested_by == requested_by,
-        table.created_at > func.now() - text("interval '1 minute'"),
+        columns.requested_by == requested_by,
+        columns.created_at > func.now() - text("interval '1 minute'"),
     )
     if int(connection.scalar(lately) or 0) >= MAX_PER_MINUTE:
         raise TextRefused("rate", f"more than {MAX_PER_MINUTE} texts in a minute: wait a minute")
@@ -195,10 +195,10 @@ def _check_room(connection: Connection, requested_by: str) -> None:
 
 def waiting(connection: Connection, before: int | None = None) -> int:
     """Return how many requests are to be done, or how many of them come before one of this id."""
-    table = TextRequestTable
-    query = select(func.count()).where(table.state.in_(("waiting", "running")))
+    columns = text_request_table.c
+    query = select(func.count()).where(columns.state.in_(("waiting", "running")))
     if before is not None:
-        query = query.where(table.id < before)
+        query = query.where(columns.id < before)
     return int(connection.scalar(query) or 0)
 
 
@@ -213,7 +213,7 @@ def load_request(
     Raises:
         LookupError: There is none with this id.
     """
-    requests = _requests(connection, TextRequestTable.id == request_id)
+    requests = _requests(connection, text_request_table.c.id == request_id)
     if not requests:
         raise LookupError(f"there is no text request {request_id}")
     (request,) = requests
@@ -224,17 +224,17 @@ def load_request(
 
 def recent_requests(connection: Connection, run_id: int, limit: int = 20) -> list[TextRequest]:
     """Return the latest requests of a run, the newest first, without what was found."""
-    found = _requests(connection, TextRequestTable.run_id == run_id, limit)
+    found = _requests(connection, text_request_table.c.run_id == run_id, limit)
     return [TextRequest(**request) for request in found]
 
 
 def _requests(connection: Connection, condition: Any, limit: int = 1) -> list[dict[str, Any]]:
-    columns = table_of(TextRequestTable).c
+    columns = text_request_table.c
     query = (
-        select(*(columns[name] for name in _COLUMNS), RunTable.name)
-        .join(RunTable, RunTable.id == TextRequestTable.run_id)
+        select(*(columns[name] for name in _COLUMNS), run_table.c.name)
+        .join(run_table, run_table.c.id == text_request_table.c.run_id)
         .where(condition)
-        .order_by(TextRequestTable.id.desc())
+        .order_by(text_request_table.c.id.desc())
         .limit(limit)
     )
     found = [dict(zip([*_COLUMNS, "run"], row, strict=True)) for row in connection.execute(query)]
@@ -243,16 +243,16 @@ def _requests(connection: Connection, condition: Any, limit: int = 1) -> list[di
 
 def withdraw(connection: Connection, request_id: int) -> bool:
     """End a request that nobody waits for any more; return whether it was still to be done."""
-    table = TextRequestTable
+    columns = text_request_table.c
     statement = (
-        update(table)
-        .where(table.id == request_id, table.state.in_(("waiting", "running")))
+        update(text_request_table)
+        .where(columns.id == request_id, columns.state.in_(("waiting", "running")))
         .values(
             state="failed",
             error_class="cancelled",
             message="it was withdrawn",
             # Voids the claim of a worker that reads the text now.
-            token=table.token + 1,
+            token=columns.token + 1,
             finished_at=func.now(),
         )
     )

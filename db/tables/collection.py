@@ -1,12 +1,11 @@
 """Parts, maxima and bounds of layers, stored until the records of a layer are selected."""
 
-from sqlalchemy import SmallInteger
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Column, Named, SmallInteger, Table, TypedColumns
 
-from db.tables.base import Base, run_key
+from db.tables.base import METADATA, run_key
 
 
-class CollectPartTable(Base):
+class CollectPartColumns(TypedColumns):
     """What one shard, or several that were merged, keep of one layer.
 
     Kept record i is the activations `kept_activations[i]`, float16 (n_kept, excerpt_tokens), of
@@ -16,31 +15,33 @@ class CollectPartTable(Base):
     place among the layer's neurons of the run.
     """
 
-    __tablename__ = "collect_part"
-
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    start: Mapped[int] = mapped_column(primary_key=True)
-    kept_columns: Mapped[bytes]
-    kept_excerpts: Mapped[bytes]
-    kept_activations: Mapped[bytes]
-    blocks: Mapped[bytes]
-    moments: Mapped[bytes]
-    nonfinite: Mapped[bytes]
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    start: Named[int] = Column(primary_key=True)
+    kept_columns: Named[bytes]
+    kept_excerpts: Named[bytes]
+    kept_activations: Named[bytes]
+    blocks: Named[bytes]
+    moments: Named[bytes]
+    nonfinite: Named[bytes]
 
 
-class CollectMaximaTable(Base):
+collect_part_table = Table("collect_part", METADATA, CollectPartColumns)
+
+
+class CollectMaximaColumns(TypedColumns):
     """Maxima on the reference excerpts of a shard, float16 (n_excerpts, n_neurons)."""
 
-    __tablename__ = "collect_maxima"
-
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    start: Mapped[int] = mapped_column(primary_key=True)
-    maxima: Mapped[bytes]
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    start: Named[int] = Column(primary_key=True)
+    maxima: Named[bytes]
 
 
-class CollectBoundTable(Base):
+collect_maxima_table = Table("collect_maxima", METADATA, CollectMaximaColumns)
+
+
+class CollectBoundColumns(TypedColumns):
     """Bounds on what the records of a layer may still need, while the corpus is read.
 
     `boundaries` is float32 (n_neurons, 4). `bars` is int64 (7, n_neurons): the highest keys with
@@ -48,9 +49,10 @@ class CollectBoundTable(Base):
     reading an old row costs space and not exactness.
     """
 
-    __tablename__ = "collect_bound"
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    boundaries: Named[bytes]
+    bars: Named[bytes]
 
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    boundaries: Mapped[bytes]
-    bars: Mapped[bytes]
+
+collect_bound_table = Table("collect_bound", METADATA, CollectBoundColumns)

@@ -1,12 +1,11 @@
 """Controls of scores: simulations of neurons from the explanations of others."""
 
-from sqlalchemy import SmallInteger
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Column, Named, SmallInteger, Table, Text, TypedColumns
 
-from db.tables.base import Base, ScoreColumns, call_index, run_key
+from db.tables.base import METADATA, ScoreValueColumns, call_index, run_key
 
 
-class ControlScoreTable(ScoreColumns, Base):
+class ControlScoreColumns(ScoreValueColumns):
     """The scores of a neuron that is simulated from another one's explanation.
 
     `partner` is that other neuron of the same layer, and `explanation` what it was when the neuron
@@ -14,27 +13,33 @@ class ControlScoreTable(ScoreColumns, Base):
     explained. Scores are as in `score`, and on the same records.
     """
 
-    __tablename__ = "control_score"
-
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    neuron: Mapped[int] = mapped_column(primary_key=True)
-    partner: Mapped[int | None]
-    explanation: Mapped[str | None]
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    neuron: Named[int] = Column(primary_key=True)
+    partner: Named[int | None]
+    explanation: Named[str | None] = Column(Text)
 
 
-class ControlSimulationTable(Base):
+control_score_table = Table("control_score", METADATA, ControlScoreColumns)
+
+
+class ControlSimulationColumns(TypedColumns):
     """A neuron's expected activations on one excerpt, from another's explanation.
 
     Float16 (n_tokens,), on the scale of the run's simulations. `call` is as in `simulation`.
     """
 
-    __tablename__ = "control_simulation"
-    __table_args__ = (call_index("control_simulation"),)
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    neuron: Named[int] = Column(primary_key=True)
+    excerpt: Named[int] = Column(primary_key=True)
+    expected_activations: Named[bytes]
+    call: Named[bytes]
 
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    neuron: Mapped[int] = mapped_column(primary_key=True)
-    excerpt: Mapped[int] = mapped_column(primary_key=True)
-    expected_activations: Mapped[bytes]
-    call: Mapped[bytes]
+
+control_simulation_table = Table(
+    "control_simulation",
+    METADATA,
+    ControlSimulationColumns,
+    call_index("control_simulation"),
+)

@@ -2,59 +2,62 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Identity, func
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Column, ForeignKey, Identity, Named, Table, Text, TypedColumns, func
 
-from db.tables.base import Base
+from db.tables.base import METADATA, TIMESTAMPTZ
 
 
-class VocabularyTable(Base):
+class VocabularyColumns(TypedColumns):
     """A tokenizer's tokens, shared by all corpora that were cut with it."""
 
-    __tablename__ = "vocabulary"
-
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    digest: Mapped[str] = mapped_column(unique=True)
-    n_tokens: Mapped[int]
+    id: Named[int] = Column(Identity(), primary_key=True)
+    digest: Named[str] = Column(Text, unique=True)
+    n_tokens: Named[int]
 
 
-class TokenTable(Base):
+vocabulary_table = Table("vocabulary", METADATA, VocabularyColumns)
+
+
+class TokenColumns(TypedColumns):
     """One token. Bytes that are no UTF-8 by themselves read as U+FFFD, and so does NUL.
 
     The tokens of an imported run have U+FDD0 for NUL, so that an export writes it again.
     """
 
-    __tablename__ = "token"
-
-    vocabulary_id: Mapped[int] = mapped_column(ForeignKey("vocabulary.id"), primary_key=True)
-    token: Mapped[int] = mapped_column(primary_key=True)
-    text: Mapped[str]
+    vocabulary_id: Named[int] = Column(ForeignKey("vocabulary.id"), primary_key=True)
+    token: Named[int] = Column(primary_key=True)
+    text: Named[str] = Column(Text)
 
 
-class CorpusTable(Base):
+token_table = Table("token", METADATA, TokenColumns)
+
+
+class CorpusColumns(TypedColumns):
     """Excerpts cut from a text source, stored once and named by their content."""
 
-    __tablename__ = "corpus"
-
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    digest: Mapped[str] = mapped_column(unique=True)
-    vocabulary_id: Mapped[int] = mapped_column(ForeignKey("vocabulary.id"))
-    source: Mapped[str]
-    n_excerpts: Mapped[int]
-    excerpt_tokens: Mapped[int]
-    n_documents: Mapped[int]
-    n_documents_too_short: Mapped[int]
-    n_windows: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    id: Named[int] = Column(Identity(), primary_key=True)
+    digest: Named[str] = Column(Text, unique=True)
+    vocabulary_id: Named[int] = Column(ForeignKey("vocabulary.id"))
+    source: Named[str] = Column(Text)
+    n_excerpts: Named[int]
+    excerpt_tokens: Named[int]
+    n_documents: Named[int]
+    n_documents_too_short: Named[int]
+    n_windows: Named[int]
+    created_at: Named[datetime] = Column(TIMESTAMPTZ, server_default=func.now())
 
 
-class ExcerptTable(Base):
+corpus_table = Table("corpus", METADATA, CorpusColumns)
+
+
+class ExcerptColumns(TypedColumns):
     """Contiguous tokens of one document: `tokens` is int32 (n_tokens,)."""
 
-    __tablename__ = "excerpt"
+    corpus_id: Named[int] = Column(ForeignKey("corpus.id"), primary_key=True)
+    excerpt: Named[int] = Column(primary_key=True)
+    document: Named[str] = Column(Text)
+    position: Named[int]
+    tokens: Named[bytes]
 
-    corpus_id: Mapped[int] = mapped_column(ForeignKey("corpus.id"), primary_key=True)
-    excerpt: Mapped[int] = mapped_column(primary_key=True)
-    document: Mapped[str]
-    position: Mapped[int]
-    tokens: Mapped[bytes]
+
+excerpt_table = Table("excerpt", METADATA, ExcerptColumns)

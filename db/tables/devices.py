@@ -2,20 +2,20 @@
 
 from datetime import datetime
 
-from sqlalchemy import func
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Column, Named, Table, Text, TypedColumns, func
 
-from db.tables.base import Base, run_key
+from db.tables.base import METADATA, TIMESTAMPTZ, run_key
 
 
-class RunDeviceTable(Base):
+class RunDeviceColumns(TypedColumns):
     """A kind of device that a run's activations were computed on, with the version of torch.
 
     Activations have the same bits on one kind; between two, the last bit of some differs.
     """
 
-    __tablename__ = "run_device"
+    run_id: Named[int] = run_key()
+    device: Named[str] = Column(Text, primary_key=True)
+    first_used_at: Named[datetime] = Column(TIMESTAMPTZ, server_default=func.now())
 
-    run_id: Mapped[int] = run_key()
-    device: Mapped[str] = mapped_column(primary_key=True)
-    first_used_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+run_device_table = Table("run_device", METADATA, RunDeviceColumns)

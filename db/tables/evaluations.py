@@ -2,13 +2,22 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, SmallInteger, func
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Double,
+    Named,
+    SmallInteger,
+    Table,
+    Text,
+    TypedColumns,
+    func,
+)
 
-from db.tables.base import Base, ScoreColumns, call_index, run_key
+from db.tables.base import METADATA, TIMESTAMPTZ, ScoreValueColumns, call_index, run_key
 
 
-class BaselineScoreTable(ScoreColumns, Base):
+class BaselineScoreColumns(ScoreValueColumns):
     """The scores of a prediction without an explanation, on the records that are scored.
 
     `lookup` predicts a token's mean activation; `token_list` does so for the 50 tokens of the
@@ -16,20 +25,21 @@ class BaselineScoreTable(ScoreColumns, Base):
     as in `score`.
     """
 
-    __tablename__ = "baseline_score"
-    __table_args__ = (
-        CheckConstraint(
-            "baseline IN ('lookup', 'token_list', 'weights')", name="baseline_is_known"
-        ),
-    )
-
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    neuron: Mapped[int] = mapped_column(primary_key=True)
-    baseline: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    neuron: Named[int] = Column(primary_key=True)
+    baseline: Named[str] = Column(Text, primary_key=True)
 
 
-class ScorerResultTable(Base):
+baseline_score_table = Table(
+    "baseline_score",
+    METADATA,
+    BaselineScoreColumns,
+    CheckConstraint("baseline IN ('lookup', 'token_list', 'weights')", name="baseline_is_known"),
+)
+
+
+class ScorerResultColumns(TypedColumns):
     """The result of a further scorer for a neuron's explanation.
 
     `detection` asks which excerpts match the explanation, `fuzzing` in which of them the right
@@ -37,23 +47,28 @@ class ScorerResultTable(Base):
     and `auc` the area under the ROC curve, if the answers have probabilities.
     """
 
-    __tablename__ = "scorer_result"
-    __table_args__ = (call_index("scorer_result"),)
-
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    neuron: Mapped[int] = mapped_column(primary_key=True)
-    scorer: Mapped[str] = mapped_column(primary_key=True)
-    score: Mapped[float | None]
-    auc: Mapped[float | None]
-    n_positive: Mapped[int] = mapped_column(SmallInteger)
-    n_negative: Mapped[int] = mapped_column(SmallInteger)
-    undefined_reason: Mapped[str | None]
-    call: Mapped[bytes | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    neuron: Named[int] = Column(primary_key=True)
+    scorer: Named[str] = Column(Text, primary_key=True)
+    score: Named[float | None] = Column(Double)
+    auc: Named[float | None] = Column(Double)
+    n_positive: Named[int] = Column(SmallInteger)
+    n_negative: Named[int] = Column(SmallInteger)
+    undefined_reason: Named[str | None] = Column(Text)
+    call: Named[bytes | None]
+    created_at: Named[datetime] = Column(TIMESTAMPTZ, server_default=func.now())
 
 
-class CalibratedScoreTable(ScoreColumns, Base):
+scorer_result_table = Table(
+    "scorer_result",
+    METADATA,
+    ScorerResultColumns,
+    call_index("scorer_result"),
+)
+
+
+class CalibratedScoreColumns(ScoreValueColumns):
     """Scores of a simulation after its calibration to the scale of the activations.
 
     `linear` is `slope` * s + `intercept`, fitted on the calibration split; `percentile` maps
@@ -61,20 +76,23 @@ class CalibratedScoreTable(ScoreColumns, Base):
     no score.
     """
 
-    __tablename__ = "calibrated_score"
-    __table_args__ = (
-        CheckConstraint("calibration IN ('linear', 'percentile')", name="calibration_is_known"),
-    )
-
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    neuron: Mapped[int] = mapped_column(primary_key=True)
-    calibration: Mapped[str] = mapped_column(primary_key=True)
-    slope: Mapped[float | None] = mapped_column(sort_order=2)
-    intercept: Mapped[float | None] = mapped_column(sort_order=2)
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    neuron: Named[int] = Column(primary_key=True)
+    calibration: Named[str] = Column(Text, primary_key=True)
+    slope: Named[float | None] = Column(Double)
+    intercept: Named[float | None] = Column(Double)
 
 
-class AblationTable(Base):
+calibrated_score_table = Table(
+    "calibrated_score",
+    METADATA,
+    CalibratedScoreColumns,
+    CheckConstraint("calibration IN ('linear', 'percentile')", name="calibration_is_known"),
+)
+
+
+class AblationColumns(TypedColumns):
     """How much of a neuron's effect on the output its simulation has as well.
 
     `divergence_simulated` is the mean Jensen-Shannon divergence, in nats, between the subject
@@ -82,12 +100,13 @@ class AblationTable(Base):
     same with its mean activation in place. `score` is 1 - simulated / mean.
     """
 
-    __tablename__ = "ablation"
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    neuron: Named[int] = Column(primary_key=True)
+    score: Named[float | None] = Column(Double)
+    divergence_simulated: Named[float | None] = Column(Double)
+    divergence_mean: Named[float | None] = Column(Double)
+    undefined_reason: Named[str | None] = Column(Text)
 
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    neuron: Mapped[int] = mapped_column(primary_key=True)
-    score: Mapped[float | None]
-    divergence_simulated: Mapped[float | None]
-    divergence_mean: Mapped[float | None]
-    undefined_reason: Mapped[str | None]
+
+ablation_table = Table("ablation", METADATA, AblationColumns)

@@ -2,17 +2,18 @@
 
 from datetime import datetime
 
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Column, Named, Table, Text, TypedColumns
 
-from db.tables.base import Base, run_key
+from db.tables.base import METADATA, TIMESTAMPTZ, run_key
 
 
-class RunLockTable(Base):
+class RunLockColumns(TypedColumns):
     """A lock on a run for one purpose, which its holder renews; see `db.run_locks`."""
 
-    __tablename__ = "run_lock"
+    run_id: Named[int] = run_key()
+    purpose: Named[str] = Column(Text, primary_key=True)
+    holder: Named[str] = Column(Text)
+    expires_at: Named[datetime] = Column(TIMESTAMPTZ)
 
-    run_id: Mapped[int] = run_key()
-    purpose: Mapped[str] = mapped_column(primary_key=True)
-    holder: Mapped[str]
-    expires_at: Mapped[datetime]
+
+run_lock_table = Table("run_lock", METADATA, RunLockColumns)

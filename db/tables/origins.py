@@ -2,29 +2,41 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, SmallInteger, func
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import (
+    Column,
+    Double,
+    ForeignKey,
+    Integer,
+    Named,
+    SmallInteger,
+    Table,
+    Text,
+    TypedColumns,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from db.tables.base import Base, run_key
+from db.tables.base import METADATA, TIMESTAMPTZ, run_key
 
 
-class RunOriginTable(Base):
+class RunOriginColumns(TypedColumns):
     """Where the records of a run come from: a published dataset, or another run.
 
     `source` is the folder, the URL, or the run. `activation_function` is that of the subject model
     that the records were made with; it is "optimized GELU" for what OpenAI published.
     """
 
-    __tablename__ = "run_origin"
-
-    run_id: Mapped[int] = run_key()
-    source: Mapped[str]
-    from_run: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
-    activation_function: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    run_id: Named[int] = run_key()
+    source: Named[str] = Column(Text)
+    from_run: Named[int | None] = Column(ForeignKey("run.id", ondelete="SET NULL"))
+    activation_function: Named[str] = Column(Text)
+    created_at: Named[datetime] = Column(TIMESTAMPTZ, server_default=func.now())
 
 
-class ImportedNeuronTable(Base):
+run_origin_table = Table("run_origin", METADATA, RunOriginColumns)
+
+
+class ImportedNeuronColumns(TypedColumns):
     """Values of a published neuron that have no place in the other tables.
 
     `published_score` is the score as published; the one in `score` is computed from the records as
@@ -34,12 +46,13 @@ class ImportedNeuronTable(Base):
     NaN for null; NULL where an export computes the same ones.
     """
 
-    __tablename__ = "imported_neuron"
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    neuron: Named[int] = Column(primary_key=True)
+    published_score: Named[float | None] = Column(Double)
+    scored_excerpts: Named[list[int] | None] = Column(ARRAY(Integer))
+    n_top: Named[int | None] = Column(SmallInteger)
+    published_scores: Named[bytes | None]
 
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    neuron: Mapped[int] = mapped_column(primary_key=True)
-    published_score: Mapped[float | None]
-    scored_excerpts: Mapped[list[int] | None]
-    n_top: Mapped[int | None] = mapped_column(SmallInteger)
-    published_scores: Mapped[bytes | None]
+
+imported_neuron_table = Table("imported_neuron", METADATA, ImportedNeuronColumns)

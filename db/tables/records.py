@@ -1,13 +1,23 @@
 """Activation records, statistics and token lookup tables of neurons."""
 
-from sqlalchemy import BigInteger, SmallInteger
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Column,
+    Double,
+    Integer,
+    Named,
+    SmallInteger,
+    Table,
+    Text,
+    TypedColumns,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, run_key
+from db.tables.base import METADATA, run_key
 
 
-class NeuronRecordsTable(Base):
+class NeuronRecordsColumns(TypedColumns):
     """The activation records of a neuron, and the statistics of its activations.
 
     Record i is on excerpt `excerpts[i]`. `activations` is float16 (n,), one record after the other;
@@ -17,42 +27,44 @@ class NeuronRecordsTable(Base):
     they are NULL where an imported neuron has none.
     """
 
-    __tablename__ = "neuron_records"
-
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    neuron: Mapped[int] = mapped_column(primary_key=True)
-    excerpts: Mapped[list[int]]
-    activations: Mapped[bytes]
-    top_records: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
-    random_records: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
-    bucket_records: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
-    buckets: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
-    quantile_boundaries: Mapped[list[float]]
-    max_activation: Mapped[float]
-    mean: Mapped[float | None]
-    variance: Mapped[float | None]
-    skewness: Mapped[float | None]
-    kurtosis: Mapped[float | None]
-    n_tokens: Mapped[int | None] = mapped_column(BigInteger)
-    undefined_reason: Mapped[str | None]
-    record_tokens: Mapped[list[int] | None]
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    neuron: Named[int] = Column(primary_key=True)
+    excerpts: Named[list[int]] = Column(ARRAY(Integer))
+    activations: Named[bytes]
+    top_records: Named[list[int]] = Column(ARRAY(SmallInteger))
+    random_records: Named[list[int]] = Column(ARRAY(SmallInteger))
+    bucket_records: Named[list[int]] = Column(ARRAY(SmallInteger))
+    buckets: Named[list[int]] = Column(ARRAY(SmallInteger))
+    quantile_boundaries: Named[list[float]] = Column(ARRAY(REAL))
+    max_activation: Named[float] = Column(Double)
+    mean: Named[float | None] = Column(Double)
+    variance: Named[float | None] = Column(Double)
+    skewness: Named[float | None] = Column(Double)
+    kurtosis: Named[float | None] = Column(Double)
+    n_tokens: Named[int | None] = Column(BigInteger)
+    undefined_reason: Named[str | None] = Column(Text)
+    record_tokens: Named[list[int] | None] = Column(ARRAY(Integer))
 
 
-class TokenMeansTable(Base):
+neuron_records_table = Table("neuron_records", METADATA, NeuronRecordsColumns)
+
+
+class TokenMeansColumns(TypedColumns):
     """A neuron's token lookup table, without the excerpts on which the neuron is scored.
 
     It holds the tokens of the scored records and those of the highest mean, sorted: `tokens` int32
     (n,), `means` float32 (n,), `counts` int32 (n,). `top_tokens` are the highest means, in order.
     """
 
-    __tablename__ = "token_means"
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    neuron: Named[int] = Column(primary_key=True)
+    tokens: Named[bytes]
+    means: Named[bytes]
+    counts: Named[bytes]
+    top_tokens: Named[list[int]] = Column(ARRAY(Integer))
+    default_mean: Named[float | None] = Column(Double)
 
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    neuron: Mapped[int] = mapped_column(primary_key=True)
-    tokens: Mapped[bytes]
-    means: Mapped[bytes]
-    counts: Mapped[bytes]
-    top_tokens: Mapped[list[int]]
-    default_mean: Mapped[float | None]
+
+token_means_table = Table("token_means", METADATA, TokenMeansColumns)

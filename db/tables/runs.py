@@ -7,19 +7,25 @@ from sqlalchemy import (
     REAL,
     BigInteger,
     CheckConstraint,
+    Column,
+    Double,
     ForeignKey,
     Identity,
     Index,
+    Named,
     SmallInteger,
+    Table,
+    Text,
+    TypedColumns,
     func,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.dialects.postgresql import JSONB
 
-from db.tables.base import Base, run_key
+from db.tables.base import METADATA, TIMESTAMPTZ, run_key
 
 
-class RunTable(Base):
+class RunColumns(TypedColumns):
     """One frozen configuration over a set of neurons.
 
     `simulator` is how the simulator was found to be asked when the run was created; NULL where
@@ -29,49 +35,53 @@ class RunTable(Base):
     and in those stored before it was kept.
     """
 
-    __tablename__ = "run"
-    __table_args__ = (
-        CheckConstraint(
-            "state IN ('running', 'paused', 'done', 'cancelled', 'importing')",
-            name="state_is_known",
-        ),
-    )
-
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    config: Mapped[dict[str, Any]]
-    config_hash: Mapped[str]
-    corpus_id: Mapped[int] = mapped_column(ForeignKey("corpus.id"))
-    n_layers: Mapped[int] = mapped_column(SmallInteger)
-    neurons_per_layer: Mapped[int]
-    state: Mapped[str] = mapped_column(server_default="running")
-    pause_cause: Mapped[str | None]
-    pause_reason: Mapped[str | None]
-    budget_usd: Mapped[float | None]
-    simulator: Mapped[dict[str, Any] | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    finished_at: Mapped[datetime | None]
-    batches_due_at: Mapped[datetime | None]
-    paused_at: Mapped[datetime | None]
-    folder: Mapped[str | None]
+    id: Named[int] = Column(Identity(), primary_key=True)
+    name: Named[str] = Column(Text, unique=True)
+    config: Named[dict[str, Any]] = Column(JSONB)
+    config_hash: Named[str] = Column(Text)
+    corpus_id: Named[int] = Column(ForeignKey("corpus.id"))
+    n_layers: Named[int] = Column(SmallInteger)
+    neurons_per_layer: Named[int]
+    state: Named[str] = Column(Text, server_default="running")
+    pause_cause: Named[str | None] = Column(Text)
+    pause_reason: Named[str | None] = Column(Text)
+    budget_usd: Named[float | None] = Column(Double)
+    simulator: Named[dict[str, Any] | None] = Column(JSONB)
+    created_at: Named[datetime] = Column(TIMESTAMPTZ, server_default=func.now())
+    finished_at: Named[datetime | None] = Column(TIMESTAMPTZ)
+    batches_due_at: Named[datetime | None] = Column(TIMESTAMPTZ)
+    paused_at: Named[datetime | None] = Column(TIMESTAMPTZ)
+    folder: Named[str | None] = Column(Text)
 
 
-class NeuronTable(Base):
+run_table = Table(
+    "run",
+    METADATA,
+    RunColumns,
+    CheckConstraint(
+        "state IN ('running', 'paused', 'done', 'cancelled', 'importing')",
+        name="state_is_known",
+    ),
+)
+
+
+class NeuronColumns(TypedColumns):
     """A neuron that the run is about.
 
     `is_ablated` and `has_control` mark those that the stages `ablate` and `control` are about.
     """
 
-    __tablename__ = "neuron"
-
-    run_id: Mapped[int] = run_key()
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    neuron: Mapped[int] = mapped_column(primary_key=True)
-    is_ablated: Mapped[bool] = mapped_column(server_default="false")
-    has_control: Mapped[bool] = mapped_column(server_default="false")
+    run_id: Named[int] = run_key()
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    neuron: Named[int] = Column(primary_key=True)
+    is_ablated: Named[bool] = Column(server_default="false")
+    has_control: Named[bool] = Column(server_default="false")
 
 
-class ShardTable(Base):
+neuron_table = Table("neuron", METADATA, NeuronColumns)
+
+
+class ShardColumns(TypedColumns):
     """The part of a stage that one task does, and who is doing it.
 
     `start` up to, not including, `stop` counts excerpts in the steps of `collect` that read text,
@@ -82,85 +92,91 @@ class ShardTable(Base):
     seconds, and took `took_s`: the time left is told by both.
     """
 
-    __tablename__ = "shard"
-    __table_args__ = (
-        Index(
-            # Dispatchers ask for open shards several times a second; done ones are nearly all in
-            # the end.
-            "ix_shard_open",
-            "run_id",
-            "stage",
-            "id",
-            postgresql_where=text("state IN ('ready', 'queued', 'leased')"),
-        ),
-        # Other stages begin as soon as the few shards of collect are done; each tick looks at
-        # these.
-        Index("ix_shard_collect", "run_id", postgresql_where=text("stage = 'collect'")),
-        CheckConstraint(
-            "state IN ('waiting', 'ready', 'queued', 'leased', 'done')",
-            name="state_is_known",
-        ),
-        # Leases are renewed all the time: with room in its page, an updated row needs no new index
-        # entries.
-        {"postgresql_with": {"fillfactor": "70"}},
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
-    stage: Mapped[str]
-    step: Mapped[str] = mapped_column(server_default="")
-    layer: Mapped[int] = mapped_column(SmallInteger)
-    start: Mapped[int]
-    stop: Mapped[int]
-    weight: Mapped[int]
-    done: Mapped[int] = mapped_column(server_default="0")
-    failed: Mapped[int] = mapped_column(server_default="0")
-    state: Mapped[str] = mapped_column(server_default="waiting")
-    attempts: Mapped[int] = mapped_column(server_default="0")
-    token: Mapped[int] = mapped_column(server_default="0")
-    asked: Mapped[bool] = mapped_column(server_default="false")
-    lease_until: Mapped[datetime | None]
-    worker: Mapped[str | None]
-    error: Mapped[str | None]
-    fraction: Mapped[float] = mapped_column(REAL, server_default="0")
-    claimed_at: Mapped[datetime | None]
-    expected_s: Mapped[float] = mapped_column(REAL, server_default="0")
-    took_s: Mapped[float | None] = mapped_column(REAL)
+    id: Named[int] = Column(BigInteger, Identity(), primary_key=True)
+    run_id: Named[int] = Column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
+    stage: Named[str] = Column(Text)
+    step: Named[str] = Column(Text, server_default="")
+    layer: Named[int] = Column(SmallInteger)
+    start: Named[int]
+    stop: Named[int]
+    weight: Named[int]
+    done: Named[int] = Column(server_default="0")
+    failed: Named[int] = Column(server_default="0")
+    state: Named[str] = Column(Text, server_default="waiting")
+    attempts: Named[int] = Column(server_default="0")
+    token: Named[int] = Column(server_default="0")
+    asked: Named[bool] = Column(server_default="false")
+    lease_until: Named[datetime | None] = Column(TIMESTAMPTZ)
+    worker: Named[str | None] = Column(Text)
+    error: Named[str | None] = Column(Text)
+    fraction: Named[float] = Column(REAL, server_default="0")
+    claimed_at: Named[datetime | None] = Column(TIMESTAMPTZ)
+    expected_s: Named[float] = Column(REAL, server_default="0")
+    took_s: Named[float | None] = Column(REAL)
 
 
-class ProgressTable(Base):
+shard_table = Table(
+    "shard",
+    METADATA,
+    ShardColumns,
+    Index(
+        # Dispatchers ask for open shards several times a second; done ones are nearly all in
+        # the end.
+        "ix_shard_open",
+        "run_id",
+        "stage",
+        "id",
+        postgresql_where=text("state IN ('ready', 'queued', 'leased')"),
+    ),
+    # Other stages begin as soon as the few shards of collect are done; each tick looks at
+    # these.
+    Index("ix_shard_collect", "run_id", postgresql_where=text("stage = 'collect'")),
+    CheckConstraint(
+        "state IN ('waiting', 'ready', 'queued', 'leased', 'done')",
+        name="state_is_known",
+    ),
+    # Leases are renewed all the time: with room in its page, an updated row needs no new index
+    # entries.
+    postgresql_with={"fillfactor": "70"},
+)
+
+
+class ProgressColumns(TypedColumns):
     """Counters of a stage, kept in the transaction of the result. Layer -1 is the whole model."""
 
-    __tablename__ = "progress"
-
-    run_id: Mapped[int] = run_key()
-    stage: Mapped[str] = mapped_column(primary_key=True)
-    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    total: Mapped[int]
-    done: Mapped[int] = mapped_column(server_default="0")
-    failed: Mapped[int] = mapped_column(server_default="0")
-    last_result_at: Mapped[datetime | None]
+    run_id: Named[int] = run_key()
+    stage: Named[str] = Column(Text, primary_key=True)
+    layer: Named[int] = Column(SmallInteger, primary_key=True)
+    total: Named[int]
+    done: Named[int] = Column(server_default="0")
+    failed: Named[int] = Column(server_default="0")
+    last_result_at: Named[datetime | None] = Column(TIMESTAMPTZ)
 
 
-class ThroughputTable(Base):
+progress_table = Table("progress", METADATA, ProgressColumns)
+
+
+class ThroughputColumns(TypedColumns):
     """What a stage finished in each minute, from which rates and ETAs are read."""
 
-    __tablename__ = "throughput"
-
-    run_id: Mapped[int] = run_key()
-    stage: Mapped[str] = mapped_column(primary_key=True)
-    minute: Mapped[datetime] = mapped_column(primary_key=True)
-    finished: Mapped[int]
+    run_id: Named[int] = run_key()
+    stage: Named[str] = Column(Text, primary_key=True)
+    minute: Named[datetime] = Column(TIMESTAMPTZ, primary_key=True)
+    finished: Named[int]
 
 
-class WorkerTable(Base):
+throughput_table = Table("throughput", METADATA, ThroughputColumns)
+
+
+class WorkerColumns(TypedColumns):
     """A worker process and when it last said that it lives."""
 
-    __tablename__ = "worker"
+    worker: Named[str] = Column(Text, primary_key=True)
+    queue: Named[str] = Column(Text)
+    host: Named[str] = Column(Text)
+    started_at: Named[datetime] = Column(TIMESTAMPTZ, server_default=func.now())
+    heartbeat_at: Named[datetime] = Column(TIMESTAMPTZ, server_default=func.now())
+    finished: Named[int] = Column(BigInteger, server_default="0")
 
-    worker: Mapped[str] = mapped_column(primary_key=True)
-    queue: Mapped[str]
-    host: Mapped[str]
-    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    finished: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+worker_table = Table("worker", METADATA, WorkerColumns)

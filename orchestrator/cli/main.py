@@ -1,6 +1,7 @@
 """The command `neurogloss`."""
 
 import errno
+import gc
 import logging
 import os
 import re
@@ -16,7 +17,6 @@ from orchestrator.cli import logs
 from orchestrator.cli.extras import advice, extra_for
 from orchestrator.cli.terminal.encoding import escape_what_cannot_be_written
 from orchestrator.cli.terminal.plain import plain_lines
-from orchestrator.cli.version import version_lines
 from orchestrator.local.errors import ServiceError, WorkerCrashed
 
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how Python holds bytes that are not UTF-8
@@ -85,6 +85,9 @@ class _Commands(DYMGroup):  # type: ignore[misc]  # without types
 
 def _show_version(ctx: click.Context, _: click.Parameter, is_wanted: bool) -> None:
     if is_wanted:
+        # Late: it imports what no other command needs.
+        from orchestrator.cli.version import version_lines
+
         click.echo(version_lines())
         ctx.exit()
 
@@ -104,6 +107,9 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; errors caused by its input end in one message and exit code 2."""
+    # The collector would go hundreds of times through what imports and plans make, none of which is
+    # garbage: half a second of the start of a run.
+    gc.set_threshold(50_000, 10, 10)
     escape_what_cannot_be_written()
     try:
         logs.set_up()

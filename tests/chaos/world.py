@@ -17,7 +17,7 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from db import migrate
-from db.tables import Base
+from db.tables.schema import METADATA
 from orchestrator.local.account import make_private_folder, server_account
 from orchestrator.local.errors import ServiceError
 from orchestrator.local.services import Services, socket_folder, start_services, stop_services
@@ -132,7 +132,7 @@ class World:
         while self.rows(_AT_WORK)[0]["n"] and time.monotonic() < deadline:
             time.sleep(0.2)
         kept = {"worker"}
-        names = ", ".join(f'"{t.name}"' for t in Base.metadata.sorted_tables if t.name not in kept)
+        names = ", ".join(f'"{t.name}"' for t in METADATA.sorted_tables if t.name not in kept)
         with self.engine.begin() as connection:
             connection.execute(text(f"TRUNCATE {names} CASCADE"))
         with self.redis() as client:

@@ -18,7 +18,7 @@ Identity = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
 @dataclass(frozen=True, slots=True)
 class CallValue:
-    """A call of the ledger; see `db.tables.CallTable`.
+    """A call of the ledger; see `db.tables.calls.CallColumns`.
 
     `paid_by` is the run that paid. `has_distributions` says that log probabilities are kept of the
     answer, which the neuron's page shows of the tokens. `sent` is the body of the request, made

@@ -17,8 +17,7 @@ from sqlalchemy import Connection
 from db import corpora
 from db.bulk import upsert
 from db.datasets import stream_excerpts
-from db.tables import ExcerptTable, TokenTable
-from db.tables.base import table_of
+from db.tables.corpus import excerpt_table, token_table
 
 Digest = bytes
 NOWHERE = -1  # the position of an excerpt whose document is not published
@@ -93,8 +92,8 @@ class ImportedCorpus:
     def save(self, connection: Connection) -> None:
         """Store the tokens and excerpts created since the last call."""
         columns = ("vocabulary_id", "token", "text")
-        upsert(connection, table_of(TokenTable), columns, self._new_tokens)
-        upsert(connection, table_of(ExcerptTable), corpora.EXCERPT_COLUMNS, self._new_excerpts)
+        upsert(connection, token_table, columns, self._new_tokens)
+        upsert(connection, excerpt_table, corpora.EXCERPT_COLUMNS, self._new_excerpts)
         self._new_tokens, self._new_excerpts = [], []
 
 

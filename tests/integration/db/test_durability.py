@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from db import heartbeats, progress, runs, shards
 from db.session import is_away, transaction
-from db.tables import RunTable
+from db.tables.runs import run_table
 from neurogloss.config.run import RunConfig
 from orchestrator.dispatch import tick
 from tests.support.calls import answer
@@ -253,7 +253,7 @@ def set_config(engine):
     with engine.begin() as connection:
         lookup = {"kind": "lookup"}
         config = RunConfig(name="r", explainer=lookup, simulator=lookup)
-        connection.execute(update(RunTable).values(config=config.model_dump(mode="json")))
+        connection.execute(update(run_table).values(config=config.model_dump(mode="json")))
 
 
 def test_a_worker_that_died_long_ago_is_listed_no_longer(engine):

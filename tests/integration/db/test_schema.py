@@ -14,7 +14,7 @@ from db import migrate, runs
 from db.foreign import drop_own_objects, foreign_objects
 from db.migrate import SchemaError
 from db.session import transaction
-from db.tables import Base
+from db.tables.schema import METADATA
 from neurogloss.config.settings import Settings
 from neurogloss.errors import InputError
 from orchestrator.backup import back_up, restore_backup
@@ -68,7 +68,7 @@ def test_a_filled_database_goes_down_step_by_step_and_up_again_with_its_results(
     assert contents(whole) == before
     assert differences(whole) == []
     with whole.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
 def test_a_cancelled_run_is_a_paused_one_below(whole, whole_url):
@@ -88,7 +88,7 @@ def test_down_to_nothing_and_up_again(whole, whole_url):
     assert [name for name in tables if not name.startswith("alembic")] == []
     migrate.upgrade(whole_url)
     with whole.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
 NEEDS_NOTHING = {"migrate", "stop", "rehearsal-server", "doctor", "estimate", "demo"}

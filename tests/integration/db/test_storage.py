@@ -5,7 +5,7 @@ from sqlalchemy import text
 from db import corpora, parked_shards, progress, results, retry, runs, shard_readiness, shards
 from db.bulk import fetch_bytes
 from db.results import ExplanationRow, FailureRow
-from db.tables import Base
+from db.tables.schema import METADATA
 from tests.support.shards import LEASE_S, claim
 
 
@@ -24,7 +24,7 @@ def hand_in(engine, held, failures=()):
 
 def test_migrations_build_the_tables_that_the_code_declares(engine):
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
 def test_a_vocabulary_and_its_corpus_are_stored_once(engine, run_id):

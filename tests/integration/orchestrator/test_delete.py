@@ -5,12 +5,12 @@ import json
 import pytest
 from sqlalchemy import text
 
-from db.tables.base import Base
+from db.tables.schema import METADATA
 
 
 def rows_of(engine, run_id):
     """Return the tables that have rows of a run."""
-    tables = [table.name for table in Base.metadata.sorted_tables if "run_id" in table.c]
+    tables = [table.name for table in METADATA.sorted_tables if "run_id" in table.c]
     with engine.connect() as connection:
         return [
             name
@@ -26,7 +26,7 @@ def one(engine, query):
 
 def copied_run(engine):
     """Store a second run with the same neurons, and return its id."""
-    columns = [column.name for column in Base.metadata.tables["run"].c]
+    columns = [column.name for column in METADATA.tables["run"].c]
     names = ", ".join(name for name in columns if name not in ("id", "name"))
     copy = f"INSERT INTO run (name, {names}) SELECT 'second', {names} FROM run RETURNING id"  # noqa: S608
     neurons = "INSERT INTO neuron SELECT :run, layer, neuron, is_ablated FROM neuron"

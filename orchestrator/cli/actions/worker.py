@@ -1,5 +1,6 @@
 """What the command `worker` does: one Celery worker."""
 
+import gc
 import logging
 import os
 import socket
@@ -24,6 +25,8 @@ QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 def worker(kind: str, name: str | None, concurrency: int) -> None:
     from worker.parent_watch import exit_with_parent
 
+    # Python's own: what a worker drops holds large arrays, and must not wait for 50,000 objects.
+    gc.set_threshold(700, 10, 10)
     for variable, value in QUIET_THREADS.items():
         os.environ.setdefault(variable, value)
     environment = find_environment()

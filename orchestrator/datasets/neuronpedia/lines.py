@@ -67,7 +67,7 @@ def lines_of(neuron: ExportedNeuron, excerpts: ExcerptTexts[orjson.Fragment]) ->
         "layer": source_id(run, neuron.layer),
         "index": str(neuron.neuron),
     }
-    ids = _Ids(neuron)
+    ids = Ids(neuron)
     return {
         "features": iter([{**key, **_feature(neuron, excerpts.texts)}]),
         "activations": _activations(neuron, key, excerpts, ids),
@@ -77,7 +77,7 @@ def lines_of(neuron: ExportedNeuron, excerpts: ExcerptTexts[orjson.Fragment]) ->
     }
 
 
-class _Ids:
+class Ids:
     """The ids of what is written about a neuron, the same in every export of the run.
 
     So loading can be repeated.
@@ -154,7 +154,7 @@ def _bins(neuron: ExportedNeuron) -> Mapping[int, tuple[str, float, float, float
 
 
 def _activations(
-    neuron: ExportedNeuron, key: Line, excerpts: ExcerptTexts[orjson.Fragment], ids: _Ids
+    neuron: ExportedNeuron, key: Line, excerpts: ExcerptTexts[orjson.Fragment], ids: Ids
 ) -> Iterator[Line]:
     row = neuron.records
     tokens = excerpts.of(row.excerpts)
@@ -196,7 +196,7 @@ def _extremes(records: Sequence[FloatArray]) -> list[tuple[int, float, float]]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def _explanation(neuron: ExportedNeuron, key: Line, ids: _Ids) -> Iterator[Line]:
+def _explanation(neuron: ExportedNeuron, key: Line, ids: Ids) -> Iterator[Line]:
     explanation, score = neuron.stored.explanation, neuron.stored.score
     if explanation is None:
         return
@@ -223,7 +223,7 @@ def _defined(neuron: ExportedNeuron) -> str:
     return f"simulator {neuron.run.config.simulator.kind}"
 
 
-def _score(neuron: ExportedNeuron, ids: _Ids) -> Iterator[Line]:
+def _score(neuron: ExportedNeuron, ids: Ids) -> Iterator[Line]:
     score = neuron.stored.score
     if neuron.stored.explanation is None or score is None or score.score is None:
         return
@@ -245,7 +245,7 @@ def simulator_name(run: ExportedRun) -> str:
     return "lookup" if simulator.kind == "lookup" else simulator.model
 
 
-def _simulations(neuron: ExportedNeuron, ids: _Ids) -> Iterator[Line]:
+def _simulations(neuron: ExportedNeuron, ids: Ids) -> Iterator[Line]:
     """Yield the simulations whose own score is defined: the column of scores is NOT NULL."""
     if neuron.stored.explanation is None:
         return

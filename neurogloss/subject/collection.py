@@ -13,9 +13,8 @@ from transformers import GPT2Model
 from neurogloss.neurons.records import IntArray
 from neurogloss.neurons.selection import RecordCounts
 from neurogloss.subject.batches import ModelBatch, batch_size, batches, fitting_size, halve_batches
+from neurogloss.subject.corpus_pass import read_batches
 from neurogloss.subject.layer_collector import LayerCollector, LayerPart, LayerPlan
-from neurogloss.subject.model import forward, on_activations
-from neurogloss.subject.onednn import packed_weights
 
 
 def collect(
@@ -46,7 +45,7 @@ def collect(
         at_once: How many excerpts go through the model in each batch, in place of as many as
             `batch_size` says. Another number may change the last bit of an activation; so does the
             half of it, which is taken as long as memory runs out.
-        on_batch: Called before each batch; an exception that it raises ends the pass.
+        on_batch: Called after each batch; an exception that it raises ends the pass.
     """
     whole = at_once or batch_size(model.device, tokens.shape[1])
     padded = at_once is not None or model.device.type == "cuda"
@@ -72,22 +71,21 @@ def _read(
     counts: RecordCounts,
     on_batch: Callable[[], None],
 ) -> dict[int, LayerCollector]:
-    batch, padding = cut[0], None  # read by `keep`, in the middle of each forward pass
-    n_tokens = batch.tokens.shape[1]
+    n_tokens = cut[0].tokens.shape[1]
     collectors = {
         layer: LayerCollector(plan, counts, within, n_tokens, model.device)
         for layer, plan in plans.items()
     }
 
-    def keep(layer: int, activations: torch.Tensor) -> None:
+    paddings = {}
+    if lengths is not None:
+        paddings = {b.first: _padding(b.part_of(lengths), n_tokens, model.device) for b in cut}
+
+    def keep(batch: ModelBatch, layer: int, activations: torch.Tensor) -> None:
+        padding = paddings.get(batch.first)
         collectors[layer].read(activations[batch.rows], batch.first, padding)
 
-    with on_activations(model, sorted(collectors), keep), packed_weights(model):
-        for batch in cut:
-            on_batch()
-            if lengths is not None:
-                padding = _padding(batch.part_of(lengths), n_tokens, model.device)
-            forward(model, batch.tokens)
+    read_batches(model, sorted(collectors), cut, keep, on_batch)
     return collectors
 
 

@@ -8,20 +8,26 @@ pages the system clears and maps one by one. A tile's activations in a layer of 
 import ctypes
 
 # Of malloc.h. Smaller blocks than the one come from the heap, up to the other stays at its end:
-# more than the activations of a tile, and less than what is kept over many.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_FROM_HEAP, _KEPT_BYTES = 128 << 20, 512 << 20
+# more than the activations of a tile, and less than what is kept over many. Threads have no heaps
+# of their own, which could not hold blocks of 64 MiB, and are given back whenever they are empty.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_FROM_HEAP, _KEPT_BYTES, _ONE_HEAP = 128 << 20, 256 << 20, 1
 
 
 def keep_freed_memory() -> bool:
-    """Keep what this process frees for itself, up to 512 MiB at the end of its heap.
+    """Keep what this process frees for itself, up to 256 MiB at the end of its heap.
 
     Return whether the C library can do so: glibc can, others may not.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _FROM_HEAP) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))
+    options = {
+        _MMAP_THRESHOLD: _FROM_HEAP,
+        _TRIM_THRESHOLD: _KEPT_BYTES,
+        _ARENA_MAX: _ONE_HEAP,
+    }
+    return all(mallopt(option, value) for option, value in options.items())
 
 
 def give_memory_back() -> None:

@@ -54,7 +54,10 @@ class LayerPart:
 
 
 class LayerCollector:
-    """Takes one layer's activations tile by tile, and keeps those of the excerpts `within`."""
+    """Takes one layer's activations tile by tile, and keeps those of the excerpts `within`.
+
+    Tiles may come in any order, and from several threads.
+    """
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class LayerCollector:
         # Apple's MPS has no float64, so that its sums are added on the CPU too.
         sums = DeviceSums if device.type == "cuda" else HostSums
         self._sums = sums(n_neurons, within, device)
-        self._maxima: list[torch.Tensor] = []
+        self._maxima: dict[int, torch.Tensor] = {}  # of the batches, by their first excerpts
 
     def read(
         self, activations: torch.Tensor, first: int, padding: torch.Tensor | None = None
@@ -106,9 +109,9 @@ class LayerCollector:
             max(0, self._within.start - first), min(len(rounded), self._within.stop - first)
         )
         excerpts = torch.arange(first, first + len(rounded), device=rounded.device)
-        self._keep(rounded[inside], excerpts[inside])
+        self._keep(rounded[inside], excerpts[inside], first)
 
-    def _keep(self, rounded: torch.Tensor, excerpts: torch.Tensor) -> None:
+    def _keep(self, rounded: torch.Tensor, excerpts: torch.Tensor, first: int) -> None:
         maxima = rounded.amax(1) + 0.0  # (excerpt, neuron), without negative zeros
         excerpts = excerpts[:, None]
         # The bits of a float16, as an integer, are what `top_keys` orders by.
@@ -118,7 +121,7 @@ class LayerCollector:
         self._random.offer(draws, rounded)
         if self._boundaries is None:
             # Kept for the quantile boundaries, which are measured once the reference has been read.
-            self._maxima.append(maxima)
+            self._maxima[first] = maxima
             return
         reached = maxima.to(torch.float32)[:, :, None] >= self._boundaries  # (excerpt, neuron, 4)
         bucket = reached.sum(2)
@@ -137,7 +140,9 @@ class LayerCollector:
             on_host((pair & 0xFFFFFFFF).to(torch.int32)),
             on_host(activations[place]),
         )
-        maxima = on_host(torch.cat(self._maxima)) if self._maxima else None
+        maxima = None
+        if self._maxima:
+            maxima = on_host(torch.cat([self._maxima[first] for first in sorted(self._maxima)]))
         return LayerPart(kept, self._sums.blocks, self._sums.nonfinite, maxima)
 
 

@@ -1,5 +1,7 @@
 """For every neuron of a layer, the excerpts with the lowest keys so far and their activations."""
 
+import threading
+
 import torch
 
 from neurogloss.neurons.selection import NEVER
@@ -9,11 +11,12 @@ class LowestKeys:
     """The `n_kept` excerpts with the lowest keys for each neuron, and their activations.
 
     Keys are int64 with the excerpt in their low 32 bits. No two keys of a neuron are equal, so the
-    excerpts that are kept do not depend on the order in which they are offered. `bars`, int64
-    (n_neurons,), are the highest keys that are kept at all.
+    excerpts that are kept do not depend on the order in which they are offered, also by several
+    threads. `bars`, int64 (n_neurons,), are the highest keys that are kept at all.
     """
 
     def __init__(self, bars: torch.Tensor, n_kept: int, n_tokens: int) -> None:
+        self._lock = threading.Lock()
         self._bars = bars.clone()
         self._n_kept = n_kept
         # Each empty place has a different key above all real ones, so that no two keys are equal.
@@ -30,8 +33,11 @@ class LowestKeys:
             keys: int64 (batch, n_neurons), NEVER for excerpts not to keep.
             activations: float16 (batch, position, n_neurons).
         """
-        if not self._n_kept:
-            return
+        if self._n_kept:
+            with self._lock:
+                self._offer(keys, activations)
+
+    def _offer(self, keys: torch.Tensor, activations: torch.Tensor) -> None:
         # Most batches change few neurons, and only these are sorted.
         neurons = (keys <= self._bars).any(0).nonzero()[:, 0]
         if not len(neurons):

@@ -5,6 +5,7 @@ layers each would all begin at layer 0, and read layers again for half of the mo
 a pass keeps what enters its last layer, and the next one begins there. The bits are the same.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Hashable, Iterator
@@ -14,6 +15,8 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from transformers import GPT2Model
+
+from neurogloss.subject.corpus_pass import batch_in_model
 
 
 class ResidualStream:
@@ -43,7 +46,7 @@ class ResidualStream:
         *,
         is_last: bool = False,
     ) -> Iterator[None]:
-        """Have the forward passes in the block, over all of a corpus in order, begin late.
+        """Have the passes of `read_batches` in the block, over all of a corpus, begin late.
 
         They begin where the last block over the corpus ended, if that is before the layers. What
         they leave is kept, unless there is no room for it on the disk, or the block raises.
@@ -85,13 +88,10 @@ def _beginning_at(model: GPT2Model, layer: int, file: BinaryIO) -> Iterator[None
     if layer == 0:
         yield
         return
-    place = 0
 
     def enter(block: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[object, ...]:
-        nonlocal place
         stored = torch.empty(inputs[0].shape, dtype=inputs[0].dtype)
-        file.seek(place)
-        place += file.readinto(_bytes_of(stored))  # type: ignore[attr-defined]
+        os.preadv(file.fileno(), [_bytes_of(stored).data], _place_of(stored))
         return stored.to(inputs[0].device), *inputs[1:]
 
     handle = model.h[layer].register_forward_pre_hook(enter)
@@ -113,18 +113,22 @@ def _unchanged(stream: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
 @contextmanager
 def _keeping(model: GPT2Model, layer: int, file: BinaryIO) -> Iterator[None]:
     """Store what enters a layer."""
-    place = 0
 
     def keep(norm: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        nonlocal place
-        file.seek(place)
-        place += file.write(_bytes_of(inputs[0]).data)
+        os.pwrite(file.fileno(), _bytes_of(inputs[0]).data, _place_of(inputs[0]))
 
     handle = model.get_submodule(f"h.{layer}.ln_1").register_forward_pre_hook(keep)
     try:
         yield
     finally:
         handle.remove()
+
+
+def _place_of(stream: torch.Tensor) -> int:
+    """Return where the stream of the batch that goes through the model is in the file."""
+    batch = batch_in_model()
+    first: int = batch.first - batch.rows.start  # a batch on a GPU may begin before what is read
+    return first * (stream.nbytes // len(stream))
 
 
 def _bytes_of(stream: torch.Tensor) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":

@@ -1,5 +1,8 @@
 """Sums of activations by tile, added on the CPU, from which `neurons.moments` computes moments."""
 
+import threading
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -7,7 +10,9 @@ from neurogloss.neurons.moments import TileSums, merge_halves, sums_about_mean
 from neurogloss.neurons.records import FloatArray
 from neurogloss.neurons.tiles import TILE
 
-_CPU_EXCERPTS = 4  # at a time, so that intermediate results stay in the processor's cache
+# Activations at a time on the CPU, whose powers stay in a core's own cache, 256 KiB each: twice as
+# fast as those of four excerpts at a time, with the same bits.
+_CPU_VALUES = 65_536
 
 
 class HostSums:
@@ -19,11 +24,12 @@ class HostSums:
 
     def __init__(self, n_neurons: int, within: range, device: torch.device) -> None:
         self._within = within
+        self._lock = threading.Lock()
         self.blocks: list[TileSums] = []
         self.nonfinite = np.zeros(n_neurons, dtype=bool)
 
     def add(self, rounded: torch.Tensor, first: int, padding: torch.Tensor | None) -> None:
-        """Add whole tiles, and set their infinities and NaN to 0 in place.
+        """Add whole tiles, and set their infinities and NaN to 0 in place. Safe in threads.
 
         Args:
             rounded: Activations from excerpt `first` on, float16 (excerpt, position, neuron), with
@@ -39,12 +45,15 @@ class HostSums:
         sums, n_tokens = sums_of_tile(tile, padding)
         # The sums are finite if all activations are, and much smaller to test.
         if not np.isfinite(sums).all():
-            self.nonfinite |= ~tile.isfinite().all(0).all(0).cpu().numpy()
+            nonfinite = ~tile.isfinite().all(0).all(0).cpu().numpy()
+            with self._lock:
+                self.nonfinite |= nonfinite
             tile.masked_fill_(~tile.isfinite(), 0)
             sums, _ = sums_of_tile(tile, padding)
         if first in self._within:  # otherwise the tile belongs to the shard with its first excerpt
             block = TileSums(first // TILE, 1, n_tokens, sums)
-            self.blocks = merge_halves([*self.blocks, block])
+            with self._lock:
+                self.blocks = merge_halves([*self.blocks, block])
 
 
 def sums_of_tile(
@@ -61,19 +70,30 @@ def sums_of_tile(
         padding: Which positions do not count, bool (excerpt, position, 1); their activations are
             finite.
     """
-    n = rounded.shape[0] * rounded.shape[1]
+    n_excerpts, n_tokens, n_neurons = rounded.shape
+    n = n_excerpts * n_tokens - (0 if padding is None else int(padding.sum()))
     shift = rounded[0].mean(0, dtype=torch.float32).to(torch.float16).to(torch.float32)
-    size = _CPU_EXCERPTS if rounded.device.type == "cpu" else len(rounded)
-    if padding is None:
-        parts = [sums_of_powers(part, shift) for part in torch.split(rounded, size)]
-    else:
-        n -= int(padding.sum())
-        pairs = zip(torch.split(rounded, size), torch.split(padding, size), strict=True)
-        parts = [sums_of_powers(part, shift, without) for part, without in pairs]
+    of_excerpts = torch.empty((4, n_excerpts, n_neurons), device=rounded.device)
+    for rows, columns in _blocks(rounded):
+        without = None if padding is None else padding[rows]
+        of_block = sums_of_powers(rounded[rows, :, columns], shift[columns], without)
+        of_excerpts[:, rows, columns] = of_block
     # Added on the CPU, because Apple's MPS has no float64.
-    powers = torch.cat(parts, dim=1).cpu().numpy().astype(np.float64).sum(axis=1)
+    powers = of_excerpts.cpu().numpy().astype(np.float64).sum(axis=1)
     with np.errstate(invalid="ignore", over="ignore"):
         return np.stack(sums_about_mean(shift.cpu().numpy().astype(np.float64), powers, n)), n
+
+
+def _blocks(rounded: torch.Tensor) -> Iterator[tuple[slice, slice]]:
+    """Yield the excerpts and the neurons whose powers are computed together."""
+    n_excerpts, n_tokens, n_neurons = rounded.shape
+    if rounded.device.type != "cpu":
+        yield slice(n_excerpts), slice(n_neurons)
+        return
+    size = max(1, _CPU_VALUES // n_tokens)
+    for excerpt in range(n_excerpts):
+        for start in range(0, n_neurons, size):
+            yield slice(excerpt, excerpt + 1), slice(start, start + size)
 
 
 def sums_of_powers(

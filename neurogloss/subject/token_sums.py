@@ -1,20 +1,31 @@
 """Sums of activations by token, from which the token lookup tables are computed."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from transformers import GPT2Model
 
 from neurogloss.neurons.records import IntArray
-from neurogloss.subject.batches import batches_for
+from neurogloss.subject.batches import ModelBatch, batches_for
+from neurogloss.subject.corpus_pass import read_batches
 from neurogloss.subject.device import exact_device
-from neurogloss.subject.model import forward, on_activations
-from neurogloss.subject.onednn import packed_weights
 
 # Added at a time on the CPU: fresh memory for intermediate results of a whole tile, in float64,
 # costs more than the additions.
 _CPU_TOKENS = 256
+
+
+class _Read(NamedTuple):
+    """What to add of a batch: its tokens, int64 (n_tokens,), and the positions that hold them.
+
+    Positions are bool (n_positions,), over all excerpts of the batch; None if all of them do.
+    """
+
+    tokens: torch.Tensor
+    are_tokens: torch.Tensor | None
 
 
 class TokenSums:
@@ -38,12 +49,8 @@ class TokenSums:
             layer: torch.zeros((vocabulary, len(indices)), dtype=torch.float64, device=device)
             for layer, indices in neurons.items()
         }
+        self._locks = {layer: threading.Lock() for layer in neurons}
         self._counts = np.zeros(model.config.vocab_size, dtype=np.int64)
-        # Of the batch that goes through the model: the rows to add, which of their positions hold
-        # tokens, bool (n_positions,) or None for all, and these tokens, int64 (n_tokens,).
-        self._rows = slice(0)
-        self._are_tokens: torch.Tensor | None = None
-        self._tokens = torch.empty(0)
 
     def add(
         self,
@@ -59,42 +66,42 @@ class TokenSums:
             tokens: int32 (n, excerpt_tokens).
             lengths: Of the excerpts, int32 (n,), if some are shorter.
             first: The number of the first excerpt.
-            on_batch: Called before each batch; an exception that it raises ends the pass.
+            on_batch: Called after each batch; an exception that it raises ends the pass.
         """
-        with (
-            on_activations(self._model, self._layers, self._keep),
-            packed_weights(self._model),
-        ):
-            for batch in batches_for(self._model, tokens, first):
-                on_batch()
-                own = None if lengths is None else batch.part_of(lengths)
-                self._expect(batch.tokens[batch.rows], own)
-                self._rows = batch.rows
-                forward(self._model, batch.tokens)
+        cut = list(batches_for(self._model, tokens, first))
+        read = {batch.first: self._read(batch, lengths) for batch in cut}
 
-    def _expect(self, tokens: IntArray, lengths: IntArray | None) -> None:
-        """Prepare for the activations on tokens, and count these."""
-        read = tokens.ravel()
+        def keep(batch: ModelBatch, layer: int, activations: torch.Tensor) -> None:
+            self._add(layer, activations[batch.rows], read[batch.first])
+
+        read_batches(self._model, self._layers, cut, keep, on_batch)
+
+    def _read(self, batch: ModelBatch, lengths: IntArray | None) -> _Read:
+        """Return what to add of a batch, and count its tokens; `lengths` are of all excerpts."""
+        tokens, are_tokens = batch.tokens[batch.rows], None
         if lengths is not None:
-            are_tokens = (np.arange(tokens.shape[1]) < lengths[:, None]).ravel()
-            read = read[are_tokens]
-            self._are_tokens = torch.from_numpy(are_tokens).to(self._device)
-        self._tokens = torch.from_numpy(read.astype(np.int64)).to(self._device)
-        self._counts += np.bincount(read, minlength=len(self._counts))
+            is_token = np.arange(tokens.shape[1]) < batch.part_of(lengths)[:, None]
+            tokens = tokens[is_token]
+            are_tokens = torch.from_numpy(is_token.ravel()).to(self._model.device)
+        flat = tokens.ravel()
+        self._counts += np.bincount(flat, minlength=len(self._counts))
+        return _Read(torch.from_numpy(flat.astype(np.int64)).to(self._device), are_tokens)
 
-    def _keep(self, layer: int, activations: torch.Tensor) -> None:
-        activations = activations[self._rows]
+    def _add(self, layer: int, activations: torch.Tensor, read: _Read) -> None:
+        """Add the activations of a layer, (excerpt, position, d_mlp). Safe to use from threads."""
         if len(self._neurons[layer]) != activations.shape[2]:
             activations = activations.index_select(2, self._neurons[layer])
         flat = activations.flatten(0, 1)
-        if self._are_tokens is not None:
-            flat = flat[self._are_tokens.to(flat.device)]
+        if read.are_tokens is not None:
+            flat = flat[read.are_tokens]
         size = _CPU_TOKENS if flat.device.type == "cpu" else max(1, len(flat))
         for part, tokens in zip(
-            torch.split(flat, size), torch.split(self._tokens, size), strict=True
+            torch.split(flat, size), torch.split(read.tokens, size), strict=True
         ):
             rounded = torch.nan_to_num(part.to(torch.float16).to(self._device), 0.0, 0.0, 0.0)
-            self._sums[layer].index_add_(0, tokens, rounded.to(torch.float64))
+            exact = rounded.to(torch.float64)
+            with self._locks[layer]:
+                self._sums[layer].index_add_(0, tokens, exact)
 
     def of_neurons(self, layer: int, neurons: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sums of neurons, float64 (vocabulary, n_neurons), and the tokens' counts.

@@ -234,7 +234,7 @@ def test_activations_have_the_same_bits_in_every_shard_and_batch(model, start, s
 
 
 def test_fewer_excerpts_go_at_once_from_now_on_where_memory_does_not_hold_them(tiny, monkeypatch):
-    from neurogloss.subject import collection as gpu_collection
+    from neurogloss.subject import corpus_pass
 
     sizes = []
 
@@ -244,7 +244,7 @@ def test_fewer_excerpts_go_at_once_from_now_on_where_memory_does_not_hold_them(t
             raise torch.OutOfMemoryError("as CUDA raises it")
         forward(model, tokens)
 
-    monkeypatch.setattr(gpu_collection, "forward", small_memory)
+    monkeypatch.setattr(corpus_pass, "forward", small_memory)
     tokens = make_tokens(128, VOCABULARY, TOKENS, 0)
     neurons, wanted = np.arange(WIDTH), RecordCounts(128, TOP, RANDOM, PER_BUCKET)
     plans = {1: LayerPlan(neurons, neuron_keys(0, 1, neurons), None)}

@@ -1,5 +1,7 @@
-"""Threads of one core each: as many as torch has, and torch as it was afterwards."""
+"""Threads that share the cores that torch has, and torch as it was afterwards."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -17,8 +19,10 @@ def cores():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("given", "expected"), [(1, 1), (3, 3), (64, MOST)])
-def test_every_thread_computes_on_one_core(given, expected, cores):
+@pytest.mark.parametrize(
+    ("given", "expected", "share"), [(1, 1, 1), (3, 3, 1), (64, MOST, 64 // MOST)]
+)
+def test_every_thread_computes_on_its_share_of_the_cores(given, expected, share, cores):
     cores(given)
     together = threading.Barrier(expected, timeout=20)
 
@@ -30,7 +34,7 @@ def test_every_thread_computes_on_one_core(given, expected, cores):
         seen = list(threads.map(look, range(expected)))
     assert n_threads(CPU) == expected
     assert len({thread for thread, _ in seen}) == expected
-    assert {number for _, number in seen} == {1}
+    assert {number for _, number in seen} == {share}
     assert torch.get_num_threads() == given
 
 
@@ -68,3 +72,29 @@ def test_work_that_waits_is_dropped_on_an_error(cores):
 
 def test_one_thread_gives_a_gpu_its_work():
     assert n_threads(torch.device("cuda")) == 1
+
+
+def test_a_thread_that_begins_while_others_share_the_cores_has_all_of_them():
+    # In a process of its own: what torch was told here stays with its threads.
+    script = """
+import threading, torch
+torch.set_num_threads(3)
+from neurogloss.subject.core_threads import core_threads, n_threads
+cpu, found = torch.device("cpu"), []
+
+def begin():
+    with core_threads(cpu) as threads:
+        found.append((n_threads(cpu), *threads.map(lambda _: torch.get_num_threads(), range(2))))
+
+with core_threads(cpu) as threads:
+    list(threads.map(torch.sqrt, torch.ones(3)))
+    for _ in range(2):
+        other = threading.Thread(target=begin)
+        other.start()
+        other.join()
+print(found, n_threads(cpu))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[(3, 1, 1), (3, 1, 1)] 3"

@@ -8,7 +8,6 @@ import torch
 from transformers import GPT2Config, GPT2Model
 
 from neurogloss.subject import residual_stream
-from neurogloss.subject.model import forward
 from neurogloss.subject.residual_stream import ResidualStream
 from neurogloss.subject.token_sums import TokenSums
 
@@ -44,14 +43,14 @@ def sums_of(model, tokens, layers, stream):
     sums = TokenSums(model, neurons_of(layers))
     with stream.passing(model, "corpus", tokens.size, layers):
         for first in range(0, len(tokens), 32):
-            sums.add(tokens[first : first + 32])
+            sums.add(tokens[first : first + 32], first=first)
     return {layer: sums.of_neurons(layer, np.arange(24))[0].numpy() for layer in layers}
 
 
 def whole(model, tokens):
     sums = TokenSums(model, neurons_of(range(LAYERS)))
     for first in range(0, len(tokens), 32):
-        sums.add(tokens[first : first + 32])
+        sums.add(tokens[first : first + 32], first=first)
     return {layer: sums.of_neurons(layer, np.arange(24))[0].numpy() for layer in range(LAYERS)}
 
 
@@ -102,7 +101,7 @@ def test_a_pass_that_was_interrupted_leaves_nothing_to_go_on_from(model, tokens,
         pytest.raises(KeyboardInterrupt),
         stream.passing(model, "corpus", tokens.size, range(2, 4)),
     ):
-        forward(model, tokens[:32])
+        TokenSums(model, neurons_of(range(2, 4))).add(tokens[:32])
         raise KeyboardInterrupt
     check_equal(sums_of(model, tokens, range(2, 4), stream), expected)
 

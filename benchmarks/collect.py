@@ -169,35 +169,85 @@ def ours(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 
 
 def _collect(engine: object, options: argparse.Namespace, folder: Path) -> dict[str, float]:
-    from sqlalchemy import text
-
-    from db import shard_readiness
-    from db.session import transaction
-    from neurogloss.subject.model import forward
-    from worker.stages.collect.steps import collect
-    from worker.stages.forward_pass import subject_of
+    from worker.side_shards import SideShards
+    from worker.stages.collect import side_steps
 
     run_id, n_neurons = _make_run(engine, options, folder)
-    steps: dict[str, float] = {}
-    while True:
-        with transaction(engine) as connection:
-            shard_readiness.open_ready(connection, run_id)
-            found = connection.scalar(
-                text("SELECT min(id) FROM shard WHERE state = 'ready' AND stage = 'collect'")
-            )
-        if found is None:
-            break
-        shard = _claim(engine, found)
-        if not steps:  # as for the others: the model is loaded and warm
-            forward(subject_of(shard), _tokens(folder, BATCH))
-        started = time.perf_counter()
-        collect(shard)
-        steps[shard.claim.step] = steps.get(shard.claim.step, 0) + time.perf_counter() - started
+    worker = _Worker(engine, run_id)
+    worker.load(_tokens(folder, BATCH))  # as for the others: the model is loaded and warm
+    stop = threading.Event()
+    started = time.perf_counter()
+    side = SideShards(engine, side_steps(), worker.do, stop)
+    side.begin()
+    worker.work()
+    seconds = time.perf_counter() - started
+    stop.set()
+    side.end()
     return {
-        "seconds": round(sum(steps.values()), 2),
-        **{step: round(seconds, 2) for step, seconds in steps.items()},
+        "seconds": round(seconds, 2),
+        **worker.steps(),
         "bytes_per_neuron": _stored(engine) // n_neurons,
     }
+
+
+class _Worker:
+    """Does the shards of a run as a GPU worker does, without messages."""
+
+    def __init__(self, engine: object, run_id: int) -> None:
+        self._engine, self._run_id = engine, run_id
+        self._times: dict[str, list[tuple[float, float]]] = {}
+
+    def load(self, tokens: np.ndarray) -> None:
+        from neurogloss.subject.model import forward
+        from worker.stages.forward_pass import subject_of
+
+        shard = _claim(self._engine, self._ready())
+        forward(subject_of(shard), tokens)
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE shard SET state = 'ready' WHERE state = 'leased'")
+
+    def do(self, shard_id: int) -> bool:
+        from worker.stages.collect import collect
+
+        shard = _claim(self._engine, shard_id)
+        if shard is None:
+            return False
+        started = time.perf_counter()
+        collect(shard)
+        self._times.setdefault(shard.claim.step, []).append((started, time.perf_counter()))
+        return True
+
+    def work(self) -> None:
+        """Do shards until none is open any more."""
+        while (shard_id := self._ready()) != 0:
+            if shard_id is None or not self.do(shard_id):
+                time.sleep(0.02)  # the thread beside has the last one
+
+    def steps(self) -> dict[str, float]:
+        """Return the seconds from the start of each step's first shard to the end of its last.
+
+        They overlap where shards of two steps were done at the same time.
+        """
+        return {
+            step: round(max(end for _, end in times) - min(start for start, _ in times), 2)
+            for step, times in self._times.items()
+        }
+
+    def _ready(self) -> int | None:
+        """Return a shard that is ready; None while the last ones are under way, 0 after them."""
+        from sqlalchemy import text
+
+        from db import shard_readiness
+        from db.session import transaction
+
+        with transaction(self._engine) as connection:
+            shard_readiness.open_ready(connection, self._run_id)
+            query = text("""
+                SELECT min(id) FILTER (WHERE state = 'ready'), count(*) FROM shard
+                WHERE stage = 'collect' AND state <> 'done'
+            """)
+            ready, n_open = connection.execute(query).one()
+        return ready if n_open else 0
 
 
 def _claim(engine: object, shard_id: int) -> object:
@@ -208,6 +258,8 @@ def _claim(engine: object, shard_id: int) -> object:
 
     with transaction(engine) as connection:
         claim = shards.claim(connection, shard_id, "benchmark", 36_000)
+        if claim is None:
+            return None
         run = runs.get(connection, claim.run_id)
     config = RunConfig.model_validate(run.config)
     return ClaimedShard(engine, claim, run, config, Lease(threading.Event(), math.inf))

@@ -28,6 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
+# Bytes that the driver takes at once: between two pieces, another thread may run for a while.
+_COPIED_AT_ONCE = 1 << 20
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 KEEP_THE_FIRST = "ON CONFLICT DO NOTHING"
 _INT2, _INT4 = struct.Struct("!h"), struct.Struct("!i")
@@ -173,7 +175,8 @@ def _quoted(connection: Connection, name: str, columns: Sequence[str]) -> tuple[
 def _copy(cursor: Any, target: tuple[str, str], encoded: io.BytesIO) -> int:
     name, columns = target
     encoded.seek(0)
-    cursor.copy_expert(f"COPY {name} ({columns}) FROM STDIN (FORMAT binary)", encoded)
+    statement = f"COPY {name} ({columns}) FROM STDIN (FORMAT binary)"
+    cursor.copy_expert(statement, encoded, _COPIED_AT_ONCE)
     return int(cursor.rowcount)
 
 

@@ -1,8 +1,11 @@
 """Shards that are open: to be done, sent for, or held by a worker."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
+
+from db.shards import MAX_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +40,22 @@ _OPEN = text(f"""
 def open_shards(connection: Connection, run_id: int) -> list[OpenShards]:
     """Return the open shards of a run, for the stages that have any."""
     return [OpenShards(*row) for row in connection.execute(_OPEN, {"run": run_id})]
+
+
+def first_of_steps(connection: Connection, steps: Sequence[str]) -> int | None:
+    """Return the id of a shard of collect to claim next, of any run that is running.
+
+    The first steps come first. Shards are left out that a transaction holds.
+    """
+    values = {"steps": list(steps), "most": MAX_ATTEMPTS}
+    shard_id: int | None = connection.execute(_FIRST_OF_STEPS, values).scalar()
+    return shard_id
+
+
+_FIRST_OF_STEPS = text("""
+    SELECT shard.id FROM run JOIN shard ON shard.run_id = run.id
+    WHERE run.state = 'running' AND shard.stage = 'collect'
+      AND shard.state IN ('ready', 'queued') AND step = ANY (:steps) AND attempts < :most
+    ORDER BY array_position(CAST(:steps AS text[]), step), shard.id
+    LIMIT 1 FOR SHARE OF shard SKIP LOCKED
+""")

@@ -39,8 +39,8 @@ from worker.signatures import QUEUES
 log = logging.getLogger(__name__)
 
 # Shards queued or leased per worker: enough that a worker that finishes one finds the next in the
-# queue. API workers run many shards at once, hence more.
-AHEAD = {"gpu": 2, "api": 16}
+# queue. GPU workers do up to two at once, API workers many.
+AHEAD = {"gpu": 3, "api": 16}
 # Neurons are finished rather than begun: results come early, and a run that is stopped leaves few
 # half-done.
 LATER_FIRST = STAGES[::-1]

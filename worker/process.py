@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -39,6 +39,7 @@ from worker.process_calls import ProcessCalls
 from worker.replay import Replay
 from worker.run import Run, load_run, log_pause, pause_run
 from worker.shard import ClaimedShard, Lease, RunJob
+from worker.side_shards import SideShards
 from worker.spool import Spool
 from worker.text_queue import TextQueue
 
@@ -65,6 +66,7 @@ class _Process:
         self.ended = threading.Event()
         self.held = HeldShards()
         self.texts = TextQueue(self.engine, name, self.settings.lease_s, self.stop)
+        self.side: SideShards | None = None
         self.finished = 0
         self.beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -140,8 +142,10 @@ def stop() -> None:
     if _process is None:
         return
     _process.stop.set()
-    # Before the heartbeat ends, which renews the lease of the text in progress.
+    # Before the heartbeat ends, which renews the leases of what is in progress.
     _process.texts.end()
+    if _process.side is not None:
+        _process.side.end()
     _process.ended.set()
     _process.beating.join(timeout=1)  # lest it signs on again
     try:
@@ -160,14 +164,27 @@ def texts() -> TextQueue:
     return _process.texts
 
 
-def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
-    """Claim a shard and do it. Does nothing when it is done, taken, or its run is paused."""
+def begin_side_shards(steps: Sequence[str], collect: Callable[[ClaimedShard], None]) -> None:
+    """Do shards of some steps of collect from now on, beside those that messages come for."""
+    if _process is None:
+        raise RuntimeError("the worker process was not started")
+    _process.side = SideShards(
+        _process.engine, steps, partial(do_shard, stage=collect), _process.stop
+    )
+    _process.side.begin()
+
+
+def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> bool:
+    """Claim a shard and do it; return whether it was claimed.
+
+    Does nothing when the shard is done or taken, or its run is paused.
+    """
     process = _process
     if process is None:
         raise RuntimeError("the worker process was not started")
     claimed = _claim_or_drop(process, shard_id)
     if claimed is None:
-        return
+        return False
     process.held.add(claimed)
     began = time.monotonic()
     log.info("shard claimed", extra=claimed.log_fields)
@@ -181,6 +198,7 @@ def do_shard(shard_id: int, stage: Callable[[ClaimedShard], None]) -> None:
         _give_back(process, claimed, error)
     finally:
         process.held.drop(claimed)
+    return True
 
 
 def run_job(run_id: int, do: Callable[[RunJob], None]) -> None:

@@ -31,9 +31,12 @@ def _answer(engine: Engine, claim: TextClaim) -> TextResult:
 
 @worker_ready.connect
 def _watch(sender: Any, **_: Any) -> None:
-    """Answer texts on GPU workers. The process was started before: its receiver came first."""
+    """Begin what GPU workers do without messages. `worker.app` has started the process before."""
     if any(queue.name == "gpu" for queue in sender.task_consumer.queues):
+        from worker.stages.collect import collect, side_steps
+
         process.texts().watch(_answer)
+        process.begin_side_shards(side_steps(), collect)
 
 
 for _stage in STAGES:

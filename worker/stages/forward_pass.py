@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -23,13 +24,15 @@ from worker.shard import ClaimedShard
 
 log = logging.getLogger(__name__)
 
+_loading = threading.Lock()  # so that two threads do not load the same model at the same time
+
 
 def subject_of(shard: ClaimedShard) -> GPT2Model:
     """Return the run's subject model, loaded once in each process."""
     subject = shard.config.subject
-    model = load_once(
-        shard.config.located(shard.config.subject.model), subject.dtype, subject.matmul
-    )
+    name = shard.config.located(subject.model)
+    with _loading:
+        model = load_once(name, subject.dtype, subject.matmul)
     _note_device(shard.engine, shard.claim.run_id, shard.run.name, name_of(model.device))
     return model
 

@@ -21,6 +21,10 @@ from worker.outages import retry_while_db_down
 # costs little there, and spares many waits on quiet cores; see benchmarks/README.md.
 QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 
+# After each operation of torch a thread waits so long for another one that runs Python. By default
+# it is 5 ms, longer than most operations.
+SWITCH_S = 0.0005
+
 
 def worker(kind: str, name: str | None, concurrency: int) -> None:
     from worker.parent_watch import exit_with_parent
@@ -40,6 +44,7 @@ def worker(kind: str, name: str | None, concurrency: int) -> None:
     node = f"{name or f'{kind}-{os.getpid()}'}@{socket.gethostname()}"
     _log_as(node)
     if kind == "gpu":  # imported late, as API workers have no torch
+        sys.setswitchinterval(SWITCH_S)
         import_module("neurogloss.subject.host_memory").keep_freed_memory()
         import_module("worker.stages.forward_pass").check_device()
     _wait_for_database(environment)

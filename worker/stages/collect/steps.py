@@ -20,6 +20,7 @@ from neurogloss.neurons.moments import Moments, moments_of
 from neurogloss.neurons.selection import SelectedRecords, quantile_boundaries, select_records
 from neurogloss.neurons.tiles import tiles_of
 from neurogloss.subject.collection import collect as read_excerpts
+from neurogloss.subject.device import find_device
 from neurogloss.subject.host_memory import give_memory_back
 from neurogloss.subject.layer_collector import LayerPlan
 from worker.shard import ClaimedShard
@@ -37,6 +38,12 @@ def collect(shard: ClaimedShard) -> None:
     finally:
         if shard.claim.step in _PASSES:
             give_memory_back()
+
+
+def side_steps() -> list[str]:
+    """Return the steps that this process may do beside a pass over the corpus."""
+    # Connections compute on the device, whose memory passes fill where it is a GPU.
+    return ["boundaries", "select", *(["connections"] if find_device().type == "cpu" else [])]
 
 
 def read(shard: ClaimedShard) -> None:

@@ -30,11 +30,15 @@ def count_shard(connection: Connection, shard_id: int) -> None:
 
 
 # DISTINCT, since a neuron may have failed in several stages. The time is that of the clock: now()
-# is when the transaction began, and storing a large shard takes a while. Collect is counted for all
-# layers together, as layer -1, since one pass reads them all.
+# is when the transaction began, and storing a large shard takes a while. A worker that does several
+# shards of collect at once takes longer for each: each counts for its part of that time. Collect is
+# counted for all layers together, as layer -1, since one pass reads them all.
 _COUNT_SHARD = text(f"""
     UPDATE shard SET failed = found.n, done = weight - found.n,
-           took_s = extract(epoch FROM clock_timestamp() - claimed_at)
+           took_s = extract(epoch FROM clock_timestamp() - claimed_at) / (
+               SELECT 1 + count(*) FROM shard AS other
+               WHERE other.run_id = shard.run_id AND other.stage = 'collect'
+                 AND other.state = 'leased' AND other.worker = shard.worker)
     FROM (
         SELECT count(DISTINCT failure.neuron) AS n
         FROM shard AS this

@@ -53,16 +53,21 @@ def upgrade() -> None:
         "shard", sa.Column("expected_s", sa.REAL(), server_default=sa.text("0"), nullable=False)
     )
     op.add_column("shard", sa.Column("took_s", sa.REAL()))
+    op.execute(f"CREATE OR REPLACE VIEW run_progress AS {run_progress(COLLECTED)}")
+
+
+def run_progress(collected: str) -> str:
+    """Return the query of the view, with the time left of collect by `collected`."""
     before = context.script.get_revision("0019").module
     rates = before._RATES
-    query = before.RUN_PROGRESS.format(
+    query: str = before.RUN_PROGRESS.format(
         stages=context.script.get_revision("0029").module.ORDER,
         eta=_in_place_of(before._eta("pace"), "left_s"),
         eta_low=_in_place_of(before._eta(f"greatest({rates})"), "least(left_s, left_s_by_all)"),
         eta_high=_in_place_of(before._eta(f"least({rates})"), "greatest(left_s, left_s_by_all)"),
     )
     for old, new in (
-        ("stages AS (", COLLECTED.strip()),
+        ("stages AS (", collected.strip()),
         (JOINED, f"{JOINED[:-1]} LEFT JOIN collected USING (run_id, stage))"),
         (
             PERCENT,
@@ -71,7 +76,7 @@ def upgrade() -> None:
     ):
         assert query.count(old) == 1, old
         query = query.replace(old, new)
-    op.execute(f"CREATE OR REPLACE VIEW run_progress AS {query}")
+    return query
 
 
 def downgrade() -> None:

@@ -14,10 +14,10 @@ from neurogloss.subject.shape import Shape
 # Seconds, as measured by benchmarks/collect.py and benchmarks/full_model.py.
 FLOP = 3.2e-12  # of a matrix product
 ACTIVATION = 5e-9  # of a neuron on a token: rounded, compared, added up
-REFERENCE_MAXIMUM = 95e-9  # of a neuron on an excerpt of the reference, among which it is sorted
-SELECTED_NEURON = 220e-6  # whose records are chosen and stored
-CONNECTION = 1.9e-9  # that is compared with the strongest ones so far
-TABLED_NEURON, TABLED_TOKEN = 0.6e-3, 34e-9  # whose lookup table is made, for each token of it
+REFERENCE_MAXIMUM = 75e-9  # of a neuron on an excerpt of the reference, among which it is sorted
+SELECTED_NEURON = 180e-6  # whose records are chosen and stored
+CONNECTION = 1.5e-9  # that is compared with the strongest ones so far
+TABLED_NEURON, TABLED_TOKEN = 0.5e-3, 34e-9  # whose lookup table is made, for each token of it
 
 
 class ExpectedSeconds:

@@ -101,3 +101,19 @@ def test_progress_is_read_by_indexes(engine, shard, view):
         connection.execute(text("ANALYZE shard"))
         plan = "\n".join(connection.scalars(text(f"EXPLAIN SELECT * FROM {view}")))  # noqa: S608
     assert "Seq Scan on shard" not in plan, plan
+
+
+def test_a_shard_that_was_done_beside_another_took_its_part_of_the_time(engine, shard):
+    mine = shard.claim.shard_id
+    with engine.begin() as connection:
+        connection.execute(
+            text("""
+                UPDATE shard SET stage = 'collect', step = 'connections', state = 'leased',
+                       worker = 'w' WHERE id = (SELECT max(id) FROM shard)
+            """)
+        )
+    with shard.committing():
+        pass
+    with engine.connect() as connection:
+        query = text("SELECT took_s FROM shard WHERE id = :id")
+        assert connection.scalar(query, {"id": mine}) == pytest.approx(60 / 2, abs=5)

@@ -45,7 +45,9 @@ from worker.text_queue import TextQueue
 
 log = logging.getLogger(__name__)
 
-LONGEST_BEAT_S = 10.0  # between heartbeats, which tell those who follow the run how far shards are
+# Between heartbeats, which tell those who follow a run how far shards are: less than the 9 seconds
+# between two lines of `run`, each of which has something new then.
+LONGEST_BEAT_S = 8.0
 OUTAGE_PAUSE_S = 1.0  # before a shard goes back that a service failed: it may fail the next one too
 
 

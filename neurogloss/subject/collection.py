@@ -27,7 +27,7 @@ def collect(
     *,
     lengths: IntArray | None = None,
     at_once: int | None = None,
-    on_batch: Callable[[], None] = lambda: None,
+    on_layer: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, LayerPart]]:
     """Read excerpts, and yield each layer with what was collected of it, computed on demand.
 
@@ -45,14 +45,15 @@ def collect(
         at_once: How many excerpts go through the model in each batch, in place of as many as
             `batch_size` says. Another number may change the last bit of an activation; so does the
             half of it, which is taken as long as memory runs out.
-        on_batch: Called after each batch; an exception that it raises ends the pass.
+        on_layer: Called after each layer of each batch, on the CPU from several threads; an
+            exception that it raises ends the pass.
     """
     whole = at_once or batch_size(model.device, tokens.shape[1])
     padded = at_once is not None or model.device.type == "cuda"
     while True:
         cut = list(batches(tokens, first, fitting_size(model, whole), padded=padded))
         try:
-            collectors = _read(model, cut, lengths, within, plans, counts, on_batch)
+            collectors = _read(model, cut, lengths, within, plans, counts, on_layer)
             break
         except torch.OutOfMemoryError:
             if not halve_batches(model, whole):
@@ -69,7 +70,7 @@ def _read(
     within: range,
     plans: Mapping[int, LayerPlan],
     counts: RecordCounts,
-    on_batch: Callable[[], None],
+    on_layer: Callable[[], None],
 ) -> dict[int, LayerCollector]:
     n_tokens = cut[0].tokens.shape[1]
     collectors = {
@@ -85,7 +86,7 @@ def _read(
         padding = paddings.get(batch.first)
         collectors[layer].read(activations[batch.rows], batch.first, padding)
 
-    read_batches(model, sorted(collectors), cut, keep, on_batch)
+    read_batches(model, sorted(collectors), cut, keep, on_layer)
     return collectors
 
 

@@ -31,7 +31,7 @@ def read_batches(
     layers: Sequence[int],
     batches: Sequence[ModelBatch],
     keep: Keep,
-    on_batch: Callable[[], None],
+    on_layer: Callable[[], None],
 ) -> None:
     """Run batches through the model, and call `keep(batch, layer, activations)` for the layers.
 
@@ -41,7 +41,8 @@ def read_batches(
         batches: Of excerpts.
         keep: Gets activations (batch, position, d_mlp) on the model's device. On the CPU it is
             called from several threads, in any order of the batches.
-        on_batch: Called after each batch; an exception that it raises ends the pass.
+        on_layer: Called after each layer of each batch, on the CPU from several threads; an
+            exception that it raises ends the pass.
     """
 
     def read(batch: ModelBatch) -> None:
@@ -50,14 +51,14 @@ def read_batches(
 
     def hand_over(layer: int, activations: torch.Tensor) -> None:
         keep(batch_in_model(), layer, activations)
+        on_layer()
 
     with (
         on_activations(model, list(layers), hand_over),
         packed_weights(model),
         _mapping(model.device) as mapped,
     ):
-        for _ in mapped(read, batches):
-            on_batch()
+        list(mapped(read, batches))
 
 
 @contextmanager

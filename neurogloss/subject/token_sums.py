@@ -58,7 +58,7 @@ class TokenSums:
         lengths: IntArray | None = None,
         *,
         first: int = 0,
-        on_batch: Callable[[], None] = lambda: None,
+        on_layer: Callable[[], None] = lambda: None,
     ) -> None:
         """Add excerpts, in batches like those in which `collect` reads them.
 
@@ -66,7 +66,8 @@ class TokenSums:
             tokens: int32 (n, excerpt_tokens).
             lengths: Of the excerpts, int32 (n,), if some are shorter.
             first: The number of the first excerpt.
-            on_batch: Called after each batch; an exception that it raises ends the pass.
+            on_layer: Called after each layer of each batch, on the CPU from several threads; an
+            exception that it raises ends the pass.
         """
         cut = list(batches_for(self._model, tokens, first))
         read = {batch.first: self._read(batch, lengths) for batch in cut}
@@ -74,7 +75,7 @@ class TokenSums:
         def keep(batch: ModelBatch, layer: int, activations: torch.Tensor) -> None:
             self._add(layer, activations[batch.rows], read[batch.first])
 
-        read_batches(self._model, self._layers, cut, keep, on_batch)
+        read_batches(self._model, self._layers, cut, keep, on_layer)
 
     def _read(self, batch: ModelBatch, lengths: IntArray | None) -> _Read:
         """Return what to add of a batch, and count its tokens; `lengths` are of all excerpts."""

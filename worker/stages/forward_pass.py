@@ -86,16 +86,18 @@ def n_batches(model: GPT2Model, n_excerpts: int, n_tokens: int) -> int:
 
 
 def interruption_check(shard: ClaimedShard, n_calls: int | None = None) -> Callable[..., None]:
-    """Return a function to call between batches, which raises Interrupted once the lease ended.
+    """Return a function to call now and then, which raises Interrupted once the lease ended.
 
     If it is known how often it will be called, it notes how much of the shard is done. A call may
-    count as several, by its argument, where parts of the work take different times.
+    count as several, by its argument, where parts of the work take different times. The function is
+    safe to use from several threads.
     """
-    calls = 0
+    calls, counting = 0, threading.Lock()
 
     def check(n: int = 1) -> None:
         nonlocal calls
-        calls += n
+        with counting:
+            calls += n
         if n_calls is not None:
             shard.lease.fraction = min(1.0, calls / n_calls)
         if shard.lease.has_ended():

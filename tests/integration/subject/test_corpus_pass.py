@@ -108,7 +108,7 @@ def test_batches_are_at_work_at_the_same_time(model, tokens, cores):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_each_batch_is_told_of_and_an_error_ends_the_pass(number, model, tokens, cores):
+def test_each_layer_is_told_of_and_an_error_ends_the_pass(number, model, tokens, cores):
     cores(number)
     batches = list(batches_for(model, tokens, 0))
     seen, told = [], []
@@ -119,15 +119,17 @@ def test_each_batch_is_told_of_and_an_error_ends_the_pass(number, model, tokens,
 
     def stop():
         told.append(len(seen))
-        if len(told) == 2:
+        if len(told) >= 2:
             raise KeyError("ended")
 
-    read_batches(model, LAYERS, batches, keep, lambda: None)
+    read_batches(model, LAYERS, batches, keep, lambda: told.append(1))
+    assert len(told) == len(batches) * len(LAYERS)
+    told.clear()
     assert sorted(seen) == [(batch.first, layer) for batch in batches for layer in LAYERS]
     seen.clear()
     with pytest.raises(KeyError, match="ended"):
         read_batches(model, LAYERS, batches, keep, stop)
-    assert len(told) == 2
+    assert 2 <= len(told) < len(batches) * len(LAYERS)
     assert len(seen) < len(batches) * len(LAYERS)
     assert not any(module._forward_hooks for module in model.modules())
 

@@ -66,7 +66,7 @@ def read(shard: ClaimedShard) -> None:
         plans,
         wanted,
         lengths=lengths,
-        on_batch=interruption_check(shard, n_batches(model, *tokens.shape)),
+        on_layer=interruption_check(shard, n_batches(model, *tokens.shape) * len(plans)),
     )
     with shard.committing() as connection:
         for layer, part in parts:

@@ -47,11 +47,12 @@ def look_up(shard: ClaimedShard) -> None:
         }
     n_groups = sum(-(-len(of_layer) // NEURONS_AT_ONCE) for of_layer in neurons.values())
     n_read = n_batches(subject_of(shard), n_excerpts, shard.config.corpus.excerpt_tokens)
-    # Reading takes about as long as all tables, in a tenth of as many steps.
-    of_batch = max(1, n_groups // n_read)
-    check = interruption_check(shard, of_batch * n_read + n_groups)
-    on_batch = partial(check, of_batch)
-    sums = _sums(shard, n_excerpts, neurons, on_batch, is_last=max(layers) in neurons)
+    n_read *= len(neurons)
+    # Reading takes about as long as all tables.
+    of_layer = max(1, n_groups // n_read)
+    check = interruption_check(shard, of_layer * n_read + n_groups)
+    on_layer = partial(check, of_layer)
+    sums = _sums(shard, n_excerpts, neurons, on_layer, is_last=max(layers) in neurons)
     model = subject_of(shard)
     rows_of = partial(_rows_of, shard, sums, ResidualWeights(model))
     tables: list[TokenMeansRow] = []
@@ -72,7 +73,7 @@ def _sums(
     shard: ClaimedShard,
     n_excerpts: int,
     neurons: dict[int, list[int]],
-    on_batch: Callable[[], None],
+    on_layer: Callable[[], None],
     *,
     is_last: bool,
 ) -> TokenSums:
@@ -87,7 +88,7 @@ def _sums(
             with transaction(shard.engine) as connection:
                 # A short transaction for each part: none is open during a forward pass.
                 tokens, lengths = excerpts(connection, shard, start, start + _AT_ONCE)
-            sums.add(tokens, lengths, first=start, on_batch=on_batch)
+            sums.add(tokens, lengths, first=start, on_layer=on_layer)
     return sums
 
 
